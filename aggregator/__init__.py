@@ -1,0 +1,1 @@
+"""The aggregator: takes blocks off the stream and turns them into counts."""

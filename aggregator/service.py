@@ -1,0 +1,40 @@
+"""The aggregator's process: one worker with a name of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+
+from aggregator.rollup import RollUp
+from aggregator.worker import Worker
+from tally.embedded import redis_url
+from tally.keys import Keys
+from tally.settings import Settings
+from tally.store import BlockStore, WindowStore, connect
+from tally.telemetry import get_logger
+
+
+def consumer_name() -> str:
+    """A name that no other process has, now or after a restart, and that tells people where it runs."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+
+
+async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -> None:
+    """Count until `stop` is set; with `drain`, until what is in the stream now is counted."""
+    redis = connect(redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
+    keys = Keys()
+    try:
+        worker = Worker(
+            store=BlockStore(redis, keys=keys, settings=settings),
+            roll_up=RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings),
+            settings=settings,
+            consumer=consumer_name(),
+            stop=stop,
+            drain=drain,
+        )
+        get_logger().info("aggregator started", drain=drain)
+        await worker.run()
+    finally:
+        await redis.aclose()

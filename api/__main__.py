@@ -1,0 +1,9 @@
+"""`python -m api`: answer over HTTP until a signal comes."""
+
+from __future__ import annotations
+
+from api.service import run
+from tally.runtime import run_service
+
+if __name__ == "__main__":
+    run_service("api", run)

@@ -1,0 +1,64 @@
+"""Answers that are shared: a thousand viewers cost Redis one read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+#: No answer is older than this, in seconds.
+MAX_AGE_SECONDS = 0.25
+
+#: For so long an answer is not even checked.
+CHECK_SECONDS = 0.005
+
+#: Making an answer anew takes at most one part in so many of the time.
+DUTY = 4
+
+
+class Snapshot(Generic[T]):
+    """A value that is made of what is in Redis, and made again when that has changed.
+
+    `version` is cheap and tells whether anything was counted since; `load` makes the value. A value that is quick
+    to make is never older than a few milliseconds, a large one never older than MAX_AGE_SECONDS (plus the time of
+    making it). Many who ask at once wait for the same read. Errors of either are raised to all who wait.
+    """
+
+    def __init__(self, *, version: Callable[[], Awaitable[object]], load: Callable[[], Awaitable[T]]) -> None:
+        self._version_of = version
+        self._load = load
+        self._value: T
+        self._version: object = None
+        self._checked_at = self._made_at = -1e9
+        self._cost_seconds = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def get(self) -> T:
+        """The value."""
+        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+            if self._refreshing is None:
+                self._refreshing = asyncio.create_task(self._refresh(), name="refresh snapshot")
+                self._refreshing.add_done_callback(self._refreshed)
+            await asyncio.shield(self._refreshing)
+        return self._value
+
+    def _refreshed(self, task: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not task.cancelled():
+            task.exception()  # whoever asked has it; nobody may have
+
+    async def _refresh(self) -> None:
+        began = time.monotonic()
+        if began - self._made_at < min(self._cost_seconds * DUTY, MAX_AGE_SECONDS):
+            self._checked_at = began
+            return
+        version = await self._version_of()
+        if self._version is None or version != self._version:
+            loading = time.monotonic()
+            value = await self._load()
+            self._value, self._version, self._made_at = value, version, time.monotonic()
+            self._cost_seconds = self._made_at - loading
+        self._checked_at = time.monotonic()

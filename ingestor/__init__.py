@@ -1,0 +1,1 @@
+"""The ingestor: takes lines from sources and appends them to the stream as blocks."""

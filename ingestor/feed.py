@@ -1,0 +1,237 @@
+"""One source on its way into the stream: read, cut, appended in order, and read again where Redis says so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+
+from ingestor.framing import Framer
+from ingestor.sources import CHUNK_BYTES, Source
+from tally.runtime import backoff_seconds, wait_or_stop
+from tally.settings import Settings
+from tally.store import Append, Block, BlockStore, StoreUnavailable
+from tally.telemetry import get_logger
+
+#: How long a stopped feed goes on trying to append what it holds of a source that cannot be read again.
+FLUSH_SECONDS = 8.0
+
+#: How often a full stream is asked whether there is room again.
+FULL_POLL_SECONDS = 0.05
+
+#: How long the server may take to write everything to its disk after the source's end.
+DURABLE_SECONDS = 5.0
+
+
+class Feed:
+    """Reads one source until it ends or `stop` is set, and appends what it reads.
+
+    While Redis answers, what comes in piles up and the blocks grow by themselves; while it is idle a line leaves at
+    once. When the stream is full, or Redis away, the pile reaches its limit and the source is not read any further.
+    """
+
+    def __init__(self, source: Source, *, store: BlockStore, settings: Settings, stop: asyncio.Event) -> None:
+        self._source = source
+        self._store = store
+        self._stop = stop
+        self._log = get_logger().bind(source=source.label)
+        self._blocks_at_once = settings.max_blocks_in_flight
+        self._max_backlog_blocks = settings.max_backlog_blocks
+        self._max_pile_bytes = (
+            settings.max_blocks_in_flight * settings.max_block_bytes
+            + max(settings.max_line_bytes, settings.max_block_bytes)
+            + CHUNK_BYTES
+        )
+        self._framer = Framer(max_line_bytes=settings.max_line_bytes, max_block_bytes=settings.max_block_bytes)
+        self._name = ""
+        self._base = 0  # position at which the source began under its present name
+        self._unsettled: deque[Block] = deque()  # taken off the pile, not known to be in the stream
+        self._reader: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()  # the pile grew, or the source ended, or we are to stop
+        self._room = asyncio.Event()
+        self.appended_bytes = 0
+
+    async def run(self) -> None:
+        """Feed until the end. Raises Failure when the source cannot be read."""
+        began = time.monotonic()
+        stopping = asyncio.create_task(self._wake_on_stop())
+        failures = 0
+        deadline: float | None = None
+        try:
+            while True:
+                try:
+                    if not self._name:
+                        await self._open()
+                    if await self._append_all() and await self._settled_for_good():
+                        break
+                    failures = 0
+                except StoreUnavailable as error:
+                    failures += 1
+                    delay_seconds = backoff_seconds(failures)
+                    self._log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
+                    if self._stop.is_set():
+                        deadline = deadline or time.monotonic() + FLUSH_SECONDS
+                        if time.monotonic() > deadline or self._source.rereadable or not self._name:
+                            break
+                        await asyncio.sleep(delay_seconds)
+                    else:
+                        await wait_or_stop(self._stop, delay_seconds)
+        finally:
+            stopping.cancel()
+            await self._stop_reading()
+        self._log.info(
+            "source stopped" if self._stop.is_set() else "source ended",
+            name=self._name,
+            position=self._framer.position,
+            appended_bytes=self.appended_bytes,
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+    async def _open(self) -> None:
+        positions = await self._store.positions()
+        name = self._source.name(positions)
+        position = positions.get(name, 0)
+        self._log.info("source opened", name=name, position=position)
+        self._name = name
+        self._start_reading(position)
+
+    def _start_reading(self, position: int) -> None:
+        self._framer.restart(position)
+        self._unsettled.clear()
+        self._room.set()
+        self._changed.set()
+        self._reader = asyncio.create_task(self._read(position), name=f"read {self._source.label}")
+        self._reader.add_done_callback(lambda _: self._changed.set())
+
+    async def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
+
+    async def _read(self, position: int) -> None:
+        async for chunk in self._source.chunks(position):
+            self._framer.feed(chunk)
+            self._changed.set()
+            if self._framer.piled_bytes >= self._max_pile_bytes - CHUNK_BYTES:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _wake_on_stop(self) -> None:
+        await self._stop.wait()
+        self._changed.set()
+
+    async def _append_all(self) -> bool:
+        """Append until the source has ended, or we are to stop; False when it must be read again.
+
+        Raises StoreUnavailable; what was not settled then is tried again by the next call.
+        """
+        while self._unsettled or await self._take():
+            outcomes = await self._store.append(source=self._name, blocks=self._sendable())
+            for outcome in outcomes:
+                if outcome.outcome in ("appended", "duplicate"):
+                    block = self._unsettled.popleft()
+                    self.appended_bytes += block.end - block.start
+                elif outcome.outcome == "full":
+                    if not await self._wait_for_room():
+                        return True
+                    break
+                else:
+                    await self._go_on_elsewhere(outcome)
+                    break
+        return True
+
+    def _sendable(self) -> list[Block]:
+        base = self._base
+        if not base:
+            return list(self._unsettled)
+        return [Block(block.start - base, block.end - base, block.lines) for block in self._unsettled]
+
+    async def _take(self) -> bool:
+        """Take blocks off the pile, as soon as there are any; False at the end."""
+        assert self._reader is not None
+        while True:
+            self._changed.clear()
+            if self._stop.is_set():
+                if self._source.rereadable:
+                    return False
+                await self._stop_reading()
+            # In this order: what was fed before the end is taken before the end is believed.
+            ended = self._reader.done()
+            finished = ended and not self._stop.is_set()
+            while len(self._unsettled) < self._blocks_at_once:
+                block = self._framer.take(finished=finished)
+                if block is None:
+                    break
+                self._unsettled.append(block)
+            if self._framer.piled_bytes < self._max_pile_bytes - CHUNK_BYTES:
+                self._room.set()
+            if self._unsettled:
+                return True
+            if ended:
+                if not self._reader.cancelled():
+                    self._reader.result()  # raises what ended it
+                return False
+            await self._changed.wait()
+
+    async def _wait_for_room(self) -> bool:
+        """Wait until the stream has room again; False when we are to stop and need not go on."""
+        self._log.info("stream is full, source is not read for now")
+        began = time.monotonic()
+        deadline = None
+        while await self._store.backlog() >= self._max_backlog_blocks:
+            if self._stop.is_set():
+                deadline = deadline or time.monotonic() + FLUSH_SECONDS
+                if self._source.rereadable:
+                    return False
+                if time.monotonic() > deadline:
+                    self._log.error(
+                        "stopped with a full stream: lines that cannot be read again are lost",
+                        bytes=sum(block.end - block.start for block in self._unsettled) + self._framer.piled_bytes,
+                    )
+                    return False
+                await asyncio.sleep(FULL_POLL_SECONDS)
+            else:
+                await wait_or_stop(self._stop, FULL_POLL_SECONDS)
+        self._log.info("stream has room again", waited_seconds=round(time.monotonic() - began, 3))
+        return True
+
+    async def _go_on_elsewhere(self, outcome: Append) -> None:
+        """The source stands elsewhere than we thought: Redis lost data, or another ingestor reads it too."""
+        ours = self._unsettled[0].start
+        if self._source.rereadable:
+            self._log.warning("reading again from the stored position", ours=ours, stored=outcome.position)
+            await self._stop_reading()
+            self._start_reading(outcome.position)
+            return
+        lost_bytes = ours - self._base - outcome.position
+        self._name, self._base = self._source.name(()), ours
+        self._log.error(
+            "redis lost lines that cannot be sent again; going on under a new name",
+            lost_bytes=lost_bytes,
+            name=self._name,
+        )
+
+    async def _settled_for_good(self) -> bool:
+        """Make sure, after the end, that what was appended stays: False when the source must be read again.
+
+        Without this a server that loses its last second just after we are gone would have nobody to send it again.
+        """
+        if self._stop.is_set() and self._source.rereadable:
+            return True
+        end = self._framer.position - self._base
+        if not await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS):
+            await wait_or_stop(self._stop, 2.0)  # an append-only file is written out once a second
+        position = await self._store.position(self._name)
+        if self._source.rereadable:
+            if position < end:
+                self._log.warning("reading again from the stored position", ours=end, stored=position)
+                await self._stop_reading()
+                self._start_reading(position)
+                return False
+            return True
+        if position < end:
+            self._log.error("redis lost lines that cannot be sent again", lost_bytes=end - position)
+        await self._store.forget_sources([self._name])
+        return True

@@ -1,0 +1,92 @@
+"""Cutting a source's bytes into blocks of whole lines. Pure: no I/O, no clock.
+
+Position: how many bytes of the source came before, since its start. A block knows the position of its first byte
+and of the byte behind its last, line ends included; together the blocks of a source cover it without a gap.
+"""
+
+from __future__ import annotations
+
+from tally.store import Block
+
+
+class Framer:
+    """A pile of bytes that are read but not yet cut. Feed it chunks; take blocks off it.
+
+    Lines end with `\\n`; the last end of a block is left out of it. A line that fits neither the limit of a line
+    nor a block is cut down to one byte over the limit, by which the aggregator knows and rejects it, and the rest
+    of it is skipped as it comes: so the pile stays small whatever comes. Nothing else is changed: `\\r`, NUL and
+    bytes that are not UTF-8 are the aggregator's to judge.
+    """
+
+    def __init__(self, *, max_line_bytes: int, max_block_bytes: int, position: int = 0) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._max_block_bytes = max_block_bytes
+        self.restart(position)
+
+    def restart(self, position: int) -> None:
+        """Forget what was fed, and go on as if the next chunk came from this position."""
+        self._pile = bytearray()
+        self._position = position  # of the pile's first byte
+        self._searched = 0  # bytes at the front of the pile in which there is no line end
+        self._overlong: tuple[int, bytes] | None = None  # the line being skipped: its position, its beginning
+
+    @property
+    def piled_bytes(self) -> int:
+        """How much is held, in bytes."""
+        return len(self._pile)
+
+    @property
+    def position(self) -> int:
+        """Where the next block starts, in bytes."""
+        return self._position if self._overlong is None else self._overlong[0]
+
+    def feed(self, chunk: bytes) -> None:
+        """Add what came next from the source."""
+        self._pile += chunk
+
+    def take(self, *, finished: bool = False) -> Block | None:
+        """Cut the next block off the pile; None when it holds no whole line.
+
+        With `finished` the source (or a connection, or a program) has ended: what is left is a line too.
+        """
+        if self._overlong is not None:
+            return self._skip_overlong(finished)
+        end = self._line_end()
+        if end is not None:
+            return self._cut(lines=end, through=end + 1)
+        if len(self._pile) > max(self._max_line_bytes, self._max_block_bytes):
+            self._overlong = self._position, bytes(self._pile[: self._max_line_bytes + 1])
+            return self._skip_overlong(finished)
+        if finished and self._pile:
+            return self._cut(lines=len(self._pile), through=len(self._pile))
+        return None
+
+    def _line_end(self) -> int | None:
+        """Where the block ends: the last line end that fits a block, else the first one behind that."""
+        end = self._pile.rfind(b"\n", self._searched, self._max_block_bytes)
+        if end < 0 and len(self._pile) > self._max_block_bytes:
+            longest = max(self._max_line_bytes, self._max_block_bytes)
+            end = self._pile.find(b"\n", max(self._searched, self._max_block_bytes), longest + 1)
+        if end < 0:
+            self._searched = len(self._pile)  # or a line that trickles in would be searched again with every byte
+            return None
+        return end
+
+    def _skip_overlong(self, finished: bool) -> Block | None:
+        assert self._overlong is not None
+        start, beginning = self._overlong
+        end = self._pile.find(b"\n")
+        skipped = len(self._pile) if end < 0 else end + 1
+        self._cut(lines=0, through=skipped)
+        if end < 0 and not finished:
+            return None
+        self._overlong = None
+        return Block(start, self._position, beginning)
+
+    def _cut(self, *, lines: int, through: int) -> Block:
+        with memoryview(self._pile) as view:
+            block = Block(self._position, self._position + through, bytes(view[:lines]))
+        del self._pile[:through]
+        self._position += through
+        self._searched = 0
+        return block

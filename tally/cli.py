@@ -1,0 +1,277 @@
+"""The command line, `tally`. Only this module and the packages' `__main__` start services."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tally import __version__
+from tally.embedded import redis_url
+from tally.generator import Generator, GeneratorSpec
+from tally.keys import Keys
+from tally.local import count_files, run_everything
+from tally.runtime import EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
+from tally.settings import Settings
+from tally.store import BlockStore, StoreUnavailable, connect
+from tally.store.reads import CountReader, Status
+from tally.telemetry import configure
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="tally",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Counts an endless stream of JSON events exactly, while it runs, and answers over HTTP.\n\n"
+    "`tally up` runs everything on this machine; `tally ingest`, `tally aggregate` and `tally serve` run one part. "
+    "Settings are environment variables that begin with `TALLY_`, or lines of a `.env` file; see the README.",
+)
+
+_SOURCE_HELP = "Where lines come from: `-` (standard input), a path, `exec:COMMAND` or `demo:?rate=100&corrupt=0.1`."
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"tally {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _tally(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def up(
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help=f"{_SOURCE_HELP} May be given more than once. Default: TALLY_SOURCE, else demo:",
+        ),
+    ] = None,
+    aggregators: Annotated[int, typer.Option(min=0, max=64, help="How many aggregators to run.")] = 1,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the api. Default: TALLY_HTTP_PORT, 9090.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the embedded server's data. Default: TALLY_DATA_DIR, .tally"),
+    ] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C: a server, an ingestor for each source, aggregators, the api.
+
+    The server is embedded, with its data in a folder, so that counts are there again after a restart; when
+    TALLY_REDIS_URL is set, that Redis is used instead. Each service is a process of its own and is started again
+    when it dies. A second Ctrl-C ends everything at once; no count is lost by it.
+    """
+    settings = load_or_exit(http_port=port, data_dir=data)
+    configure(settings, service="up")
+    _check_port(settings)
+    run_or_exit(run_everything(settings, sources=source or [settings.source], aggregators=aggregators))
+
+
+def _check_port(settings: Settings) -> None:
+    try:
+        family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.http_host, settings.http_port))
+    except OSError as error:
+        fail(
+            f"cannot listen on {settings.http_host} port {settings.http_port}: {error.strerror}; "
+            "name another with --port or TALLY_HTTP_PORT",
+            code=EXIT_USAGE,
+        )
+
+
+@app.command()
+def ingest(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE…", help=f"{_SOURCE_HELP} Default: TALLY_SOURCE.")
+    ] = None,
+) -> None:
+    """Append what the sources give to the stream; ends when they end, and the server has it on its disk.
+
+    A file goes on from where it was appended to before, however that ended: running this twice counts once.
+    """
+    from ingestor.__main__ import main  # the services import us, so not at the top
+
+    main(sources or [])
+
+
+@app.command()
+def aggregate(
+    drain: Annotated[bool, typer.Option("--drain", help="Count what is in the stream now, then exit.")] = False,
+) -> None:
+    """Count blocks of the stream until Ctrl-C. Run as many of these as you like, wherever you like."""
+    from aggregator.__main__ import main
+
+    main(["--drain"] if drain else [])
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: TALLY_HTTP_HOST, 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port. Default: TALLY_HTTP_PORT, 9090.")] = None,
+) -> None:
+    """Answer over HTTP, and show the live page, until Ctrl-C."""
+    from api.service import run
+
+    run_service("api", run, http_host=host, http_port=port)
+
+
+@app.command()
+def generate(
+    rate: Annotated[float | None, typer.Option(help="Lines a second. Default: as fast as it goes.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many lines. Default: endless.")] = None,
+    corrupt: Annotated[float, typer.Option(help="Share of lines that are garbage, 0 to 1.")] = 0.1,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same lines, but for their timestamps.")
+    ] = None,
+    start: Annotated[
+        float | None,
+        typer.Option(help="Unix seconds of the first timestamp. Default: the clock, for every line."),
+    ] = None,
+) -> None:
+    """Print made-up events, one JSON object on a line, with garbage in between.
+
+    Types are foo bar baz spam ham eggs, words are of lorem ipsum; the garbage is of several kinds: binary, truncated
+    JSON, wrong types, missing fields.
+    """
+    try:
+        spec = GeneratorSpec(rate=rate, count=count, corrupt=corrupt, seed=seed, start=start)
+    except ValueError as error:
+        fail(str(error), code=EXIT_USAGE)
+
+    async def body() -> None:
+        async for chunk in Generator(spec).paced():
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+
+    def unpaced() -> None:
+        for chunk in Generator(spec).lines():
+            sys.stdout.buffer.write(chunk)
+
+    try:
+        if spec.rate is not None:
+            run_or_exit(body())
+        else:
+            unpaced()
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # `tally generate | head`: the reader has what it wanted. The interpreter would complain while it flushes.
+        sys.stdout = open(Path("/dev/null"), "w")  # noqa: SIM115, PTH123
+        raise typer.Exit from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def count(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Files of events; `-` is standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help='Print {"types": {…}, "words": {…}, "totals": {…}}.')] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the table of words; --json has all.")] = 20,
+) -> None:
+    """Count files and print the result: the whole pipeline on a server of its own, which is gone afterwards."""
+    settings = load_or_exit(log_level="warning")
+    configure(settings, service="count")
+    result = run_or_exit(count_files(settings, files))
+    if as_json:
+        typer.echo(json.dumps(asdict(result), ensure_ascii=False))
+        return
+    console = Console()
+    console.print(_counts_table("Event types", result.types, limit=len(result.types)))
+    console.print(_counts_table("Words", result.words, limit=limit))
+    console.print(_counts_table("Totals", result.totals, limit=len(result.totals)))
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+    """Show totals, backlog, consumers and sources. Exits with 1 when Redis cannot be reached."""
+    settings = load_or_exit(log_level="warning")
+    configure(settings, service="status")
+    found = _ask(settings, lambda reader: reader.status())
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    _print_status(found, url=redis_url(settings))
+
+
+def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
+    async def body() -> T:
+        redis = connect(redis_url(settings), timeout_seconds=5)
+        try:
+            keys = Keys()
+            return await question(CountReader(redis, keys=keys, blocks=BlockStore(redis, keys=keys, settings=settings)))
+        except StoreUnavailable as error:
+            raise Failure(
+                f"no answer from {redis_url(settings)}: {error}\n"
+                "Is `tally up` running in this folder? Otherwise set TALLY_REDIS_URL."
+            ) from error
+        finally:
+            await redis.aclose()
+
+    answer: T = run_or_exit(body())
+    return answer
+
+
+def _counts_table(title: str, counts: dict[str, int], *, limit: int) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("name")
+    table.add_column("count", justify="right")
+    for name, value in list(counts.items())[:limit]:
+        table.add_row(_printable(name), f"{value:,}")
+    if len(counts) > limit:
+        table.caption = f"and {len(counts) - limit:,} more"
+    return table
+
+
+def _printable(name: str) -> str:
+    """A name from an event, safe to print: no markup, no control characters."""
+    from rich.markup import escape
+
+    return escape("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name))
+
+
+def _print_status(found: Status, *, url: str) -> None:
+    console = Console()
+    console.print(_counts_table(f"Totals at {url}", found.totals, limit=100))
+    waiting = (
+        f", the oldest for {found.oldest_uncounted_seconds:.1f} s" if found.oldest_uncounted_seconds is not None else ""
+    )
+    console.print(f"Backlog: {found.backlog_blocks:,} blocks{waiting}", highlight=False)
+    if found.dead_blocks:
+        console.print(f"[bold red]Dead: {found.dead_blocks:,} blocks killed every aggregator that tried them[/]")
+    consumers = Table(title="Aggregators", title_justify="left")
+    for column in ("name", "pending blocks", "silent for"):
+        consumers.add_column(column)
+    for consumer in found.consumers:
+        consumers.add_row(_printable(consumer.name), str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+    console.print(consumers)
+    sources = Table(title="Sources", title_justify="left")
+    for column in ("name", "position in bytes"):
+        sources.add_column(column)
+    for each in found.sources:
+        sources.add_row(_printable(each.name), f"{each.position:,}")
+    console.print(sources)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,97 @@
+"""Every Redis key that Tally uses. No key is spelled anywhere else.
+
+| key                              | type       | holds                                                            |
+| -------------------------------- | ---------- | ---------------------------------------------------------------- |
+| `tally:{S}:stream`               | stream     | one entry a block: `lines`, raw bytes with `\\n` between lines;  |
+|                                  |            | `source`, the name of where they came from (may be missing)      |
+| `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
+| `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append in Unix milliseconds      |
+| `tally:{S}:types`                | hash       | event type -> count                                              |
+| `tally:{S}:words`                | hash       | word -> count                                                    |
+| `tally:{S}:top`                  | sorted set | the most frequent words of all time, exact                       |
+| `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `lost`, `lines`, `bytes`, `blocks`|
+| `tally:{S}:windows:L`            | sorted set | starts of the windows of length L that are kept                  |
+| `tally:{S}:rolled:L`             | sorted set | those of them whose counts are already in the next length        |
+| `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
+| `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
+| `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`              |
+| `tally:{S}:dead`                 | stream     | whole blocks that killed every aggregator that tried them        |
+| `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
+
+`S` is the shard. The braces make it the hash tag, so that all keys of a shard share a Redis Cluster slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The consumer group of the aggregators.
+GROUP = "aggregators"
+
+#: Where counts go whose name is over a bound: too long, or one too many.
+OTHER = "__other__"
+
+#: How many words the sorted set of top words holds.
+TOP_WORDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one shard."""
+
+    shard: int = 0
+
+    def _key(self, *parts: str | int) -> str:
+        return ":".join((f"tally:{{{self.shard}}}", *map(str, parts)))
+
+    @property
+    def stream(self) -> str:
+        return self._key("stream")
+
+    @property
+    def sources(self) -> str:
+        return self._key("sources")
+
+    @property
+    def sources_seen(self) -> str:
+        return self._key("sources", "seen")
+
+    @property
+    def types(self) -> str:
+        return self._key("types")
+
+    @property
+    def words(self) -> str:
+        return self._key("words")
+
+    @property
+    def top(self) -> str:
+        return self._key("top")
+
+    @property
+    def totals(self) -> str:
+        return self._key("totals")
+
+    @property
+    def rejected(self) -> str:
+        return self._key("rejected")
+
+    @property
+    def dead(self) -> str:
+        return self._key("dead")
+
+    @property
+    def probe(self) -> str:
+        return self._key("probe")
+
+    def windows(self, seconds: int) -> str:
+        return self._key("windows", seconds)
+
+    def rolled(self, seconds: int) -> str:
+        return self._key("rolled", seconds)
+
+    def window_types(self, seconds: int, start: int) -> str:
+        return self._key("types", seconds, start)
+
+    def window_words(self, seconds: int, start: int) -> str:
+        return self._key("words", seconds, start)

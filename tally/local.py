@@ -1,0 +1,172 @@
+"""Everything on this machine: what `tally up` and `tally count` run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tally.embedded import EmbeddedServer
+from tally.keys import Keys
+from tally.runtime import Failure, stop_on_signals
+from tally.settings import Settings
+from tally.store import BlockStore, connect
+from tally.store.reads import CountReader
+from tally.supervisor import Service, Supervisor
+from tally.telemetry import get_logger
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `tally count` found: counts by name, the most frequent first, and the totals."""
+
+    types: dict[str, int]
+    words: dict[str, int]
+    totals: dict[str, int]
+
+
+async def run_everything(settings: Settings, *, sources: Sequence[str], aggregators: int) -> None:
+    """Run the services until a signal comes. Raises Failure when one of them cannot be run at all."""
+    _check_sources(sources)
+    stop = asyncio.Event()
+    server = None if settings.redis_url else EmbeddedServer(settings.data_dir)
+    if server is not None:
+        await asyncio.to_thread(server.start)
+    url = settings.redis_url or (server.url if server else "")
+    supervisor = Supervisor(stop=stop)
+
+    def end_at_once() -> None:
+        supervisor.kill_all()
+        if server is not None:
+            server.kill()
+
+    with stop_on_signals(stop, at_once=end_at_once):
+        try:
+            _start(supervisor, settings, url=url, sources=sources, aggregators=aggregators)
+            announcing = asyncio.create_task(_announce(settings, url=url))
+            await supervisor.watch(lambda: _tend(server))
+            announcing.cancel()
+        finally:
+            await supervisor.stop_all()
+            if server is not None:
+                get_logger().info("stopping the server")
+                await asyncio.to_thread(server.stop)
+
+
+def _check_sources(sources: Sequence[str]) -> None:
+    from ingestor.service import parse_sources  # ingestor imports this package, so not at the top
+
+    parse_sources(sources)
+    if list(sources).count("-") > 1:
+        raise Failure("source -: standard input can be read once only")
+    if "-" in sources and sys.stdin.isatty():
+        raise Failure(
+            "source -: standard input is a terminal; pipe something in, as in `tally generate | tally up -s -`"
+        )
+
+
+def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
+    variables = {"TALLY_REDIS_URL": url}
+    for at, source in enumerate(sources, start=1):
+        supervisor.start(
+            Service(
+                name=f"ingestor-{at}",
+                arguments=["ingestor", source],
+                variables=variables,
+                standard_input=source == "-",
+                ends=True,
+            )
+        )
+    for at in range(1, aggregators + 1):
+        supervisor.start(Service(name=f"aggregator-{at}", arguments=["aggregator"], variables=variables))
+    listening = {"TALLY_HTTP_PORT": str(settings.http_port), "TALLY_HTTP_HOST": settings.http_host}
+    supervisor.start(Service(name="api", arguments=["api"], variables=variables | listening))
+
+
+def _tend(server: EmbeddedServer | None) -> None:
+    if server is not None and server.restart_if_dead():
+        get_logger().error("the server died and was started again")
+
+
+async def _announce(settings: Settings, *, url: str) -> None:
+    """Say where to look, once the api listens."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(settings.http_host, settings.http_port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        break
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    base = f"http://{host}:{settings.http_port}"
+    sys.stdout.write(
+        f"\nTally is counting.\n\n"
+        f"  live page     {base}/\n"
+        f"  event types   {base}/events/CountByEventType\n"
+        f"  words         {base}/events/CountWords\n"
+        f"  redis         {url}\n\n"
+        f"Ctrl-C stops it.\n\n"
+    )
+    sys.stdout.flush()
+
+
+async def count_files(settings: Settings, files: Sequence[str]) -> Result:
+    """Count files with a server of its own in a folder of its own, which are gone afterwards."""
+    _check_sources(files)
+    stop = asyncio.Event()
+    with tempfile.TemporaryDirectory(prefix="tally-") as folder:
+        server = EmbeddedServer(Path(folder), durable=False)
+        await asyncio.to_thread(server.start)
+        supervisor = Supervisor(stop=stop)
+        try:
+            with stop_on_signals(stop, at_once=server.kill):
+                return await _count_with(supervisor, server, settings, files, stop)
+        finally:
+            await supervisor.stop_all()
+            await asyncio.to_thread(server.stop)
+
+
+async def _count_with(
+    supervisor: Supervisor,
+    server: EmbeddedServer,
+    settings: Settings,
+    files: Sequence[str],
+    stop: asyncio.Event,
+) -> Result:
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error"}
+    supervisor.start(
+        Service(
+            name="ingestor",
+            arguments=["ingestor", *files],
+            variables=variables,
+            standard_input="-" in files,
+            ends=True,
+            restart=False,
+        )
+    )
+    supervisor.start(Service(name="aggregator", arguments=["aggregator"], variables=variables))
+    await _unless_stopped(supervisor.wait("ingestor"), stop)
+    supervisor.start(Service(name="drain", arguments=["aggregator", "--drain"], variables=variables, ends=True))
+    await _unless_stopped(supervisor.wait("drain"), stop)
+    redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
+    try:
+        keys = Keys()
+        reader = CountReader(redis, keys=keys, blocks=BlockStore(redis, keys=keys, settings=settings))
+        return Result(types=await reader.types(), words=await reader.words(), totals=await reader.totals())
+    finally:
+        await redis.aclose()
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, int], stop: asyncio.Event) -> None:
+    """Wait for a service to end. Raises Failure if we are to stop instead."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if stop.is_set():
+        raise Failure("stopped before everything was counted")
+    await working

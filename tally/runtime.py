@@ -1,0 +1,129 @@
+"""What every service's process needs around its loop: signals, waiting, a back-off, the supervisor's lifeline."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import uvloop
+from redis.exceptions import AuthenticationError, AuthorizationError
+
+from tally import settings as settings_module
+from tally.settings import Settings, SettingsError
+from tally.telemetry import configure, get_logger
+
+#: Exit codes: a setting or argument is wrong; the work itself failed.
+EXIT_USAGE, EXIT_FAILURE = 2, 1
+
+#: The variable with the number of a pipe's reading end whose writing end `tally up` holds: when it closes,
+#: `tally up` is gone, however it ended, and so should we be.
+LIFELINE_VARIABLE = "_TALLY_LIFELINE"
+
+
+class Failure(Exception):
+    """A service cannot go on, and trying again would not help. The text is for the person who started it."""
+
+
+def backoff_seconds(attempt: int, *, first: float = 0.05, most: float = 5.0) -> float:
+    """How long to wait before attempt number `attempt` (from 1): doubling, at most `most`, with full jitter.
+
+    Full jitter, so that many clients of a server that comes back do not come all at once; never under a
+    tenth of the full wait, so that a lone client does not spin.
+    """
+    full: float = min(most, first * 2 ** min(attempt - 1, 30))
+    return random.uniform(full / 10, full)
+
+
+async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait so long, or until `stop` is set: True if it is."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+    return stop.is_set()
+
+
+@contextmanager
+def stop_on_signals(stop: asyncio.Event, *, at_once: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Set `stop` on SIGINT and SIGTERM; a second one calls `at_once` and ends the process. Restores what was there.
+
+    Nothing depends on an orderly stop: it only makes the next start quicker.
+    """
+    loop = asyncio.get_running_loop()
+    log = get_logger()
+
+    def handle(received: signal.Signals) -> None:
+        if stop.is_set():
+            log.warning("stopping at once", signal=received.name)
+            at_once()
+            os._exit(128 + received)
+        log.info("stopping", signal=received.name)
+        stop.set()
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each in before:
+        loop.add_signal_handler(each, handle, each)
+    lifeline = os.environ.get(LIFELINE_VARIABLE)
+    if lifeline is not None:
+        loop.add_reader(int(lifeline), _lifeline_cut, loop, int(lifeline), stop)
+    try:
+        yield
+    finally:
+        if lifeline is not None:
+            loop.remove_reader(int(lifeline))
+        for each, handler in before.items():
+            loop.remove_signal_handler(each)
+            signal.signal(each, handler)
+
+
+def _lifeline_cut(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(descriptor)
+    get_logger().warning("stopping", reason="tally up is gone")
+    stop.set()
+
+
+def run_service(name: str, main: Any, **overrides: Any) -> None:
+    """Run `main(settings, stop)`, a coroutine function, as this process's only work, and exit with its outcome.
+
+    Settings that are wrong, and a Failure, end it with a sentence on standard error rather than a traceback.
+    """
+    settings = load_or_exit(**overrides)
+    configure(settings, service=name)
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        with stop_on_signals(stop):
+            await main(settings, stop)
+
+    run_or_exit(body())
+
+
+def load_or_exit(**overrides: Any) -> Settings:
+    """The settings, or an exit with what is wrong with them."""
+    try:
+        return settings_module.load(**overrides)
+    except SettingsError as error:
+        fail(str(error), code=EXIT_USAGE)
+
+
+def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on uvloop and return its result; a Failure or a wrong password becomes an exit."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(body)
+    except Failure as error:
+        fail(str(error), code=EXIT_FAILURE)
+    except (AuthenticationError, AuthorizationError) as error:
+        fail(f"Redis refuses the password or the user of TALLY_REDIS_URL: {error}", code=EXIT_FAILURE)
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def fail(message: str, *, code: int) -> NoReturn:
+    """Say what is wrong on standard error and exit."""
+    sys.stderr.write("".join(f"tally: {line}\n" for line in message.splitlines()))
+    raise SystemExit(code)

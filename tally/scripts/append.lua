@@ -1,0 +1,40 @@
+-- append: put one block onto the stream and move its source's position on, together.
+--
+-- KEYS 1 stream        stream      the blocks that are not yet counted
+--      2 sources       hash        source -> position in bytes
+--      3 seen          sorted set  source, scored by its last append in Unix milliseconds
+-- ARGV 1 source        name of where the lines come from
+--      2 start         position of the block's first byte, in bytes
+--      3 finish        position behind its last byte, in bytes
+--      4 lines         the block
+--      5 max_backlog   how many blocks the stream may hold
+--
+-- Returns {word, position}, the position being the stored one afterwards:
+--   appended    the block is on the stream
+--   duplicate   it was already: the reply to an earlier try was lost
+--   moved       the source stands elsewhere (lost data, a flush, another ingestor); nothing was written
+--   full        the stream holds max_backlog blocks; nothing was written
+--
+-- Atomic, or a crash between the two writes would repeat the block or lose it.
+
+local stream, sources, seen = KEYS[1], KEYS[2], KEYS[3]
+local source, start, finish, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local max_backlog = tonumber(ARGV[5])
+
+local position = redis.call('HGET', sources, source) or '0'
+if tonumber(position) >= tonumber(finish) then
+  return {'duplicate', position}
+end
+if tonumber(position) ~= tonumber(start) then
+  return {'moved', position}
+end
+-- Counted blocks are deleted, so the length is the backlog.
+if redis.call('XLEN', stream) >= max_backlog then
+  return {'full', position}
+end
+
+local now = redis.call('TIME')
+redis.call('XADD', stream, '*', 'lines', lines, 'source', source)
+redis.call('HSET', sources, source, finish)
+redis.call('ZADD', seen, now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)), source)
+return {'appended', finish}

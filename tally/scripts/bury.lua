@@ -1,0 +1,33 @@
+-- bury: move a block that killed every aggregator that tried it, whole, to the dead stream.
+--
+-- KEYS 1 stream       stream  the blocks
+--      2 dead         stream  the buried ones: their own fields, and `id`, `deliveries`
+-- ARGV 1 group
+--      2 id           of the entry
+--      3 deliveries   it is buried only if it was delivered at least so often
+--
+-- Returns 'buried', 'spared' (not delivered that often) or 'gone' (no longer pending, or deleted).
+--
+-- Atomic, or the block could be in both streams, or in none.
+
+local stream, dead = KEYS[1], KEYS[2]
+local group, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+local entry = redis.call('XRANGE', stream, id, id)[1]
+if not pending or not entry then
+  return 'gone'
+end
+if pending[4] < deliveries then
+  return 'spared'
+end
+
+local fields = entry[2]
+fields[#fields + 1] = 'id'
+fields[#fields + 1] = id
+fields[#fields + 1] = 'deliveries'
+fields[#fields + 1] = pending[4]
+redis.call('XADD', dead, '*', unpack(fields))
+redis.call('XACK', stream, group, id)
+redis.call('XDEL', stream, id)
+return 'buried'

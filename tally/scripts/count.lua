@@ -1,0 +1,132 @@
+-- count: take a batch of blocks off the stream and add what they hold to the counts, together.
+-- Uses windows_library.lua.
+--
+-- KEYS 1 stream      stream      the blocks
+--      2 types       hash        event type -> count
+--      3 words       hash        word -> count
+--      4 top         sorted set  the most frequent words
+--      5 totals      hash        events, words, rejected, lines, bytes, blocks
+--      6 rejected    stream      samples
+--      then, a level:            windows (sorted set), rolled (sorted set)
+--      then, a section, a level: types of the window (hash), words of the window (hash)
+-- ARGV group, the word for 'other'
+--      max_types, max_words, max_window_words, max_top, max_samples
+--      levels, then of each: how many windows are kept
+--      blocks, then the entry ID of each
+--      rejected lines, bytes
+--      sections, then of each: the start of its window at each level; types, then name and count of each;
+--                              words, then name and count of each
+--      samples, then of each: line, reason, source
+--
+-- Returns {'applied', how many of the shortest windows there are}, or {'missing', ID…} with the blocks that are no longer
+-- pending, because another aggregator counted them; then nothing was written.
+--
+-- Atomic, or a block could be counted and delivered again, or acknowledged and never counted.
+
+local argument = 0
+local function take()
+  argument = argument + 1
+  return ARGV[argument]
+end
+local function take_number()
+  return tonumber(take())
+end
+local key = 6
+local function take_key()
+  key = key + 1
+  return KEYS[key]
+end
+
+local stream, types, words, top, totals, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local group, other = take(), take()
+local max_types, max_words, max_window_words = take_number(), take_number(), take_number()
+local max_top, max_samples = take_number(), take_number()
+local levels = {}
+for at = 1, take_number() do
+  levels[at] = {windows = take_key(), rolled = take_key(), kept = take_number()}
+end
+local ids = {}
+for at = 1, take_number() do
+  ids[at] = take()
+end
+local rejected_lines, bytes = take_number(), take_number()
+
+-- Checks. The list of pending entries is the gate: whoever finds a block in it may count it, once.
+local missing = {'missing'}
+for _, id in ipairs(ids) do
+  if #redis.call('XPENDING', stream, group, id, id, 1) == 0 then
+    missing[#missing + 1] = id
+  end
+end
+if #missing > 1 then
+  return missing
+end
+
+-- Writes.
+for first = 1, #ids, 1000 do -- unpack takes under 8,000 values
+  local last = math.min(first + 999, #ids)
+  redis.call('XACK', stream, group, unpack(ids, first, last))
+  redis.call('XDEL', stream, unpack(ids, first, last))
+end
+
+for _, level in ipairs(levels) do
+  level.floor = floor_of(level)
+end
+local all_types, all_words = {}, {}
+local events, word_count = 0, 0
+local function take_counts(all)
+  local counts, total = {}, 0
+  for _ = 1, take_number() do
+    local name, count = take(), take_number()
+    counts[name] = count
+    all[name] = (all[name] or 0) + count
+    total = total + count
+  end
+  return counts, total
+end
+for _ = 1, take_number() do
+  local places = {}
+  for at = 1, #levels do
+    places[at] = {start = take_number(), types = take_key(), words = take_key()}
+  end
+  local section_types, type_total = take_counts(all_types)
+  local section_words, word_total = take_counts(all_words)
+  events, word_count = events + type_total, word_count + word_total
+  add_to_windows(levels, places, 1, section_types, section_words, max_types, max_window_words, other)
+end
+
+add_bounded(types, all_types, max_types, other)
+
+-- Counts only grow, so a word that belongs among the top was above the lowest of them at its last increment: adding
+-- just those that are above it keeps the set exact. (Ranking the whole hash now and then would be late and slow.)
+local floor = -1
+if redis.call('ZCARD', top) >= max_top then
+  floor = tonumber(redis.call('ZRANGE', top, 0, 0, 'WITHSCORES')[2])
+end
+add_bounded(words, all_words, max_words, other, function(word, total)
+  if total > floor then
+    redis.call('ZADD', top, total, word)
+  end
+end)
+local too_many = redis.call('ZCARD', top) - max_top
+if too_many > 0 then
+  redis.call('ZREMRANGEBYRANK', top, 0, too_many - 1)
+end
+
+local function add_total(field, count)
+  if count > 0 then
+    redis.call('HINCRBY', totals, field, count)
+  end
+end
+add_total('events', events)
+add_total('words', word_count)
+add_total('rejected', rejected_lines)
+add_total('lines', events + rejected_lines)
+add_total('bytes', bytes)
+add_total('blocks', #ids)
+
+for _ = 1, take_number() do
+  local line, reason, source = take(), take(), take()
+  redis.call('XADD', rejected, 'MAXLEN', max_samples, '*', 'line', line, 'reason', reason, 'source', source)
+end
+return {'applied', redis.call('ZCARD', levels[1].windows)}

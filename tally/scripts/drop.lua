@@ -1,0 +1,28 @@
+-- drop: forget the oldest window of a length, when there are more than are kept.
+--
+-- KEYS 1 windows   sorted set  starts of the windows of that length
+--      2 rolled    sorted set  those already in the next length
+--      3 types     hash        the window's
+--      4 words     hash        the window's
+-- ARGV 1 start     of the window, in Unix seconds
+--      2 kept      how many windows of that length are kept
+--      3 last      '1' for the longest length, which is rolled into nothing
+--
+-- Returns 'dropped', 'kept' (it is not the oldest, or not one too many) or 'unrolled' (roll it first).
+--
+-- Atomic, or counts that come in between would be lost to the longer window.
+
+local windows, rolled, types, words = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local start, kept, last = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+
+if redis.call('ZCARD', windows) <= kept or redis.call('ZRANGE', windows, 0, 0)[1] ~= start then
+  return 'kept'
+end
+if not last and not redis.call('ZSCORE', rolled, start) then
+  return 'unrolled'
+end
+
+redis.call('UNLINK', types, words)
+redis.call('ZREM', windows, start)
+redis.call('ZREM', rolled, start)
+return 'dropped'

@@ -1,0 +1,31 @@
+-- retire: remove a consumer that has nothing pending.
+--
+-- KEYS 1 stream     stream  the blocks
+-- ARGV 1 group
+--      2 consumer
+--      3 idle       only if it has been silent for so long, in milliseconds
+--
+-- Returns 'retired', 'pending' (it still holds blocks), 'active' (it was not silent for long enough) or 'gone'.
+--
+-- Atomic, because XGROUP DELCONSUMER throws away whatever is pending: a block delivered in between would be lost.
+
+local stream = KEYS[1]
+local group, consumer, idle = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  local about = {}
+  for at = 1, #flat, 2 do
+    about[flat[at]] = flat[at + 1]
+  end
+  if about.name == consumer then
+    if about.pending > 0 then
+      return 'pending'
+    end
+    if about.idle < idle then
+      return 'active'
+    end
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
+    return 'retired'
+  end
+end
+return 'gone'

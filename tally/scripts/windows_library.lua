@@ -1,0 +1,60 @@
+-- Functions about windows, put in front of the scripts that name them (see tally/store/client.py).
+--
+-- A level is one length of window, the shortest first. Its fields:
+--   windows  key of the sorted set of starts that are kept      rolled  key of those already in the next level
+--   kept     how many are kept                                  floor   the oldest start that still gets counts
+-- A place is where an event's counts go at one level: {start=…, types=key, words=key}.
+
+-- The kept-th newest start, or -inf while there is room. It never falls, for windows are only ever added above it.
+local function floor_of(level)
+  local found = redis.call('ZREVRANGE', level.windows, level.kept - 1, level.kept - 1)
+  return found[1] and tonumber(found[1]) or -math.huge
+end
+
+-- Add counts (name -> number) to a hash that holds at most `max` names besides `other`, which takes the rest.
+-- `each`, if given, is called with every name that has a place of its own and its new count.
+local function add_bounded(key, counts, max, other, each)
+  local room = max - redis.call('HLEN', key) + redis.call('HEXISTS', key, other)
+  local over = 0
+  for name, count in pairs(counts) do
+    if name == other or (room <= 0 and redis.call('HEXISTS', key, name) == 0) then
+      over = over + count
+    else
+      local total = redis.call('HINCRBY', key, name, count)
+      if total == count then
+        room = room - 1
+      end
+      if each then
+        each(name, total)
+      end
+    end
+  end
+  if over > 0 then
+    redis.call('HINCRBY', key, other, over)
+  end
+end
+
+-- Add counts to the first level from `first` on that reaches back to them, and to every longer one that already
+-- holds that window's counts. Exact because a window is in `rolled` from the moment its counts are in the next level.
+local function add_to_windows(levels, places, first, types, words, max_types, max_words, other)
+  local at = first
+  while at <= #levels and places[at].start < levels[at].floor do
+    at = at + 1
+  end
+  if at > #levels then
+    return -- older than every window kept: it counts in the totals alone
+  end
+  redis.call('ZADD', levels[at].windows, places[at].start, places[at].start)
+  while true do
+    add_bounded(places[at].types, types, max_types, other)
+    add_bounded(places[at].words, words, max_words, other)
+    local rolled = redis.call('ZSCORE', levels[at].rolled, places[at].start)
+    if at == #levels or not rolled then
+      return
+    end
+    at = at + 1
+    if not redis.call('ZSCORE', levels[at].windows, places[at].start) then
+      return -- the longer window was dropped, and must not come back in part
+    end
+  end
+end

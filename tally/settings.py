@@ -1,0 +1,200 @@
+"""All settings, read once: environment variables with the prefix `TALLY_`, the same from a `.env` file,
+and, for secrets, a file named by the variable with `_FILE` behind it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tally.windows import WindowLength, parse_window_lengths
+
+PREFIX = "TALLY_"
+
+#: Variables with our prefix that are docker-compose.yml's, not the services'.
+COMPOSE_VARIABLES = frozenset({"TALLY_REDIS_IMAGE", "TALLY_PUBLISH", "TALLY_IMAGE"})
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text has a line for each, and says what would be right."""
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """`TALLY_X_FILE=/run/secrets/x` gives `x` the text of that file, without the line end."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        variable = f"{PREFIX}{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{variable}={path}: cannot be read: {error}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """One attribute a variable: `redis_url` is `TALLY_REDIS_URL`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    redis_url: str | None = Field(
+        None,
+        description="Where Redis is: redis://, rediss:// or unix://. Unset: the server that `tally up` runs in the "
+        "data folder, else redis://127.0.0.1:6379/0",
+    )
+    redis_timeout_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=600,
+        description="How long an answer of Redis may take before the connection is given up",
+    )
+    data_dir: Path = Field(
+        Path(".tally"), description="The folder in which `tally up` keeps its embedded server's data"
+    )
+    shards: int = Field(1, ge=1, le=1, description="Streams to spread over; more than one is not supported yet")
+
+    source: str = Field("demo:", description="Where the ingestor takes lines from; see Sources")
+    max_line_bytes: int = Field(
+        1_048_576,
+        ge=64,
+        le=67_108_864,
+        description="Bytes in a line; a longer one is skipped to its end and rejected",
+    )
+    max_block_bytes: int = Field(
+        262_144, ge=1024, le=16_777_216, description="Bytes in a block; a longer line travels alone"
+    )
+    max_blocks_in_flight: int = Field(8, ge=1, le=256, description="Blocks sent to Redis before its answer is awaited")
+    max_backlog_blocks: int = Field(
+        2048,
+        ge=1,
+        le=1_000_000,
+        description="Blocks in the stream, not yet counted, at which sources are no longer read",
+    )
+
+    windows: str = Field(
+        "60x360,3600x336,86400x400",
+        description="Windows: seconds x how many are kept, shortest first, each a multiple of the one before",
+    )
+    max_types: int = Field(
+        10_000, ge=1, le=10_000_000, description="Distinct event types; the rest counts as `__other__`"
+    )
+    max_words: int = Field(1_000_000, ge=1, le=100_000_000, description="Distinct words of all time; likewise")
+    max_window_words: int = Field(50_000, ge=1, le=10_000_000, description="Distinct words in one window; likewise")
+    max_name_bytes: int = Field(
+        256,
+        ge=1,
+        le=65_536,
+        description="UTF-8 bytes in an event type or a word; a longer one counts as `__other__`",
+    )
+    max_rejected_samples: int = Field(1000, ge=0, le=1_000_000, description="Rejected lines kept as samples")
+    fold_case: bool = Field(False, description="Count words without regard to case")
+    word_pattern: str = Field(
+        r"\w+(?:['’-]\w+)*",
+        description="What a word is: a Python regular expression, applied between white space",
+    )
+
+    claim_idle_seconds: float = Field(
+        15.0,
+        ge=0.1,
+        le=86_400,
+        description="How long a block may be with a silent aggregator before another takes it over",
+    )
+    max_deliveries: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Times a block is given to an aggregator before it goes to the dead stream",
+    )
+
+    http_host: str = Field("127.0.0.1", description="Address on which the api listens")
+    http_port: int = Field(9090, ge=0, le=65_535, description="Port on which the api listens")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="How: console on a terminal and json elsewhere, or always one of them"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_has_a_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("a Redis URL begins with redis://, rediss:// or unix://, as in redis://127.0.0.1:6379/0")
+        return value
+
+    @field_validator("windows")
+    @classmethod
+    def _windows_are_lengths(cls, value: str) -> str:
+        parse_window_lengths(value)
+        return value
+
+    @field_validator("word_pattern")
+    @classmethod
+    def _word_pattern_compiles(cls, value: str) -> str:
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if pattern.match(""):
+            raise ValueError("it matches the empty word; end it with + rather than *")
+        return value
+
+    @cached_property
+    def window_lengths(self) -> tuple[WindowLength, ...]:
+        return parse_window_lengths(self.windows)
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` (of those not None) win over the environment.
+
+    Raises SettingsError, a line for each setting that is wrong.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    field = Settings.model_fields.get(name)
+    message = problem["msg"].removeprefix("Value error, ")
+    line = f"{PREFIX}{name.upper()}={problem['input']}: {message}"
+    return f"{line} ({field.description}; default: {field.default})" if field else line
+
+
+def unknown_variables() -> list[str]:
+    """A sentence for each variable with our prefix that is no setting: most likely a slip of the pen."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {name + "_FILE" for name in known} | COMPOSE_VARIABLES
+    sentences = []
+    for variable in sorted(os.environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            sentences.append(f"{variable} is not a setting{hint}")
+    return sentences

@@ -1,0 +1,16 @@
+"""The only code that speaks Redis: a typed method for each operation, over the scripts in tally/scripts."""
+
+from tally.store.blocks import Append, Block, BlockStore, Entry
+from tally.store.client import GroupMissing, StoreUnavailable, connect
+from tally.store.windows import WindowStore
+
+__all__ = [
+    "Append",
+    "Block",
+    "BlockStore",
+    "Entry",
+    "GroupMissing",
+    "StoreUnavailable",
+    "WindowStore",
+    "connect",
+]

@@ -1,0 +1,340 @@
+"""Blocks on their way: appended by an ingestor, read, taken over and counted by aggregators.
+
+A block is not appended, or waiting in the stream, or counted and gone; only `append` and `count` move it (and
+`bury`, for one that kills its readers). Every method here may be called again after a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from tally.counts import Counts
+from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
+from tally.settings import Settings
+from tally.store.client import Script, StoreUnavailable, errors_translated
+
+_append, _count, _claim = Script("append"), Script("count"), Script("claim")
+_retry, _bury, _retire = Script("retry"), Script("bury"), Script("retire")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A run of whole lines of one source, with the positions of its first byte and behind its last, in bytes."""
+
+    start: int
+    end: int
+    lines: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What became of a block: the word that append.lua returns, and the source's stored position after it."""
+
+    outcome: Literal["appended", "duplicate", "moved", "full"]
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A block in the stream. `lines` is None if another client added an entry without that field."""
+
+    id: str
+    lines: bytes | None
+    source: str
+
+    @property
+    def arrived_seconds(self) -> float:
+        """When it was appended, in Unix seconds: the first part of the entry's ID."""
+        return int(self.id.partition("-")[0]) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The batch was counted; `windows` is how many of the shortest windows there are now."""
+
+    windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nothing was written, because these blocks are no longer pending: another aggregator counted them."""
+
+    ids: frozenset[str]
+
+
+class BlockStore:
+    """The stream of one shard and everything that is written about it."""
+
+    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
+        self._redis: Any = redis  # its annotations leave open whether replies are text; ours are bytes
+        self._keys = keys
+        self._settings = settings
+
+    # What an ingestor needs.
+
+    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
+        """Append blocks in their order, in one round trip: an outcome for each.
+
+        After the first that is `moved` or `full` the following ones are `moved` too, because none of them
+        starts where the source then stands. Raises StoreUnavailable.
+        """
+        keys = (self._keys.stream, self._keys.sources, self._keys.sources_seen)
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for block in blocks:
+                pipeline.evalsha(
+                    _append.sha,
+                    len(keys),
+                    *keys,
+                    source,
+                    block.start,
+                    block.end,
+                    block.lines,
+                    self._settings.max_backlog_blocks,
+                )
+            try:
+                replies = await pipeline.execute()
+            except exceptions.NoScriptError:
+                # The ones that ran, if any, will answer `duplicate` the second time.
+                await self._redis.script_load(_append.text)
+                return await self.append(source=source, blocks=blocks)
+        return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
+
+    async def position(self, source: str) -> int:
+        """How far into a source has been appended, in bytes. Raises StoreUnavailable."""
+        with errors_translated():
+            return int(await self._redis.hget(self._keys.sources, source) or 0)
+
+    async def positions(self) -> dict[str, int]:
+        """Every source's position. Raises StoreUnavailable."""
+        with errors_translated():
+            stored = await self._redis.hgetall(self._keys.sources)
+        return {source.decode(): int(position) for source, position in stored.items()}
+
+    async def forget_sources(self, names: Sequence[str]) -> None:
+        """Forget the positions of sources that will never be read again. Raises StoreUnavailable."""
+        if names:
+            with errors_translated():
+                pipeline = self._redis.pipeline(transaction=True)
+                pipeline.hdel(self._keys.sources, *names)
+                pipeline.zrem(self._keys.sources_seen, *names)
+                await pipeline.execute()
+
+    async def sources_last_seen_before(self, unix_ms: int) -> list[str]:
+        """Sources without an append since then. Raises StoreUnavailable."""
+        with errors_translated():
+            names = await self._redis.zrange(self._keys.sources_seen, "-inf", f"({unix_ms}", byscore=True)
+        return [name.decode() for name in names]
+
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
+        """Wait until the server has what was appended so far on its disk, as far as it keeps any.
+
+        False when that did not happen in time, or the server cannot tell (before Redis 7.2). Whoever may read
+        its source again asks for the position once more then. Raises StoreUnavailable.
+        """
+        # WAITAOF waits for the last write of its own connection, so one goes in front of it.
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hincrby(self._keys.sources, source, 0)
+        pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
+        with errors_translated():
+            *_, reply = await pipeline.execute(raise_on_error=False)
+            if isinstance(reply, exceptions.ResponseError):
+                return "appendonly is disabled" in str(reply)
+            if isinstance(reply, Exception):
+                raise reply
+        return bool(reply[0] >= 1)
+
+    async def backlog(self) -> int:
+        """How many blocks wait to be counted. Raises StoreUnavailable."""
+        with errors_translated():
+            return int(await self._redis.xlen(self._keys.stream))
+
+    # What an aggregator needs.
+
+    async def create_group(self) -> bool:
+        """Make sure that the consumer group is there; True if it had to be created. Raises StoreUnavailable.
+
+        It starts at the stream's first entry, never at `$`: what was appended before is to be counted.
+        """
+        with errors_translated():
+            try:
+                await self._redis.xgroup_create(self._keys.stream, GROUP, id="0", mkstream=True)
+            except exceptions.ResponseError as error:
+                if "BUSYGROUP" in str(error):
+                    return False
+                raise
+        return True
+
+    async def read(self, *, consumer: str, count: int, block_ms: int | None) -> list[Entry]:
+        """Take up to `count` new blocks; wait up to `block_ms` for the first of them, or not at all.
+
+        Raises StoreUnavailable or GroupMissing. What a failed call took is pending to this consumer.
+        """
+        with errors_translated():
+            reply = await self._redis.xreadgroup(GROUP, consumer, {self._keys.stream: ">"}, count=count, block=block_ms)
+        return [_entry(id_.decode(), fields) for _, entries in reply or () for id_, fields in entries]
+
+    async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]:
+        """Take over blocks from consumers that were silent for too long: (cursor for the next call, how many).
+
+        The cursor is `0-0` after the end. Raises StoreUnavailable or GroupMissing.
+        """
+        idle_ms = int(self._settings.claim_idle_seconds * 1000)
+        cursor_reply, claimed = await _claim.run(
+            self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, idle_ms, cursor, count)
+        )
+        return cursor_reply.decode(), claimed
+
+    async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
+        """The oldest blocks that this consumer holds: (entry ID, how often it was delivered).
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        with errors_translated():
+            found = await self._redis.xpending_range(
+                self._keys.stream, GROUP, min="-", max="+", count=count, consumername=consumer
+            )
+        return [(each["message_id"].decode(), each["times_delivered"]) for each in found]
+
+    async def retry(self, *, consumer: str, entry_id: str, deliveries: int) -> Entry | None:
+        """Read again a block that this consumer holds, and set its delivery count; None if it is gone or lost.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        word, *flat = await _retry.run(
+            self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, entry_id, deliveries)
+        )
+        if word != b"given":
+            return None
+        return _entry(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def bury(self, *, entry_id: str) -> Literal["buried", "spared", "gone"]:
+        """Move a block that was delivered too often to the dead stream. Raises StoreUnavailable or GroupMissing."""
+        reply = await _bury.run(
+            self._redis,
+            (self._keys.stream, self._keys.dead),
+            (GROUP, entry_id, self._settings.max_deliveries),
+        )
+        word: Literal["buried", "spared", "gone"] = reply.decode()
+        return word
+
+    async def count(self, *, ids: Sequence[str], counts: Counts) -> Applied | Missing:
+        """Take these blocks off the stream and add what they hold to the counts.
+
+        Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
+        """
+        keys, arguments = self._count_arguments(ids, counts)
+        word, *rest = await _count.run(self._redis, keys, arguments)
+        if word == b"missing":
+            return Missing(ids=frozenset(id_.decode() for id_ in rest))
+        return Applied(windows=rest[0])
+
+    def _count_arguments(self, ids: Sequence[str], counts: Counts) -> tuple[list[str], list[Any]]:
+        at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
+        keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected]
+        arguments: list[Any] = [
+            GROUP,
+            OTHER,
+            settings.max_types,
+            settings.max_words,
+            settings.max_window_words,
+        ]
+        arguments += [TOP_WORDS, settings.max_rejected_samples, len(lengths)]
+        for length in lengths:
+            keys += (at.windows(length.seconds), at.rolled(length.seconds))
+            arguments.append(length.kept)
+        arguments += [len(ids), *ids, counts.rejected, counts.bytes, len(counts.windows)]
+        for window_start in sorted(counts.windows):
+            window = counts.windows[window_start]
+            for length in lengths:
+                start = length.start_of(window_start)
+                keys += (at.window_types(length.seconds, start), at.window_words(length.seconds, start))
+                arguments.append(start)
+            for names in (window.types, window.words):
+                arguments.append(len(names))
+                for pair in names.items():
+                    arguments += pair
+        arguments.append(len(counts.samples))
+        for sample in counts.samples:
+            arguments += (sample.line, sample.reason, sample.source)
+        return keys, arguments
+
+    # Consumers that come and go.
+
+    async def retire(self, *, consumer: str, idle_ms: int = 0) -> str:
+        """Remove a consumer that holds nothing and was silent for so long: the word that retire.lua returns.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        reply: bytes = await _retire.run(self._redis, (self._keys.stream,), (GROUP, consumer, idle_ms))
+        return reply.decode()
+
+    async def consumers(self) -> list[Consumer]:
+        """Who is in the group, by name; nobody when there is none yet. Raises StoreUnavailable."""
+        with errors_translated():
+            try:
+                found = await self._redis.xinfo_consumers(self._keys.stream, GROUP)
+            except exceptions.ResponseError as error:
+                if "NOGROUP" in str(error) or "no such key" in str(error).lower():
+                    return []
+                raise
+        return sorted(
+            (Consumer(name=each["name"].decode(), pending=each["pending"], idle_ms=each["idle"]) for each in found),
+            key=lambda consumer: consumer.name,
+        )
+
+    async def last_entry_id(self) -> str:
+        """The ID of the newest entry there ever was, `0-0` on a new stream. Raises StoreUnavailable."""
+        with errors_translated():
+            try:
+                return str((await self._redis.xinfo_stream(self._keys.stream))["last-generated-id"].decode())
+            except exceptions.ResponseError as error:
+                if "no such key" in str(error).lower():
+                    return "0-0"
+                raise
+
+    async def oldest_entry_id(self) -> str | None:
+        """The ID of the oldest block that is not yet counted. Raises StoreUnavailable."""
+        with errors_translated():
+            found = await self._redis.xrange(self._keys.stream, count=1)
+        return found[0][0].decode() if found else None
+
+    async def check_writable(self) -> None:
+        """Write a key that is gone after a second. Raises StoreUnavailable with what is wrong."""
+        with errors_translated():
+            await self._redis.set(self._keys.probe, 1, px=1000)
+
+    async def advice(self) -> list[str]:
+        """What about the server's set-up endangers exact counts, a sentence each. Raises StoreUnavailable."""
+        with errors_translated():
+            try:
+                info = await self._redis.info()
+            except exceptions.ResponseError:
+                return []  # a hosted Redis that hides INFO has its own operators
+        found = []
+        if info.get("maxmemory_policy", "noeviction") != "noeviction":
+            found.append(f"maxmemory-policy is {info['maxmemory_policy']}: it may evict counts; set noeviction")
+        if info.get("aof_enabled") == 0:
+            found.append("appendonly is off: what was counted since the last snapshot is gone after a crash")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A member of the consumer group: how many blocks it holds and how long it has been silent."""
+
+    name: str
+    pending: int
+    idle_ms: int
+
+
+def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:
+    return Entry(entry_id, fields.get(b"lines"), fields.get(b"source", b"").decode("utf-8", "replace"))
+
+
+__all__ = ["Append", "Applied", "Block", "BlockStore", "Consumer", "Entry", "Missing", "StoreUnavailable"]

@@ -1,0 +1,97 @@
+"""The connection to Redis: how it is made, how scripts are run, which errors mean 'try again later'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+#: What the functions of windows_library.lua are put in front of.
+_USES_WINDOWS = frozenset({"count", "roll"})
+
+#: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
+_PASSING = (
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "LOADING",
+    "BUSY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "UNBLOCKED",
+)
+
+
+class StoreUnavailable(Exception):
+    """Redis cannot be asked, or cannot be written to, just now. Nothing is known about the command's effect."""
+
+
+class GroupMissing(Exception):
+    """The stream or its consumer group is gone: a flush, or a server that came back without its data."""
+
+
+def connect(url: str, *, timeout_seconds: float) -> Redis:
+    """A client of the server at `url`; it connects with the first command.
+
+    It never sends a command twice (redis-py retries ten times by default): what a lost reply leaves in doubt
+    is decided by our scripts, when the service's own loop tries again. RESP2 is set on purpose, because the
+    shape of XREADGROUP's reply depends on it.
+
+    Raises ValueError when the URL is not one.
+    """
+    return Redis.from_url(
+        url,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=min(5.0, timeout_seconds),
+        client_name="tally",
+    )
+
+
+@contextmanager
+def errors_translated() -> Iterator[None]:
+    """Raise StoreUnavailable or GroupMissing for the errors of redis-py that mean it; let the others through."""
+    try:
+        yield
+    except (exceptions.AuthenticationError, exceptions.AuthorizationError):
+        raise  # a wrong password stays wrong: say so and end
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+    except exceptions.ResponseError as error:
+        text = str(error)
+        if "NOGROUP" in text:
+            raise GroupMissing(text) from error
+        if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError | exceptions.OutOfMemoryError):
+            raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
+        if any(word in text.split(":")[0] for word in _PASSING):
+            raise StoreUnavailable(text) from error
+        raise
+
+
+class Script:
+    """One of the .lua files of tally/scripts, sent by its hash and, where the server does not know it, as text."""
+
+    def __init__(self, name: str) -> None:
+        folder = files("tally") / "scripts"
+        text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+        if name in _USES_WINDOWS:
+            text = (folder / "windows_library.lua").read_text(encoding="utf-8") + text
+        self.text = text
+        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[str | bytes | int | float]) -> Any:
+        """Run it once. Raises as errors_translated does."""
+        with errors_translated():
+            try:
+                return await redis.evalsha(self.sha, len(keys), *keys, *arguments)
+            except exceptions.NoScriptError:
+                return await redis.eval(self.text, len(keys), *keys, *arguments)

@@ -1,0 +1,77 @@
+"""Windows that are over: rolled up into longer ones, and dropped when there are more than are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+
+from tally.keys import OTHER, Keys
+from tally.settings import Settings
+from tally.store.client import Script, errors_translated
+
+_roll, _drop = Script("roll"), Script("drop")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStarts:
+    """The windows of one length, as starts in Unix seconds, oldest first, and those that are rolled."""
+
+    starts: list[int]
+    rolled: frozenset[int]
+
+
+class WindowStore:
+    """The windows of one shard."""
+
+    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
+        self._redis: Any = redis  # its annotations leave open whether replies are text; ours are bytes
+        self._keys = keys
+        self._settings = settings
+
+    async def windows(self) -> list[WindowStarts]:
+        """What windows there are, one element a length. Raises StoreUnavailable."""
+        pipeline = self._redis.pipeline(transaction=True)
+        for length in self._settings.window_lengths:
+            pipeline.zrange(self._keys.windows(length.seconds), 0, -1)
+            pipeline.zrange(self._keys.rolled(length.seconds), 0, -1)
+        with errors_translated():
+            replies = await pipeline.execute()
+        return [
+            WindowStarts([int(start) for start in starts], frozenset(int(start) for start in rolled))
+            for starts, rolled in zip(replies[::2], replies[1::2], strict=True)
+        ]
+
+    async def roll(self, *, level: int, start: int) -> Literal["rolled", "duplicate", "gone"]:
+        """Add the window of the length number `level` to the next longer one. Raises StoreUnavailable."""
+        lengths, settings = self._settings.window_lengths, self._settings
+        seconds = lengths[level].seconds
+        keys = [self._keys.window_types(seconds, start), self._keys.window_words(seconds, start)]
+        arguments: list[str | int] = [OTHER, settings.max_types, settings.max_window_words]
+        for length in lengths[level:]:
+            longer = length.start_of(start)
+            keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
+            keys += (
+                self._keys.window_types(length.seconds, longer),
+                self._keys.window_words(length.seconds, longer),
+            )
+            arguments += (longer, length.kept)
+        word: Literal["rolled", "duplicate", "gone"] = (await _roll.run(self._redis, keys, arguments)).decode()
+        return word
+
+    async def drop(self, *, level: int, start: int) -> Literal["dropped", "kept", "unrolled"]:
+        """Forget a window, if it is the oldest of its length and one too many. Raises StoreUnavailable."""
+        lengths = self._settings.window_lengths
+        length = lengths[level]
+        keys = (
+            self._keys.windows(length.seconds),
+            self._keys.rolled(length.seconds),
+            self._keys.window_types(length.seconds, start),
+            self._keys.window_words(length.seconds, start),
+        )
+        last = level == len(lengths) - 1
+        word: Literal["dropped", "kept", "unrolled"] = (
+            await _drop.run(self._redis, keys, (start, length.kept, int(last)))
+        ).decode()
+        return word

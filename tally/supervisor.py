@@ -1,0 +1,116 @@
+"""`tally up`: everything on one machine, each service in a process of its own, restarted when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, Failure, backoff_seconds, wait_or_stop
+from tally.telemetry import get_logger
+
+#: How long a service may take to stop before it is killed.
+STOP_SECONDS = 15.0
+
+#: A process that ran for so long is restarted at once, however often it was before.
+STEADY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process to keep running: `python -m <arguments>`, with these variables besides our own."""
+
+    name: str
+    arguments: Sequence[str]
+    variables: dict[str, str] = field(default_factory=dict)
+    standard_input: bool = False  # it reads ours
+    ends: bool = False  # it may end by itself, with 0
+    restart: bool = True  # when it ends with anything else; if not, that is a Failure
+
+
+class Supervisor:
+    """Runs services, and stops them in the order of their data's flow: first who writes, last who reads."""
+
+    def __init__(self, *, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._keeping: dict[str, asyncio.Task[int]] = {}
+        # Closes with us, however we end; every service stops when it does.
+        self._lifeline_end, self._lifeline = os.pipe()
+
+    def start(self, service: Service) -> None:
+        """Run it until it is stopped."""
+        self._keeping[service.name] = asyncio.create_task(self._keep(service), name=f"keep {service.name}")
+
+    async def wait(self, name: str) -> int:
+        """Wait until a service that ends has ended; its exit code."""
+        return await self._keeping[name]
+
+    async def watch(self, tend: Callable[[], None], *, every_seconds: float = 0.2) -> None:
+        """Until we are to stop: call `tend` again and again. Raises Failure when a service cannot be run."""
+        while not await wait_or_stop(self._stop, every_seconds):
+            tend()
+            for task in self._keeping.values():
+                if task.done():
+                    task.result()
+
+    async def stop_all(self) -> None:
+        """Stop all services, in the order in which they were started."""
+        log = get_logger()
+        self._stop.set()
+        for name, task in self._keeping.items():
+            process = self._running.get(name)
+            if process is not None and process.returncode is None:
+                log.info("stopping service", name=name)
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                try:
+                    await asyncio.wait_for(asyncio.shield(task), STOP_SECONDS)
+                except TimeoutError:
+                    log.warning("killing service", name=name)
+                    with suppress(ProcessLookupError):
+                        process.kill()
+                except Failure:
+                    pass
+        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        os.close(self._lifeline)
+        os.close(self._lifeline_end)
+
+    def kill_all(self) -> None:
+        """End all services at once."""
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.kill()
+
+    async def _keep(self, service: Service) -> int:
+        log = get_logger().bind(name=service.name)
+        failures = 0
+        while True:
+            began = time.monotonic()
+            process = await self._spawn(service)
+            self._running[service.name] = process
+            code = await process.wait()
+            if self._stop.is_set() or (service.ends and code == 0):
+                return code
+            if code == EXIT_USAGE or not service.restart:
+                raise Failure(f"{service.name} ended with exit code {code}; see above")
+            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+            delay_seconds = backoff_seconds(failures, first=0.2)
+            log.error("service died, starting it again", exit_code=code, in_seconds=round(delay_seconds, 2))
+            if await wait_or_stop(self._stop, delay_seconds):
+                return code
+
+    async def _spawn(self, service: Service) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *service.arguments,
+            stdin=None if service.standard_input else asyncio.subprocess.DEVNULL,
+            env={**os.environ, **service.variables, LIFELINE_VARIABLE: str(self._lifeline_end)},
+            pass_fds=(self._lifeline_end,),
+            start_new_session=True,  # so that Ctrl-C comes to us alone, and we stop them in order
+        )

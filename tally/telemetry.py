@@ -1,0 +1,62 @@
+"""Structured logs: one event a line, readable on a terminal, JSON in a container."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from tally.settings import Settings, unknown_variables
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def configure(settings: Settings, *, service: str) -> Logger:
+    """Set up logging of this process, on standard error, and return its logger.
+
+    Records of other libraries (uvicorn's, asyncio's) come out in the same form. Variables that look like
+    settings but are none are named once.
+    """
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if console
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    log = get_logger()
+    for sentence in unknown_variables():
+        log.warning("unknown setting", problem=sentence)
+    return log
+
+
+def get_logger() -> Logger:
+    """The logger; what it says before `configure` goes to structlog's defaults."""
+    logger: Logger = structlog.stdlib.get_logger("tally")
+    return logger
