@@ -252,7 +252,8 @@ def _printable(name: str) -> str:
 
 def _print_status(found: Status, *, url: str) -> None:
     console = Console()
-    console.print(_counts_table(f"Totals at {url}", found.totals, limit=100))
+    console.print(f"Redis: {url}", highlight=False, soft_wrap=True)
+    console.print(_counts_table("Totals", found.totals, limit=100))
     waiting = (
         f", the oldest for {found.oldest_uncounted_seconds:.1f} s" if found.oldest_uncounted_seconds is not None else ""
     )

@@ -75,9 +75,9 @@ class EmbeddedServer:
         self._launch()
 
     def _launch(self) -> None:
-        # The server is in our process group, and would stop at Ctrl-C before the services that need it. What is
-        # blocked here stays blocked in the child.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # The server is in our process group, and would stop at Ctrl-C (or a manager's signal to the whole group)
+        # before the services that need it. What is blocked here stays blocked in the child: we ask it to stop.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self._server = ValkeyServer(
                 port=self._port, data_dir=self._data_dir, config=dict(self._config), persist=True
@@ -123,6 +123,8 @@ class EmbeddedServer:
     def stop(self) -> None:
         """Stop it in order: it writes out what it holds."""
         if self._server is not None:
+            with suppress(redis.RedisError, OSError), redis.Redis.from_url(self.url, socket_timeout=30) as client:
+                client.shutdown(nosave=True)
             with suppress(ValkeyServerError):
                 self._server.stop(timeout=30.0)
         self._release()

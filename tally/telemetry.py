@@ -39,6 +39,8 @@ def configure(settings: Settings, *, service: str) -> Logger:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+    for library in ("uvicorn", "asyncio"):  # they tell of every start and stop; so do we
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

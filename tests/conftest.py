@@ -1,0 +1,64 @@
+"""Fixtures that all tests share. Each test has a server without any key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tally.settings import Settings
+from tally.store import connect
+from tests.server import Server
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings come from the test alone: no variables of this shell, no .env, no server of a `tally up` nearby."""
+    for variable in list(os.environ):
+        if variable.startswith("TALLY_") and variable != "TALLY_TEST_SERVER":
+            monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """A real server, empty. Not to be killed: that is what `durable_server` is for."""
+    with shared_server.client() as client:
+        client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def durable_server(tmp_path: Path) -> Iterator[Server]:
+    """A real server of the test's own, with an append-only file: it may be killed and started again."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Server(folder, durable=True)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def settings(server: Server) -> Settings:
+    """The defaults, with the real server."""
+    return Settings(redis_url=server.url)
+
+
+@pytest.fixture
+async def redis(server: Server) -> AsyncIterator[Redis]:
+    """Tally's own client of the real server."""
+    client = connect(server.url, timeout_seconds=30)
+    yield client
+    await client.aclose()
