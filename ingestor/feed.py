@@ -56,7 +56,7 @@ class Feed:
         """Feed until the end. Raises Failure when the source cannot be read."""
         began = time.monotonic()
         stopping = asyncio.create_task(self._wake_on_stop())
-        failures = 0
+        failures, appended_before = 0, 0
         deadline: float | None = None
         try:
             while True:
@@ -65,9 +65,9 @@ class Feed:
                         await self._open()
                     if await self._append_all() and await self._settled_for_good():
                         break
-                    failures = 0
                 except StoreUnavailable as error:
-                    failures += 1
+                    failures = failures + 1 if self.appended_bytes == appended_before else 1
+                    appended_before = self.appended_bytes
                     delay_seconds = backoff_seconds(failures)
                     self._log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
                     if self._stop.is_set():

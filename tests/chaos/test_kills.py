@@ -1,0 +1,209 @@
+"""Whatever is killed, and whenever: every event is counted exactly once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tally.keys import GROUP, Keys
+from tests.expected import Expected, counted
+from tests.processes import Process, running
+from tests.proxy import LossyProxy
+from tests.server import Server
+from tests.waiting import wait_until
+
+KEYS = Keys()
+
+#: Small blocks and a short backlog, so that there is always something in flight to be killed.
+SMALL = {
+    "TALLY_MAX_BLOCK_BYTES": "32768",
+    "TALLY_MAX_BLOCKS_IN_FLIGHT": "4",
+    "TALLY_MAX_BACKLOG_BLOCKS": "200",
+    "TALLY_CLAIM_IDLE_SECONDS": "0.5",
+}
+
+
+def finish(ingestor: Process, url: str, folder: Path) -> None:
+    """Let the ingestor come to its end, and count what is left."""
+    while ingestor.wait() != 0:
+        ingestor.start()
+    drain = Process("aggregator", "--drain", log=folder / "drain.log", TALLY_REDIS_URL=url, **SMALL)
+    with running(drain):
+        assert drain.wait() == 0, drain.log()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_ingestors_and_aggregators(
+    server: Server, million: tuple[Path, Expected], tmp_path: Path, seed: int
+) -> None:
+    path, expected = million
+    chance = random.Random(seed)
+    url = {"TALLY_REDIS_URL": server.url}
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
+    workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url, **SMALL) for at in range(3)]
+    kills = 0
+    with running(ingestor, *workers), server.client() as client:
+        while ingestor.exit_code != 0:
+            time.sleep(chance.uniform(0.0, 0.4))  # when the kill comes is what is random here
+            # A process is killed only after it has done something, or this would never end.
+            victim = chance.choice([ingestor, *workers])
+            before = (client.hgetall(KEYS.sources), client.hget(KEYS.totals, "blocks"))
+            victim.kill()
+            if victim is ingestor and ingestor.exit_code == 0:
+                break
+            kills += 1
+            victim.start()
+            wait_until(
+                lambda before=before: (  # type: ignore[misc]
+                    (client.hgetall(KEYS.sources), client.hget(KEYS.totals, "blocks")) != before
+                    or ingestor.exit_code is not None
+                ),
+                what="something moved",
+            )
+        finish(ingestor, server.url, tmp_path)
+        assert kills >= 5
+        assert counted(client) == expected
+        assert client.xlen(KEYS.stream) == 0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_server_that_loses_its_last_writes(
+    durable_server: Server, million: tuple[Path, Expected], tmp_path: Path, seed: int
+) -> None:
+    """A crash takes the end of the append-only file: counts and positions roll back together."""
+    path, expected = million
+    chance = random.Random(seed)
+    server = durable_server
+    url = {"TALLY_REDIS_URL": server.url}
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
+    workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url, **SMALL) for at in range(2)]
+    crashes = 0
+    with running(ingestor, *workers):
+        for share in (0.1, 0.3, 0.5, 0.7):
+            with server.client() as client:
+                wait_until(
+                    lambda share=share, client=client: position(client) > share * path.stat().st_size,  # type: ignore[misc]
+                    what=f"{share:.0%} of the file is appended",
+                )
+            server.kill()
+            lost_bytes = chance.randrange(1, 2_000_000)
+            if ingestor.exit_code is None:
+                crashes += cut_append_only_file(tmp_path / "server", lost_bytes)
+            server.start()
+        finish(ingestor, server.url, tmp_path)
+    assert crashes >= 2
+    with server.client() as client:
+        assert counted(client) == expected
+    assert "reading again from the stored position" in ingestor.log()
+
+
+def position(client: Any) -> int:
+    return max((int(each) for each in client.hvals(KEYS.sources)), default=0)
+
+
+def cut_append_only_file(folder: Path, lost_bytes: int) -> bool:
+    newest = max((folder / "appendonlydir").glob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
+    size = newest.stat().st_size
+    with newest.open("r+b") as file:
+        file.truncate(max(0, size - lost_bytes))
+    return size > lost_bytes
+
+
+@pytest.mark.parametrize("word", [b"appended", b"applied"])
+def test_lost_replies(server: Server, million: tuple[Path, Expected], tmp_path: Path, word: bytes) -> None:
+    """The script ran, its reply did not come: it is asked again, and does nothing twice."""
+    path, expected = million
+    proxy = LossyProxy(server.port, word=word, chance=0.05, seed=5)
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", TALLY_REDIS_URL=proxy.url, **SMALL)
+    aggregator = Process("aggregator", log=tmp_path / "aggregator.log", TALLY_REDIS_URL=proxy.url, **SMALL)
+    with running(ingestor, aggregator), server.client() as client:
+        finish(ingestor, server.url, tmp_path)
+        proxy.close()
+        assert proxy.lost >= 5
+        assert counted(client) == expected
+        assert client.xlen(KEYS.dead) == 0, "a lost connection is not held against a block"
+
+
+def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_counted(
+    server: Server, million: tuple[Path, Expected], tmp_path: Path
+) -> None:
+    path, expected = million
+    url = {"TALLY_REDIS_URL": server.url}
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
+    paused = Process("aggregator", log=tmp_path / "paused.log", **url, **SMALL)
+    other = Process("aggregator", log=tmp_path / "other.log", **url, **SMALL)
+    with running(ingestor, paused), server.client() as client:
+
+        def paused_with_a_batch() -> bool:
+            paused.send(signal.SIGSTOP)
+            if sum(each["pending"] for each in client.xinfo_consumers(KEYS.stream, GROUP)) > 0:
+                return True
+            paused.send(signal.SIGCONT)
+            return False
+
+        wait_until(lambda: client.exists(KEYS.totals) == 1, what="counting has begun")
+        wait_until(paused_with_a_batch, what="it is paused with a batch in its hands")
+        with running(other):
+            wait_until(lambda: "took over" in other.log(), what="the other takes over")
+            finish(ingestor, server.url, tmp_path)
+            paused.send(signal.SIGCONT)
+            wait_until(lambda: "another aggregator counted blocks of ours" in paused.log(), what="it finds out")
+            assert paused.stop() == 0
+            assert counted(client) == expected
+
+
+def test_flush_while_everything_runs(server: Server, million: tuple[Path, Expected], tmp_path: Path) -> None:
+    path, expected = million
+    url = {"TALLY_REDIS_URL": server.url}
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
+    workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url, **SMALL) for at in range(2)]
+    with running(ingestor, *workers), server.client() as client:
+        for _ in range(3):
+            wait_until(lambda: position(client) > path.stat().st_size / 5, what="a part of the file is appended")
+            client.flushall()
+        finish(ingestor, server.url, tmp_path)
+        assert counted(client) == expected
+    assert "reading again from the stored position" in ingestor.log()
+    assert any("redis lost the stream" in worker.log() for worker in workers)
+
+
+def test_block_that_kills_its_reader_goes_to_the_dead_stream_alone(server: Server, tmp_path: Path) -> None:
+    """Every aggregator that decodes the poison dies at once; its neighbours are counted all the same."""
+    script = (
+        "import os, aggregator.decoding as d\n"
+        "count = d.Decoder.count\n"
+        "def deadly(self, entries):\n"
+        "    if any(b'POISON' in (entry.lines or b'') for entry in entries): os._exit(9)\n"
+        "    return count(self, entries)\n"
+        "d.Decoder.count = deadly\n"
+        "from aggregator.__main__ import main\n"
+        "main(['--drain'])\n"
+    )
+    (tmp_path / "deadly.py").write_text(script)
+    worker = Process(
+        "deadly",
+        log=tmp_path / "log",
+        PYTHONPATH=str(tmp_path),
+        TALLY_REDIS_URL=server.url,
+        TALLY_CLAIM_IDLE_SECONDS="0.1",
+        TALLY_MAX_DELIVERIES="3",
+    )
+    with server.client() as client, running(worker):
+        for at in range(20):
+            text = "POISON" if at == 10 else "fine"
+            client.xadd(KEYS.stream, {"lines": f'{{"event_type": "{text}", "data": "x"}}', "source": "test"})
+        deaths = 0
+        while worker.wait() != 0:
+            deaths += 1
+            worker.start()
+        assert deaths == 3
+        assert counted(client).types == {"fine": 19}
+        ((_, dead),) = client.xrange(KEYS.dead)
+        assert dead["lines"] == '{"event_type": "POISON", "data": "x"}'
+        assert (dead["source"], dead["deliveries"]) == ("test", "3")
+        assert client.xlen(KEYS.stream) == 0

@@ -1,0 +1,51 @@
+"""A TCP proxy that loses replies: the server has done what it was asked, and the client never hears of it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from contextlib import suppress
+
+from tests.server import free_port
+
+
+class LossyProxy:
+    """Forwards to a port; cuts the connection in place of a reply that holds `word`, with a given chance."""
+
+    def __init__(self, target_port: int, *, word: bytes, chance: float, seed: int) -> None:
+        self._target_port = target_port
+        self._word = word
+        self._chance = chance
+        self._random = random.Random(seed)
+        self.lost = 0
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target_port))
+                threading.Thread(target=self._forward, args=(client, server, False), daemon=True).start()
+                threading.Thread(target=self._forward, args=(server, client, True), daemon=True).start()
+
+    def _forward(self, from_: socket.socket, to: socket.socket, replies: bool) -> None:
+        with suppress(OSError):
+            while chunk := from_.recv(1 << 16):
+                if replies and self._word in chunk and self._random.random() < self._chance:
+                    self.lost += 1
+                    break
+                to.sendall(chunk)
+        for each in (from_, to):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        from_.close()
