@@ -1,0 +1,90 @@
+"""Standard input and programs: what they give comes once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from ingestor.sources.base import CHUNK_BYTES, Once
+from tally.runtime import backoff_seconds
+from tally.telemetry import get_logger
+
+
+class StandardInput(Once):
+    """Standard input, to its end."""
+
+    label = "-"
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
+        # A thread rather than asyncio's pipe reader, which refuses a file or /dev/null. A daemon, because a read
+        # of an idle terminal cannot be called off.
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        room = threading.Semaphore(2)
+
+        def pump() -> None:
+            with suppress(RuntimeError):  # the loop was closed while we read
+                while True:
+                    room.acquire()
+                    chunk = os.read(sys.stdin.fileno(), CHUNK_BYTES)
+                    loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+                    if not chunk:
+                        return
+
+        threading.Thread(target=pump, name="standard input", daemon=True).start()
+        while chunk := await chunks.get():
+            room.release()
+            yield chunk
+
+
+class Command(Once):
+    """A program's standard output. A program that ends with an error is started again, after a while."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self.label = f"exec:{command}"
+
+    def name(self, stored: Iterable[str]) -> str:  # noqa: ARG002
+        program = Path(self._command.split()[0]).name
+        return f"exec:{program}#{uuid.uuid4().hex[:12]}"
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
+        log = get_logger().bind(command=self._command)
+        failures = 0
+        while True:
+            process = await asyncio.create_subprocess_shell(
+                self._command, stdout=asyncio.subprocess.PIPE, limit=CHUNK_BYTES, start_new_session=True
+            )
+            assert process.stdout is not None
+            try:
+                while chunk := await process.stdout.read(CHUNK_BYTES):
+                    failures = 0
+                    yield chunk
+                code = await process.wait()
+            finally:
+                await _end_group(process)
+            yield b"\n"  # half a line of this run does not go on in the next
+            if code == 0:
+                return
+            failures += 1
+            delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
+            log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
+            await asyncio.sleep(delay_seconds)  # the feed cancels us when it stops
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """End a program and what it started, if it still runs."""
+    for each in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, each)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), 2.0)
