@@ -25,14 +25,14 @@ class RollUp:
     async def run(self) -> None:
         """Roll what is over and drop what is too much. Raises StoreUnavailable."""
         rolled = dropped = 0
-        windows = await self._store.windows()
-        if not windows[0].starts:
-            return
-        over_until = min(self._clock(), windows[0].starts[-1])
-        for level, (length, found) in enumerate(zip(self._lengths, windows, strict=True)):
+        for level, length in enumerate(self._lengths):
+            windows = await self._store.windows()  # anew, for the level before has added to this one
+            if not windows[0].starts:
+                return
+            over_until = min(self._clock(), windows[0].starts[-1])
+            found = windows[level]
             surplus = found.starts[: max(0, len(found.starts) - length.kept)]
-            last_level = level == len(self._lengths) - 1
-            if not last_level:
+            if level < len(self._lengths) - 1:
                 longer = self._lengths[level + 1]
                 for start in found.starts:
                     over = longer.start_of(start) + longer.seconds <= over_until

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from redis.asyncio import Redis
+from starlette.middleware.cors import CORSMiddleware
 
-from api import problems
+from api import routes_v1
+from api.data import Data
+from api.live import Live
+from api.middleware import BearerToken, FreshAnswers, SecurityHeaders
+from api.params import LimitParams
 from api.snapshot import Snapshot
-from tally import __version__
+from tally import __version__, problems
 from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.settings import Settings
@@ -26,7 +33,9 @@ STATIC = Path(__file__).parent / "static"
 #: An answer over HTTP should not wait as long as a batch of counts may.
 READ_TIMEOUT_SECONDS = 5.0
 
-_AWAY = problems.described(503, "Redis is away; Retry-After says when to ask again")
+_ERRORS = problems.described(503, "Redis is away; Retry-After says when to ask again") | problems.described(
+    422, "A parameter is wrong; `parameter` names it"
+)
 _COUNTS = {
     "description": "How often each was counted, over all time, the most frequent first",
     "content": {
@@ -39,17 +48,22 @@ _COUNTS = {
 
 
 def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
-    """The ASGI application. It makes a client of its own unless one is given, and closes that."""
+    """The ASGI application. It makes a client of its own unless one is given, and closes that.
+
+    `app.state.live` is the live feed; whoever stops the server ends it first.
+    """
     client = redis or connect(
         redis_url(settings), timeout_seconds=min(READ_TIMEOUT_SECONDS, settings.redis_timeout_seconds)
     )
     keys = Keys()
-    blocks = BlockStore(client, keys=keys, settings=settings)
-    reader = CountReader(client, keys=keys, blocks=blocks)
+    reader = CountReader(client, keys=keys, settings=settings)
+    live = Live(reader)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        live.open()
         yield
+        await live.close()
         if redis is None:
             await client.aclose()
 
@@ -59,16 +73,27 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         summary="Counts of an endless stream of JSON events, exact and while it runs.",
         lifespan=lifespan,
         redirect_slashes=False,
+        root_path=settings.root_path,
     )
+    app.state.live = live
     problems.install(app)
     app.include_router(_events(reader))
-    app.include_router(_health(blocks))
+    app.include_router(routes_v1.router(Data(reader, settings=settings), live))
+    app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
+    # The last one added is the first one asked.
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(FreshAnswers)
+    if settings.api_token is not None:
+        app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
+    if settings.cors_origins:
+        origins = [origin.strip() for origin in settings.cors_origins.split(",")]
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET"], allow_headers=["*"])
     return app
 
 
@@ -76,25 +101,33 @@ def _events(reader: CountReader) -> APIRouter:
     """All counts, as plain objects."""
     router = APIRouter(prefix="/events", tags=["events"])
 
-    def encoded(load: Callable[[], Awaitable[dict[str, int]]]) -> Snapshot[bytes]:
-        async def encode() -> bytes:
-            return msgspec.json.encode(await load())
+    def snapshot(load: Callable[[], Awaitable[dict[str, int]]]) -> Snapshot[tuple[dict[str, int], bytes]]:
+        async def encode() -> tuple[dict[str, int], bytes]:
+            counts = await load()
+            return counts, msgspec.json.encode(counts)
 
         return Snapshot(version=reader.totals, load=encode)
 
-    types, words = encoded(reader.types), encoded(reader.words)
+    async def answer(counts: Snapshot[tuple[dict[str, int], bytes]], limit: int | None) -> Response:
+        all_counts, encoded = await counts.get()
+        if limit is not None:
+            encoded = msgspec.json.encode(dict(islice(all_counts.items(), limit)))
+        return Response(encoded, media_type="application/json")
+
+    types, words = snapshot(reader.types), snapshot(reader.words)
+    documented: dict[int | str, dict[str, Any]] = {200: _COUNTS, **_ERRORS}
 
     @router.get("/countByEventType", include_in_schema=False)
-    @router.get("/CountByEventType", responses={200: _COUNTS, **_AWAY}, response_class=Response)
-    async def count_by_event_type() -> Response:
+    @router.get("/CountByEventType", responses=documented, response_class=Response)
+    async def count_by_event_type(params: Annotated[LimitParams, Query()]) -> Response:
         """How many events of each type."""
-        return Response(await types.get(), media_type="application/json")
+        return await answer(types, params.limit)
 
     @router.get("/countWords", include_in_schema=False)
-    @router.get("/CountWords", responses={200: _COUNTS, **_AWAY}, response_class=Response)
-    async def count_words() -> Response:
+    @router.get("/CountWords", responses=documented, response_class=Response)
+    async def count_words(params: Annotated[LimitParams, Query()]) -> Response:
         """How often each word stands in the events' data."""
-        return Response(await words.get(), media_type="application/json")
+        return await answer(words, params.limit)
 
     return router
 

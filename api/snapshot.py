@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: No answer is older than this, in seconds.
+#: No answer that is quick to make is older than this, in seconds.
 MAX_AGE_SECONDS = 0.25
 
 #: For so long an answer is not even checked.
@@ -23,13 +24,20 @@ class Snapshot(Generic[T]):
     """A value that is made of what is in Redis, and made again when that has changed.
 
     `version` is cheap and tells whether anything was counted since; `load` makes the value. A value that is quick
-    to make is never older than a few milliseconds, a large one never older than MAX_AGE_SECONDS (plus the time of
+    to make is never older than a few milliseconds, a large one never older than `max_age_seconds` (plus the time of
     making it). Many who ask at once wait for the same read. Errors of either are raised to all who wait.
     """
 
-    def __init__(self, *, version: Callable[[], Awaitable[object]], load: Callable[[], Awaitable[T]]) -> None:
+    def __init__(
+        self,
+        *,
+        version: Callable[[], Awaitable[object]],
+        load: Callable[[], Awaitable[T]],
+        max_age_seconds: float = MAX_AGE_SECONDS,
+    ) -> None:
         self._version_of = version
         self._load = load
+        self._max_age_seconds = max_age_seconds
         self._value: T
         self._version: object = None
         self._checked_at = self._made_at = -1e9
@@ -52,7 +60,7 @@ class Snapshot(Generic[T]):
 
     async def _refresh(self) -> None:
         began = time.monotonic()
-        if began - self._made_at < min(self._cost_seconds * DUTY, MAX_AGE_SECONDS):
+        if began - self._made_at < min(self._cost_seconds * DUTY, self._max_age_seconds):
             self._checked_at = began
             return
         version = await self._version_of()
@@ -62,3 +70,22 @@ class Snapshot(Generic[T]):
             self._value, self._version, self._made_at = value, version, time.monotonic()
             self._cost_seconds = self._made_at - loading
         self._checked_at = time.monotonic()
+
+
+class Snapshots(Generic[T]):
+    """Snapshots by key; of those that nobody asked for lately only so many are remembered."""
+
+    def __init__(self, *, most: int, make: Callable[[Hashable], Snapshot[T]]) -> None:
+        self._most = most
+        self._make = make
+        self._snapshots: OrderedDict[Hashable, Snapshot[T]] = OrderedDict()
+
+    async def get(self, key: Hashable) -> T:
+        """The value of the snapshot with this key."""
+        snapshot = self._snapshots.get(key)
+        if snapshot is None:
+            snapshot = self._snapshots[key] = self._make(key)
+            if len(self._snapshots) > self._most:
+                self._snapshots.popitem(last=False)
+        self._snapshots.move_to_end(key)
+        return await snapshot.get()

@@ -21,7 +21,7 @@ from tally.keys import Keys
 from tally.local import count_files, run_everything
 from tally.runtime import EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings
-from tally.store import BlockStore, StoreUnavailable, connect
+from tally.store import StoreUnavailable, connect
 from tally.store.reads import CountReader, Status
 from tally.telemetry import configure
 
@@ -218,8 +218,7 @@ def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) ->
     async def body() -> T:
         redis = connect(redis_url(settings), timeout_seconds=5)
         try:
-            keys = Keys()
-            return await question(CountReader(redis, keys=keys, blocks=BlockStore(redis, keys=keys, settings=settings)))
+            return await question(CountReader(redis, keys=Keys(), settings=settings))
         except StoreUnavailable as error:
             raise Failure(
                 f"no answer from {redis_url(settings)}: {error}\n"
@@ -255,9 +254,9 @@ def _print_status(found: Status, *, url: str) -> None:
     console.print(f"Redis: {url}", highlight=False, soft_wrap=True)
     console.print(_counts_table("Totals", found.totals, limit=100))
     waiting = (
-        f", the oldest for {found.oldest_uncounted_seconds:.1f} s" if found.oldest_uncounted_seconds is not None else ""
+        f", the oldest for {found.backlog.oldest_seconds:.1f} s" if found.backlog.oldest_seconds is not None else ""
     )
-    console.print(f"Backlog: {found.backlog_blocks:,} blocks{waiting}", highlight=False)
+    console.print(f"Backlog: {found.backlog.blocks:,} blocks{waiting}", highlight=False)
     if found.dead_blocks:
         console.print(f"[bold red]Dead: {found.dead_blocks:,} blocks killed every aggregator that tried them[/]")
     consumers = Table(title="Aggregators", title_justify="left")

@@ -14,7 +14,7 @@ from tally.embedded import EmbeddedServer
 from tally.keys import Keys
 from tally.runtime import Failure, stop_on_signals
 from tally.settings import Settings
-from tally.store import BlockStore, connect
+from tally.store import connect
 from tally.store.reads import CountReader
 from tally.supervisor import Service, Supervisor
 from tally.telemetry import get_logger
@@ -155,8 +155,7 @@ async def _count_with(
     await _unless_stopped(supervisor.wait("drain"), stop)
     redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
     try:
-        keys = Keys()
-        reader = CountReader(redis, keys=keys, blocks=BlockStore(redis, keys=keys, settings=settings))
+        reader = CountReader(redis, keys=Keys(), settings=settings)
         return Result(types=await reader.types(), words=await reader.words(), totals=await reader.totals())
     finally:
         await redis.aclose()

@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tally import fields
 from tally.windows import WindowLength, parse_window_lengths
 
 PREFIX = "TALLY_"
@@ -84,6 +85,44 @@ class Settings(BaseSettings):
         description="Blocks in the stream, not yet counted, at which sources are no longer read",
     )
 
+    max_connections: int = Field(
+        1024,
+        ge=1,
+        le=100_000,
+        description="Connections that one listening source (tcp, tls, unix, http, https) has at once; one more is closed",
+    )
+    connection_idle_seconds: float = Field(
+        600.0,
+        ge=0.1,
+        le=86_400,
+        description="How long such a connection, or a body that is being sent, may stay silent before it is closed",
+    )
+    max_held_bytes: int = Field(
+        67_108_864,
+        ge=65_536,
+        le=17_179_869_184,
+        description="Bytes of unfinished lines, or of HTTP bodies, that all connections of a source may hold together",
+    )
+    max_body_bytes: int = Field(
+        16_777_216,
+        ge=1024,
+        le=536_870_912,
+        description="Bytes in the body of a POST to the http source, as sent and after decompression",
+    )
+    ingest_token: SecretStr | None = Field(
+        None, min_length=1, description="Bearer token that the http source asks for; unset: none"
+    )
+    ingest_wait_for_disk: bool = Field(
+        False,
+        description="Answer a POST only when Redis has it on disk (WAITAOF; needs Redis 7.2 and appendonly yes)",
+    )
+    tls_certificate_path: Path | None = Field(
+        None, description="PEM file with the certificate chain, for the sources tls: and https:"
+    )
+    tls_key_path: Path | None = Field(
+        None, description="PEM file with its private key; unset: it is in the file of the certificate"
+    )
+
     windows: str = Field(
         "60x360,3600x336,86400x400",
         description="Windows: seconds x how many are kept, shortest first, each a multiple of the one before",
@@ -106,6 +145,30 @@ class Settings(BaseSettings):
         description="What a word is: a Python regular expression, applied between white space",
     )
 
+    type_field: str = Field(
+        "event_type",
+        description="The field with an event's type: a name, or a path such as repo.name; see docs/fields.md",
+    )
+    text_field: str = Field(
+        "data",
+        validate_default=True,  # it may contradict the others
+        description="The field with an event's text; several with commas between; empty: no words are counted",
+    )
+    time_field: str = Field(
+        "timestamp",
+        validate_default=True,
+        description="The field with an event's time; empty: its arrival is its time",
+    )
+    time_unit: Literal["seconds", "milliseconds", "microseconds", "nanoseconds"] | None = Field(
+        None,
+        description="What a time that is a number counts: seconds, milliseconds, microseconds or nanoseconds. If set, "
+        "the number may also stand in a string. Unset: seconds, and numbers only. RFC 3339 is always understood",
+    )
+    stop_words: str = Field(
+        "", description="Words that are not counted, with commas between; or @FILE with white space between"
+    )
+    min_word_length: int = Field(1, ge=1, le=1000, description="Characters in a word; a shorter one is not counted")
+
     claim_idle_seconds: float = Field(
         15.0,
         ge=0.1,
@@ -121,6 +184,13 @@ class Settings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", description="Address on which the api listens")
     http_port: int = Field(9090, ge=0, le=65_535, description="Port on which the api listens")
+    root_path: str = Field("", description="Path under which a proxy serves the api, as in /tally; empty for none")
+    api_token: SecretStr | None = Field(
+        None, description="Bearer token that the api asks for, everywhere but for health and the page; unset: none"
+    )
+    cors_origins: str = Field(
+        "", description="Origins whose pages may read the api, with commas between; empty for none, * for all"
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
@@ -145,6 +215,13 @@ class Settings(BaseSettings):
             raise ValueError("a Redis URL begins with redis://, rediss:// or unix://, as in redis://127.0.0.1:6379/0")
         return value
 
+    @field_validator("root_path")
+    @classmethod
+    def _root_path_is_a_path(cls, value: str) -> str:
+        if value and (not value.startswith("/") or value.endswith("/")):
+            raise ValueError("a path begins with a slash and does not end with one, as in /tally")
+        return value
+
     @field_validator("windows")
     @classmethod
     def _windows_are_lengths(cls, value: str) -> str:
@@ -161,6 +238,44 @@ class Settings(BaseSettings):
         if pattern.match(""):
             raise ValueError("it matches the empty word; end it with + rather than *")
         return value
+
+    @field_validator("type_field", "text_field", "time_field")
+    @classmethod
+    def _fields_are_paths(cls, value: str, info: ValidationInfo) -> str:
+        fields.check_setting(str(info.field_name), value, before=info.data)
+        return value
+
+    @field_validator("time_unit", mode="before")
+    @classmethod
+    def _time_unit_may_be_empty(cls, value: object) -> object:
+        return None if value == "" else value  # as docker-compose.yml passes on what is unset
+
+    @field_validator("stop_words")
+    @classmethod
+    def _stop_words_are_read(cls, value: str) -> str:
+        if not value.startswith("@"):
+            return value
+        try:
+            # With commas, as if they had been given so: the file is read once, here.
+            return ",".join(Path(value[1:]).read_text(encoding="utf-8").replace(",", " ").split())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the file cannot be read: {error}") from None
+
+    @cached_property
+    def type_path(self) -> fields.Path:
+        return fields.parse_one(self.type_field)
+
+    @cached_property
+    def text_paths(self) -> tuple[fields.Path, ...]:
+        return fields.parse_paths(self.text_field)
+
+    @cached_property
+    def time_path(self) -> fields.Path | None:
+        return fields.parse_one(self.time_field) if self.time_field.strip() else None
+
+    @cached_property
+    def stop_word_set(self) -> frozenset[str]:
+        return frozenset(word for word in map(str.strip, self.stop_words.split(",")) if word)
 
     @cached_property
     def window_lengths(self) -> tuple[WindowLength, ...]:

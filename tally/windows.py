@@ -24,6 +24,10 @@ class WindowLength:
         """The start of the window that holds this moment, in Unix seconds."""
         return int(at_seconds // self.seconds) * self.seconds
 
+    def end_of(self, at_seconds: float) -> int:
+        """The first start of a window that is not before this moment, in Unix seconds."""
+        return -int(-at_seconds // self.seconds) * self.seconds
+
 
 def parse_window_lengths(text: str) -> tuple[WindowLength, ...]:
     """Read `60x360,3600x336`: seconds x how many are kept, shortest first.

@@ -17,6 +17,7 @@ from tally.counts import Counts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store.client import Script, StoreUnavailable, errors_translated
+from tally.store.once import Body, OnceWord, append_once
 
 _append, _count, _claim = Script("append"), Script("count"), Script("claim")
 _retry, _bury, _retire = Script("retry"), Script("bury"), Script("retire")
@@ -104,6 +105,12 @@ class BlockStore:
                 await self._redis.script_load(_append.text)
                 return await self.append(source=source, blocks=blocks)
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
+
+    async def append_once(self, *, source: str, bodies: Sequence[Body]) -> list[OnceWord]:
+        """Append whole bodies, each at most once under its key. Raises StoreUnavailable; call it again then."""
+        return await append_once(
+            self._redis, keys=self._keys, settings=self._settings, source=source, bodies=bodies
+        )
 
     async def position(self, source: str) -> int:
         """How far into a source has been appended, in bytes. Raises StoreUnavailable."""

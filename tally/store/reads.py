@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 
-from tally.keys import Keys
+from tally.keys import OTHER, TOP_WORDS, Keys
+from tally.ranges import Stretch, Window, Windows
+from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
-from tally.store.client import errors_translated
+from tally.store.client import StoreUnavailable, errors_translated
+from tally.store.windows import WindowStore
+
+Kind = Literal["types", "words"]
 
 #: How many fields of a hash are asked for at once: about a millisecond of Redis' time.
 SCAN_FIELDS = 2000
+
+#: How many hashes are asked at once; between such rounds Redis serves others.
+SCAN_HASHES = 8
+
+#: How many small reads go in one pipeline.
+PIPELINE_READS = 200
+
+#: How often a stretch is read again because windows were rolled up meanwhile.
+STRETCH_TRIES = 20
 
 #: The fields of the hash of totals.
 TOTALS = ("events", "words", "rejected", "lost", "lines", "bytes", "blocks")
@@ -29,24 +45,52 @@ class SourceState:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be counted: blocks, about how many lines they hold, and for how long the oldest has waited.
+
+    Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
+    """
+
+    blocks: int
+    lines: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of the pipeline at one moment."""
 
     totals: dict[str, int]
-    backlog_blocks: int
-    oldest_uncounted_seconds: float | None
+    backlog: Backlog
     dead_blocks: int
+    distinct_types: int
+    distinct_words: int
     consumers: list[Consumer]
     sources: list[SourceState]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedSample:
+    """A rejected line as it was kept; bytes that are not UTF-8 are replaced."""
+
+    id: str
+    at: float
+    line: str
+    reason: str
+    source: str
 
 
 class CountReader:
     """Reads the counts of one shard. Every method raises StoreUnavailable."""
 
-    def __init__(self, redis: Redis, *, keys: Keys, blocks: BlockStore) -> None:
-        self._redis: Any = redis  # its annotations leave open whether replies are text; ours are bytes
+    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
+        self._redis: Any = redis
         self._keys = keys
-        self._blocks = blocks
+        self._settings = settings
+        self._blocks = BlockStore(redis, keys=keys, settings=settings)
+        self._windows = WindowStore(redis, keys=keys, settings=settings)
+
+    # All time.
 
     async def totals(self) -> dict[str, int]:
         """Every total, 0 where nothing was counted yet."""
@@ -56,47 +100,167 @@ class CountReader:
 
     async def types(self) -> dict[str, int]:
         """Event type -> count of all time, the most frequent first."""
-        return await self._ranked(self._keys.types)
+        return ranked(await self.sum_hashes([self._keys.types]))
 
     async def words(self) -> dict[str, int]:
         """Word -> count of all time, the most frequent first."""
-        return await self._ranked(self._keys.words)
+        return ranked(await self.sum_hashes([self._keys.words]))
 
-    async def _ranked(self, key: str) -> dict[str, int]:
-        counts: dict[bytes, bytes] = {}
-        cursor = 0
+    async def top_words(self) -> dict[str, int]:
+        """The most frequent words of all time (at most TOP_WORDS), without reading the others."""
         with errors_translated():
-            while True:
-                cursor, slice_ = await self._redis.hscan(key, cursor, count=SCAN_FIELDS)
-                counts.update(slice_)  # a field may come twice while the hash grows
-                if cursor == 0:
-                    break
-        ranked = sorted(
-            ((name.decode(), int(count)) for name, count in counts.items()),
-            key=lambda each: (-each[1], each[0]),
-        )
-        return dict(ranked)
+            found = await self._redis.zrange(self._keys.top, 0, TOP_WORDS - 1, desc=True, withscores=True)
+        return ranked({name.decode(): int(count) for name, count in found})
+
+    async def distinct(self, kind: Kind) -> tuple[int, int]:
+        """How many names there are of all time besides `__other__`, and the count under that."""
+        key = self._keys.types if kind == "types" else self._keys.words
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hlen(key)
+        pipeline.hget(key, OTHER)
+        with errors_translated():
+            names, other = await pipeline.execute()
+        return names - (other is not None), int(other or 0)
+
+    async def count_of(self, kind: Kind, name: str) -> int:
+        """How often this name was counted over all time."""
+        key = self._keys.types if kind == "types" else self._keys.words
+        with errors_translated():
+            return int(await self._redis.hget(key, name) or 0)
+
+    # Stretches of time.
+
+    async def windows(self) -> Windows:
+        """The windows that there are now."""
+        return Windows(self._settings.window_lengths, await self._windows.windows())
+
+    async def sum_stretch(self, kind: Kind, start: float, end: float) -> tuple[Stretch, Counter[str]]:
+        """Name -> count of [start, end), widened as ranges.Windows.stretch says."""
+        stretch = (await self.windows()).stretch(start, end)
+        for _ in range(STRETCH_TRIES):
+            counts = await self.sum_hashes([self._key_of(kind, window) for window in stretch.windows])
+            again = (await self.windows()).stretch(start, end)
+            if again == stretch:
+                return stretch, counts
+            stretch = again  # a roll-up moved counts from one hash to another while we read
+        raise StoreUnavailable("windows are rolled up faster than they can be read; ask again")
+
+    async def counts_in(self, kind: Kind, names: Sequence[str], windows: Sequence[Window]) -> list[list[int]]:
+        """How often each name was counted in each window: a row a window, a column a name."""
+        rows: list[list[int]] = []
+        with errors_translated():
+            for first in range(0, len(windows), PIPELINE_READS):
+                pipeline = self._redis.pipeline(transaction=False)
+                for window in windows[first : first + PIPELINE_READS]:
+                    pipeline.hmget(self._key_of(kind, window), list(names))
+                rows += [[int(count or 0) for count in row] for row in await pipeline.execute()]
+        return rows
+
+    async def events_in(self, windows: Sequence[Window]) -> list[int]:
+        """How many events were counted in each window."""
+        events: list[int] = []
+        with errors_translated():
+            for first in range(0, len(windows), PIPELINE_READS):
+                pipeline = self._redis.pipeline(transaction=False)
+                for window in windows[first : first + PIPELINE_READS]:
+                    pipeline.hvals(self._key_of("types", window))
+                events += [sum(map(int, counts)) for counts in await pipeline.execute()]
+        return events
+
+    def _key_of(self, kind: Kind, window: Window) -> str:
+        make = self._keys.window_types if kind == "types" else self._keys.window_words
+        return make(window.seconds, window.start)
+
+    async def sum_hashes(self, keys: Sequence[str]) -> Counter[str]:
+        """Add up hashes of counts, a slice of a few of them at a time."""
+        sums: Counter[bytes] = Counter()
+        cursors = dict.fromkeys(keys, 0)
+        seen: dict[str, dict[bytes, bytes]] = {}
+        with errors_translated():
+            while cursors:
+                batch = list(cursors.items())[:SCAN_HASHES]
+                pipeline = self._redis.pipeline(transaction=False)
+                for key, cursor in batch:
+                    pipeline.hscan(key, cursor, count=SCAN_FIELDS)
+                for (key, _), (cursor, fields) in zip(batch, await pipeline.execute(), strict=True):
+                    # A field may come twice while the hash grows, so a hash is added when it is whole.
+                    seen.setdefault(key, {}).update(fields)
+                    if cursor:
+                        cursors[key] = cursor
+                    else:
+                        del cursors[key]
+                        for name, count in seen.pop(key).items():
+                            sums[name] += int(count)
+        return Counter({name.decode(): count for name, count in sums.items()})
+
+    # The pipeline.
 
     async def status(self) -> Status:
         """Totals, backlog, consumers, sources."""
         totals = await self.totals()
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xlen(self._keys.stream)
             pipeline.xlen(self._keys.dead)
             pipeline.hgetall(self._keys.sources)
             pipeline.zrange(self._keys.sources_seen, 0, -1, withscores=True)
-            backlog, dead, positions, seen = await pipeline.execute()
-        oldest = await self._blocks.oldest_entry_id()
+            dead, positions, seen = await pipeline.execute()
         seen_ms = dict(seen)
         return Status(
             totals=totals,
-            backlog_blocks=backlog,
-            oldest_uncounted_seconds=max(0.0, time.time() - int(oldest.partition("-")[0]) / 1000) if oldest else None,
+            backlog=await self.backlog(totals),
             dead_blocks=dead,
+            distinct_types=(await self.distinct("types"))[0],
+            distinct_words=(await self.distinct("words"))[0],
             consumers=await self._blocks.consumers(),
             sources=[
                 SourceState(name.decode(), int(position), seen_ms[name] / 1000 if name in seen_ms else None)
                 for name, position in sorted(positions.items())
             ],
         )
+
+    async def backlog(self, totals: dict[str, int]) -> Backlog:
+        """What waits to be counted."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._keys.stream)
+            pipeline.memory_usage(self._keys.stream, samples=1)
+            blocks, size_bytes = await pipeline.execute()
+        oldest = await self._blocks.oldest_entry_id() if blocks else None
+        if oldest is None:
+            return Backlog(blocks=0, lines=0, oldest_seconds=None)
+        line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
+        waited = time.time() - int(oldest.partition("-")[0]) / 1000
+        return Backlog(
+            blocks=blocks,
+            lines=max(blocks, round((size_bytes or 0) / max(1.0, line_bytes))),
+            oldest_seconds=max(0.0, waited),
+        )
+
+    async def dead_blocks(self) -> int:
+        """How many blocks killed every aggregator that tried them."""
+        with errors_translated():
+            return int(await self._redis.xlen(self._keys.dead))
+
+    async def consumers(self) -> list[Consumer]:
+        """The aggregators."""
+        return await self._blocks.consumers()
+
+    async def rejected(self, limit: int) -> list[RejectedSample]:
+        """The newest samples of rejected lines, newest first."""
+        with errors_translated():
+            found = await self._redis.xrevrange(self._keys.rejected, count=limit)
+        return [
+            RejectedSample(
+                id=id_.decode(),
+                at=int(id_.partition(b"-")[0]) / 1000,
+                line=fields.get(b"line", b"").decode("utf-8", "replace"),
+                reason=fields.get(b"reason", b"").decode("utf-8", "replace"),
+                source=fields.get(b"source", b"").decode("utf-8", "replace"),
+            )
+            for id_, fields in found
+        ]
+
+
+def ranked(counts: dict[str, int]) -> dict[str, int]:
+    """The same counts, the most frequent first, equal ones by name."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis.asyncio import Redis
 
 from tally.keys import OTHER, Keys
+from tally.ranges import WindowStarts
 from tally.settings import Settings
 from tally.store.client import Script, errors_translated
 
 _roll, _drop = Script("roll"), Script("drop")
-
-
-@dataclass(frozen=True, slots=True)
-class WindowStarts:
-    """The windows of one length, as starts in Unix seconds, oldest first, and those that are rolled."""
-
-    starts: list[int]
-    rolled: frozenset[int]
 
 
 class WindowStore:
@@ -39,7 +31,7 @@ class WindowStore:
         with errors_translated():
             replies = await pipeline.execute()
         return [
-            WindowStarts([int(start) for start in starts], frozenset(int(start) for start in rolled))
+            WindowStarts(tuple(int(start) for start in starts), frozenset(int(start) for start in rolled))
             for starts, rolled in zip(replies[::2], replies[1::2], strict=True)
         ]
 

@@ -19,6 +19,14 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 
 
+class BadParameter(Exception):
+    """A parameter that is found to be wrong only while the answer is made; the text says what would be right."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -47,7 +55,16 @@ def described(status: int, text: str) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of this app with problem details."""
+    """Answer every error of this app with problem details, and say so in its OpenAPI document."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schemas = plain().setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = Problem.model_json_schema()
+        return plain()
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
     @app.exception_handler(StoreUnavailable)
     async def _away(_: Request, error: StoreUnavailable) -> JSONResponse:
@@ -60,10 +77,20 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        name = str(first["loc"][-1])
-        return problem(422, f"{name}: {first['msg']}", parameter=name, detail=f"given: {first.get('input')!r}")
+        message = first["msg"].removeprefix("Value error, ")
+        where = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
+        if first["type"] == "extra_forbidden":
+            message = "there is no such parameter here; see the API docs"
+        # What concerns several parameters names the one to change in front of its message.
+        name, message = (where[-1], message) if where else message.split(": ", 1)
+        detail = f"given: {first['input']!r}" if where else None
+        return problem(422, f"{name}: {message}", parameter=name, detail=detail)
+
+    @app.exception_handler(BadParameter)
+    async def _bad(_: Request, error: BadParameter) -> JSONResponse:
+        return problem(422, f"{error.parameter}: {error}", parameter=error.parameter)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         get_logger().error("request failed", path=request.url.path, exc_info=error)
-        return problem(500, "Internal error", detail="see the api's log")
+        return problem(500, "Internal error", detail="see the service's log")

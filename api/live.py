@@ -1,0 +1,192 @@
+"""The live feed: one poller a process, and as many watchers as there are."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+from fastapi.sse import ServerSentEvent
+
+from tally.store import StoreUnavailable
+from tally.store.blocks import Consumer
+from tally.store.reads import CountReader
+from tally.telemetry import get_logger
+
+#: How often the poller asks Redis, in seconds.
+EVERY_SECONDS = 1.0
+
+#: Ticks that are remembered: whoever was away for no longer gets just what he missed.
+REMEMBERED_TICKS = 60
+
+#: What a snapshot holds at the most.
+MOST_TYPES, MOST_WORDS = 500, 100
+
+#: How long a browser waits before it connects again, in milliseconds.
+RETRY_MS = 2000
+
+#: An aggregator that was silent for so long is not alive: it reads once a second while there is nothing to do.
+ALIVE_SECONDS = 15.0
+
+
+def is_alive(consumer: Consumer) -> bool:
+    """Whether an aggregator was heard of lately."""
+    return consumer.idle_ms < ALIVE_SECONDS * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    number: int
+    event: str
+    data: str
+
+
+class Live:
+    """Polls while it is open, and tells all watchers what changed."""
+
+    def __init__(self, reader: CountReader) -> None:
+        self._reader = reader
+        self._life = uuid.uuid4().hex[:8]  # ids of another process' life mean nothing here
+        self._numbers = itertools.count(1)
+        self._ticks: deque[_Tick] = deque(maxlen=REMEMBERED_TICKS)
+        self._state: dict[str, Any] | None = None  # None: Redis is away, or was not asked yet
+        self._samples: deque[tuple[float, int]] = deque(maxlen=int(60 / EVERY_SECONDS) + 1)
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._polling: asyncio.Task[None] | None = None
+        self.watchers = 0
+
+    def open(self) -> None:
+        """Begin to poll."""
+        self._polling = asyncio.create_task(self._poll(), name="live poller")
+
+    async def close(self) -> None:
+        """Stop polling, and end every watcher's feed."""
+        self.end_watching()
+        if self._polling is not None:
+            self._polling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._polling
+
+    def end_watching(self) -> None:
+        """End every watcher's feed, so that a server that stops need not wait for open pages."""
+        self._closed = True
+        self._wake()
+
+    def rates(self) -> dict[str, float | None]:
+        """Events a second over the last 1, 10 and 60 seconds; None where that is not known yet."""
+        return {str(seconds): self._rate(seconds) for seconds in (1, 10, 60)}
+
+    def _rate(self, seconds: int) -> float | None:
+        if len(self._samples) < 2:
+            return None
+        now, events = self._samples[-1]
+        # The sample that is nearest to so long ago: the poller is never quite on time.
+        then, before = min(self._samples, key=lambda sample: abs(now - seconds - sample[0]))
+        if now - then < seconds - EVERY_SECONDS / 2:
+            return None
+        return round((events - before) / (now - then), 2)
+
+    async def watch(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
+        """What changes, until the feed is closed: a snapshot first, or what was missed since `last_id`."""
+        seen = self._resume(last_id)
+        self.watchers += 1
+        try:
+            yield ServerSentEvent(retry=RETRY_MS, comment="tally")
+            while not self._closed:
+                changed = self._changed
+                for event in self._since(seen):
+                    seen = event.number
+                    yield ServerSentEvent(raw_data=event.data, event=event.event, id=f"{self._life}-{event.number}")
+                await changed.wait()
+        finally:
+            self.watchers -= 1
+
+    def _resume(self, last_id: str | None) -> int:
+        """The number of the last tick that a watcher has seen; 0 if he needs a snapshot."""
+        life, _, number = (last_id or "").partition("-")
+        if life != self._life or not number.isdecimal() or not self._ticks:
+            return 0
+        return int(number) if self._ticks[0].number - 1 <= int(number) <= self._ticks[-1].number else 0
+
+    def _since(self, seen: int) -> list[_Tick]:
+        if not self._ticks or seen >= self._ticks[-1].number:
+            return []
+        if seen == 0 or seen < self._ticks[0].number - 1:
+            newest = self._ticks[-1]
+            if self._state is None:
+                return [newest]  # Redis is away
+            return [_Tick(newest.number, "snapshot", _encode(self._state))]
+        return [tick for tick in self._ticks if tick.number > seen]
+
+    async def _poll(self) -> None:
+        log = get_logger()
+        due = time.monotonic()
+        while not self._closed:
+            try:
+                self._take(await self._read())
+            except StoreUnavailable as error:
+                if self._state is not None or not self._ticks:
+                    log.warning("redis is away", error=str(error))
+                self._state = None
+                self._samples.clear()
+                self._tell("away", {"title": "Redis is away", "detail": str(error)})
+            except Exception:
+                # A feed that ended for good would look like a stream that stands still.
+                log.exception("live poll failed")
+            due = max(due + EVERY_SECONDS, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+
+    async def _read(self) -> dict[str, Any]:
+        totals = await self._reader.totals()
+        types = await self._reader.types()
+        words = await self._reader.top_words()
+        backlog = await self._reader.backlog(totals)
+        consumers = await self._reader.consumers()
+        dead = await self._reader.dead_blocks()
+        now = time.monotonic()
+        if self._samples and totals["events"] < self._samples[-1][1]:
+            self._samples.clear()  # a flush
+        self._samples.append((now, totals["events"]))
+        return {
+            "as_of": time.time(),
+            "totals": totals,
+            "rate": self.rates(),
+            "backlog": asdict(backlog),
+            "consumers": sum(map(is_alive, consumers)),
+            "dead": dead,
+            "types": dict(itertools.islice(types.items(), MOST_TYPES)),
+            "words": dict(itertools.islice(words.items(), MOST_WORDS)),
+        }
+
+    def _take(self, state: dict[str, Any]) -> None:
+        before, self._state = self._state, state
+        fell = before is not None and state["totals"]["events"] < before["totals"]["events"]
+        if before is None or fell:
+            self._tell("snapshot", state)  # whoever watches needs everything anew
+            return
+        changed = {kind: _changed(before[kind], state[kind]) for kind in ("types", "words")}
+        self._tell("tick", state | changed)
+
+    def _tell(self, event: str, data: Mapping[str, Any]) -> None:
+        self._ticks.append(_Tick(next(self._numbers), event, _encode(data)))
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _changed(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in now.items() if before.get(name) != count}
+
+
+def _encode(data: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(data).decode()

@@ -1,0 +1,133 @@
+"""The shapes of the answers. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class Item(BaseModel):
+    name: str = Field(examples=["foo"])
+    count: int = Field(examples=[3])
+    share: float = Field(description="Of `total`", examples=[0.25])
+    previous: int | None = Field(None, description="The count in the stretch before; with compare=previous")
+    change: int | None = Field(None, description="`count` less `previous`; with compare=previous")
+
+
+class RankingAnswer(BaseModel):
+    items: list[Item]
+    total: int = Field(description="All counts of the stretch", examples=[12])
+    distinct: int = Field(description="Names in the stretch", examples=[4])
+    matched: int = Field(description="Names that pass `prefix` and `q`", examples=[4])
+    other: int = Field(description="Counts of names over a bound, which have no name of their own", examples=[0])
+    start: int | None = Field(None, alias="from", description="Null for all time", examples=[1632663960])
+    end: int | None = Field(None, alias="to", examples=[1632664860])
+    as_of: float = Field(description="When this was read", examples=[1632664801.25])
+
+
+class Place(BaseModel):
+    start: int = Field(examples=[1632663960])
+    seconds: int = Field(description="The window's length", examples=[60])
+
+
+class NamedSeries(BaseModel):
+    name: str | None = Field(description="Null: all events")
+    counts: list[int]
+
+
+class Grid(BaseModel):
+    step: int = Field(description="Width of a cell in seconds", examples=[60])
+    start: int = Field(alias="from", examples=[1632663960])
+    end: int = Field(alias="to", examples=[1632664860])
+    times: list[int] = Field(description="Where each cell begins")
+
+
+class SeriesAnswer(Grid):
+    by: str = Field(examples=["types"])
+    series: list[NamedSeries]
+    as_of: float
+
+
+class OneSeries(Grid):
+    counts: list[int]
+
+
+class NameAnswer(BaseModel):
+    name: str
+    count: int
+    share: float
+    rank: int | None = Field(description="Its place among all, from 1")
+    first: Place | None = Field(description="The first window kept in which it was counted")
+    last: Place | None
+    series: OneSeries
+    as_of: float
+
+
+class RiseItem(BaseModel):
+    name: str
+    count: int = Field(description="In the window")
+    previous: int = Field(description="In the baseline")
+    expected: float = Field(description="What the baseline's share would give in the window")
+    ratio: float | None = Field(description="`count` by `expected`; null if it never was before")
+    score: float = Field(description="Log-likelihood ratio G² (Dunning 1993)")
+
+
+class TrendingAnswer(BaseModel):
+    types: list[RiseItem]
+    words: list[RiseItem]
+    start: int = Field(alias="from")
+    end: int = Field(alias="to")
+    baseline_from: int = Field(description="The baseline ends where the window begins")
+    as_of: float
+
+
+class BacklogAnswer(BaseModel):
+    blocks: int
+    lines: int = Field(description="About; Redis does not count them")
+    oldest_seconds: float | None = Field(description="How long the oldest has waited")
+
+
+class ConsumerAnswer(BaseModel):
+    name: str
+    pending: int = Field(description="Blocks that it holds")
+    idle_seconds: float
+    alive: bool
+
+
+class SourceAnswer(BaseModel):
+    name: str
+    position: int = Field(description="Bytes appended")
+    seen: float | None = Field(description="When it was last appended to")
+
+
+class StatsAnswer(BaseModel):
+    events: int
+    words: int
+    rejected: int
+    lost: int = Field(description="Blocks that somebody deleted before they were counted")
+    lines: int
+    bytes: int
+    blocks: int
+    rate: dict[str, float | None] = Field(
+        description="Events a second over the last 1, 10 and 60 s; null until known",
+        examples=[{"1": 99.0, "10": 100.2, "60": None}],
+    )
+    backlog: BacklogAnswer
+    dead: int = Field(description="Blocks that killed every aggregator that tried them")
+    distinct_types: int
+    distinct_words: int
+    consumers: list[ConsumerAnswer]
+    sources: list[SourceAnswer]
+    as_of: float
+
+
+class RejectedItem(BaseModel):
+    id: str
+    at: float
+    line: str
+    reason: str
+    source: str
+
+
+class RejectedAnswer(BaseModel):
+    items: list[RejectedItem]
+    total: int = Field(description="All rejected lines; only the newest are kept as samples")

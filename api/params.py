@@ -1,0 +1,162 @@
+"""Parameters of the query API: how they are read, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+#: The first second of the year 10000: no event has a later time.
+_LATEST = 253_402_300_800.0
+
+
+def read_duration(value: Any) -> int:
+    """Seconds of `15m`, `6h`, `1d`. Raises ValueError with what would be right."""
+    match = re.fullmatch(r"([1-9]\d{0,8})([smhdw])", str(value), re.ASCII)
+    if match is None:
+        raise ValueError("a duration is a number and one of s, m, h, d, w, as in 15m")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def read_moment(value: Any) -> float:
+    """Unix seconds of themselves or of an RFC 3339 time. Raises ValueError with what would be right."""
+    text = str(value)
+    if re.fullmatch(r"-?\d{1,12}(\.\d{1,9})?", text, re.ASCII):
+        moment = float(text)
+    else:
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            at = None
+        if at is None or at.tzinfo is None:
+            raise ValueError("a time is Unix seconds, or RFC 3339 with an offset, as in 2026-11-23T14:00:00Z")
+        moment = at.timestamp()
+    if not -_LATEST < moment < _LATEST:
+        raise ValueError("a time is before the year 10000")
+    return moment
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(read_duration),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}[smhdw]$", "examples": ["15m", "6h"]}),
+]
+Moment = Annotated[
+    float,
+    BeforeValidator(read_moment),
+    WithJsonSchema({"type": "string", "examples": ["2026-11-23T14:00:00Z", "1632663984"]}),
+]
+Format = Literal["json", "csv", "ndjson"]
+Order = Literal["-count", "count", "name", "-name", "-change", "change"]
+Kind = Literal["types", "words"]
+
+
+class Strict(BaseModel):
+    """Parameters that are not known are errors: a slip of the pen must not give the wrong answer."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Span(Strict):
+    """A stretch of time: the last so much of it, or from one moment to another; neither: all time."""
+
+    window: Duration | None = Field(None, description="The last so much time, with the current window: 15m, 6h, 1d")
+    start: Moment | None = Field(None, alias="from", description="From this moment on; `to` is now unless it is given")
+    end: Moment | None = Field(None, alias="to", description="Until this moment, exclusive")
+
+    @model_validator(mode="after")
+    def _span_is_one(self) -> Self:
+        if self.window is not None and (self.start is not None or self.end is not None):
+            raise ValueError("window: give either window or from and to, not both")
+        if self.end is not None and self.start is None:
+            raise ValueError("from: to needs a from")
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError("from: it must be before to")
+        if self.start is not None and self.end is None and self.start >= time.time():
+            raise ValueError("from: it must be before now, or to be given")
+        return self
+
+    def bounds(self, *, unit_seconds: int) -> tuple[int, int] | None:
+        """[from, to) in whole windows of `unit_seconds`, in Unix seconds; None for all time.
+
+        `window=15m` ends with the current window, so that it has what was counted a second ago.
+        """
+        if self.window is None and self.start is None:
+            return None
+        end = time.time() if self.end is None else self.end
+        last = -int(-end // unit_seconds) * unit_seconds
+        if self.end is None and last <= end:
+            last += unit_seconds
+        first = last - self.window if self.window is not None else self.start
+        assert first is not None
+        return min(int(first // unit_seconds) * unit_seconds, last - unit_seconds), last
+
+
+class RankingParams(Span):
+    """What /v1/types and /v1/words take."""
+
+    limit: int = Field(100, ge=1, le=10_000, description="Items at the most")
+    offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning")
+    prefix: str | None = Field(None, max_length=256, description="Names that begin with this")
+    q: str | None = Field(None, max_length=256, description="Names that contain this, without regard to case")
+    order: Order = Field("-count", description="By count, name or change; a minus for the largest first")
+    compare: Literal["previous"] | None = Field(None, description="Add the change against the stretch before")
+    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+
+    @model_validator(mode="after")
+    def _comparison_has_something_to_compare(self) -> Self:
+        if self.compare and self.window is None and self.start is None:
+            raise ValueError("compare: all time has nothing before it; give window, or from and to")
+        if "change" in self.order and not self.compare:
+            raise ValueError("order: by change needs compare=previous")
+        return self
+
+
+class SeriesSpan(Span):
+    """A stretch on a grid."""
+
+    step: Duration | None = Field(None, description="Width of a cell; by default one that makes a few hundred cells")
+
+
+class SeriesParams(SeriesSpan):
+    """What /v1/series takes."""
+
+    by: Kind = Field("types", description="Count events by type, or words")
+    name: list[str] = Field([], max_length=50, description="Names to count; may be given more than once")
+    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+
+    @model_validator(mode="after")
+    def _words_are_named(self) -> Self:
+        if self.by == "words" and not self.name:
+            raise ValueError("name: words need at least one; types without one give all events")
+        return self
+
+
+class TrendingParams(Strict):
+    """What /v1/trending takes."""
+
+    window: Duration = Field(900, description="How long 'now' is: 15m, 1h", validate_default=False)
+    limit: int = Field(10, ge=1, le=1000, description="Items of each kind at the most")
+    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+
+
+class RejectedParams(Strict):
+    """What /v1/rejected takes."""
+
+    limit: int = Field(20, ge=1, le=1000, description="Samples at the most")
+    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+
+
+class LimitParams(Strict):
+    """What the answers under /events take."""
+
+    limit: int | None = Field(None, ge=1, le=100_000_000, description="The most frequent so many; all by default")
+
+
+class NoParams(Strict):
+    """For routes without parameters."""

@@ -1,0 +1,251 @@
+"""The query API: answers about any stretch of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.exceptions import HTTPException
+
+from api.data import BadStep, Data, Series
+from api.formats import respond
+from api.live import Live, is_alive
+from api.models import NameAnswer, RankingAnswer, RejectedAnswer, SeriesAnswer, StatsAnswer, TrendingAnswer
+from api.params import (
+    Kind,
+    NoParams,
+    RankingParams,
+    RejectedParams,
+    SeriesParams,
+    SeriesSpan,
+    Span,
+    TrendingParams,
+)
+from api.ranking import Ranking, rising
+from tally import problems
+from tally.keys import TOP_WORDS
+
+#: How many windows before the present one are the baseline of what is trending.
+BASELINE_WINDOWS = 4
+
+#: What a series covers when it is not said.
+DEFAULT_SERIES_SECONDS = 3600
+
+_Name = Annotated[str, Path(max_length=4096, description="The type or word, percent-encoded")]
+
+
+def _documented(model: Any, *, not_found: bool = False) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` of a route: its answer in three forms, and the errors that it may give."""
+    found: dict[int | str, dict[str, Any]] = {
+        200: {"model": model, "content": {"text/csv": {}, "application/x-ndjson": {}}},
+        304: {"description": "The answer is the one whose ETag was sent in If-None-Match"},
+        **problems.described(422, "A parameter is wrong; `parameter` names it"),
+        **problems.described(503, "Redis is away; Retry-After says when to ask again"),
+    }
+    return found | (problems.described(404, "That was never counted") if not_found else {})
+
+
+def router(data: Data, live: Live) -> APIRouter:
+    """All routes under /v1."""
+    routes = APIRouter(prefix="/v1", tags=["v1"])
+
+    async def ranking(request: Request, kind: Kind, params: RankingParams) -> Response:
+        bounds = params.bounds(unit_seconds=data.unit_seconds)
+        if bounds is None:
+            filtered = params.prefix or params.q or params.order != "-count"
+            enough = params.offset + params.limit if not filtered else None
+            found = await data.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
+        else:
+            found = await data.stretch(kind, *bounds)
+        previous: Ranking | None = None
+        if params.compare and found.start is not None and found.end is not None:
+            previous = await data.stretch(kind, found.start - (found.end - found.start), found.start)
+        names = found.matching(prefix=params.prefix, contains=params.q)
+        matched = len(names) if params.prefix or params.q else found.distinct
+        items = [_item(name, count, found.total, previous) for name, count in _ordered(names, params, previous)]
+        answer = {
+            "items": items,
+            "total": found.total,
+            "distinct": found.distinct,
+            "matched": matched,
+            "other": found.other,
+            "from": found.start,
+            "to": found.end,
+            "as_of": found.as_of,
+        }
+        return respond(request, params.format, answer, rows=items)
+
+    @routes.get("/types", responses=_documented(RankingAnswer), response_class=Response)
+    async def types(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
+        """Event types by how many events they have, over all time or a stretch of it."""
+        return await ranking(request, "types", params)
+
+    @routes.get("/words", responses=_documented(RankingAnswer), response_class=Response)
+    async def words(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
+        """Words by how often they stand in the events' data, over all time or a stretch of it."""
+        return await ranking(request, "words", params)
+
+    async def one(request: Request, kind: Kind, name: str, params: SeriesSpan) -> Response:
+        count = await data.reader.count_of(kind, name)
+        if not count:
+            raise HTTPException(404, f"{name!r} was never counted among the {kind}")
+        everything = await data.all_time(kind, top=TOP_WORDS)
+        rank = everything.rank(name)
+        if rank is None:
+            rank = (await data.all_time(kind)).rank(name)
+        first, last = await data.seen(kind, name)
+        series = await _series(data, kind, [name], params)
+        answer = {
+            "name": name,
+            "count": count,
+            "share": _share(count, everything.total),
+            "rank": rank,
+            "first": first and {"start": first.start, "seconds": first.seconds},
+            "last": last and {"start": last.start, "seconds": last.seconds},
+            "series": {**_grid(series), "counts": series.counts[0]},
+            "as_of": series.as_of,
+        }
+        return respond(request, "json", answer, rows=[])
+
+    @routes.get("/types/{name:path}", responses=_documented(NameAnswer, not_found=True), response_class=Response)
+    async def type_(request: Request, name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
+        """One event type: its count and place, when it was first and last seen, its series."""
+        return await one(request, "types", name, params)
+
+    @routes.get("/words/{name:path}", responses=_documented(NameAnswer, not_found=True), response_class=Response)
+    async def word(request: Request, name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
+        """One word: its count and place, when it was first and last seen, its series."""
+        return await one(request, "words", name, params)
+
+    @routes.get("/series", responses=_documented(SeriesAnswer), response_class=Response)
+    async def series(request: Request, params: Annotated[SeriesParams, Query()]) -> Response:
+        """Counts on a regular grid, zeros filled in."""
+        found = await _series(data, params.by, params.name, params)
+        names: list[str | None] = [*params.name] or [None]
+        columns = [{"name": name, "counts": counts} for name, counts in zip(names, found.counts, strict=True)]
+        headings = [name if name is not None else "events" for name in names]
+        rows = [
+            {"time": at, **dict(zip(headings, column, strict=True))}
+            for at, column in zip(found.times, zip(*found.counts, strict=True), strict=True)
+        ]
+        answer = {"by": params.by, **_grid(found), "series": columns, "as_of": found.as_of}
+        return respond(request, params.format, answer, rows=rows)
+
+    @routes.get("/trending", responses=_documented(TrendingAnswer), response_class=Response)
+    async def trending(request: Request, params: Annotated[TrendingParams, Query()]) -> Response:
+        """Types and words that rise most against their own past, the four windows before.
+
+        Ranked by the log-likelihood ratio G² of their shares (Dunning 1993), which holds for rare names too.
+        """
+        bounds = Span(window=f"{params.window}s").bounds(unit_seconds=data.unit_seconds)
+        assert bounds is not None
+        start, end = bounds
+        baseline_from = start - BASELINE_WINDOWS * (end - start)
+        rises: dict[str, list[dict[str, Any]]] = {}
+        for kind in ("types", "words"):
+            now = await data.stretch(kind, start, end)
+            baseline = await data.stretch(kind, baseline_from, start)
+            rises[kind] = [_rise(rise) for rise in rising(now, baseline, limit=params.limit)]
+        answer = {**rises, "from": start, "to": end, "baseline_from": baseline_from, "as_of": time.time()}
+        rows = [{"kind": kind, **rise} for kind, found in rises.items() for rise in found]
+        return respond(request, params.format, answer, rows=rows)
+
+    @routes.get("/stats", responses=_documented(StatsAnswer), response_class=Response)
+    async def stats(request: Request, _: Annotated[NoParams, Query()]) -> Response:
+        """Totals, rates, backlog, aggregators, sources."""
+        status = await data.status()
+        answer = {
+            **status.totals,
+            "rate": live.rates(),
+            "backlog": {
+                "blocks": status.backlog.blocks,
+                "lines": status.backlog.lines,
+                "oldest_seconds": status.backlog.oldest_seconds,
+            },
+            "dead": status.dead_blocks,
+            "distinct_types": status.distinct_types,
+            "distinct_words": status.distinct_words,
+            "consumers": [
+                {
+                    "name": each.name,
+                    "pending": each.pending,
+                    "idle_seconds": each.idle_ms / 1000,
+                    "alive": is_alive(each),
+                }
+                for each in status.consumers
+            ],
+            "sources": [
+                {"name": each.name, "position": each.position, "seen": each.seen_seconds} for each in status.sources
+            ],
+            "as_of": time.time(),
+        }
+        return respond(request, "json", answer, rows=[])
+
+    @routes.get("/rejected", responses=_documented(RejectedAnswer), response_class=Response)
+    async def rejected(request: Request, params: Annotated[RejectedParams, Query()]) -> Response:
+        """The newest rejected lines that were kept, with their reasons."""
+        samples = await data.reader.rejected(params.limit)
+        items = [
+            {"id": each.id, "at": each.at, "line": each.line, "reason": each.reason, "source": each.source}
+            for each in samples
+        ]
+        total = (await data.reader.totals())["rejected"]
+        return respond(request, params.format, {"items": items, "total": total}, rows=items)
+
+    @routes.get("/live", response_class=EventSourceResponse)
+    async def live_feed(
+        _: Annotated[NoParams, Query()],
+        last_event_id: Annotated[str | None, Header(description="Resume behind this event")] = None,
+    ) -> AsyncIterator[ServerSentEvent]:
+        """What changes, once a second: first a `snapshot`, then a `tick` with what changed; `away` without Redis."""
+        async for event in live.watch(last_event_id):
+            yield event
+
+    return routes
+
+
+async def _series(data: Data, kind: Kind, names: list[str], span: SeriesSpan) -> Series:
+    bounds = span.bounds(unit_seconds=data.unit_seconds)
+    if bounds is None:
+        bounds = Span(window=f"{DEFAULT_SERIES_SECONDS}s").bounds(unit_seconds=data.unit_seconds)
+    assert bounds is not None
+    try:
+        return await data.series(kind, names, *bounds, span.step)
+    except BadStep as error:
+        raise problems.BadParameter("step", str(error)) from error
+
+
+def _grid(series: Series) -> dict[str, Any]:
+    return {"step": series.step, "from": series.start, "to": series.end, "times": series.times}
+
+
+def _ordered(names: list[tuple[str, int]], params: RankingParams, previous: Ranking | None) -> list[tuple[str, int]]:
+    """The items that are asked for, in the order that is asked for. They come by count, the most frequent first."""
+    order = params.order
+    if order == "count":
+        names = sorted(names, key=lambda each: (each[1], each[0]))
+    elif order in ("name", "-name"):
+        names = sorted(names, reverse=order == "-name")
+    elif previous is not None and "change" in order:
+        sign = -1 if order == "-change" else 1
+        names = sorted(names, key=lambda each: (sign * (each[1] - previous.counts.get(each[0], 0)), each[0]))
+    return names[params.offset : params.offset + params.limit]
+
+
+def _item(name: str, count: int, total: int, previous: Ranking | None) -> dict[str, Any]:
+    item: dict[str, Any] = {"name": name, "count": count, "share": _share(count, total)}
+    if previous is not None:
+        before = previous.counts.get(name, 0)
+        item |= {"previous": before, "change": count - before}
+    return item
+
+
+def _share(count: int, total: int) -> float:
+    return round(count / total, 6) if total else 0.0
+
+
+def _rise(rise: Any) -> dict[str, Any]:
+    return {name: getattr(rise, name) for name in ("name", "count", "previous", "expected", "ratio", "score")}

@@ -1,0 +1,79 @@
+// Numbers, times and names as text, in the reader's own locale.
+
+const wholeFormat = new Intl.NumberFormat();
+const shortFormat = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
+const tenthFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const percentFormat = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
+const growthFormat = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0, signDisplay: "exceptZero" });
+const signedFormat = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
+const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const secondFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** 1234567 as 1,234,567. */
+export const whole = (number) => wholeFormat.format(number);
+
+/** 1234567 as 1.23M. */
+export const short = (number) => shortFormat.format(number);
+
+/** 1234 as +1,234. */
+export const signed = (number) => signedFormat.format(number);
+
+/** 0.1234 as 12.3%; a share that would round to nothing as <0.1%. */
+export const percent = (share) => (share > 0 && share < 0.0005 ? `<${percentFormat.format(0.001)}` : percentFormat.format(share));
+
+/** Events per second; null while it is not known. */
+export function rate(number) {
+  if (number === null || number === undefined) return "–";
+  if (number >= 1e6) return short(number);
+  return number < 100 ? tenthFormat.format(number) : whole(Math.round(number));
+}
+
+/** How much larger than before, as +12%. Nothing grows by a share of nothing: that is new. */
+export function growth(change, previous) {
+  if (!previous) return change ? "new" : "–";
+  const share = change / previous;
+  return share >= 10 ? `×${short(share + 1)}` : growthFormat.format(share);
+}
+
+/** Seconds as 0.4 s, 12 s, 3 min, 5 h, 2 d. */
+export function duration(seconds) {
+  if (seconds < 10) return `${tenthFormat.format(seconds)} s`;
+  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+    if (seconds >= 2 * length) return `${Math.round(seconds / length)} ${unit}`;
+  }
+  return `${Math.round(seconds)} s`;
+}
+
+const date = (unixSeconds) => new Date(unixSeconds * 1000);
+
+/** Hours and minutes. */
+export const minute = (unixSeconds) => minuteFormat.format(date(unixSeconds));
+
+/** Hours, minutes and seconds. */
+export const second = (unixSeconds) => secondFormat.format(date(unixSeconds));
+
+/** Day and month. */
+export const day = (unixSeconds) => dayFormat.format(date(unixSeconds));
+
+/** Day and time. */
+export const moment = (unixSeconds) => momentFormat.format(date(unixSeconds));
+
+// What would be invisible, or would turn the text around it: control characters, marks of direction, fillers,
+// half surrogates. Joiners (U+200C, U+200D) stay, because some scripts are written with them.
+// eslint-disable-next-line no-control-regex
+const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|\p{Cs}/gu;
+
+function shown(character) {
+  const code = character.codePointAt(0);
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code); // ␀ … ␟
+  if (code === 0x7f) return "␡";
+  return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+}
+
+/** A name as it came from events, with everything in it to be seen. It is still only text: set it as textContent. */
+export function visible(name) {
+  if (name === "") return "(empty)";
+  return name.replace(INVISIBLE, shown).replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
+}

@@ -1,0 +1,53 @@
+// Server-sent events out of a stream of bytes, after the HTML standard's "Server-sent events". Not EventSource, because
+// that can send no Authorization header.
+
+/** Yields {type, data, id} of each message of a response's body. Comments keep the connection alive and yield nothing. */
+export async function* messages(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const parser = new Parser();
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      yield* parser.feed(value);
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** Takes text as it comes, cut anywhere, and gives the messages that are complete. */
+export class Parser {
+  #rest = "";
+  #type = "";
+  #data = [];
+  #id = "";
+
+  feed(text) {
+    // A carriage return at the end may be half of a line end, so it waits for what follows.
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
+    this.#rest = lines.pop();
+    const found = [];
+    for (const line of lines) {
+      if (line === "") this.#dispatch(found);
+      else this.#field(line);
+    }
+    return found;
+  }
+
+  #field(line) {
+    const colon = line.indexOf(":");
+    if (colon === 0) return; // a comment
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (name === "event") this.#type = value;
+    else if (name === "data") this.#data.push(value);
+    else if (name === "id" && !value.includes("\0")) this.#id = value;
+  }
+
+  #dispatch(found) {
+    if (this.#data.length) found.push({ type: this.#type || "message", data: this.#data.join("\n"), id: this.#id });
+    this.#type = "";
+    this.#data = [];
+  }
+}

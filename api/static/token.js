@@ -1,0 +1,38 @@
+// The bearer token, where the api wants one: asked for once, kept in this tab's session storage.
+
+import { byId, setText } from "./dom.js";
+
+const KEY = "tally-token";
+let asking = null;
+
+/** The token as it was given, or null. */
+export const token = () => sessionStorage.getItem(KEY);
+
+/** Wait for another token than `refused`. Many requests that were refused wait for the same answer. */
+export function askForToken(refused) {
+  if (token() !== refused) return Promise.resolve();
+  asking ??= ask(refused).finally(() => { asking = null; });
+  return asking;
+}
+
+function ask(refused) {
+  const dialog = byId("token");
+  const form = byId("token-form");
+  const input = byId("token-value");
+  setText(byId("token-error"), refused ? "The api does not know this token." : "");
+  if (!dialog.open) dialog.showModal();
+  return new Promise((resolve) => {
+    const reopen = () => dialog.showModal(); // without a token there is nothing to see behind it
+    const submit = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem(KEY, input.value);
+      input.value = "";
+      form.removeEventListener("submit", submit);
+      dialog.removeEventListener("close", reopen);
+      dialog.close();
+      resolve();
+    };
+    form.addEventListener("submit", submit);
+    dialog.addEventListener("close", reopen);
+  });
+}

@@ -1,0 +1,64 @@
+// What is shown: the stretch of time, the search, the order. It lives in the page's address, so that a view can be
+// shared, and is changed nowhere but here.
+
+const ORDERS = ["-count", "count", "name", "-name", "-change", "change"];
+const WINDOWS = ["1m", "15m", "1h", "24h", "all", "custom"];
+const isMoment = (text) => text === "" || !Number.isNaN(Date.parse(text));
+const isOffset = (text) => /^\d{1,9}$/.test(text);
+
+// Parameter -> its default and which texts it may have. Whatever else an address says is left out.
+const PARAMETERS = {
+  window: ["all", (text) => WINDOWS.includes(text)],
+  from: ["", isMoment],
+  to: ["", isMoment],
+  q: ["", () => true],
+  tab: ["types", (text) => ["types", "words", "trending"].includes(text)],
+  types_order: ["-count", (text) => ORDERS.includes(text)],
+  words_order: ["-count", (text) => ORDERS.includes(text)],
+  types_offset: ["0", isOffset],
+  words_offset: ["0", isOffset],
+  type: ["", () => true],
+  word: ["", () => true],
+};
+
+function read() {
+  const given = new URLSearchParams(location.search);
+  const view = {};
+  for (const [name, [byDefault, valid]] of Object.entries(PARAMETERS)) {
+    const text = given.get(name);
+    view[name] = text !== null && valid(text) ? text : byDefault;
+  }
+  // A custom stretch without a beginning is not one yet.
+  if (view.window === "custom" && !view.from) view.window = "all";
+  return view;
+}
+
+let current = read();
+const listeners = [];
+
+/** The view, read-only. */
+export const view = () => current;
+
+/** Call with every new view, and the names of the parameters that changed. */
+export const onChange = (listener) => listeners.push(listener);
+
+/** Change some parameters of the view, and the page's address with them. */
+export function change(parameters) {
+  const changed = Object.keys(parameters).filter((name) => current[name] !== parameters[name]);
+  if (!changed.length) return;
+  current = { ...current, ...parameters };
+  const query = new URLSearchParams();
+  for (const [name, [byDefault]] of Object.entries(PARAMETERS)) {
+    if (current[name] !== byDefault) query.set(name, current[name]);
+  }
+  const text = query.toString();
+  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  for (const listener of listeners) listener(current, new Set(changed));
+}
+
+/** The stretch of time, as parameters of the query API; empty for all time. */
+export function stretch({ window, from, to } = current) {
+  if (window === "all") return {};
+  if (window !== "custom") return { window };
+  return to ? { from, to } : { from };
+}

@@ -1,0 +1,118 @@
+"""Which windows add up to a stretch of time. Pure: no I/O, no clock.
+
+A window of a longer length holds the counts of those shorter ones that are rolled, and of events that came when their
+shorter window was no longer kept. So a stretch is the sum of its longest whole windows, of the shorter ones inside them
+that are not rolled yet, and of shorter ones at its two ends: a few hundred hashes for a year.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tally.windows import WindowLength
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStarts:
+    """The windows of one length, as starts in Unix seconds, oldest first, and those of them that are rolled."""
+
+    starts: tuple[int, ...]
+    rolled: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window: its length and its start, in seconds."""
+
+    seconds: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of time as it can be answered: from (inclusive), to (exclusive), in Unix seconds; what to add up."""
+
+    start: int
+    end: int
+    windows: tuple[Window, ...]
+
+
+class Windows:
+    """The windows that there are at one moment, shortest length first."""
+
+    def __init__(self, lengths: Sequence[WindowLength], found: Sequence[WindowStarts]) -> None:
+        self._lengths = lengths
+        self._found = found
+        # Shorter windows than the kept-th newest may be dropped, or lack events that came late.
+        self._horizons = [
+            each.starts[-length.kept] if len(each.starts) >= length.kept else None
+            for length, each in zip(lengths, found, strict=True)
+        ]
+
+    def resolution(self, at: float) -> WindowLength:
+        """The shortest length that is kept, with all longer ones, as far back as this moment; else the longest."""
+        return self._shortest_kept_since([at] * len(self._lengths))
+
+    def stretch(self, start: float, end: float) -> Stretch:
+        """What is known of [start, end): widened to whole windows of the length that is kept that far back, and
+        cut off where nothing is kept any more.
+        """
+        oldest = self._horizons[-1]
+        if oldest is not None:
+            start, end = max(start, oldest), max(end, oldest)
+        first = self.resolution(start).start_of(start)
+        last = self._end_length(first, end).end_of(end)
+        return Stretch(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
+
+    def _end_length(self, start: int, end: float) -> WindowLength:
+        """The shortest length of which everything is kept that the stretch has in the longer window it ends in."""
+        return self._shortest_kept_since([max(start, longer.start_of(end)) for longer in self._lengths[1:]])
+
+    def _shortest_kept_since(self, moments: Sequence[float]) -> WindowLength:
+        """Each length is needed since its moment. A shorter one is of no use where a longer one has a gap."""
+        for level in range(len(self._lengths) - 2, -1, -1):
+            horizon = self._horizons[level]
+            if horizon is not None and moments[level] < horizon:
+                return self._lengths[level + 1]
+        return self._lengths[0]
+
+    def all(self) -> list[Window]:
+        """Every window, of every length, the shortest first."""
+        return [
+            Window(length.seconds, each)
+            for length, found in zip(self._lengths, self._found, strict=True)
+            for each in found.starts
+        ]
+
+    def _cover(self, level: int, start: int, end: int) -> list[Window]:
+        """The windows that add up to [start, end), whose ends are whole windows of some length."""
+        seconds = self._lengths[level].seconds
+        if level == 0:
+            return [Window(seconds, each) for each in _between(self._found[0].starts, start, end)]
+        first = -(-start // seconds) * seconds
+        last = end // seconds * seconds
+        if first >= last:
+            return self._cover(level - 1, start, end)
+        whole = [Window(seconds, each) for each in _between(self._found[level].starts, first, last)]
+        return [
+            *self._cover(level - 1, start, first),
+            *whole,
+            *self._unrolled(level - 1, first, last),
+            *self._cover(level - 1, last, end),
+        ]
+
+    def _unrolled(self, level: int, start: int, end: int) -> list[Window]:
+        """Windows of this length and shorter ones whose counts are in no longer window yet."""
+        found = self._found[level]
+        here = [
+            Window(self._lengths[level].seconds, each)
+            for each in _between(found.starts, start, end)
+            if each not in found.rolled
+        ]
+        return here + (self._unrolled(level - 1, start, end) if level else [])
+
+
+def _between(starts: Sequence[int], start: int, end: int) -> Sequence[int]:
+    return starts[bisect_left(starts, start) : bisect_left(starts, end)]

@@ -1,0 +1,78 @@
+"""Bodies that are appended as a whole and once, however often they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Literal
+
+from redis import exceptions
+
+from tally.keys import Keys
+from tally.settings import Settings
+from tally.store.client import Script, StoreUnavailable, errors_translated
+
+_append_once = Script("append_once")
+
+#: How long Redis may take to write to its disk what was appended, when that is waited for.
+DISK_MS = 5000
+
+OnceWord = Literal["appended", "duplicate", "conflict", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Blocks to be appended together, at least one, and once under their key."""
+
+    key: str  # whatever identifies it; only its hash is stored
+    digest: str  # of the content, by which another body under the same key is known
+    keep_ms: int  # how long the key is remembered
+    blocks: Sequence[bytes]
+
+
+async def append_once(
+    redis: Any, *, keys: Keys, settings: Settings, source: str, bodies: Sequence[Body]
+) -> list[OnceWord]:
+    """Append bodies in one round trip: what append_once.lua says of each. Each is all there or not at all.
+
+    Raises StoreUnavailable: some may have been appended then, and the same call finds out which. So it does when
+    settings.ingest_wait_for_disk is set and the server does not write them to its disk in time.
+    """
+    with errors_translated():
+        pipeline = redis.pipeline(transaction=False)
+        for body in bodies:
+            hashed = blake2b(body.key.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+            at = (keys.stream, keys.once(hashed), keys.sources, keys.sources_seen)
+            pipeline.evalsha(
+                _append_once.sha,
+                len(at),
+                *at,
+                body.digest,
+                body.keep_ms,
+                source,
+                settings.max_backlog_blocks,
+                *body.blocks,
+            )
+        if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
+            pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
+        replies = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(reply, exceptions.NoScriptError) for reply in replies):
+            # The ones that ran, if any, will answer `duplicate` the second time.
+            await redis.script_load(_append_once.text)
+            return await append_once(redis, keys=keys, settings=settings, source=source, bodies=bodies)
+        for reply in replies[: len(bodies)]:
+            if isinstance(reply, Exception):
+                raise reply
+    if settings.ingest_wait_for_disk:
+        _check_disk(replies[-1])
+    return [reply.decode() for reply in replies[: len(bodies)]]
+
+
+def _check_disk(reply: Any) -> None:
+    if isinstance(reply, exceptions.ResponseError):
+        raise StoreUnavailable(f"TALLY_INGEST_WAIT_FOR_DISK is set, but this Redis cannot tell: {reply}")
+    if isinstance(reply, Exception):
+        raise StoreUnavailable(f"{type(reply).__name__}: {reply}")
+    if reply[0] < 1:
+        raise StoreUnavailable(f"it was not written to the disk of Redis within {DISK_MS} ms")

@@ -1,0 +1,168 @@
+"""Answers about stretches of time equal an independent count of the same events, whatever order they came in."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from aggregator.decoding import Decoder
+from aggregator.rollup import RollUp
+from api.app import create_app
+from tally.keys import Keys
+from tally.settings import Settings
+from tally.store import BlockStore, WindowStore
+from tally.store.reads import CountReader
+from tests.server import Server
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+#: A round day, so that hours and days begin where one expects them.
+EPOCH = 20_000 * DAY
+
+
+class Pipeline:
+    """Counts events through the real scripts, with the clock in our hands."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self.settings = settings
+        self.now = float(EPOCH)
+        keys = Keys()
+        self._redis: Any = redis
+        self._blocks = BlockStore(redis, keys=keys, settings=settings)
+        self._stream = keys.stream
+        self._decoder = Decoder(settings)
+        self._roll_up = RollUp(
+            WindowStore(redis, keys=keys, settings=settings), settings=settings, clock=lambda: self.now
+        )
+        self.reader = CountReader(redis, keys=keys, settings=settings)
+        self._sequence = 0
+
+    async def count(self, lines: list[bytes]) -> None:
+        """Count these lines as one block that arrives now."""
+        self._sequence += 1
+        id_ = f"{int(self.now * 1000) + self._sequence}-0"
+        await self._redis.xadd(self._stream, {"lines": b"\n".join(lines)}, id=id_)
+        await self._blocks.create_group()
+        entries = await self._blocks.read(consumer="test", count=100, block_ms=None)
+        await self._blocks.count(ids=[entry.id for entry in entries], counts=self._decoder.count(entries))
+
+    async def roll_up(self) -> None:
+        await self._roll_up.run()
+
+
+@pytest.fixture
+def pipeline(redis: Redis, server: Server) -> Pipeline:
+    return Pipeline(redis, Settings(redis_url=server.url, windows="60x240,3600x72,86400x30"))
+
+
+def event(type_: str, at: float | None, data: str = "x") -> bytes:
+    time = "" if at is None else f', "timestamp": {at}'
+    return f'{{"event_type": "{type_}", "data": "{data}"{time}}}'.encode()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_every_stretch_equals_an_independent_count(pipeline: Pipeline, seed: int) -> None:
+    """Three days of events: in order, late by minutes, hours or a day, without a timestamp, in the future."""
+    chance = random.Random(seed)
+    events: list[tuple[int, str]] = []  # (when it counts, its type)
+    for _ in range(150):
+        pipeline.now += chance.choice([1, 30, 600, 1800, 3600, 7200])
+        lines = []
+        for _ in range(chance.randrange(1, 12)):
+            type_ = chance.choice("abcdef")
+            kind = chance.randrange(10)
+            if kind < 6:
+                at = pipeline.now - chance.choice([0, 0, 1, 59, 60, 300])
+            elif kind < 8:
+                at = pipeline.now - chance.choice([3600, 7200, 20_000, DAY])
+            elif kind == 8:
+                at = None
+            else:
+                at = pipeline.now + chance.choice([30, 3599, 3601, 10 * DAY])
+            lines.append(event(type_, None if at is None else round(at, chance.choice([0, 3])) if at % 1 else int(at)))
+            counts_at = pipeline.now if at is None or at > pipeline.now + HOUR else at
+            events.append((int(max(0.0, counts_at)), type_))
+        await pipeline.count(lines)
+        if chance.random() < 0.3:
+            await pipeline.roll_up()
+    newest = max(at for at, _ in events)
+    asked = [(newest - back, newest - back + length) for back, length in [(60, 120), (900, 960), (7200, 7260)]]
+    for _ in range(60):
+        start = chance.randrange(EPOCH - DAY, newest)
+        asked.append((start, start + chance.choice([60, 600, 3600, 3 * HOUR, DAY, 2 * DAY])))
+    for start, end in asked:
+        stretch, counts = await pipeline.reader.sum_stretch("types", start, end)
+        assert stretch.start <= start
+        assert stretch.end >= end
+        want = Counter(type_ for at, type_ in events if stretch.start <= at < stretch.end)
+        assert counts == want, f"[{start}, {end}) as [{stretch.start}, {stretch.end})"
+
+
+async def test_a_stretch_is_answered_to_the_minute_where_minutes_are_kept_and_by_the_hour_before(
+    pipeline: Pipeline,
+) -> None:
+    for minute in range(10 * 60):
+        pipeline.now = EPOCH + minute * MINUTE + 30
+        await pipeline.count([event("a", int(pipeline.now))])
+    await pipeline.roll_up()
+    stretch, counts = await pipeline.reader.sum_stretch(
+        "types", EPOCH + 9 * HOUR + 7 * MINUTE, EPOCH + 9 * HOUR + 9 * MINUTE
+    )
+    assert (stretch.end - stretch.start, counts["a"]) == (2 * MINUTE, 2)
+    stretch, counts = await pipeline.reader.sum_stretch(
+        "types", EPOCH + 2 * HOUR + 7 * MINUTE, EPOCH + 2 * HOUR + 9 * MINUTE
+    )
+    assert (stretch.start, stretch.end, counts["a"]) == (EPOCH + 2 * HOUR, EPOCH + 3 * HOUR, 60)
+    # From an hour whose minutes are dropped into the midst of one of which a part is left.
+    stretch, counts = await pipeline.reader.sum_stretch(
+        "types", EPOCH + 5 * HOUR + 50 * MINUTE, EPOCH + 6 * HOUR + 5 * MINUTE
+    )
+    assert counts["a"] == (stretch.end - stretch.start) // MINUTE
+
+
+async def test_windows_stay_in_bounds(pipeline: Pipeline, redis: Redis) -> None:
+    for day in range(60):
+        pipeline.now = EPOCH + (day + 1) * DAY
+        await pipeline.count([event("a", EPOCH + day * DAY + minute * 97 * MINUTE) for minute in range(14)])
+        await pipeline.roll_up()
+    client: Any = redis
+    assert [await client.zcard(Keys().windows(seconds)) for seconds in (60, 3600, 86_400)] == [240, 72, 30]
+    hashes = await client.keys("tally:{0}:types:*")
+    assert len(hashes) == 240 + 72 + 30, "what is dropped leaves no hash behind"
+
+
+async def test_the_api_answers_stretches_compared_with_the_one_before(server: Server, redis: Redis) -> None:
+    settings = Settings(redis_url=server.url)
+    pipeline = Pipeline(redis, settings)
+    pipeline.now = EPOCH + DAY
+    older = [event("a", EPOCH + 10), event("b", EPOCH + 70)]
+    newer = [event("a", EPOCH + 130, "lorem ipsum"), event("a", EPOCH + 150), event("c", EPOCH + 239)]
+    await pipeline.count(older + newer)
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+    ):
+        answer = (await client.get(f"/v1/types?from={EPOCH + 120}&to={EPOCH + 240}&compare=previous")).json()
+        assert answer["items"] == [
+            {"name": "a", "count": 2, "share": 0.666667, "previous": 1, "change": 1},
+            {"name": "c", "count": 1, "share": 0.333333, "previous": 0, "change": 1},
+        ]
+        assert (answer["total"], answer["distinct"], answer["from"], answer["to"]) == (3, 2, EPOCH + 120, EPOCH + 240)
+        answer = (await client.get(f"/v1/words?from={EPOCH}&to={EPOCH + 240}&q=OR&order=name")).json()
+        assert [item["name"] for item in answer["items"]] == ["lorem"]
+        series = (await client.get(f"/v1/series?by=types&name=a&name=b&from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
+        assert [row["counts"] for row in series["series"]] == [[1, 0, 2, 0, 0], [0, 1, 0, 0, 0]]
+        everything = (await client.get(f"/v1/series?from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
+        assert everything["series"] == [{"name": None, "counts": [1, 1, 2, 1, 0]}]
+        one = (await client.get("/v1/types/a")).json()
+        assert (one["count"], one["rank"]) == (3, 1)
+        assert (one["first"], one["last"]) == (
+            {"start": EPOCH, "seconds": 60},
+            {"start": EPOCH + 120, "seconds": 60},
+        )
