@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, FastAPI, Query, Response
-from fastapi.responses import FileResponse, JSONResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse
 from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
 
-from api import routes_v1
+from api import pages, routes_v1
 from api.data import Data
 from api.live import Live
-from api.middleware import BearerToken, FreshAnswers, SecurityHeaders
+from api.middleware import BearerToken, FreshAnswers, ProxyPath, SecurityHeaders
 from api.params import LimitParams
 from api.snapshot import Snapshot
 from tally import __version__, problems
@@ -27,8 +25,6 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.store.reads import CountReader
-
-STATIC = Path(__file__).parent / "static"
 
 #: An answer over HTTP should not wait as long as a batch of counts may.
 READ_TIMEOUT_SECONDS = 5.0
@@ -73,6 +69,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         summary="Counts of an endless stream of JSON events, exact and while it runs.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # see pages
+        redoc_url=None,
         root_path=settings.root_path,
     )
     app.state.live = live
@@ -80,11 +78,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     app.include_router(_events(reader))
     app.include_router(routes_v1.router(Data(reader, settings=settings), live))
     app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html")
+    pages.install(app)
 
     # The last one added is the first one asked.
     app.add_middleware(SecurityHeaders)
@@ -94,6 +88,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     if settings.cors_origins:
         origins = [origin.strip() for origin in settings.cors_origins.split(",")]
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET"], allow_headers=["*"])
+    if settings.root_path:
+        app.add_middleware(ProxyPath, root_path=settings.root_path)
     return app
 
 

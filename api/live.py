@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from fastapi.sse import ServerSentEvent
 
+from tally.rates import Rates
 from tally.store import StoreUnavailable
 from tally.store.blocks import Consumer
 from tally.store.reads import CountReader
@@ -57,7 +58,7 @@ class Live:
         self._numbers = itertools.count(1)
         self._ticks: deque[_Tick] = deque(maxlen=REMEMBERED_TICKS)
         self._state: dict[str, Any] | None = None  # None: Redis is away, or was not asked yet
-        self._samples: deque[tuple[float, int]] = deque(maxlen=int(60 / EVERY_SECONDS) + 1)
+        self._rates = Rates(every_seconds=EVERY_SECONDS)
         self._changed = asyncio.Event()
         self._closed = False
         self._polling: asyncio.Task[None] | None = None
@@ -82,17 +83,7 @@ class Live:
 
     def rates(self) -> dict[str, float | None]:
         """Events a second over the last 1, 10 and 60 seconds; None where that is not known yet."""
-        return {str(seconds): self._rate(seconds) for seconds in (1, 10, 60)}
-
-    def _rate(self, seconds: int) -> float | None:
-        if len(self._samples) < 2:
-            return None
-        now, events = self._samples[-1]
-        # The sample that is nearest to so long ago: the poller is never quite on time.
-        then, before = min(self._samples, key=lambda sample: abs(now - seconds - sample[0]))
-        if now - then < seconds - EVERY_SECONDS / 2:
-            return None
-        return round((events - before) / (now - then), 2)
+        return self._rates.rates()
 
     async def watch(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """What changes, until the feed is closed: a snapshot first, or what was missed since `last_id`."""
@@ -136,7 +127,7 @@ class Live:
                 if self._state is not None or not self._ticks:
                     log.warning("redis is away", error=str(error))
                 self._state = None
-                self._samples.clear()
+                self._rates.clear()
                 self._tell("away", {"title": "Redis is away", "detail": str(error)})
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
@@ -151,10 +142,7 @@ class Live:
         backlog = await self._reader.backlog(totals)
         consumers = await self._reader.consumers()
         dead = await self._reader.dead_blocks()
-        now = time.monotonic()
-        if self._samples and totals["events"] < self._samples[-1][1]:
-            self._samples.clear()  # a flush
-        self._samples.append((now, totals["events"]))
+        self._rates.add(time.monotonic(), totals["events"])
         return {
             "as_of": time.time(),
             "totals": totals,

@@ -7,20 +7,33 @@ import hmac
 import time
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette._utils import get_route_path
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.snapshot import CHECK_SECONDS
 from tally import problems
 
-#: Where no token is asked for: health, and the page, which holds no counts and asks for the token itself.
-_OPEN = frozenset({"/", "/healthz", "/readyz"})
+#: Where no token is asked for: health, and the pages, which hold no counts and ask for the token themselves.
+_OPEN = frozenset({"", "/", "/docs", "/healthz", "/readyz"})
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+class ProxyPath:
+    """Makes a path that the proxy has taken its part off whole again, as ASGI wants it: mounts look for that part."""
+
+    def __init__(self, app: ASGIApp, *, root_path: str) -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not f"{scope['path']}/".startswith(f"{self._root_path}/"):
+            scope = {**scope, "path": self._root_path + scope["path"]}
+        await self._app(scope, receive, send)
 
 
 class SecurityHeaders:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
+#: 1000 weeks: longer than windows are kept.
+MAX_DURATION_SECONDS = 1000 * 604_800
+
 #: The first second of the year 10000: no event has a later time.
 _LATEST = 253_402_300_800.0
 
@@ -20,7 +23,10 @@ def read_duration(value: Any) -> int:
     match = re.fullmatch(r"([1-9]\d{0,8})([smhdw])", str(value), re.ASCII)
     if match is None:
         raise ValueError("a duration is a number and one of s, m, h, d, w, as in 15m")
-    return int(match[1]) * _UNITS[match[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > MAX_DURATION_SECONDS:
+        raise ValueError("a duration is at most 1000w")
+    return seconds
 
 
 def read_moment(value: Any) -> float:
@@ -88,13 +94,19 @@ class Span(Strict):
         """
         if self.window is None and self.start is None:
             return None
-        end = time.time() if self.end is None else self.end
-        last = -int(-end // unit_seconds) * unit_seconds
-        if self.end is None and last <= end:
-            last += unit_seconds
-        first = last - self.window if self.window is not None else self.start
-        assert first is not None
-        return min(int(first // unit_seconds) * unit_seconds, last - unit_seconds), last
+        if self.window is not None:
+            return last_windows(self.window, unit_seconds=unit_seconds)
+        assert self.start is not None
+        first = int(self.start // unit_seconds) * unit_seconds
+        if self.end is None:
+            return first, max(last_windows(unit_seconds, unit_seconds=unit_seconds)[1], first + unit_seconds)
+        return first, -int(-self.end // unit_seconds) * unit_seconds
+
+
+def last_windows(seconds: int, *, unit_seconds: int) -> tuple[int, int]:
+    """[from, to): the last so many seconds in whole windows of `unit_seconds`, the current one among them."""
+    end = (int(time.time() // unit_seconds) + 1) * unit_seconds
+    return min((end - seconds) // unit_seconds * unit_seconds, end - unit_seconds), end
 
 
 class RankingParams(Span):

@@ -21,8 +21,8 @@ from api.params import (
     RejectedParams,
     SeriesParams,
     SeriesSpan,
-    Span,
     TrendingParams,
+    last_windows,
 )
 from api.ranking import Ranking, rising
 from tally import problems
@@ -140,9 +140,7 @@ def router(data: Data, live: Live) -> APIRouter:
 
         Ranked by the log-likelihood ratio G² of their shares (Dunning 1993), which holds for rare names too.
         """
-        bounds = Span(window=f"{params.window}s").bounds(unit_seconds=data.unit_seconds)
-        assert bounds is not None
-        start, end = bounds
+        start, end = last_windows(params.window, unit_seconds=data.unit_seconds)
         baseline_from = start - BASELINE_WINDOWS * (end - start)
         rises: dict[str, list[dict[str, Any]]] = {}
         for kind in ("types", "words"):
@@ -210,8 +208,7 @@ def router(data: Data, live: Live) -> APIRouter:
 async def _series(data: Data, kind: Kind, names: list[str], span: SeriesSpan) -> Series:
     bounds = span.bounds(unit_seconds=data.unit_seconds)
     if bounds is None:
-        bounds = Span(window=f"{DEFAULT_SERIES_SECONDS}s").bounds(unit_seconds=data.unit_seconds)
-    assert bounds is not None
+        bounds = last_windows(DEFAULT_SERIES_SECONDS, unit_seconds=data.unit_seconds)
     try:
         return await data.series(kind, names, *bounds, span.step)
     except BadStep as error:

@@ -19,11 +19,13 @@ from tally.embedded import redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
+from tally.printing import printable
 from tally.runtime import EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings
 from tally.store import StoreUnavailable, connect
 from tally.store.reads import CountReader, Status
 from tally.telemetry import configure
+from tally.top import run as run_top
 
 T = TypeVar("T")
 
@@ -214,6 +216,22 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     _print_status(found, url=redis_url(settings))
 
 
+@app.command()
+def top() -> None:
+    """Watch rates, ranked types and words and the backlog in the terminal; `q` quits. Prints once into a pipe."""
+    settings = load_or_exit(log_level="error")
+    configure(settings, service="top")
+
+    async def body() -> None:
+        redis = connect(redis_url(settings), timeout_seconds=5)
+        try:
+            await run_top(CountReader(redis, keys=Keys(), settings=settings), Console())
+        finally:
+            await redis.aclose()
+
+    run_or_exit(body())
+
+
 def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
     async def body() -> T:
         redis = connect(redis_url(settings), timeout_seconds=5)
@@ -236,17 +254,10 @@ def _counts_table(title: str, counts: dict[str, int], *, limit: int) -> Table:
     table.add_column("name")
     table.add_column("count", justify="right")
     for name, value in list(counts.items())[:limit]:
-        table.add_row(_printable(name), f"{value:,}")
+        table.add_row(printable(name), f"{value:,}")
     if len(counts) > limit:
         table.caption = f"and {len(counts) - limit:,} more"
     return table
-
-
-def _printable(name: str) -> str:
-    """A name from an event, safe to print: no markup, no control characters."""
-    from rich.markup import escape
-
-    return escape("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name))
 
 
 def _print_status(found: Status, *, url: str) -> None:
@@ -263,13 +274,13 @@ def _print_status(found: Status, *, url: str) -> None:
     for column in ("name", "pending blocks", "silent for"):
         consumers.add_column(column)
     for consumer in found.consumers:
-        consumers.add_row(_printable(consumer.name), str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+        consumers.add_row(printable(consumer.name), str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
     console.print(consumers)
     sources = Table(title="Sources", title_justify="left")
     for column in ("name", "position in bytes"):
         sources.add_column(column)
     for each in found.sources:
-        sources.add_row(_printable(each.name), f"{each.position:,}")
+        sources.add_row(printable(each.name), f"{each.position:,}")
     console.print(sources)
 
 

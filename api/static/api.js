@@ -1,9 +1,9 @@
-// Requests to the api that serves this page. Every address is made from this module's own, so that the page works under
+// Requests to the api that serves this page. Every address is made from this module’s own, so that the page works under
 // any path of a proxy, however the page itself was reached.
 
 import { askForToken, token } from "./token.js";
 
-const BASE = new URL("../", import.meta.url);
+export const BASE = new URL("../", import.meta.url);
 
 /** An answer that is not what was asked for; the message says what is wrong. */
 export class Problem extends Error {

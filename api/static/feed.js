@@ -54,9 +54,8 @@ export class Feed {
     };
     const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
     try {
-      // The first answer has no limit of its own: the person may be typing the token.
-      const response = await request("v1/live", {}, { headers, signal: aborting.signal, cache: "no-store" });
       heard();
+      const response = await request("v1/live", {}, { headers, signal: aborting.signal, cache: "no-store" });
       for await (const { type, data, id } of messages(response.body)) {
         heard();
         this.#lastId = id;

@@ -1,0 +1,92 @@
+// The live page: puts its parts together. The live feed gives the figures of now and tells the other parts that there is
+// something new; each of them asks for what it shows by itself.
+
+import { byId, setText } from "./dom.js";
+import { Feed } from "./feed.js";
+import { rate } from "./format.js";
+import { Health } from "./health.js";
+import * as picker from "./picker.js";
+import { Ranking } from "./ranking.js";
+import * as sheet from "./sheet.js";
+import { Timeline } from "./timeline.js";
+import { Trending } from "./trending.js";
+import { onChange } from "./view.js";
+
+/** A stretch that ends now loses its oldest events even when none comes. */
+const IDLE_MS = 10_000;
+
+const health = new Health();
+const timeline = new Timeline();
+const types = new Ranking("types");
+const words = new Ranking("words");
+const trending = new Trending();
+const parts = [types, words, timeline, trending];
+
+let state = "";
+let lastEvents = null;
+let lastNudge = 0;
+
+const feed = new Feed({
+  onMessage(type, message) {
+    if (type === "away") {
+      connection("away", `Redis is away, retrying`);
+      health.alarm([`Redis is away: these are the last counts that were read (${message.detail})`]);
+      lastEvents = null;
+      return;
+    }
+    connection("live", "Live");
+    health.show(message);
+    title(message);
+    const now = performance.now();
+    if (message.totals.events !== lastEvents || now - lastNudge >= IDLE_MS) {
+      lastEvents = message.totals.events;
+      lastNudge = now;
+      for (const part of parts) part.nudge();
+    }
+  },
+  onState(reached, why) {
+    if (reached === "retrying") {
+      connection("away", `Disconnected, retrying: ${why}`);
+      lastEvents = null;
+      setText(byId("rate-1"), "–");
+    }
+    byId("retry").hidden = reached !== "retrying";
+  },
+});
+
+/** Said aloud by a screen reader when it changes, so it changes only then. */
+function connection(reached, text) {
+  state = reached;
+  byId("connection").dataset.state = state;
+  document.body.classList.toggle("away", state === "away");
+  setText(byId("connection-text"), text);
+  if (state === "away") document.title = "Disconnected – Tally";
+}
+
+function title(message) {
+  const text = `${health.alarming ? "Alarm" : `${rate(message.rate["1"])}/s`} – Tally`;
+  if (document.title !== text) document.title = text;
+}
+
+onChange((_, changed) => {
+  const has = (...names) => names.some((name) => changed.has(name));
+  const stretched = has("window", "from", "to");
+  if (stretched || has("q", "types_order", "types_offset")) types.ask();
+  if (stretched || has("q", "words_order", "words_offset")) words.ask();
+  if (stretched) trending.ask();
+  if (stretched) timeline.ask();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) for (const part of parts) part.nudge();
+});
+
+byId("retry").addEventListener("click", () => feed.retry());
+
+picker.start();
+sheet.start();
+types.ask();
+words.ask();
+trending.ask();
+timeline.start();
+feed.run();

@@ -1,0 +1,202 @@
+// A ranked list, of types or of words: a page of it at a time, its rows updated in place.
+
+import { download, explain, getJson } from "./api.js";
+import { byId, make, setName, setText } from "./dom.js";
+import { growth, percent, signed, whole } from "./format.js";
+import { Poll } from "./poll.js";
+import { change, stretch, view } from "./view.js";
+
+/** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
+const PAGE = 25;
+
+/** Lines of an export at the most; the api's own limit. */
+const MOST_EXPORTED = 10_000;
+
+const TITLES = { types: "Event types", words: "Words" };
+
+/** Which order a click on a column's head gives: first its natural one, then the reverse. */
+const ORDERS = { name: ["name", "-name"], count: ["-count", "count"], change: ["-change", "change"] };
+
+export class Ranking {
+  #kind;
+  #section;
+  #poll;
+  #rows = new Map();
+
+  /** `kind` is types or words, and the id of the section to fill. */
+  constructor(kind) {
+    this.#kind = kind;
+    this.#section = byId(kind);
+    this.#section.append(byId("list-template").content.cloneNode(true));
+    const title = this.#part("h2");
+    title.id = `${kind}-title`;
+    title.textContent = TITLES[kind];
+    this.#part(".export").setAttribute("aria-label", `${TITLES[kind]} as CSV`);
+    this.#poll = new Poll({
+      load: (signal) => getJson(`v1/${kind}`, { ...this.#question(), limit: PAGE, offset: this.#offset }, signal),
+      show: (answer) => this.#show(answer),
+      fail: (error) => this.#fail(error),
+      pauseMs: 1000,
+    });
+    this.#listen();
+  }
+
+  /** The question has changed. */
+  ask() {
+    this.#section.classList.toggle("compared", this.#compared);
+    this.#heads();
+    this.#section.setAttribute("aria-busy", "true");
+    this.#poll.ask();
+  }
+
+  /** Something was counted, or a while has passed. */
+  nudge() {
+    this.#poll.nudge();
+  }
+
+  #part(selector) {
+    return this.#section.querySelector(selector);
+  }
+
+  get #offset() {
+    return Number(view()[`${this.#kind}_offset`]);
+  }
+
+  get #compared() {
+    return view().window !== "all";
+  }
+
+  get #order() {
+    const order = view()[`${this.#kind}_order`];
+    return order.endsWith("change") && !this.#compared ? "-count" : order;
+  }
+
+  #question() {
+    const question = { ...stretch(), order: this.#order };
+    if (view().q) question.q = view().q;
+    if (this.#compared) question.compare = "previous";
+    return question;
+  }
+
+  #listen() {
+    const turn = (by) => change({ [`${this.#kind}_offset`]: String(Math.max(0, this.#offset + by)) });
+    this.#part(".before").addEventListener("click", () => turn(-PAGE));
+    this.#part(".after").addEventListener("click", () => turn(PAGE));
+    this.#part(".export").addEventListener("click", () => this.#export());
+    for (const button of this.#section.querySelectorAll("thead button")) {
+      button.addEventListener("click", () => {
+        const [first, second] = ORDERS[button.value];
+        change({ [`${this.#kind}_order`]: this.#order === first ? second : first, [`${this.#kind}_offset`]: "0" });
+      });
+    }
+    // One listener for all rows, whose names come and go.
+    this.#part("tbody").addEventListener("click", (event) => {
+      const row = event.target.closest("button")?.closest("tr");
+      if (row) change(this.#kind === "types" ? { type: row.given, word: "" } : { word: row.given, type: "" });
+    });
+  }
+
+  async #export() {
+    const question = { ...this.#question(), limit: MOST_EXPORTED, format: "csv" };
+    try {
+      await download(`v1/${this.#kind}`, question, `tally-${this.#kind}.csv`);
+    } catch (error) {
+      this.#note(explain(error));
+    }
+  }
+
+  #heads() {
+    for (const button of this.#section.querySelectorAll("thead button")) {
+      const column = button.closest("th");
+      if (this.#order.replace("-", "") !== button.value) column.removeAttribute("aria-sort");
+      else column.setAttribute("aria-sort", this.#order.startsWith("-") ? "descending" : "ascending");
+    }
+  }
+
+  #note(text) {
+    const note = this.#part(".note");
+    setText(note, text);
+    note.hidden = !text;
+  }
+
+  #fail(error) {
+    this.#section.removeAttribute("aria-busy");
+    this.#section.classList.add("stale");
+    this.#note(this.#rows.size ? `Not up to date: ${explain(error)}` : explain(error));
+  }
+
+  #show(answer) {
+    this.#section.removeAttribute("aria-busy");
+    this.#section.classList.remove("stale");
+    if (this.#offset >= answer.matched && this.#offset > 0) {
+      // The list has become shorter than the page that was looked at.
+      change({ [`${this.#kind}_offset`]: String(Math.max(0, Math.ceil(answer.matched / PAGE) - 1) * PAGE) });
+      return;
+    }
+    this.#note(answer.items.length ? "" : this.#nothing());
+    this.#summary(answer);
+    this.#update(answer.items);
+    this.#turning(answer);
+  }
+
+  #nothing() {
+    if (view().q) return "No name contains this.";
+    if (view().window === "all") return "Nothing was counted yet.";
+    return "Nothing in this stretch of time. An event belongs to the time that it carries: see All.";
+  }
+
+  #summary(answer) {
+    const parts = [`${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
+    if (view().q) parts.unshift(`${whole(answer.matched)} found`);
+    if (answer.other) parts.push(`${whole(answer.other)} over the limit of names`);
+    setText(this.#part(".summary"), parts.join(" · "));
+  }
+
+  #turning({ matched, items }) {
+    const first = this.#offset;
+    setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
+    this.#part(".before").disabled = first === 0;
+    this.#part(".after").disabled = first + items.length >= matched;
+  }
+
+  /** Rows belong to names, and move with them: whoever has the focus on a name keeps it. */
+  #update(items) {
+    const focused = document.activeElement;
+    const body = this.#part("tbody");
+    const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(name)]));
+    for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
+    this.#rows = rows;
+    const most = items.reduce((found, item) => Math.max(found, item.count), 1);
+    items.forEach((item, at) => {
+      const row = rows.get(item.name);
+      if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
+      fillRow(row, item, { rank: this.#offset + at + 1, bar: item.count / most });
+    });
+    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  }
+}
+
+function makeRow(name) {
+  const given = make("bdi", { className: "given" });
+  setName(given, name);
+  const row = make("tr", {},
+    make("td", { className: "rank" }),
+    make("th", { className: "name", scope: "row" }, make("button", { type: "button" }, given)),
+    make("td", { className: "count" }),
+    make("td", { className: "share" }),
+    make("td", { className: "change" }));
+  row.given = name;
+  return row;
+}
+
+function fillRow(row, item, { rank, bar }) {
+  const [rankCell, nameCell, countCell, shareCell, changeCell] = row.children;
+  setText(rankCell, whole(rank));
+  nameCell.style.setProperty("--bar-length", bar.toFixed(4));
+  setText(countCell, whole(item.count));
+  setText(shareCell, percent(item.share));
+  if (item.change === undefined) return;
+  setText(changeCell, growth(item.change, item.previous));
+  changeCell.title = `${signed(item.change)}, before: ${whole(item.previous)}`;
+  changeCell.dataset.sign = Math.sign(item.change);
+}

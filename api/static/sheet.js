@@ -1,0 +1,119 @@
+// The sheet over the page: one name in full, rejected lines, the pipeline's parts.
+
+import { explain, getJson } from "./api.js";
+import { Chart } from "./chart.js";
+import { byId, make, nameElement, setName } from "./dom.js";
+import { duration, moment, percent, second, visible, whole } from "./format.js";
+import { AXES } from "./timeline.js";
+import { change, onChange, view } from "./view.js";
+
+/** How often it was opened or closed: an answer that comes late belongs to nothing. */
+let opened = 0;
+let chart = null;
+
+/** Make the sheet's buttons work, and show the name that the address has. */
+export function start() {
+  const sheet = byId("sheet");
+  byId("sheet-close").addEventListener("click", () => sheet.close());
+  sheet.addEventListener("close", () => {
+    opened += 1;
+    chart?.destroy();
+    chart = null;
+    byId("sheet-body").replaceChildren();
+    change({ type: "", word: "" });
+  });
+  byId("show-rejected").addEventListener("click", () => open("Rejected lines", rejected));
+  byId("show-pipeline").addEventListener("click", () => open("Aggregators and sources", pipeline));
+  onChange((_, changed) => {
+    if (changed.has("type") || changed.has("word")) showName();
+  });
+  showName();
+}
+
+function showName() {
+  const { type, word } = view();
+  if (type) open("Event type", (body) => oneName(body, "types", type));
+  else if (word) open("Word", (body) => oneName(body, "words", word));
+}
+
+/**
+ * Open the sheet and have `fill(body)` fill it, unless it is closed or used for something else meanwhile. What `fill`
+ * returns, if anything, draws what must be on the page to be drawn.
+ */
+async function open(title, fill) {
+  const mine = (opened += 1);
+  byId("sheet-title").textContent = title;
+  const body = make("div");
+  byId("sheet-body").replaceChildren(make("p", { className: "muted", textContent: "Loading" }));
+  if (!byId("sheet").open) byId("sheet").showModal();
+  const draw = await fill(body).catch((error) => {
+    body.replaceChildren(make("p", { className: "note", textContent: explain(error) }));
+  });
+  if (mine !== opened) return;
+  byId("sheet-body").replaceChildren(body);
+  await draw?.();
+}
+
+/** A list of terms. */
+function facts(entries) {
+  const list = make("dl", { className: "facts" });
+  for (const [term, text] of entries) list.append(make("div", {}, make("dt", { textContent: term }), make("dd", {}, text)));
+  return list;
+}
+
+function table(heads, rows) {
+  const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
+  const cells = rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, cell))));
+  // It may be wider than a phone, so it is scrolled by itself, by keyboard too.
+  const around = make("div", { className: "scrolled", tabIndex: 0, role: "group" },
+    make("table", {}, make("thead", {}, head), make("tbody", {}, ...cells)));
+  around.setAttribute("aria-label", "Table");
+  return around;
+}
+
+async function oneName(body, kind, name) {
+  const found = await getJson(`v1/${kind}/${encodeURIComponent(name)}`);
+  const full = make("bdi", { className: "given whole" });
+  setName(full, name);
+  const seen = (window) => (window ? `${moment(window.start)}, within ${duration(window.seconds)}` : "not in what is kept");
+  const plot = make("div", { className: "plot small" });
+  body.append(make("p", { className: "full-name" }, full),
+    facts([
+      ["Count of all time", whole(found.count)],
+      ["Share", percent(found.share)],
+      ["Rank", found.rank === null ? "–" : whole(found.rank)],
+      ["First seen", seen(found.first)],
+      ["Last seen", seen(found.last)],
+    ]), plot);
+  return async () => {
+    const { times, counts, step } = found.series;
+    if (!counts.some(Boolean)) return;
+    const mine = (chart = new Chart(plot, { height: 160, axes: AXES }));
+    if (!(await mine.ready())) return;
+    plot.before(make("p", { className: "muted", textContent: `Counts in each ${duration(step)}` }));
+    mine.set({ times, rows: [{ color: "--series-1", values: counts }] });
+  };
+}
+
+async function rejected(body) {
+  const { items, total } = await getJson("v1/rejected", { limit: 50 });
+  body.append(make("p", { className: "muted", textContent: `${whole(total)} lines in all; the newest ${whole(items.length)}, with the reason:` }));
+  body.append(table(["Time", "Reason", "Line", "Source"], items.map(({ at, reason, line, source }) => [
+    make("span", { className: "number", textContent: second(at) }),
+    visible(reason),
+    make("bdi", { className: "given line", textContent: visible(line) }),
+    nameElement(source),
+  ])));
+}
+
+async function pipeline(body) {
+  const { consumers, sources } = await getJson("v1/stats");
+  body.append(make("h3", { textContent: "Aggregators" }));
+  body.append(table(["Name", "State", "Blocks in hand", "Last heard"], consumers.map((each) => [
+    nameElement(each.name), each.alive ? "alive" : "silent", whole(each.pending), `${duration(each.idle_seconds)} ago`,
+  ])));
+  body.append(make("h3", { textContent: "Sources" }));
+  body.append(table(["Name", "Position in bytes", "Last line"], sources.map((each) => [
+    nameElement(each.name), whole(each.position), each.seen === null ? "–" : moment(each.seen),
+  ])));
+}

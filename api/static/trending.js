@@ -1,0 +1,53 @@
+// What rises most against its own past.
+
+import { explain, getJson } from "./api.js";
+import { byId, make, nameElement, setText } from "./dom.js";
+import { short, whole } from "./format.js";
+import { Poll } from "./poll.js";
+import { change, view } from "./view.js";
+
+const MOST = 8;
+
+/** A stretch that trending can be asked for; all time and a custom one have no present. */
+const DEFAULT_WINDOW = "15m";
+
+export class Trending {
+  #poll = new Poll({
+    load: (signal) => getJson("v1/trending", { window: windowOf(view()), limit: MOST }, signal),
+    show: (answer) => this.#show(answer),
+    fail: (error) => setText(byId("trending-note"), explain(error)),
+    pauseMs: 5000,
+  });
+
+  /** The stretch of time has changed. */
+  ask() {
+    this.#poll.ask();
+  }
+
+  /** Something was counted, or a while has passed. */
+  nudge() {
+    this.#poll.nudge();
+  }
+
+  #show(answer) {
+    setText(byId("trending-note"), `last ${windowOf(view())}, against the time before`);
+    for (const kind of ["types", "words"]) {
+      const list = byId(`trending-${kind}`);
+      const focused = list.contains(document.activeElement) ? document.activeElement.given : null;
+      list.replaceChildren(...answer[kind].map((rise) => item(kind, rise)));
+      if (!answer[kind].length) list.append(make("li", { className: "muted", textContent: "Nothing rises." }));
+      [...list.querySelectorAll("button")].find((button) => button.given === focused)?.focus({ preventScroll: true });
+    }
+  }
+}
+
+const windowOf = ({ window }) => (window === "all" || window === "custom" ? DEFAULT_WINDOW : window);
+
+function item(kind, { name, count, expected, ratio }) {
+  const button = make("button", { type: "button" }, nameElement(name));
+  button.given = name;
+  button.addEventListener("click", () => change(kind === "types" ? { type: name, word: "" } : { word: name, type: "" }));
+  return make("li", {}, button,
+    make("span", { className: "ratio", textContent: ratio === null ? "new" : `×${short(ratio)}` }),
+    make("span", { className: "muted counts", textContent: `${whole(count)}, expected ${short(expected)}` }));
+}

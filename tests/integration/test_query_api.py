@@ -1,0 +1,317 @@
+"""The query API as a client sees it: a real process on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from aggregator.service import run as aggregate
+from tally.generator import Generator, GeneratorSpec
+from tally.keys import Keys
+from tally.settings import Settings
+from tests.expected import Expected
+from tests.processes import Process, running
+from tests.server import Server, free_port
+from tests.waiting import wait_until
+
+KEYS = Keys()
+EVENTS = b"".join(Generator(GeneratorSpec(count=3000, seed=1)).lines())
+
+
+@contextmanager
+def api(server: Server, folder: Path, **variables: str) -> Iterator[httpx.Client]:
+    """A client of an api process of its own."""
+    port = free_port()
+    process = Process("api", log=folder / "api.log", TALLY_REDIS_URL=server.url, TALLY_HTTP_PORT=str(port), **variables)
+    with running(process), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+
+        def answers() -> bool:
+            try:
+                return client.get("/healthz").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(answers, what="the api answers")
+        yield client
+    assert "Traceback" not in process.log()
+
+
+def count(server: Server, lines: bytes) -> None:
+    """Have these lines counted, as one block."""
+    with server.client() as client:
+        client.xadd(KEYS.stream, {"lines": lines})
+    asyncio.run(aggregate(Settings(redis_url=server.url), asyncio.Event(), drain=True))
+
+
+@pytest.fixture(scope="module")
+def shared_api(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """One api process for the tests that need no settings of their own."""
+    with api(shared_server, tmp_path_factory.mktemp("api")) as client:
+        yield client
+
+
+@pytest.fixture
+def client(server: Server, shared_api: httpx.Client) -> httpx.Client:
+    """A client of it, with 3,000 lines counted."""
+    count(server, EVENTS)
+    return shared_api
+
+
+def test_ranking_equals_an_independent_count_in_every_form(client: httpx.Client) -> None:
+    want = Expected.of(EVENTS.split(b"\n"))
+    for kind, counts in (("types", want.types), ("words", want.words)):
+        ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        answer = client.get(f"/v1/{kind}", params={"limit": 10_000}).json()
+        assert [(item["name"], item["count"]) for item in answer["items"]] == ranked
+        assert (answer["total"], answer["distinct"]) == (counts.total(), len(counts))
+        assert sum(item["share"] for item in answer["items"]) == pytest.approx(1, abs=1e-3)
+        rows = list(csv.DictReader(io.StringIO(client.get(f"/v1/{kind}?format=csv&limit=10000").text)))
+        assert [(row["name"], int(row["count"])) for row in rows] == ranked
+        text = client.get(f"/v1/{kind}?limit=10000", headers={"Accept": "application/x-ndjson"}).text
+        assert [json.loads(line)["name"] for line in text.splitlines()] == [name for name, _ in ranked]
+        window = client.get(f"/v1/{kind}?window=15m&limit=10000").json()
+        assert [(item["name"], item["count"]) for item in window["items"]] == ranked
+
+
+def test_pages_filters_and_orders(client: httpx.Client) -> None:
+    def names(**params: Any) -> list[str]:
+        return [item["name"] for item in client.get("/v1/words", params=params).json()["items"]]
+
+    everything = names()
+    assert names(limit=5) + names(limit=5, offset=5) == everything[:10]
+    assert names(prefix="do") == [name for name in everything if name.startswith("do")]
+    assert names(q="OR") == [name for name in everything if "or" in name]
+    assert names(order="name") == sorted(everything)
+    assert set(names(order="count")[:3]) <= set(everything[-10:])
+    assert client.get("/v1/words?q=dolor").json()["matched"] == 2
+    assert client.get("/v1/words?offset=100000").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("types?window=3x", "window"),
+        ("types?windw=3m", "windw"),
+        ("types?from=yesterday", "from"),
+        ("types?to=5", "from"),
+        ("types?from=10&to=5", "from"),
+        ("types?window=1m&from=5", "window"),
+        ("types?compare=previous", "compare"),
+        ("types?order=-change", "order"),
+        ("types?limit=0", "limit"),
+        ("types?limit=10001", "limit"),
+        ("types?format=xml", "format"),
+        ("types?from=2026-11-23T14:00:00", "from"),
+        ("series?by=words", "name"),
+        ("series?step=7s", "step"),
+        ("series?window=2w&step=1m", "step"),
+        ("trending?window=0m", "window"),
+        ("rejected?limit=x", "limit"),
+        ("stats?verbose=1", "verbose"),
+    ],
+)
+def test_a_wrong_parameter_is_named(client: httpx.Client, query: str, parameter: str) -> None:
+    answer = client.get(f"/v1/{query}")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["parameter"] == parameter
+    assert answer.json()["title"].startswith(f"{parameter}: ")
+
+
+def test_an_answer_that_the_client_has_is_not_sent_again(client: httpx.Client, server: Server) -> None:
+    first = client.get("/v1/types")
+    again = client.get("/v1/types", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    count(server, b'{"event_type": "new", "data": ""}')
+    later = client.get("/v1/types", headers={"If-None-Match": first.headers["etag"]})
+    assert later.status_code == 200
+    assert "new" in [item["name"] for item in later.json()["items"]]
+
+
+def test_one_name(client: httpx.Client) -> None:
+    want = Expected.of(EVENTS.split(b"\n"))
+    answer = client.get("/v1/types/foo?window=1h").json()
+    assert answer["count"] == want.types["foo"]
+    assert sum(answer["series"]["counts"]) == want.types["foo"]
+    assert answer["rank"] == 1 + sum(each > want.types["foo"] for each in want.types.values())
+    assert answer["first"] is not None
+    missing = client.get("/v1/types/never")
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_names_from_events_come_back_as_they_are(client: httpx.Client, server: Server) -> None:
+    hostile = [
+        "<img src=x onerror=alert(1)>",
+        "a/b?c#d",
+        "=HYPERLINK(1)",
+        "‮right to left",
+        "x" * 256,
+        "naïve",
+        "%2F",
+        " ",
+    ]
+    lines = [json.dumps({"event_type": name, "data": ""}).encode() for name in hostile]
+    count(server, b"\n".join(lines))
+    names = [item["name"] for item in client.get("/v1/types").json()["items"]]
+    assert set(hostile) <= set(names)
+    for name in hostile:
+        assert client.get(f"/v1/types/{quote(name, safe='')}").json()["name"] == name
+    rows = list(csv.DictReader(io.StringIO(client.get("/v1/types?format=csv").text)))
+    assert "'=HYPERLINK(1)" in [row["name"] for row in rows], "no spreadsheet takes it for a formula"
+
+
+def test_stats_and_rejected(client: httpx.Client) -> None:
+    want = Expected.of(EVENTS.split(b"\n"))
+    stats = client.get("/v1/stats").json()
+    assert (stats["events"], stats["rejected"], stats["words"]) == (want.events, want.rejected, want.words.total())
+    assert (stats["backlog"]["blocks"], stats["dead"], stats["distinct_types"]) == (0, 0, 6)
+    rejected = client.get("/v1/rejected?limit=5").json()
+    assert (len(rejected["items"]), rejected["total"]) == (5, want.rejected)
+    assert all(item["reason"] for item in rejected["items"])
+
+
+def test_trending_finds_what_rises_and_not_what_is_merely_frequent(server: Server, tmp_path: Path) -> None:
+    now = int(time.time())
+    past = [f'{{"event_type": "steady", "data": "common", "timestamp": {now - 1800}}}'] * 4000
+    present = [f'{{"event_type": "steady", "data": "common", "timestamp": {now}}}'] * 1000
+    present += [f'{{"event_type": "rising", "data": "outage", "timestamp": {now}}}'] * 30
+    present += [f'{{"event_type": "steady", "data": "once", "timestamp": {now}}}']
+    count(server, "\n".join(past + present).encode())
+    with api(server, tmp_path) as client:
+        answer = client.get("/v1/trending?window=15m").json()
+    assert [item["name"] for item in answer["types"]] == ["rising"]
+    assert [item["name"] for item in answer["words"]] == ["outage", "once"]
+    assert answer["words"][0]["score"] > 10 * answer["words"][1]["score"]
+
+
+def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
+    """(event, id, data) of a text/event-stream."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        elif "data" in fields:
+            yield fields["event"], fields["id"], json.loads(fields["data"])
+            fields = {}
+        else:
+            fields = {}
+
+
+def test_live_feed_tells_what_changed_and_resumes(client: httpx.Client, server: Server) -> None:
+    with client.stream("GET", "/v1/live") as answer:
+        feed = events_of(answer.iter_lines())
+        event, _, data = next(feed)
+        assert event == "snapshot"
+        while data["totals"]["lines"] != 3000:  # the poller may have asked before they were counted
+            event, _, data = next(feed)
+        count(server, b'{"event_type": "new", "data": "fresh"}')
+        changed: dict[str, int] = {}
+        while "new" not in changed:
+            event, last_id, data = next(feed)
+            assert event == "tick"
+            changed |= data["types"]
+        assert changed == {"new": 1}, "only what changed is told"
+    count(server, b'{"event_type": "new", "data": "fresh"}')
+    with client.stream("GET", "/v1/live", headers={"Last-Event-ID": last_id}) as answer:
+        for event, _, data in events_of(answer.iter_lines()):
+            assert event == "tick", "who resumes gets what he missed, not everything"
+            if data["types"]:
+                assert data["types"] == {"new": 2}
+                break
+    with client.stream("GET", "/v1/live", headers={"Last-Event-ID": "another-life-7"}) as answer:
+        assert next(events_of(answer.iter_lines()))[0] == "snapshot"
+
+
+def test_live_feed_says_that_redis_is_away_and_goes_on(durable_server: Server, tmp_path: Path) -> None:
+    with api(durable_server, tmp_path) as client, client.stream("GET", "/v1/live") as answer:
+        feed = events_of(answer.iter_lines())
+        assert next(feed)[0] == "snapshot"
+        durable_server.kill()
+        while next(feed)[0] != "away":
+            pass
+        assert client.get("/v1/types").status_code == 503
+        durable_server.start()
+        event = "away"
+        while event == "away":
+            event, _, _ = next(feed)
+        assert event == "snapshot"
+        assert client.get("/v1/types").status_code == 200
+
+
+def test_a_stop_ends_open_feeds_promptly(server: Server, tmp_path: Path) -> None:
+    port = free_port()
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_HTTP_PORT": str(port)}
+    process = Process("api", log=tmp_path / "log", **variables)
+    ended: list[bool] = []
+    with running(process):
+        wait_until(lambda: "listening" in process.log(), what="it listens")
+
+        def watch() -> None:
+            with httpx.stream("GET", f"http://127.0.0.1:{port}/v1/live", timeout=30) as answer:
+                for line in answer.iter_lines():
+                    if line.startswith("event:"):
+                        watching.set()
+            ended.append(True)
+
+        watching = threading.Event()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert watching.wait(30)
+        assert process.stop() == 0
+        watcher.join(10)
+        assert ended == [True], "the feed ended, it was not cut off"
+        assert "Traceback" not in process.log()
+
+
+def test_a_token_guards_everything_but_health_and_the_page(server: Server, tmp_path: Path) -> None:
+    with api(server, tmp_path, TALLY_API_TOKEN="geheim") as client:
+        for path in ("/v1/types", "/v1/live", "/events/CountWords", "/openapi.json"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer"), path
+            assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        for path in ("/", "/static/index.html", "/healthz", "/readyz"):
+            assert client.get(path).status_code == 200, path
+        client.headers["Authorization"] = "Bearer geheim"
+        assert client.get("/v1/types").status_code == 200
+        assert client.get("/events/CountWords").status_code == 200
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_everything_works_under_a_path(server: Server, tmp_path: Path, strips: bool) -> None:
+    """Whether the proxy takes its path off or passes it on."""
+    prefix = "" if strips else "/tally"
+    with api(server, tmp_path, TALLY_ROOT_PATH="/tally") as client:
+        for path in ("/", "/static/index.html", "/v1/types", "/v1/words?format=csv", "/events/CountWords"):
+            assert client.get(prefix + path).status_code == 200, path
+        assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": "/tally"}]
+        page = client.get(f"{prefix}/").text
+        assert 'src="/' not in page, "the page asks for everything relative to itself"
+        assert 'href="/' not in page
+
+
+def test_other_origins_may_read_only_when_named(server: Server, tmp_path: Path) -> None:
+    origin = {"Origin": "https://dashboard.example"}
+    with api(server, tmp_path) as client:
+        assert "access-control-allow-origin" not in client.get("/v1/types", headers=origin).headers
+    with api(server, tmp_path, TALLY_CORS_ORIGINS="https://dashboard.example") as client:
+        allowed = client.get("/v1/types", headers=origin)
+        assert allowed.headers["access-control-allow-origin"] == "https://dashboard.example"
+
+
+def test_events_answers_take_a_limit(client: httpx.Client) -> None:
+    everything = client.get("/events/CountWords").json()
+    assert list(client.get("/events/CountWords?limit=3").json().items()) == list(everything.items())[:3]
+    assert client.get("/events/CountWords?limit=no").status_code == 422
