@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
-from itertools import groupby
-from operator import attrgetter
-from typing import Annotated
+from typing import Any
 
 import msgspec
 
+from aggregator.events import Event, EventFields, Time
+from aggregator.words import Texts, WordCounter, bound_names
 from tally.counts import Counts, Sample, WindowCounts
-from tally.keys import OTHER
 from tally.settings import Settings
 from tally.store import Entry
 from tally.windows import MAX_FUTURE_SECONDS, WindowLength
@@ -27,100 +25,111 @@ MAX_SAMPLES = 20
 #: The year 1: a timestamp below that is taken for it, lest a window be named by a number of 300 digits.
 EARLIEST_SECONDS = -62_135_596_800
 
-_NUMBERS = frozenset((int, float))
+#: How much of a block is looked at before all of it is: garbage seldom comes alone.
+_HEAD_BYTES = 8192
 
+#: Stands for a line that is not to be decoded, although it could be.
+_UNREADABLE = b"\xff"
 
-class Event(msgspec.Struct, gc=False):
-    """What is read of a line; other fields are passed over."""
-
-    event_type: str
-    data: str
-    timestamp: int | float | Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-
-
-_types_of, _data_of = attrgetter("event_type"), attrgetter("data")
-_timestamp_of = attrgetter("timestamp")
+_UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 class Decoder:
     """Adds up blocks. One instance may be used for ever; what it returns is the caller's."""
 
     def __init__(self, settings: Settings) -> None:
-        self._json = msgspec.json.Decoder(Event)
+        self._fields = EventFields(settings)
         self._max_line_bytes = settings.max_line_bytes
         self._window: WindowLength = settings.window_lengths[0]
         self._words = WordCounter(
             pattern=settings.word_pattern,
             fold_case=settings.fold_case,
             max_name_bytes=settings.max_name_bytes,
+            stop_words=settings.stop_word_set,
+            min_length=settings.min_word_length,
         )
         self._max_name_bytes = settings.max_name_bytes
 
     def count(self, entries: Iterable[Entry]) -> Counts:
         """What these blocks add up to."""
         counts = Counts()
-        pieces: dict[int, Counter[str]] = {}  # window -> white-space separated piece of data -> how often
+        texts: dict[int, Texts] = {}  # by window
         for entry in entries:
             if entry.lines is None:
                 self._reject(counts, b"", "the entry has no field 'lines'", entry)
                 continue
             counts.bytes += len(entry.lines)
-            events = self._decode(entry, counts)
+            events = self._decode(entry, entry.lines, counts)
             for start, group in self._by_window(events, entry.arrived_seconds):
                 window = counts.windows.get(start)
                 if window is None:
                     window = counts.windows[start] = WindowCounts()
-                    pieces[start] = Counter()
-                window.types.update(map(_types_of, group))
-                pieces[start].update(" ".join(map(_data_of, group)).split())
+                    texts[start] = Texts()
+                window.types.update(self._fields.types(group))
+                texts[start].add(self._fields.texts(group))
         for start, window in counts.windows.items():
-            window.words = self._words.count(pieces[start])
-            _bound_names(window.types, self._max_name_bytes)
+            window.words = self._words.count(texts[start].pieces())
+            bound_names(window.types, self._max_name_bytes)
         return counts
 
-    def _decode(self, entry: Entry, counts: Counts) -> list[Event]:
-        lines = entry.lines
-        assert lines is not None
-        if len(lines) <= self._max_line_bytes or self._no_line_too_long(lines):
-            events = self._decode_clean(lines)
+    def reason(self, line: bytes) -> str | None:
+        """Why this line is rejected; None if it is an event, or blank."""
+        try:
+            self._fields.decode(line if len(line) <= self._max_line_bytes and _is_text(line) else _UNREADABLE)
+        except _UNDECODABLE as error:
+            return None if _is_blank(line) else self._reason(line, error)
+        return None
+
+    def _decode(self, entry: Entry, block: bytes, counts: Counts) -> list[Event]:
+        if len(block) <= self._max_line_bytes or self._no_line_too_long(block):
+            events = self._decode_clean(block)
             if events is not None:
                 return events
-        return self._decode_each(entry, counts)
+        return self._decode_each(entry, block, counts)
 
-    def _decode_clean(self, lines: bytes) -> list[Event] | None:
-        """All lines at once; None unless every one of them is an event.
+    def _decode_clean(self, block: bytes) -> list[Event] | None:
+        """All lines at once; None unless every one of them is an event, and now and then although it is.
 
         msgspec's decode_lines is no judge of that by itself: it takes an event that goes on over several lines, and
         several events in one. Between `}` and `{` no event can go on, so if every line end stands between those,
         each line holds at least one; and if there are as many events as lines, exactly one.
         """
-        line_ends = lines.count(b"\n")
-        if line_ends != lines.count(b"}\n{") and line_ends != lines.count(b"}\n{") + lines.count(b"}\r\n{"):
+        head = block[: block.rfind(b"\n", 0, _HEAD_BYTES) + 1].rstrip(b"\n")
+        if _ends_between_braces(head) is None:
+            return None
+        line_ends = _ends_between_braces(block)
+        if line_ends is None:
             return None
         try:
-            lines.decode()  # msgspec looks only at the strings that it returns
-            events: list[Event] = self._json.decode_lines(lines)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            block.decode()  # msgspec looks only at the strings that it returns
+            events = self._fields.decode_lines(block)
+        except _UNDECODABLE:
             return None
         return events if len(events) == line_ends + 1 else None
 
-    def _decode_each(self, entry: Entry, counts: Counts) -> list[Event]:
+    def _decode_each(self, entry: Entry, block: bytes, counts: Counts) -> list[Event]:
         """Line by line: the good ones, while the others are rejected."""
-        assert entry.lines is not None
+        lines = block.split(b"\n")
+        readable = lines
+        if not _is_text(block):
+            readable = [line if line.isascii() or _is_text(line) else _UNREADABLE for line in lines]
+        if len(block) > self._max_line_bytes:
+            readable = [line if len(line) <= self._max_line_bytes else _UNREADABLE for line in readable]
         events: list[Event] = []
-        decode, add = self._json.decode, events.append
-        valid_text = _is_text(entry.lines)
-        for line in entry.lines.split(b"\n"):
+        add, failures = events.append, 0
+        # `map` goes on behind the line that raised: an exception costs nothing where there is none.
+        rest = iter(readable)
+        while True:
             try:
-                if len(line) > self._max_line_bytes:
-                    raise ValueError("line too long")
-                if not valid_text:
-                    line.decode()
-                add(decode(line))
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                if line and not line.isspace():
-                    self._reject(counts, line, self._reason(line, error), entry)
-        return events
+                for event in map(self._fields.decode, rest):
+                    add(event)
+            except _UNDECODABLE as error:
+                line = lines[len(events) + failures]
+                failures += 1
+                if not _is_blank(line):
+                    self._reject(counts, line, error, entry)
+            else:
+                return events
 
     def _no_line_too_long(self, lines: bytes) -> bool:
         at, limit = 0, self._max_line_bytes
@@ -132,27 +141,51 @@ class Decoder:
         return True
 
     def _by_window(self, events: list[Event], arrived_seconds: float) -> Iterable[tuple[int, list[Event]]]:
-        """Events by the start of their window: that of their timestamp, or of their arrival."""
+        """Events by the start of their window: that of their time, or of their arrival."""
         if not events:
             return ()
+        times: list[Any] = self._fields.times(events)
+        if times[0] is None and times.count(None) == len(times):
+            return ((self._window.start_of(arrived_seconds), events),)
+        units = self._fields.units_per_second
+        try:
+            earliest, latest = min(times), max(times)
+        except TypeError:  # not all of one kind
+            return self._by_window_each(events, times, arrived_seconds)
+        moments = isinstance(earliest, datetime)
+        if moments:
+            earliest, latest, units = earliest.timestamp(), latest.timestamp(), 1
+        if earliest < EARLIEST_SECONDS * units or latest > (arrived_seconds + MAX_FUTURE_SECONDS) * units:
+            return self._by_window_each(events, times, arrived_seconds)
+        width = self._window.seconds * units
+        first = int(earliest // width)
+        if first == latest // width:
+            return ((first * self._window.seconds, events),)
+        groups: dict[int, list[Event]] = defaultdict(list)
+        for at, event in zip([at.timestamp() for at in times] if moments else times, events, strict=True):
+            groups[at // width].append(event)
+        return [(int(number) * self._window.seconds, group) for number, group in groups.items()]
+
+    def _by_window_each(
+        self, events: list[Event], times: list[Time], arrived_seconds: float
+    ) -> Iterable[tuple[int, list[Event]]]:
+        """The same, whatever the times are: of several kinds, missing, ahead of their arrival, before the year 1."""
         arrival = self._window.start_of(arrived_seconds)
         latest_seconds = arrived_seconds + MAX_FUTURE_SECONDS
-        timestamps = list(map(_timestamp_of, events))
-        if _NUMBERS.issuperset(map(type, timestamps)):
-            earliest, latest = min(timestamps), max(timestamps)
-            first = self._window.start_of(max(earliest, EARLIEST_SECONDS))
-            if latest < first + self._window.seconds and latest <= latest_seconds:
-                return ((first, events),)
 
-        def start_of(event: Event) -> int:
-            at = event.timestamp
+        def start_of(at: Time) -> int:
             if at is None:
                 return arrival
-            seconds = at.timestamp() if isinstance(at, datetime) else at
-            return arrival if seconds > latest_seconds else self._window.start_of(max(seconds, EARLIEST_SECONDS))
+            units = 1 if isinstance(at, datetime) else self._fields.units_per_second
+            count = at.timestamp() if isinstance(at, datetime) else at
+            if count > latest_seconds * units:
+                return arrival
+            return int(max(count, EARLIEST_SECONDS * units) // (self._window.seconds * units)) * self._window.seconds
 
-        # Runs of one window: a stream is nearly in order, so there are few, and equal ones are added up anyway.
-        return [(start, list(run)) for start, run in groupby(events, key=start_of)]
+        groups: dict[int, list[Event]] = defaultdict(list)
+        for at, event in zip(times, events, strict=True):
+            groups[start_of(at)].append(event)
+        return groups.items()
 
     def _reason(self, line: bytes, error: Exception) -> str:
         if len(line) > self._max_line_bytes:
@@ -165,41 +198,24 @@ class Decoder:
             return f"not an event: {error}"
         return f"not JSON: {error}"
 
-    def _reject(self, counts: Counts, line: bytes, reason: str, entry: Entry) -> None:
+    def _reject(self, counts: Counts, line: bytes, why: str | Exception, entry: Entry) -> None:
         counts.rejected += 1
         if len(counts.samples) < MAX_SAMPLES:
+            reason = why if isinstance(why, str) else self._reason(line, why)
             counts.samples.append(Sample(line[:SAMPLE_BYTES], reason, entry.source))
 
 
-class WordCounter:
-    """Counts the words of texts that are already split on white space.
-
-    The pattern runs over the distinct pieces only, which makes it about as fast as the split itself. So a word
-    never goes over white space, whatever the pattern says.
-    """
-
-    def __init__(self, *, pattern: str, fold_case: bool, max_name_bytes: int) -> None:
-        self._find: Callable[[str], Iterable[re.Match[str]]] = re.compile(pattern).finditer
-        self._fold_case = fold_case
-        self._max_name_bytes = max_name_bytes
-
-    def count(self, pieces: Counter[str]) -> Counter[str]:
-        """How often each word stands in them, in the order in which the words first appear."""
-        words: Counter[str] = Counter()
-        for piece, times in pieces.items():
-            for match in self._find(piece.casefold() if self._fold_case else piece):
-                words[match[0]] += times
-        _bound_names(words, self._max_name_bytes)
-        return words
-
-
-def _bound_names(counts: Counter[str], max_name_bytes: int) -> None:
-    """Move the counts of names that are too long to OTHER."""
-    # A character has at most four bytes: most names need no encoding to be judged.
-    suspects = [name for name in counts if len(name) * 4 > max_name_bytes]
-    for name in suspects:
-        if len(name.encode()) > max_name_bytes:
-            counts[OTHER] += counts.pop(name)
+def _ends_between_braces(block: bytes) -> int | None:
+    """How many line ends there are, if each stands between `}` and `{`; else None."""
+    line_ends = block.count(b"\n")
+    # The lines of a program begin alike, and the longer what is looked for, the faster it is found.
+    beginning = block[: block.find(b":", 0, 64) + 1]
+    if beginning[:1] == b"{" and line_ends == block.count(b"}\n" + beginning):
+        return line_ends
+    between = block.count(b"}\n{")
+    if line_ends != between and b"\r" in block:
+        between += block.count(b"}\r\n{")
+    return line_ends if line_ends == between else None
 
 
 def _is_text(line: bytes) -> bool:
@@ -208,3 +224,7 @@ def _is_text(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_blank(line: bytes) -> bool:
+    return not line or line.isspace()

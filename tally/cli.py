@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
 from tally.printing import printable
-from tally.runtime import EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
+from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings
 from tally.store import StoreUnavailable, connect
 from tally.store.reads import CountReader, Status
@@ -196,12 +197,38 @@ def count(
     configure(settings, service="count")
     result = run_or_exit(count_files(settings, files))
     if as_json:
-        typer.echo(json.dumps(asdict(result), ensure_ascii=False))
+        typer.echo(json.dumps(asdict(result)))
         return
     console = Console()
     console.print(_counts_table("Event types", result.types, limit=len(result.types)))
     console.print(_counts_table("Words", result.words, limit=limit))
     console.print(_counts_table("Totals", result.totals, limit=len(result.totals)))
+
+
+@app.command()
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file of events; `-` is standard input.")],
+    most_lines: Annotated[int, typer.Option("--lines", min=0, help="How many lines to read; 0 for all.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Read some lines and say what would be counted, what rejected and why, and which field settings might fit.
+
+    Nothing is counted anywhere. Exits with 1 when none of the lines is an event.
+    """
+    from aggregator.check import check as check_lines
+    from aggregator.check import describe, read_lines
+
+    settings = load_or_exit(log_level="warning")
+    try:
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as opened:
+            lines = read_lines(opened, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
+            report = check_lines(lines, settings, now_seconds=time.time())
+    except OSError as error:
+        fail(f"{file}: cannot be read: {error.strerror}", code=EXIT_USAGE)
+    # Escaped, because what stands in a line may be meant for the terminal.
+    typer.echo(json.dumps(asdict(report)) if as_json else describe(report))
+    if not report.events:
+        raise typer.Exit(EXIT_FAILURE)
 
 
 @app.command()
@@ -211,7 +238,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     configure(settings, service="status")
     found = _ask(settings, lambda reader: reader.status())
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        typer.echo(json.dumps(asdict(found)))
         return
     _print_status(found, url=redis_url(settings))
 

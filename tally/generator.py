@@ -78,10 +78,10 @@ class Generator:
 
     def __init__(self, spec: GeneratorSpec) -> None:
         self._spec = spec
-        self._random = random.Random(spec.seed)
-        self._sentences = [
-            " ".join(self._random.choices(WORDS, k=self._random.randint(1, 8))) for _ in range(_SENTENCES)
-        ]
+        first = random.Random(spec.seed)
+        # One for each draw, or the lines would depend on how many are made at once.
+        self._types, self._texts, self._spoils = (random.Random(first.getrandbits(64)) for _ in range(3))
+        self._sentences = [" ".join(first.choices(WORDS, k=first.randint(1, 8))) for _ in range(_SENTENCES)]
         self._made = 0
 
     def lines(self) -> Iterator[bytes]:
@@ -107,9 +107,9 @@ class Generator:
         return most if self._spec.count is None else min(most, self._spec.count - self._made)
 
     def _make(self, count: int) -> bytes:
-        chance, spec = self._random, self._spec
-        types = chance.choices(TYPES, k=count)
-        sentences = chance.choices(self._sentences, k=count)
+        spec, chance = self._spec, self._spoils
+        types = self._types.choices(TYPES, k=count)
+        sentences = self._texts.choices(self._sentences, k=count)
         now = time.time() if spec.start is None else spec.start
         step = 1 / spec.rate if spec.start is not None and spec.rate else 0.0
         first = now + self._made * step

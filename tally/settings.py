@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         1024,
         ge=1,
         le=100_000,
-        description="Connections that one listening source (tcp, tls, unix, http, https) has at once; one more is closed",
+        description="Connections that one source (tcp, tls, unix, http, https) has at once; one more is closed",
     )
     connection_idle_seconds: float = Field(
         600.0,
@@ -256,8 +256,9 @@ class Settings(BaseSettings):
         if not value.startswith("@"):
             return value
         try:
-            # With commas, as if they had been given so: the file is read once, here.
-            return ",".join(Path(value[1:]).read_text(encoding="utf-8").replace(",", " ").split())
+            # As if they had been given with commas: the file is read once, here. The first comma is there lest a word
+            # that begins with @ be taken for another file.
+            return "," + ",".join(Path(value[1:]).read_text(encoding="utf-8").replace(",", " ").split())
         except (OSError, ValueError) as error:
             raise ValueError(f"the file cannot be read: {error}") from None
 
