@@ -8,13 +8,14 @@ import sys
 from ingestor.service import parse_sources, run
 from tally.runtime import EXIT_USAGE, Failure, fail, load_or_exit, run_service
 from tally.settings import Settings
+from tally.sources import split_sources
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run until the sources end or a signal comes."""
     texts = arguments if arguments is not None else sys.argv[1:]
     try:
-        sources = parse_sources(texts or [load_or_exit().source])
+        sources = parse_sources(texts or split_sources(load_or_exit().source))
     except Failure as error:
         fail(str(error), code=EXIT_USAGE)
 

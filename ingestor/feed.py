@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import suppress
 
 from ingestor.framing import Framer
-from ingestor.sources import CHUNK_BYTES, Source
+from ingestor.sources.base import CHUNK_BYTES, Source
 from tally.runtime import backoff_seconds, wait_or_stop
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, StoreUnavailable
@@ -23,6 +23,9 @@ FULL_POLL_SECONDS = 0.05
 #: How long the server may take to write everything to its disk after the source's end.
 DURABLE_SECONDS = 5.0
 
+#: How long is waited instead where the server cannot tell: an append-only file is written out once a second.
+NOT_DURABLE_SECONDS = 2.0
+
 
 class Feed:
     """Reads one source until it ends or `stop` is set, and appends what it reads.
@@ -31,8 +34,12 @@ class Feed:
     once. When the stream is full, or Redis away, the pile reaches its limit and the source is not read any further.
     """
 
-    def __init__(self, source: Source, *, store: BlockStore, settings: Settings, stop: asyncio.Event) -> None:
+    def __init__(
+        self, source: Source, *, store: BlockStore, settings: Settings, stop: asyncio.Event, settles: bool = True
+    ) -> None:
+        """With `settles`, `run` ends only when the server has what was appended on its disk."""
         self._source = source
+        self._settles = settles
         self._store = store
         self._stop = stop
         self._log = get_logger().bind(source=source.label)
@@ -51,6 +58,17 @@ class Feed:
         self._changed = asyncio.Event()  # the pile grew, or the source ended, or we are to stop
         self._room = asyncio.Event()
         self.appended_bytes = 0
+        self.appended_lines = 0
+
+    @property
+    def name(self) -> str:
+        """The source's name in the store; empty until it was opened."""
+        return self._name
+
+    @property
+    def end(self) -> int:
+        """The position behind what was taken of the source."""
+        return self._framer.position - self._base
 
     async def run(self) -> None:
         """Feed until the end. Raises Failure when the source cannot be read."""
@@ -63,7 +81,7 @@ class Feed:
                 try:
                     if not self._name:
                         await self._open()
-                    if await self._append_all() and await self._settled_for_good():
+                    if await self._append_all() and (not self._settles or await self._settled_for_good()):
                         break
                 except StoreUnavailable as error:
                     failures = failures + 1 if self.appended_bytes == appended_before else 1
@@ -133,6 +151,7 @@ class Feed:
                 if outcome.outcome in ("appended", "duplicate"):
                     block = self._unsettled.popleft()
                     self.appended_bytes += block.end - block.start
+                    self.appended_lines += block.lines.count(b"\n") + 1
                 elif outcome.outcome == "full":
                     if not await self._wait_for_room():
                         return True
@@ -159,7 +178,7 @@ class Feed:
                 await self._stop_reading()
             # In this order: what was fed before the end is taken before the end is believed.
             ended = self._reader.done()
-            finished = ended and not self._stop.is_set()
+            finished = ended and not self._stop.is_set() and not self._broke_off()
             while len(self._unsettled) < self._blocks_at_once:
                 block = self._framer.take(finished=finished)
                 if block is None:
@@ -174,6 +193,11 @@ class Feed:
                     self._reader.result()  # raises what ended it
                 return False
             await self._changed.wait()
+
+    def _broke_off(self) -> bool:
+        """Whether an error ended a source that can be read again: the rest of its last line may still come."""
+        assert self._reader is not None
+        return self._source.rereadable and not self._reader.cancelled() and self._reader.exception() is not None
 
     async def _wait_for_room(self) -> bool:
         """Wait until the stream has room again; False when we are to stop and need not go on."""
@@ -206,7 +230,7 @@ class Feed:
             self._start_reading(outcome.position)
             return
         lost_bytes = ours - self._base - outcome.position
-        self._name, self._base = self._source.name(()), ours
+        self._name, self._base = self._source.name({}), ours
         self._log.error(
             "redis lost lines that cannot be sent again; going on under a new name",
             lost_bytes=lost_bytes,
@@ -220,9 +244,9 @@ class Feed:
         """
         if self._stop.is_set() and self._source.rereadable:
             return True
-        end = self._framer.position - self._base
+        end = self.end
         if not await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS):
-            await wait_or_stop(self._stop, 2.0)  # an append-only file is written out once a second
+            await wait_or_stop(self._stop, NOT_DURABLE_SECONDS)
         position = await self._store.position(self._name)
         if self._source.rereadable:
             if position < end:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
+
+from redis.exceptions import AuthenticationError, AuthorizationError
 
 from ingestor.feed import Feed
-from ingestor.sources import Source, parse_source
+from ingestor.progress import Measure
+from ingestor.sources import Context, File, Runner, Source, parse_source
 from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
@@ -18,8 +22,14 @@ from tally.telemetry import get_logger
 #: After so long without an append, the position of a source that cannot be read again is forgotten.
 FORGET_AFTER_SECONDS = 7 * 86_400
 
+#: Names of sources that may be read again at any time. A tail forgets its own when their files are gone.
+KEPT = ("file:", "tail:")
 
-def parse_sources(texts: Sequence[str]) -> list[Source]:
+#: A source that ran for so long before it failed starts with a short back-off again.
+STEADY_SECONDS = 60.0
+
+
+def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
     """Make sources of their text forms. Raises Failure with every one that is wrong."""
     sources, problems = [], []
     for text in texts:
@@ -32,17 +42,23 @@ def parse_sources(texts: Sequence[str]) -> list[Source]:
     return sources
 
 
-async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Source]) -> None:
+async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Source | Runner]) -> None:
     """Feed every source until it ends or `stop` is set.
 
-    A source that fails does not stop the others. Raises Failure, when all have ended, if one had failed.
+    A source that fails does not stop the others, and is tried again as long as another one runs, if it can come
+    back: a file that cannot be read now, an address that is taken. Raises Failure, when all have ended, with each
+    that had failed and did not come back.
     """
     redis = connect(redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
     try:
         store = BlockStore(redis, keys=Keys(), settings=settings)
         await _tidy(store, stop)
-        feeds = [Feed(source, store=store, settings=settings, stop=stop) for source in sources]
-        outcomes = await asyncio.gather(*(feed.run() for feed in feeds), return_exceptions=True)
+        context = Context(store=store, settings=settings, stop=stop)
+        keepers = Keepers(context)
+        showing = asyncio.create_task(context.progress.run(settings))
+        outcomes = await asyncio.gather(*(keepers.keep(source) for source in sources), return_exceptions=True)
+        showing.cancel()
+        await asyncio.wait((showing,))
     finally:
         await redis.aclose()
     failures = []
@@ -55,6 +71,80 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         raise Failure("\n".join(failures))
 
 
+class Keepers:
+    """Keeps the sources of a process running, each by itself."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._running = 0
+        self._nobody_runs = asyncio.Event()
+
+    async def keep(self, source: Source | Runner) -> None:
+        """Run one source; after a failure again, as long as another one runs. Raises Failure with the last one."""
+        log = get_logger().bind(source=source.label)
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                await self._run(source)
+                return
+            except (AuthenticationError, AuthorizationError):
+                raise  # the same for all of them, and no source's fault
+            except Exception as error:
+                failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+                unexpected = not isinstance(error, Failure)
+                failure = Failure(f"{type(error).__name__}: {error}; see the log") if unexpected else error
+                delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
+                again = self._may_come_back(source) and not self._pointless
+                log.error(
+                    "source failed",
+                    error=str(error),
+                    exc_info=unexpected,
+                    retry_in_seconds=round(delay_seconds, 1) if again else None,
+                )
+                if not again or await self._wait(delay_seconds):
+                    raise failure from error
+
+    async def _run(self, source: Source | Runner) -> None:
+        self._running += 1
+        self._nobody_runs.clear()
+        context = self._context
+        try:
+            if isinstance(source, Runner):
+                await source.run(context)
+                return
+            feed = Feed(source, store=context.store, settings=context.settings, stop=context.stop)
+            if isinstance(source, File):
+                with context.progress.show(source.label, partial(_measure, source, feed)):
+                    await feed.run()
+            else:
+                await feed.run()
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._nobody_runs.set()
+
+    def _may_come_back(self, source: Source | Runner) -> bool:
+        return isinstance(source, Runner) or source.rereadable
+
+    @property
+    def _pointless(self) -> bool:
+        """Whether trying again is of no use, because nobody else runs or we are to stop."""
+        return self._nobody_runs.is_set() or self._context.stop.is_set()
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait so long, or until it becomes pointless: True if it did."""
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._nobody_runs, self._context.stop)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        return self._pointless
+
+
+def _measure(file: File, feed: Feed) -> Measure:
+    return Measure(file.read_bytes, file.size_bytes, feed.appended_lines, feed.appended_bytes)
+
+
 async def _tidy(store: BlockStore, stop: asyncio.Event) -> None:
     """Wait for Redis; then forget what ingestors that were killed left behind, and say what is dangerous."""
     log = get_logger()
@@ -64,7 +154,7 @@ async def _tidy(store: BlockStore, stop: asyncio.Event) -> None:
             for sentence in await store.advice():
                 log.warning("redis is set up dangerously", problem=sentence)
             stale = await store.sources_last_seen_before(int((time.time() - FORGET_AFTER_SECONDS) * 1000))
-            await store.forget_sources([name for name in stale if not name.startswith("file:")])
+            await store.forget_sources([name for name in stale if not name.startswith(KEPT)])
             return
         except StoreUnavailable as error:
             failures += 1

@@ -40,7 +40,10 @@ app = typer.Typer(
     "Settings are environment variables that begin with `TALLY_`, or lines of a `.env` file; see the README.",
 )
 
-_SOURCE_HELP = "Where lines come from: `-` (standard input), a path, `exec:COMMAND` or `demo:?rate=100&corrupt=0.1`."
+_SOURCE_HELP = (
+    "Where lines come from: `-` (standard input), a path, a folder or a pattern, `tail:PATH`, `exec:COMMAND`, "
+    "`tcp://HOST:PORT`, `unix:PATH`, `http://HOST:PORT` or `demo:?rate=100&corrupt=0.1`."
+)
 
 
 def _show_version(value: bool) -> None:

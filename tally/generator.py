@@ -49,6 +49,8 @@ class GeneratorSpec:
             raise ValueError(f"rate={self.rate}: lines a second, over 0 and at most 10000000")
         if self.count is not None and self.count < 0:
             raise ValueError(f"count={self.count}: a number of lines, 0 or more")
+        if self.start is not None and not abs(self.start) < 1e11:
+            raise ValueError(f"start={self.start}: Unix seconds")
         if not 0 <= self.corrupt <= 1:
             raise ValueError(f"corrupt={self.corrupt}: a share between 0 and 1")
 

@@ -16,6 +16,8 @@
 | `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`              |
 | `tally:{S}:dead`                 | stream     | whole blocks that killed every aggregator that tried them        |
+| `tally:{S}:once:H`               | string     | digest of the body sent under the `Idempotency-Key` whose hash   |
+|                                  |            | is H; gone after a day                                           |
 | `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
 
 `S` is the shard. The braces make it the hash tag, so that all keys of a shard share a Redis Cluster slot.
@@ -83,6 +85,9 @@ class Keys:
     @property
     def probe(self) -> str:
         return self._key("probe")
+
+    def once(self, hashed: str) -> str:
+        return self._key("once", hashed)
 
     def windows(self, seconds: int) -> str:
         return self._key("windows", seconds)

@@ -14,6 +14,7 @@ from tally.embedded import EmbeddedServer
 from tally.keys import Keys
 from tally.runtime import Failure, stop_on_signals
 from tally.settings import Settings
+from tally.sources import split_sources
 from tally.store import connect
 from tally.store.reads import CountReader
 from tally.supervisor import Service, Supervisor
@@ -31,6 +32,7 @@ class Result:
 
 async def run_everything(settings: Settings, *, sources: Sequence[str], aggregators: int) -> None:
     """Run the services until a signal comes. Raises Failure when one of them cannot be run at all."""
+    sources = [each for text in sources for each in split_sources(text)]
     _check_sources(sources)
     stop = asyncio.Event()
     server = None if settings.redis_url else EmbeddedServer(settings.data_dir)

@@ -63,28 +63,32 @@ class Supervisor:
         log = get_logger()
         self._stop.set()
         for name, task in self._keeping.items():
-            process = self._running.get(name)
-            if process is not None and process.returncode is None:
-                log.info("stopping service", name=name)
-                with suppress(ProcessLookupError):
-                    process.terminate()
-                try:
-                    await asyncio.wait_for(asyncio.shield(task), STOP_SECONDS)
-                except TimeoutError:
-                    log.warning("killing service", name=name)
-                    with suppress(ProcessLookupError):
-                        process.kill()
-                except Failure:
-                    pass
+            if task.done():
+                continue
+            log.info("stopping service", name=name)
+            if name in self._running:
+                self._end(name)
+            try:
+                await asyncio.wait_for(asyncio.shield(task), STOP_SECONDS)
+            except TimeoutError:
+                log.warning("killing service", name=name)
+                self._end(name, at_once=True)
+            except Failure:
+                pass
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         os.close(self._lifeline)
         os.close(self._lifeline_end)
 
     def kill_all(self) -> None:
         """End all services at once."""
-        for process in self._running.values():
+        for name in self._running:
+            self._end(name, at_once=True)
+
+    def _end(self, name: str, *, at_once: bool = False) -> None:
+        process = self._running[name]
+        if process.returncode is None:
             with suppress(ProcessLookupError):
-                process.kill()
+                process.kill() if at_once else process.terminate()
 
     async def _keep(self, service: Service) -> int:
         log = get_logger().bind(name=service.name)
@@ -93,6 +97,8 @@ class Supervisor:
             began = time.monotonic()
             process = await self._spawn(service)
             self._running[service.name] = process
+            if self._stop.is_set():
+                self._end(service.name)  # we were told to stop while it was being started
             code = await process.wait()
             if self._stop.is_set() or (service.ends and code == 0):
                 return code

@@ -1,23 +1,35 @@
 """Sources: where lines come from. Each gives chunks of bytes, in order, as they come.
 
 A source that can be read again has a name that is the same after a restart, and starts at any position. One that
-cannot (a pipe, a program, the generator) has a name of its own each time, and starts at 0.
+cannot (a pipe, a program, the generator) has a name of its own each time, and starts at 0. A runner is a source
+that is more than one run of bytes, as connections are: it appends by itself.
 """
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
-from ingestor.sources.base import CHUNK_BYTES, Source
+from ingestor.sources.base import CHUNK_BYTES, Context, Runner, Source
 from ingestor.sources.demo import Demo
 from ingestor.sources.files import File
 from ingestor.sources.pipes import Command, StandardInput
 from tally.generator import GeneratorSpec
 
-__all__ = ["CHUNK_BYTES", "Command", "Demo", "File", "Source", "StandardInput", "parse_source"]
+__all__ = [
+    "CHUNK_BYTES",
+    "Command",
+    "Context",
+    "Demo",
+    "File",
+    "Runner",
+    "Source",
+    "StandardInput",
+    "parse_source",
+]
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> Source | Runner:
     """Make a source of its text form. Raises ValueError with what is wrong and what would be right."""
     kind, colon, rest = text.partition(":")
     if text == "-":
@@ -28,13 +40,29 @@ def parse_source(text: str) -> Source:
         return Command(rest)
     if kind == "demo" and colon:
         return Demo(GeneratorSpec.parse(rest))
-    if kind in ("tcp", "http", "tail", "unix") and colon:
-        raise ValueError(f"{text!r}: {kind}: sources are not supported yet; use -, a path, exec:COMMAND or demo:")
+    if kind == "tail" and colon:
+        from ingestor.sources.tail import parse_tail
+
+        return parse_tail(rest)
+    # What they import takes longer than reading a file does, so only those who listen pay for it.
+    if kind in ("tcp", "tls", "unix") and colon:
+        from ingestor.sources.sockets import parse_socket
+
+        return parse_socket(text)
+    if kind in ("http", "https") and colon:
+        from ingestor.sources.http import parse_http
+
+        return parse_http(text)
     if not text:
-        raise ValueError("a source is -, a path, exec:COMMAND or demo:?rate=100")
+        raise ValueError(
+            "a source is -, a path, a folder, a pattern, tail:PATH, exec:COMMAND, tcp://HOST:PORT, http://HOST:PORT "
+            "or demo:?rate=100"
+        )
     path = Path(text)
-    if path.is_dir():
-        raise ValueError(f"{text!r} is a folder; name a file in it")
+    if path.is_dir() or (glob.has_magic(text) and not path.exists()):
+        from ingestor.sources.folders import Files
+
+        return Files(text)
     if not path.exists():
         raise ValueError(f"there is no file {text!r}")
     return File(path)

@@ -3,65 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import IO
 
+from ingestor.sources.archives import Reader, is_compressed, opened
 from ingestor.sources.base import CHUNK_BYTES
-from tally.runtime import Failure
+from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
 from tally.telemetry import get_logger
-
-#: How many of a file's first bytes, at the most, tell it from another one that had its name before.
-FINGERPRINT_BYTES = 1024
 
 
 class File:
-    """A file, read from a position to its end.
+    """A file, plain or compressed (.gz, .zst, .bz2), read from a position to its end.
 
     Its name holds its absolute path and a fingerprint of its first bytes, so that another file that is put in its
-    place is counted and one that has only grown goes on.
+    place is counted and one that has only grown goes on. Positions in a compressed file are positions in what it
+    holds: to go on, it is unpacked again from its start.
     """
 
     rereadable = True
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self.label = str(path)
+        self.label = printable(path)
+        self.read_bytes = 0  # of the file itself, as it is on the disk
 
-    def name(self, stored: Iterable[str]) -> str:
-        with self._open() as file:
-            first = file.read(FINGERPRINT_BYTES)
-        prefix = f"file:{self._path}#"
-        known = set(stored)
+    @property
+    def size_bytes(self) -> int:
+        """As it is on the disk; 0 if that cannot be told."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def name(self, stored: Mapping[str, int]) -> str:
+        with opened(self._path) as (content, _):
+            first = Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
+        prefix = f"file:{printable(self._path)}#"
         # It may have been shorter when it was first seen: the longest beginning that is known decides.
         for length in range(len(first), 0, -1):
-            name = f"{prefix}{length}-{_fingerprint(first[:length])}"
-            if name in known:
+            name = f"{prefix}{Fingerprint.of(first[:length])}"
+            if name in stored:
                 return name
-        return f"{prefix}{len(first)}-{_fingerprint(first)}"
+        return f"{prefix}{Fingerprint.of(first)}"
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
-        with self._open() as file:
-            size = file.seek(0, os.SEEK_END)
-            if position > size:
+        with opened(self._path) as (content, raw):
+            size = self.size_bytes
+            reached = await asyncio.to_thread(content.seek, position)
+            if reached < position or (not is_compressed(self._path) and position > size):
                 get_logger().warning(
                     "file is shorter than what was read of it before; nothing to read",
-                    path=str(self._path),
+                    path=printable(self._path),
                     position=position,
-                    bytes=size,
+                    bytes=min(reached, size),
                 )
-            file.seek(position)
-            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            reader = Reader(content)
+            while chunk := await asyncio.to_thread(reader.read, CHUNK_BYTES):
+                self.read_bytes = raw.tell()
                 yield chunk
-
-    def _open(self) -> IO[bytes]:
-        try:
-            return self._path.open("rb", buffering=0)
-        except OSError as error:
-            raise Failure(f"{self._path}: cannot be read: {error.strerror}") from error
-
-
-def _fingerprint(first: bytes) -> str:
-    return hashlib.blake2b(first, digest_size=8).hexdigest()

@@ -8,13 +8,16 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ingestor.sources.base import CHUNK_BYTES, Once
 from tally.runtime import backoff_seconds
 from tally.telemetry import get_logger
+
+#: How long a program may take to end when it is told to, and how often it is looked whether it has.
+END_SECONDS, END_POLL_SECONDS = 2.0, 0.02
 
 
 class StandardInput(Once):
@@ -51,7 +54,7 @@ class Command(Once):
         self._command = command
         self.label = f"exec:{command}"
 
-    def name(self, stored: Iterable[str]) -> str:  # noqa: ARG002
+    def name(self, stored: Mapping[str, int]) -> str:  # noqa: ARG002
         program = Path(self._command.split()[0]).name
         return f"exec:{program}#{uuid.uuid4().hex[:12]}"
 
@@ -80,11 +83,14 @@ class Command(Once):
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:
-    """End a program and what it started, if it still runs."""
-    for each in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, each)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 2.0)
+    """End a program that still runs, and what it started: a shell may be gone before its children are."""
+    if process.returncode is not None:
+        return
+    # The group is asked, not the shell: its children may still be writing out what they hold.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+        for _ in range(int(END_SECONDS / END_POLL_SECONDS)):
+            await asyncio.sleep(END_POLL_SECONDS)
+            os.killpg(process.pid, 0)
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

@@ -108,9 +108,7 @@ class BlockStore:
 
     async def append_once(self, *, source: str, bodies: Sequence[Body]) -> list[OnceWord]:
         """Append whole bodies, each at most once under its key. Raises StoreUnavailable; call it again then."""
-        return await append_once(
-            self._redis, keys=self._keys, settings=self._settings, source=source, bodies=bodies
-        )
+        return await append_once(self._redis, keys=self._keys, settings=self._settings, source=source, bodies=bodies)
 
     async def position(self, source: str) -> int:
         """How far into a source has been appended, in bytes. Raises StoreUnavailable."""

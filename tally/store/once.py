@@ -21,6 +21,10 @@ DISK_MS = 5000
 OnceWord = Literal["appended", "duplicate", "conflict", "full"]
 
 
+class DiskNotWaitedFor(StoreUnavailable):
+    """settings.ingest_wait_for_disk is set, but this server writes to no disk or cannot tell. Nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """Blocks to be appended together, at least one, and once under their key."""
@@ -39,6 +43,8 @@ async def append_once(
     Raises StoreUnavailable: some may have been appended then, and the same call finds out which. So it does when
     settings.ingest_wait_for_disk is set and the server does not write them to its disk in time.
     """
+    if settings.ingest_wait_for_disk:
+        await _check_that_it_can_be_waited_for(redis)
     with errors_translated():
         pipeline = redis.pipeline(transaction=False)
         for body in bodies:
@@ -65,14 +71,18 @@ async def append_once(
             if isinstance(reply, Exception):
                 raise reply
     if settings.ingest_wait_for_disk:
-        _check_disk(replies[-1])
+        reply = replies[-1]
+        if isinstance(reply, Exception):
+            raise StoreUnavailable(f"{type(reply).__name__}: {reply}")
+        if reply[0] < 1:
+            raise StoreUnavailable(f"Redis has not written it to its disk within {DISK_MS} ms")
     return [reply.decode() for reply in replies[: len(bodies)]]
 
 
-def _check_disk(reply: Any) -> None:
-    if isinstance(reply, exceptions.ResponseError):
-        raise StoreUnavailable(f"TALLY_INGEST_WAIT_FOR_DISK is set, but this Redis cannot tell: {reply}")
-    if isinstance(reply, Exception):
-        raise StoreUnavailable(f"{type(reply).__name__}: {reply}")
-    if reply[0] < 1:
-        raise StoreUnavailable(f"it was not written to the disk of Redis within {DISK_MS} ms")
+async def _check_that_it_can_be_waited_for(redis: Any) -> None:
+    """Asked each time, before anything is written: a fail-over may change the server, an operator its settings."""
+    with errors_translated():
+        try:
+            await redis.execute_command("WAITAOF", 1, 0, 1)
+        except exceptions.ResponseError as error:
+            raise DiskNotWaitedFor(f"TALLY_INGEST_WAIT_FOR_DISK is set, but Redis says: {error}") from error

@@ -1,0 +1,65 @@
+"""The line that a connection has not finished yet. Pure, and small: there is one for each of thousands."""
+
+from __future__ import annotations
+
+#: Behind a line that was cut although it may be whole: no JSON ends like this, so it is rejected and never counted.
+CUT_MARK = b"\0"
+
+
+class PartialLine:
+    """Takes what a connection sent and gives back its whole lines; the last one is held until it ends.
+
+    A line over `max_line_bytes` is cut down to one byte over it, by which the aggregator knows and rejects it,
+    and the rest of it is skipped as it comes.
+    """
+
+    __slots__ = ("_held", "_max_line_bytes", "_skipping")
+
+    def __init__(self, *, max_line_bytes: int) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._held = bytearray()
+        self._skipping = False
+
+    def __len__(self) -> int:
+        """Bytes that are held."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> bytes:
+        """Whole lines, each with its end; empty when there is none yet."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return self._hold(data)
+        if self._skipping:
+            lines = data[data.find(b"\n") + 1 : end]
+            self._skipping = False
+        elif self._held:
+            lines = bytes(self._held) + data[:end]
+            self._held = bytearray()
+        else:
+            lines = data[:end]
+        return lines + self._hold(data[end:]) if end < len(data) else lines
+
+    def cut(self) -> bytes:
+        """Give the held line up, to have its room: it becomes a rejected one, and its rest is skipped."""
+        line = bytes(self._held) + CUT_MARK + b"\n"
+        self._held = bytearray()
+        self._skipping = True
+        return line
+
+    def finish(self) -> bytes:
+        """The connection ended: what is held is a line too."""
+        line = bytes(self._held) + b"\n" if self._held else b""
+        self._held = bytearray()
+        self._skipping = False
+        return line
+
+    def _hold(self, data: bytes) -> bytes:
+        if self._skipping:
+            return b""
+        self._held += data
+        if len(self._held) <= self._max_line_bytes:
+            return b""
+        line = bytes(self._held[: self._max_line_bytes + 1]) + b"\n"
+        self._held = bytearray()
+        self._skipping = True
+        return line

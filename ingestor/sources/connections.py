@@ -1,0 +1,196 @@
+"""Connections that send lines, and the pile on which they put those that are whole until the feed takes them.
+
+Back-pressure: while the pile is full, a connection that has something to say is paused, after a few bytes more; the
+kernel's buffer, and then the sender, waits. Paused ones go on in the order in which they were paused, as many as
+there is room for, so that a fast sender does not shut out a slow one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from ingestor.partial import PartialLine
+from ingestor.sources.base import CHUNK_BYTES
+from tally.seldom import Seldom
+from tally.settings import Settings
+
+#: How much is read of a connection at once.
+READ_BYTES = 65_536
+
+#: How much while the pile is full: a read cannot ask for nothing, and ten thousand of these are 2.5 MB.
+TRICKLE_BYTES = 256
+
+
+class Connections:
+    """All connections of one source. What they hold together is bounded, whatever they send."""
+
+    def __init__(self, settings: Settings, *, label: str) -> None:
+        self._max_connections = settings.max_connections
+        self._max_line_bytes = settings.max_line_bytes
+        self._max_held_bytes = settings.max_held_bytes
+        self._log = Seldom(source=label)
+        self._pile: deque[bytes] = deque()
+        self._piled_bytes = 0
+        self._held_bytes = 0  # unfinished lines
+        self._connections: set[_Connection] = set()
+        self._paused: dict[_Connection, None] = {}  # in the order in which they were paused
+        self._arrived = asyncio.Event()
+        self._buffer = memoryview(bytearray(READ_BYTES))  # shared: what is read is copied out of it at once
+        self._closing = False
+        self.last_arrival_seconds = 0.0
+
+    def accept(self) -> asyncio.BufferedProtocol:
+        """The protocol of a new connection."""
+        return _Connection(self, PartialLine(max_line_bytes=self._max_line_bytes))
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Whole lines as they come, up to a chunk at once, until `close`."""
+        while True:
+            self._arrived.clear()
+            if self._pile:
+                yield self._take()
+                continue
+            self._resume(len(self._paused))
+            if self._closing:
+                return
+            await self._arrived.wait()
+
+    def close_idle(self, *, idle_seconds: float) -> None:
+        """Close the connections that were silent for so long, though they were free to speak."""
+        oldest = asyncio.get_running_loop().time() - idle_seconds
+        idle = [each for each in self._connections if each.heard_seconds < oldest and each not in self._paused]
+        for each in idle:
+            each.close()
+        if idle:
+            self._log.warning("idle connections closed; see TALLY_CONNECTION_IDLE_SECONDS", connections=len(idle))
+
+    def close(self) -> None:
+        """Close all connections. What was taken of them stays on the pile, but for unfinished lines."""
+        self._closing = True
+        if self._held_bytes:
+            self._log.warning("unfinished lines dropped on stop", bytes=self._held_bytes)
+        for each in list(self._connections):
+            each.close()
+        self._arrived.set()
+
+    # What a connection tells.
+
+    def opened(self, connection: _Connection) -> bool:
+        """Whether it may stay."""
+        if self._closing:
+            return False
+        if len(self._connections) >= self._max_connections:
+            self._log.warning("too many connections, refused", max_connections=self._max_connections)
+            return False
+        self._connections.add(connection)
+        return True
+
+    def buffer(self) -> memoryview:
+        """Where to read to: a little of it when the pile is full."""
+        return self._buffer[:TRICKLE_BYTES] if self._full else self._buffer
+
+    def received(self, connection: _Connection, count: int) -> None:
+        """So many bytes were read to the buffer."""
+        loop_seconds = asyncio.get_running_loop().time()
+        connection.heard_seconds = self.last_arrival_seconds = loop_seconds
+        held_before = len(connection.partial)
+        lines = connection.partial.feed(bytes(self._buffer[:count]))
+        self._held_bytes += len(connection.partial) - held_before
+        self._put(lines)
+        if self._held_bytes > self._max_held_bytes:
+            self._cut_longest()
+        if self._full:
+            self._paused[connection] = None
+            connection.pause()
+
+    def lost(self, connection: _Connection) -> None:
+        """It is closed, by whomever."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self._paused.pop(connection, None)
+        self._held_bytes -= len(connection.partial)
+        if not self._closing:  # a line that we cut off ourselves is no line
+            self._put(connection.partial.finish())
+
+    @property
+    def _full(self) -> bool:
+        return self._piled_bytes >= CHUNK_BYTES
+
+    def _put(self, lines: bytes) -> None:
+        if lines:
+            self._pile.append(lines)
+            self._piled_bytes += len(lines)
+            self._arrived.set()
+
+    def _take(self) -> bytes:
+        taken, taken_bytes = [], 0
+        while self._pile and taken_bytes < CHUNK_BYTES:
+            taken.append(self._pile.popleft())
+            taken_bytes += len(taken[-1])
+        self._piled_bytes -= taken_bytes
+        self._resume((CHUNK_BYTES - self._piled_bytes) // READ_BYTES)
+        return b"".join(taken)
+
+    def _resume(self, count: int) -> None:
+        for connection in list(self._paused)[: max(0, count)]:
+            del self._paused[connection]
+            connection.resume()
+
+    def _cut_longest(self) -> None:
+        """Make room: a tenth of it at once, or thousands of connections would be looked through for every line."""
+        longest_first = sorted(self._connections, key=lambda connection: -len(connection.partial))
+        cut = 0
+        for connection in longest_first:
+            if self._held_bytes <= self._max_held_bytes * 0.9:
+                break
+            cut += 1
+            self._held_bytes -= len(connection.partial)
+            self._put(connection.partial.cut())
+        self._log.warning(
+            "unfinished lines are too much together, the longest are cut and rejected; see TALLY_MAX_HELD_BYTES",
+            lines=cut,
+            connections=len(self._connections),
+        )
+
+
+class _Connection(asyncio.BufferedProtocol):
+    """One connection: its transport, and its line that is not finished yet."""
+
+    __slots__ = ("_connections", "_transport", "heard_seconds", "partial")
+
+    def __init__(self, connections: Connections, partial: PartialLine) -> None:
+        self._connections = connections
+        self._transport: Any = None
+        self.partial = partial
+        self.heard_seconds = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self.heard_seconds = asyncio.get_running_loop().time()
+        if not self._connections.opened(self):
+            self._transport.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return self._connections.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connections.received(self, nbytes)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._connections.lost(self)
+
+    def pause(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self._transport.is_closing():
+            self.heard_seconds = asyncio.get_running_loop().time()
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        self._transport.close()

@@ -1,0 +1,93 @@
+"""A folder, or a pattern: its files one after the other, each a source with a position of its own."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from redis.exceptions import AuthenticationError, AuthorizationError
+
+from ingestor.feed import DURABLE_SECONDS, NOT_DURABLE_SECONDS, Feed
+from ingestor.progress import Measure
+from ingestor.sources.base import Context
+from ingestor.sources.files import File
+from tally.runtime import Failure, wait_or_stop
+from tally.store import StoreUnavailable
+from tally.telemetry import get_logger
+
+
+class Files:
+    """Reads the files of a folder (not of folders in it, no hidden ones) or those that match a pattern, by name.
+
+    Which ones is decided when it starts. One that cannot be read does not keep the others from being read.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError when there is no file now."""
+        self._text = text
+        self.label = text
+        if not self._paths():
+            what = f"no file in the folder {text!r}" if Path(text).is_dir() else f"no file matches {text!r}"
+            raise ValueError(f"{what}; hidden files and folders in it do not count")
+
+    def _paths(self) -> list[Path]:
+        if Path(self._text).is_dir():
+            found: Iterable[Path] = (path for path in Path(self._text).iterdir() if not path.name.startswith("."))
+        else:
+            # Path.glob takes no absolute pattern, and hidden files as well.
+            found = map(Path, glob.glob(self._text, recursive=True))  # noqa: PTH207
+        return sorted(path for path in found if path.is_file())
+
+    async def run(self, context: Context) -> None:
+        """Read each file to its end. Raises Failure, in the end, with each that could not be read."""
+        files = [File(path) for path in self._paths()]
+        feeds: dict[File, Feed] = {}
+        total_bytes = sum(file.size_bytes for file in files)
+
+        def measure() -> Measure:
+            return Measure(
+                read_bytes=sum(file.read_bytes for file in feeds),
+                size_bytes=total_bytes,
+                appended_lines=sum(feed.appended_lines for feed in feeds.values()),
+                appended_bytes=sum(feed.appended_bytes for feed in feeds.values()),
+            )
+
+        problems: dict[File, str] = {}
+        waiting = files
+        with context.progress.show(self.label, measure):
+            while waiting and not context.stop.is_set():
+                for file in waiting:
+                    feeds[file] = Feed(
+                        file, store=context.store, settings=context.settings, stop=context.stop, settles=False
+                    )
+                    try:
+                        await feeds[file].run()
+                        problems.pop(file, None)
+                    except (AuthenticationError, AuthorizationError):
+                        raise
+                    except (Failure, OSError) as error:
+                        problems[file] = str(error)
+                        get_logger().error("file failed", source=self.label, path=file.label, error=str(error))
+                    if context.stop.is_set():
+                        break
+                # One wait for all of them: for each it would take a second a file.
+                waiting = await self._set_back(context, {file: feeds[file] for file in feeds if file not in problems})
+        if problems:
+            raise Failure("; ".join(problems.values()))
+
+    async def _set_back(self, context: Context, feeds: dict[File, Feed]) -> list[File]:
+        """The files of which Redis has lost something by the time it has all on its disk: they are read on."""
+        if not feeds or context.stop.is_set():
+            return []
+        name = next(reversed(feeds.values())).name
+        try:
+            if not await context.store.wait_until_durable(name, timeout_seconds=DURABLE_SECONDS):
+                await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
+            stored = await context.store.positions()
+        except StoreUnavailable:
+            return list(feeds)  # their feeds wait for it to come back, and find nothing to read otherwise
+        behind = [file for file, feed in feeds.items() if stored.get(feed.name, 0) < feed.end]
+        if behind:
+            get_logger().warning("reading again from the stored positions", files=[file.label for file in behind])
+        return behind

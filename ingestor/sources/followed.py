@@ -1,0 +1,263 @@
+"""One file that is being followed: known by what it is, not by its name; read through one open descriptor.
+
+Identity: device, inode, and a fingerprint of the first bytes. The descriptor keeps a file that was renamed or
+deleted readable, and its inode from being used for another one, as long as we are here. While we are not, the
+fingerprint and a line end just before the position tell whether the file at an inode is still the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ingestor.sources.base import CHUNK_BYTES
+from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from tally.telemetry import get_logger
+
+#: A file that was rotated away or deleted is at its end when nothing was written to it for so long.
+QUIET_SECONDS = 1.0
+
+CUT_DOWN = (
+    "the file was cut down or written anew in place, as copytruncate does: what was written to it just before may "
+    "be lost; going on from its start"
+)
+
+_NOTHING: Mapping[tuple[int, int], int] = MappingProxyType({})
+
+
+class Truncated(Exception):
+    """A file that was followed no longer holds what was read of it: cut down, or written anew in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailName:
+    """The name of a followed file in the store, where its position is kept.
+
+    `generation` goes up when the same inode holds something else: its position would be of no use then.
+    """
+
+    path: str
+    device: int
+    inode: int
+    generation: int
+    fingerprint: Fingerprint
+
+    @classmethod
+    def parse(cls, name: str) -> TailName | None:
+        """Read a stored name; None if it is another kind of source's."""
+        path, hash_, rest = name.removeprefix("tail:").rpartition("#")
+        parts = rest.split("-")
+        if not name.startswith("tail:") or not hash_ or len(parts) != 5:
+            return None
+        try:
+            device, inode, generation, length = int(parts[0], 16), int(parts[1], 16), int(parts[2]), int(parts[3])
+        except ValueError:
+            return None
+        return cls(path, device, inode, generation, Fingerprint(length, parts[4]))
+
+    def __str__(self) -> str:
+        return f"tail:{self.path}#{self.device:x}-{self.inode:x}-{self.generation}-{self.fingerprint}"
+
+
+def parse_names(stored: Iterable[str]) -> list[TailName]:
+    """Those of the stored names that are of followed files."""
+    return [name for each in stored if (name := TailName.parse(each)) is not None]
+
+
+def find_name(
+    stored: Mapping[str, int], *, device: int, inode: int, first: bytes, is_good: Callable[[int], bool], after: int = 0
+) -> TailName | None:
+    """The stored name of the file with this inode that begins so, if there is one that can go on.
+
+    Names of a generation up to `after` are known to be of something that the file no longer holds.
+    """
+    fitting = [
+        name
+        for name in parse_names(stored)
+        if name.inode == inode and name.generation > after and name.fingerprint.fits(first)
+    ]
+    # Device numbers may change when a machine starts again, so another one is only the second choice.
+    fitting.sort(key=lambda name: (name.device == device, name.generation, name.fingerprint.length), reverse=True)
+    if fitting and is_good(stored[str(fitting[0])]):
+        return fitting[0]
+    return None
+
+
+class PositionCheck:
+    """Whether an open file can go on from a position: it reaches so far, and a line ends there."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __call__(self, position: int) -> bool:
+        size = os.fstat(self._descriptor).st_size
+        if position in (0, size):
+            return True
+        return position < size and os.pread(self._descriptor, 1, position - 1) == b"\n"
+
+
+class FollowedFile:
+    """An open file as a source that ends only after `retire`, when everything in it was read.
+
+    Until then a last line without its end waits for it.
+    """
+
+    rereadable = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        place: Path | None = None,
+        name: TailName | None = None,
+        truncated: Mapping[tuple[int, int], int] = _NOTHING,
+    ) -> None:
+        """Open it. Raises OSError.
+
+        `place` is the path at which it was followed, if it was rotated away from there; `name` is its stored name,
+        if that is known; `truncated` says of which generation an inode (with its device) no longer is.
+        """
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._descriptor)
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        self.path = place or path
+        self.label = f"tail:{printable(path)}"
+        self.device, self.inode = status.st_dev, status.st_ino
+        self._after = truncated.get(self.identity, 0)
+        self.generation = self._after + 1
+        self.stored_name = name
+        self._seen: tuple[int, int] | None = None  # its size and time of change when it was last looked at
+        self._first = b""  # what it began with when it was last looked at
+        self._changed = asyncio.Event()
+        self._retired = False
+        self._successor_written: float | None = None
+        self._read_at = time.monotonic()  # when there was last something to read
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    @property
+    def retired(self) -> bool:
+        return self._retired
+
+    def first(self) -> bytes:
+        """Its first bytes."""
+        return os.pread(self._descriptor, FINGERPRINT_BYTES, 0)
+
+    def notice(self) -> None:
+        """Something changed: look again."""
+        self._changed.set()
+
+    def stands(self, status: os.stat_result) -> None:
+        """It is at a followed path, and looks so."""
+        seen = (status.st_size, status.st_mtime_ns)
+        if self._retired or seen != self._seen:
+            self._seen, self._retired = seen, False
+            self.notice()
+
+    def retire(self) -> None:
+        """It is at no followed path any more: read it to its end, then end."""
+        if not self._retired:
+            self._retired = True
+            self.notice()
+
+    def successor_written(self) -> None:
+        """The next file in its place has content: whoever wrote to this one is done with it."""
+        if self._successor_written is None:
+            self._successor_written = time.monotonic()
+            self.notice()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    async def has_line(self) -> bool:
+        """Wait until it begins with a whole line, or with as much as a fingerprint takes; False: it ends without.
+
+        Only then does it get its name: a fingerprint of half a line would fit too many files.
+        """
+        while True:
+            self._changed.clear()
+            first = self.first()
+            if b"\n" in first or len(first) >= FINGERPRINT_BYTES:
+                return True
+            if self._is_over(offset=len(first)):
+                return bool(first)
+            await self._wait()
+
+    def name(self, stored: Mapping[str, int]) -> str:
+        self._first = self.first()
+        name = self.find_name(stored)
+        if name is None:
+            others = [each.generation for each in parse_names(stored) if each.inode == self.inode]
+            generation = max([*others, self._after]) + 1
+            if others and not self._after:
+                get_logger().warning(CUT_DOWN, path=printable(self.path))
+            path, fingerprint = printable(self.path), Fingerprint.of(self._first)
+            name = TailName(path, self.device, self.inode, generation, fingerprint)
+        self.stored_name, self.generation = name, name.generation
+        return str(name)
+
+    def find_name(self, stored: Mapping[str, int]) -> TailName | None:
+        """Its stored name, if it is known and can go on from its position."""
+        if self.stored_name is not None:
+            return self.stored_name
+        return find_name(
+            stored,
+            device=self.device,
+            inode=self.inode,
+            first=self.first(),
+            is_good=PositionCheck(self._descriptor),
+            after=self._after,
+        )
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:
+        """The bytes from this position on, as they are written. Raises Truncated, or OSError."""
+        offset = position
+        while True:
+            self._changed.clear()
+            chunk = await asyncio.to_thread(os.pread, self._descriptor, CHUNK_BYTES, offset)
+            # After reading, not before: only this way is it certain that the chunk is of the file that we know.
+            self._check_same(offset + len(chunk))
+            if chunk:
+                offset += len(chunk)
+                self._read_at = time.monotonic()
+                yield chunk
+            elif self._is_over(offset):
+                return
+            else:
+                await self._wait()
+
+    def _check_same(self, reached: int) -> None:
+        first = self.first()
+        if self.size < reached or not first.startswith(self._first):
+            raise Truncated
+        self._first = first
+
+    def _is_over(self, offset: int) -> bool:
+        """Whether, everything up to `offset` being read, nothing more will come."""
+        status = os.fstat(self._descriptor)
+        if not self._retired or status.st_size > offset:
+            return False
+        if self._successor_written is None and status.st_nlink > 0:
+            return False  # renamed, and nothing new in its place: the writer has not let go of it
+        return time.monotonic() - max(self._read_at, self._successor_written or 0.0) >= QUIET_SECONDS
+
+    async def _wait(self) -> None:
+        # Nobody looks after a file that was retired but itself.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), QUIET_SECONDS / 4 if self._retired else None)

@@ -1,0 +1,50 @@
+"""`http://HOST:PORT` and `https://HOST:PORT`: events that are posted, answered when they are in the stream."""
+
+from __future__ import annotations
+
+from ingestor.intake import create_app
+from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
+from ingestor.sources.base import Context
+from tally.http_server import Certificate, Limits, serve
+from tally.listening import allow_connections
+from tally.telemetry import get_logger
+
+
+def parse_http(text: str) -> Http:
+    """Make the source of its text form. Raises ValueError with what is wrong and what would be right."""
+    return Http(text, parse_address(text), tls=text.startswith("https:"))
+
+
+class Http:
+    """Serves `POST /events`. Its name in the store is what it is called: it has no position to go on from."""
+
+    def __init__(self, label: str, address: TcpAddress, *, tls: bool) -> None:
+        self.label = label
+        self._address = address
+        self._tls = tls
+
+    async def run(self, context: Context) -> None:
+        """Until `context.stop` is set; requests then have a few seconds to be answered.
+
+        Raises Failure when the address cannot be had, or the certificate not be used.
+        """
+        settings = context.settings
+        certificate = None
+        if self._tls:
+            tls_context(settings, source=self.label)  # says what is wrong with it, which uvicorn would not
+            assert settings.tls_certificate_path is not None
+            certificate = Certificate(settings.tls_certificate_path, settings.tls_key_path)
+        listener = self._address.listen()
+        allow_connections(settings.max_connections)
+        get_logger().info("listening", source=self.label, address=listener.getsockname())
+        await serve(
+            create_app(settings, store=context.store, label=self.label),
+            listener,
+            context.stop,
+            limits=Limits(
+                max_connections=settings.max_connections,
+                head_seconds=settings.connection_idle_seconds,
+                keep_alive_seconds=max(1, int(settings.connection_idle_seconds)),
+            ),
+            certificate=certificate,
+        )

@@ -1,0 +1,115 @@
+"""`tcp://HOST:PORT`, `tls://HOST:PORT` and `unix:PATH`: lines from many connections at once.
+
+What came once cannot be read again, and TCP tells a sender nothing of what became of it: lines that were appended
+are counted exactly once; those on their way when this process is killed are lost. Who must know sends over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from ingestor.feed import Feed
+from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
+from ingestor.sources.base import Context, Once
+from ingestor.sources.connections import Connections
+from tally.listening import allow_connections
+from tally.telemetry import get_logger
+
+#: A stopped source takes what arrives until nothing came for so long, at most so long.
+QUIET_SECONDS, DRAIN_SECONDS = 0.1, 1.0
+
+#: How long the feed then has to append it all before it is told to hurry; it has a deadline of its own after that.
+APPEND_SECONDS = 2.0
+
+#: A client must have done its part of the TLS handshake by then.
+HANDSHAKE_SECONDS = 10.0
+
+
+def parse_socket(text: str) -> Sockets:
+    """Make the source of its text form. Raises ValueError with what is wrong and what would be right."""
+    if text.startswith("unix:"):
+        return Sockets(text, parse_unix(text), tls=False)
+    return Sockets(text, parse_address(text), tls=text.startswith("tls:"))
+
+
+class Sockets:
+    """Listens, and feeds the lines of all connections into the stream as one source."""
+
+    def __init__(self, label: str, address: TcpAddress | UnixAddress, *, tls: bool) -> None:
+        self.label = label
+        self._address = address
+        self._tls = tls
+
+    async def run(self, context: Context) -> None:
+        """Until `context.stop` is set; lines that were taken by then are appended first.
+
+        Raises Failure when the address cannot be had, or the certificate not be used.
+        """
+        loop = asyncio.get_running_loop()
+        encryption = tls_context(context.settings, source=self.label) if self._tls else None
+        listener = self._address.listen()
+        allow_connections(context.settings.max_connections)
+        connections = Connections(context.settings, label=self.label)
+        create_server = loop.create_unix_server if isinstance(self._address, UnixAddress) else loop.create_server
+        server = await create_server(
+            connections.accept,
+            sock=listener,
+            ssl=encryption,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if encryption else None,
+        )
+        get_logger().info("listening", source=self.label, address=listener.getsockname())
+        hurry = asyncio.Event()
+        feed = Feed(_Lines(self.label, connections), store=context.store, settings=context.settings, stop=hurry)
+        feeding = asyncio.create_task(feed.run(), name=f"feed {self.label}")
+        try:
+            await self._until_stop(context, connections, feeding)
+            server.close()
+            await _until_quiet(connections)
+            connections.close()
+            await asyncio.wait((feeding,), timeout=APPEND_SECONDS)
+            hurry.set()
+            await feeding
+        finally:
+            feeding.cancel()
+            server.close()
+            connections.close()
+            if isinstance(self._address, UnixAddress):
+                self._address.remove()
+
+    async def _until_stop(self, context: Context, connections: Connections, feeding: asyncio.Task[None]) -> None:
+        """Return when we are to stop, or the feed has failed."""
+        idle_seconds = context.settings.connection_idle_seconds
+        stopping = asyncio.create_task(context.stop.wait())
+        try:
+            while not context.stop.is_set() and not feeding.done():
+                await asyncio.wait(
+                    (stopping, feeding), timeout=min(10.0, idle_seconds / 4), return_when=asyncio.FIRST_COMPLETED
+                )
+                connections.close_idle(idle_seconds=idle_seconds)
+        finally:
+            stopping.cancel()
+            with suppress(asyncio.CancelledError):
+                await stopping
+
+
+class _Lines(Once):
+    """The connections as the source of a feed."""
+
+    def __init__(self, label: str, connections: Connections) -> None:
+        self.label = label
+        self._connections = connections
+
+    def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
+        return self._connections.chunks()
+
+
+async def _until_quiet(connections: Connections) -> None:
+    """What had arrived at this machine when we stopped is still taken, for a moment."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() - began < DRAIN_SECONDS:
+        await asyncio.sleep(QUIET_SECONDS)
+        if loop.time() - max(began - QUIET_SECONDS, connections.last_arrival_seconds) >= QUIET_SECONDS:
+            return

@@ -1,0 +1,319 @@
+"""`tail:PATH`: files that are followed as `tail -F` does, whatever becomes of them.
+
+One loop looks at the paths whenever something changes. Each file that it finds there has a task and a feed of its
+own, which ends when the file was rotated away (or deleted) and read to its end. A file waits until those that stood
+in its place before, while we ran or while we did not, are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import os
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from redis.exceptions import AuthenticationError, AuthorizationError
+
+from ingestor.feed import Feed
+from ingestor.sources.archives import is_compressed
+from ingestor.sources.base import Context, Source
+from ingestor.sources.fingerprints import printable
+from ingestor.sources.followed import CUT_DOWN, FollowedFile, Truncated, parse_names
+from ingestor.sources.rotated import Leftover, RotatedArchive, find_leftovers, gone, look_beside
+from ingestor.sources.watch import Watch
+from ingestor.waiting import ask, or_stop
+from tally.runtime import Failure, backoff_seconds
+from tally.telemetry import get_logger
+
+T = TypeVar("T")
+
+#: How often files are looked at without any sign of a change: some file systems give none.
+POLL_SECONDS = 2.0
+
+#: After so long without an append, the position of a file that is gone is forgotten.
+FORGET_AFTER_SECONDS = 7 * 86_400
+
+
+def parse_tail(text: str) -> Tail:
+    """Make a source of what stands behind `tail:`. Raises ValueError with what is wrong and what would be right."""
+    path = Path(text)
+    if not text:
+        raise ValueError("tail: needs a path or a pattern, as in tail:/var/log/app/*.ndjson")
+    if path.is_dir():
+        raise ValueError(f"tail:{text}: {text!r} is a folder; name its files with a pattern, as in tail:{path}/*.log")
+    if is_compressed(path):
+        raise ValueError(f"tail:{text}: a compressed file does not grow; name it without tail:")
+    return Tail(text)
+
+
+class Tail:
+    """A runner that follows the file at a path, or all files that match a pattern."""
+
+    def __init__(self, text: str) -> None:
+        self.label = f"tail:{text}"
+        self._text = text
+
+    async def run(self, context: Context) -> None:
+        await _Following(self._text, context).run()
+
+
+class _Following:
+    """One run of a tail: the files it has open, and a task for each."""
+
+    def __init__(self, text: str, context: Context) -> None:
+        self._context = context
+        self._stop = context.stop
+        self._log = get_logger().bind(source=f"tail:{text}")
+        absolute = Path(text).absolute()
+        self._is_pattern = glob.has_magic(text) and not absolute.exists()
+        self._pattern = str(absolute)
+        self._base = absolute.parent
+        while self._is_pattern and glob.has_magic(str(self._base)):
+            self._base = self._base.parent
+        self._watch = Watch(self._on_change, recursive=self._base != absolute.parent)
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._files: dict[FollowedFile, asyncio.Event] = {}  # each with what is set when it is done with
+        self._at: dict[str, FollowedFile] = {}  # by its present path
+        self._truncated: dict[tuple[int, int], int] = {}  # inode -> the generation that it no longer holds
+        self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
+        self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self._unreadable: dict[Path, str] = {}
+        self._searching: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def run(self) -> None:
+        """Follow until `stop` is set. Raises what no file's task can get over."""
+        try:
+            await self._look()
+            self._log.info("following", files=len(self._files))
+            for path in await self._paths_left():
+                self._start(self._read_leftovers(path, None))
+            while not self._stop.is_set():
+                await self._or_stop(self._set_within(self._wake, POLL_SECONDS))
+                self._wake.clear()
+                if not self._stop.is_set():
+                    await self._look()
+            await asyncio.gather(*self._tasks)
+        finally:
+            self._watch.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Looking.
+
+    def _on_change(self, path: Path, only_content: bool) -> None:
+        file = self._at.get(str(path))
+        if only_content and file is not None:
+            file.notice()
+        # By its name alone: behind a symbolic link the path is another one than ours.
+        elif not only_content or fnmatchcase(path.name, Path(self._pattern).name):
+            self._wake.set()
+
+    async def _look(self) -> None:
+        """See which files are at the paths now: open the new ones, retire the ones that are gone."""
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.remove(task)
+            task.result()  # raises what it could not get over
+        present, folders = await asyncio.to_thread(self._present)
+        self._watch.set_folders(folders)
+        places = {(status.st_dev, status.st_ino): (path, status) for path, status in present.items()}
+        self._at = {}
+        for file in self._files:
+            if file.identity in places:
+                path, status = places.pop(file.identity)
+                file.stands(status)
+                self._at[str(path)] = file
+            else:
+                file.retire()
+        for identity, (path, _) in places.items():
+            if time.monotonic() >= self._not_before.get(identity, 0.0):
+                self._open(path)
+        for before in self._files:
+            file_there = self._at.get(str(before.path))
+            if before.retired and file_there is not None and file_there.size > 0:
+                before.successor_written()
+
+    def _present(self) -> tuple[dict[Path, os.stat_result], set[Path]]:
+        """Which files are at the paths; and the folders that should be watched."""
+        paths = [Path(self._pattern)]
+        if self._is_pattern:
+            # Path.glob takes no absolute pattern.
+            paths = [Path(each) for each in sorted(glob.glob(self._pattern, recursive=True))]  # noqa: PTH207
+        found = {}
+        folders = {self._base}
+        for path in paths:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            if not stat.S_ISDIR(status.st_mode) and self._is_ours(path):
+                found[path] = status
+            if path.is_symlink():
+                folders.add(path.resolve().parent)
+        return found, {folder for folder in folders if folder.is_dir()}
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether the file at this path is, or would be, followed."""
+        if not self._is_pattern:
+            return str(path) == self._pattern
+        if is_compressed(path):
+            return False
+        if "**" in self._pattern:
+            return fnmatchcase(str(path), self._pattern.replace("**/", "*"))
+        ours = Path(self._pattern).parts
+        return len(ours) == len(path.parts) and all(map(fnmatchcase, path.parts, ours))
+
+    def _open(self, path: Path) -> None:
+        try:
+            file = FollowedFile(path, truncated=self._truncated)
+        except OSError as error:
+            problem = error.strerror or str(error)
+            if self._unreadable.get(path) != problem:
+                self._log.warning("cannot follow, trying again", path=printable(path), error=problem)
+            self._unreadable[path] = problem
+            return
+        self._unreadable.pop(path, None)
+        before = {each: done for each, done in self._files.items() if each.path == path and each.retired}
+        self._files[file] = asyncio.Event()
+        self._at[str(path)] = file
+        self._start(self._follow(file, before))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._wake.set())
+
+    # One file.
+
+    async def _follow(self, file: FollowedFile, before: dict[FollowedFile, asyncio.Event]) -> None:
+        """Read a file when those before it are read, until it is gone and read to its end, or `stop` is set."""
+        try:
+            for each, done in before.items():
+                # One that comes back to a path that is followed does not end.
+                while each.retired and not done.is_set() and not self._stop.is_set():
+                    await self._or_stop(self._set_within(done, POLL_SECONDS))
+            await self._read_leftovers(file.path, file)
+            if await self._or_stop(file.has_line()) and not self._stop.is_set():
+                await self._feed(file, file.identity)
+        except Truncated:
+            self._truncated[file.identity] = file.generation
+            self._log.warning(CUT_DOWN, path=printable(file.path))
+        finally:
+            self._files.pop(file).set()
+            file.close()
+
+    async def _feed(self, source: Source, identity: tuple[int, int]) -> None:
+        """Feed one file. What is wrong with it is logged, and it is tried again later. Raises Truncated."""
+        context = self._context
+        try:
+            await Feed(source, store=context.store, settings=context.settings, stop=self._stop).run()
+            self._failures.pop(identity, None)
+        except (Truncated, AuthenticationError, AuthorizationError):
+            raise
+        except Exception as error:
+            self._failures[identity] += 1
+            delay_seconds = backoff_seconds(self._failures[identity], first=1.0, most=60.0)
+            self._not_before[identity] = time.monotonic() + delay_seconds
+            self._log.error(
+                "reading failed, trying again",
+                path=source.label.removeprefix("tail:"),
+                error=str(error),
+                retry_in_seconds=round(delay_seconds, 1),
+                exc_info=not isinstance(error, Failure | OSError),
+            )
+
+    # What was rotated away.
+
+    async def _paths_left(self) -> list[Path]:
+        """The paths at which there is no file now, and of which something may be left to read."""
+        paths = {Path(name.path) for name in parse_names(await self._positions())}
+        return sorted(path for path in paths if self._is_ours(path) and str(path) not in self._at)
+
+    async def _read_leftovers(self, path: Path, file: FollowedFile | None) -> None:
+        """Read what was rotated away from a path and is still beside it, before the file that is there now."""
+        async with self._searching[path]:
+            stored = await self._positions()
+            others = [each for each in self._files if each is not file]
+            open_names = {str(each.stored_name) for each in others}
+            siblings = await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
+            open_now = {each.identity for each in self._files}
+            beside = find_leftovers(
+                path,
+                stored={name: position for name, position in stored.items() if name not in open_names},
+                siblings=[each for each in siblings if (each.device, each.inode) not in open_now],
+                current=file.find_name(stored) if file is not None else None,
+                heads=[each.first() for each in self._files if each.path == path],
+            )
+            leftovers = beside.leftovers
+            for each in beside.unknown:
+                if await self._last_append_was_before(path, stored, each.sibling.modified_ns // 1_000_000):
+                    leftovers.append(each)
+            for each in leftovers:
+                if self._stop.is_set():
+                    return
+                await self._read_leftover(path, each, is_last=each is leftovers[-1] and not (file and file.size))
+            await self._forget_gone()
+
+    async def _read_leftover(self, path: Path, leftover: Leftover, *, is_last: bool) -> None:
+        sibling = leftover.sibling
+        self._log.info(
+            "reading on in a file that was rotated away",
+            path=printable(sibling.path),
+            known=leftover.name is not None,
+        )
+        identity = (sibling.device, sibling.inode)
+        if sibling.compressed:
+            await self._feed(RotatedArchive(path, leftover), identity)
+            return
+        try:
+            file = FollowedFile(sibling.path, place=path, name=leftover.name, truncated=self._truncated)
+        except OSError:
+            return  # it is gone again; the next search finds what became of it
+        file.retire()
+        if not is_last:
+            file.successor_written()
+        self._files[file] = asyncio.Event()
+        try:
+            if await self._or_stop(file.has_line()) and not self._stop.is_set():
+                await self._feed(file, identity)
+        except Truncated:
+            self._log.warning("a rotated file was cut down while it was read", path=printable(sibling.path))
+        finally:
+            self._files.pop(file).set()
+            file.close()
+
+    async def _last_append_was_before(self, path: Path, stored: dict[str, int], unix_ms: int) -> bool:
+        """Whether nothing of this path was appended since then: what was written later is something else."""
+        names = {str(name) for name in parse_names(stored) if name.path == printable(path)}
+        return names <= set(await self._ask(partial(self._context.store.sources_last_seen_before, unix_ms)) or ())
+
+    async def _forget_gone(self) -> None:
+        before_ms = int((time.time() - FORGET_AFTER_SECONDS) * 1000)
+        stale = await self._ask(partial(self._context.store.sources_last_seen_before, before_ms))
+        forgotten = await asyncio.to_thread(gone, stale or (), paths=self._is_ours)
+        await self._ask(partial(self._context.store.forget_sources, forgotten))
+
+    # Waiting.
+
+    async def _positions(self) -> dict[str, int]:
+        return await self._ask(self._context.store.positions) or {}
+
+    @staticmethod
+    async def _set_within(event: asyncio.Event, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
+        return await ask(question, stop=self._stop, log=self._log)
+
+    async def _or_stop(self, work: Coroutine[Any, Any, T]) -> T | None:
+        return await or_stop(work, self._stop)

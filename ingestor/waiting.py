@@ -1,0 +1,38 @@
+"""Waiting that ends when the service is to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from tally.runtime import backoff_seconds, wait_or_stop
+from tally.store import StoreUnavailable
+from tally.telemetry import Logger
+
+T = TypeVar("T")
+
+
+async def or_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+    """The result of some work; None, and the work is called off, when `stop` is set first."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+
+
+async def ask(question: Callable[[], Awaitable[T]], *, stop: asyncio.Event, log: Logger) -> T | None:
+    """Ask Redis until it answers; None when `stop` is set first."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            return await question()
+        except StoreUnavailable as error:
+            failures += 1
+            delay_seconds = backoff_seconds(failures)
+            log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
+            await wait_or_stop(stop, delay_seconds)
+    return None

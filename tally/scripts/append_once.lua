@@ -1,0 +1,49 @@
+-- append_once: put a whole body onto the stream, unless it is there already.
+--
+-- KEYS 1 stream        stream      the blocks that are not yet counted
+--      2 once          string      digest of the body that was appended under this key
+--      3 sources       hash        source -> position; for a source without positions, bytes so far
+--      4 seen          sorted set  source, scored by its last append in Unix milliseconds
+-- ARGV 1 digest        of the body
+--      2 keep          how long the key is remembered, in milliseconds
+--      3 source        name of where the lines come from
+--      4 max_backlog   how many blocks the stream may hold
+--      5 ...           the blocks, at least one
+--
+-- Returns a word:
+--   appended    all of the blocks are on the stream
+--   duplicate   they were already: the reply to an earlier try was lost, or the client's own retry
+--   conflict    another body was appended under this key; nothing was written
+--   full        the stream holds max_backlog blocks; nothing was written
+--
+-- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
+-- A body is never split: the stream may go over its limit by the blocks of one.
+
+local stream, once, sources, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local digest, keep, source = ARGV[1], ARGV[2], ARGV[3]
+local max_backlog = tonumber(ARGV[4])
+
+local known = redis.call('GET', once)
+if known == digest then
+  -- A write, though nothing changes: whoever waits for the disk now waits for a write of this connection.
+  redis.call('PEXPIRE', once, keep)
+  return 'duplicate'
+end
+if known then
+  return 'conflict'
+end
+-- Counted blocks are deleted, so the length is the backlog.
+if redis.call('XLEN', stream) >= max_backlog then
+  return 'full'
+end
+
+local bytes = 0
+for at = 5, #ARGV do
+  redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source)
+  bytes = bytes + #ARGV[at] + 1
+end
+redis.call('SET', once, digest, 'PX', keep)
+redis.call('HINCRBY', sources, source, bytes)
+local now = redis.call('TIME')
+redis.call('ZADD', seen, now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)), source)
+return 'appended'

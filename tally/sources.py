@@ -1,0 +1,31 @@
+"""TALLY_SOURCE: one source, or several as a JSON array."""
+
+from __future__ import annotations
+
+import json
+
+from tally.runtime import Failure
+
+_RIGHT = 'several sources are a JSON array of texts, as in ["tail:/var/log/app.log", "demo:?rate=10"]'
+
+
+def split_sources(text: str) -> list[str]:
+    """The sources that a text names: itself, or the members of a JSON array of texts.
+
+    Raises Failure with what is wrong and what would be right.
+    """
+    stripped = text.lstrip()
+    if not stripped.startswith("["):
+        return [text]
+    try:
+        found = json.loads(stripped)
+    except ValueError as error:
+        if not stripped[1:].lstrip().startswith('"'):
+            return [text]  # a pattern of files, as in [a-c]*.log
+        raise Failure(f"TALLY_SOURCE={text}: not JSON: {error}; {_RIGHT}") from None
+    if not found:
+        raise Failure(f"TALLY_SOURCE={text}: names no source; {_RIGHT}")
+    for at, each in enumerate(found, start=1):
+        if not isinstance(each, str) or not each:
+            raise Failure(f"TALLY_SOURCE={text}: number {at} is {json.dumps(each)}; {_RIGHT}")
+    return list(found)

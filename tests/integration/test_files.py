@@ -1,0 +1,203 @@
+"""Compressed files, folders and patterns, several sources at once: every line once, whatever is killed or broken."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tally.generator import Generator, GeneratorSpec
+from tests.expected import Expected, counted
+from tests.processes import Process, running
+from tests.server import Server
+from tests.stream import Stream
+from tests.waiting import wait_until
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress}
+
+SMALL = {"TALLY_MAX_BLOCK_BYTES": "2048", "TALLY_MAX_BLOCKS_IN_FLIGHT": "1", "TALLY_MAX_BACKLOG_BLOCKS": "100000"}
+
+
+def some_lines(count: int, seed: int) -> list[bytes]:
+    text = b"".join(Generator(GeneratorSpec(count=count, seed=seed, corrupt=0.05)).lines())
+    return [line + b"\n" for line in text[:-1].split(b"\n")]
+
+
+@pytest.fixture
+def stream(server: Server) -> Iterator[Stream]:
+    stream = Stream(server.port)
+    yield stream
+    stream.close()
+
+
+def ingestor(*sources: str, server: Server, folder: Path, **variables: str) -> Process:
+    return Process("ingestor", *sources, log=folder / "ingestor.log", TALLY_REDIS_URL=server.url, **variables)
+
+
+def kill_at_random_until_it_ends(process: Process, stream: Stream, *, kills: int, seed: int) -> None:
+    """Each time it is killed a random moment after it has got somewhere."""
+    chance = random.Random(seed)
+    for _ in range(kills):
+        before = stream.appended_bytes()
+        wait_until(lambda before=before: stream.appended_bytes() > before, what="something is appended")  # type: ignore[misc]
+        time.sleep(chance.uniform(0.0, 0.1))  # when the kill comes is what is random here
+        assert process.exit_code is None, "it ended before it could be killed"
+        process.kill()
+        process.start()
+    assert process.wait() == 0, process.log()
+
+
+@pytest.mark.parametrize("suffix", sorted(PACK))
+def test_a_compressed_file_goes_on_where_it_was_killed(
+    server: Server, stream: Stream, tmp_path: Path, suffix: str
+) -> None:
+    lines = some_lines(20_000, seed=3)
+    path = tmp_path / f"events.ndjson.{suffix}"
+    path.write_bytes(PACK[suffix](b"".join(lines)))
+    process = ingestor(str(path), server=server, folder=tmp_path, **SMALL)
+    with running(process):
+        kill_at_random_until_it_ends(process, stream, kills=2, seed=ord(suffix[0]))
+    assert stream.difference(lines) == ([], [])
+    assert list(stream.positions().values()) == [sum(map(len, lines))]
+
+
+def test_an_archive_that_is_cut_off_gives_what_is_there_and_goes_on_when_it_is_whole(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    # Random text, or so little would be left after packing that the break is at its start.
+    lines = [b"%x\n" % random.Random(at).getrandbits(2000) for at in range(24_000)]
+    archives = {}
+    for at, (suffix, pack) in enumerate(PACK.items()):
+        path = folder / f"{suffix}.{suffix}"
+        archives[path] = pack(b"".join(lines[at * 8000 : (at + 1) * 8000]))
+        path.write_bytes(archives[path][: len(archives[path]) * 2 // 3])
+    process = ingestor(str(folder), server=server, folder=tmp_path)
+    with running(process):
+        assert process.wait() == 1
+        for path, whole in archives.items():
+            assert f"{path}: the archive is cut off" in process.log()
+            path.write_bytes(whole)
+        missing, too_many = stream.difference(lines)
+        assert 0 < len(missing) < len(lines) * 2 / 3
+        assert too_many == []
+        process.start()
+        assert process.wait() == 0, process.log()
+    assert stream.difference(lines) == ([], [])
+
+
+def test_a_corrupt_archive_is_an_error_and_what_is_before_the_damage_is_taken(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    lines = [b"%x\n" % random.Random(at).getrandbits(2000) for at in range(8000)]
+    for suffix, pack in PACK.items():
+        packed = bytearray(pack(b"".join(lines)))
+        packed[len(packed) * 3 // 4 : len(packed) * 3 // 4 + 64] = bytes(64)
+        (tmp_path / f"events.{suffix}").write_bytes(packed)
+    process = ingestor(str(tmp_path / "events.*"), server=server, folder=tmp_path)
+    with running(process):
+        assert process.wait() == 1
+    for suffix in PACK:
+        assert f"events.{suffix}: the archive is corrupt" in process.log()
+    assert stream.difference(lines[:3000] * 3)[0] == []
+
+
+@pytest.mark.parametrize("what", ["folder", "pattern"])
+def test_the_files_of_a_folder_or_a_pattern_are_read_one_after_the_other(
+    server: Server, stream: Stream, tmp_path: Path, what: str
+) -> None:
+    folder = tmp_path / "many"
+    (folder / "below").mkdir(parents=True)
+    lines = some_lines(24_000, seed=5)
+    for name, part in (
+        ("c.ndjson", lines[:8_000]),
+        ("a.ndjson.gz", lines[8_000:16_000]),
+        ("b.ndjson", lines[16_000:]),
+    ):
+        text = b"".join(part)
+        (folder / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    (folder / ".hidden.ndjson").write_bytes(b"not ours\n")
+    (folder / "below" / "d.ndjson").write_bytes(b"not ours\n")
+    source = folder / "*.ndjson*" if what == "pattern" else folder
+    process = ingestor(str(source), server=server, folder=tmp_path, **SMALL)
+    with running(process):
+        kill_at_random_until_it_ends(process, stream, kills=3, seed=1)
+        assert stream.difference(lines) == ([], [])
+        found = stream.lines()
+        first = [line.rstrip(b"\n") for line in lines]
+        assert found == first[8_000:16_000] + first[16_000:] + first[:8_000], "in the order of their names"
+        process.start()
+        assert process.wait() == 0
+    assert len(stream.lines()) == len(lines), "a second run finds nothing new"
+    drain = Process("aggregator", "--drain", log=tmp_path / "drain.log", TALLY_REDIS_URL=server.url)
+    with running(drain), server.client() as client:
+        assert drain.wait() == 0, drain.log()
+        assert counted(client) == Expected.of(lines)
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_of_its_folder_from_being_read(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    lines = some_lines(100, seed=6)
+    (folder / "a.gz").write_bytes(b"this is not gzip")
+    (folder / "b.log").write_bytes(b"".join(lines))
+    process = ingestor(str(folder), server=server, folder=tmp_path)
+    with running(process):
+        assert process.wait() == 1
+    assert f"source {folder}: {folder / 'a.gz'}: the archive is corrupt (gz: Not a gzipped file" in process.log()
+    assert stream.difference(lines) == ([], [])
+
+
+def test_nothing_to_read_is_an_error_at_once(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    process = ingestor(str(tmp_path / "empty"), f"{tmp_path}/*.nothing", server=server, folder=tmp_path)
+    with running(process):
+        assert process.wait() == 2
+    assert f"no file in the folder '{tmp_path}/empty'" in process.log()
+    assert f"no file matches '{tmp_path}/*.nothing'" in process.log()
+
+
+def test_of_several_sources_each_fails_and_comes_back_by_itself(server: Server, stream: Stream, tmp_path: Path) -> None:
+    lines, other = some_lines(500, seed=7), some_lines(300, seed=8)
+    archive = tmp_path / "late.gz"
+    archive.write_bytes(b"not yet")
+    (tmp_path / "fine.log").write_bytes(b"".join(lines))
+    followed = tmp_path / "followed.log"
+    followed.touch()
+    sources = json.dumps([str(tmp_path / "fine.log"), str(archive), f"tail:{followed}"])
+    process = ingestor(server=server, folder=tmp_path, TALLY_SOURCE=sources)
+    with running(process):
+        wait_until(lambda: "source failed" in process.log(), what="the archive was tried")
+        wait_until(lambda: stream.difference(lines) == ([], []), what="the file is read all the same")
+        archive.write_bytes(gzip.compress(b"".join(other)))
+        wait_until(lambda: stream.difference(lines + other) == ([], []), what="the archive came back")
+        followed.write_bytes(b"".join(lines))
+        wait_until(lambda: stream.difference(lines + other + lines) == ([], []), what="the tail is followed still")
+        assert process.stop() == 0, process.log()
+
+
+def test_the_exit_code_tells_when_one_of_several_sources_failed(server: Server, stream: Stream, tmp_path: Path) -> None:
+    lines = some_lines(500, seed=7)
+    (tmp_path / "broken.gz").write_bytes(b"not gzip")
+    (tmp_path / "fine.log").write_bytes(b"".join(lines))
+    process = ingestor(str(tmp_path / "broken.gz"), str(tmp_path / "fine.log"), server=server, folder=tmp_path)
+    with running(process):
+        assert process.wait() == 1
+    assert "tally: source" in process.log()
+    assert "broken.gz: the archive is corrupt" in process.log()
+    assert stream.difference(lines) == ([], [])

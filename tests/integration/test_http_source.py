@@ -1,0 +1,482 @@
+"""Events over HTTP: what was answered with 202 is counted, once, whatever is killed and however often it is sent."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tally.keys import Keys
+from tally.listening import allow_connections
+from tests.expected import Expected, counted
+from tests.processes import Process, running
+from tests.proxy import LossyProxy
+from tests.senders import Answer, post, raw, wait_for_port
+from tests.server import Server, free_port
+from tests.waiting import wait_until
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+KEYS = Keys()
+EVENT = b'{"event_type": "a", "data": "b"}'
+
+
+class Intake:
+    """An ingestor that serves HTTP."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.port = free_port()
+        self.label = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._variables = variables
+        self.process = Process("ingestor", self.label, log=folder / "ingestor.log", **variables)
+
+    def start(self) -> None:
+        self.process.start()
+        wait_for_port(self.port)
+
+    def drain(self, server: Server) -> Expected:
+        """Count what was appended."""
+        variables = {**self._variables, "TALLY_REDIS_URL": server.url}
+        drain = Process("aggregator", "--drain", log=self._folder / "drain.log", **variables)
+        with running(drain):
+            assert drain.wait() == 0, drain.log()
+        with server.client() as client:
+            return counted(client)
+
+
+@pytest.fixture
+def intake(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Intake]:
+    made = Intake(tmp_path, TALLY_REDIS_URL=server.url, **getattr(request, "param", {}))
+    with running(made.process):
+        wait_for_port(made.port)
+        yield made
+
+
+def settings(**variables: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("intake", [variables], indirect=True, ids=[""])
+
+
+def test_what_is_answered_is_in_the_stream(intake: Intake, server: Server) -> None:
+    lines = EVENT + b"\n\n" + b"garbage\n" + EVENT
+    event = json.loads(EVENT)
+    sent: list[tuple[bytes, str, dict[str, str], int]] = [
+        (lines, "application/x-ndjson", {}, 3),
+        (gzip.compress(lines), "application/jsonl", {"content_encoding": "gzip"}, 3),
+        (zstd.compress(lines), "text/plain; charset=utf-8", {"content_encoding": "zstd"}, 3),
+        (EVENT, "application/json", {}, 1),
+        (json.dumps([event, event], indent=2).encode(), "application/json", {}, 2),
+        (b"\n \n", "text/plain", {}, 0),
+        (b"", "text/plain", {}, 0),
+    ]
+    for body, kind, headers, count in sent:
+        answer = post(intake.port, body, kind=kind, **headers)
+        assert (answer.status, answer.json) == (202, {"lines": count})
+        answer = post(intake.port, (body[at : at + 5] for at in range(0, len(body), 5)), kind=kind, **headers)
+        assert (answer.status, answer.json) == (202, {"lines": count}), "chunked"
+    found = intake.drain(server)
+    assert (found.events, found.rejected) == (2 * (2 + 2 + 2 + 1 + 2), 2 * 3)
+    with server.client() as client:
+        assert client.hexists(KEYS.sources, intake.label), "it shows among the sources"
+
+
+def test_a_body_over_thousands_of_blocks_is_appended_at_once(server: Server, tmp_path: Path) -> None:
+    intake = Intake(tmp_path, TALLY_REDIS_URL=server.url, TALLY_MAX_BLOCK_BYTES="1024", TALLY_MAX_BACKLOG_BLOCKS="10")
+    body = (EVENT + b"\n") * 400_000
+    with running(intake.process):
+        wait_for_port(intake.port)
+        assert post(intake.port, body, idempotency_key="k").json == {"lines": 400_000}
+        again = post(intake.port, gzip.compress(body, 1), content_encoding="gzip", idempotency_key="k")
+        assert (again.status, again.headers["idempotent-replayed"]) == (202, "true")
+        with server.client() as client:
+            assert client.xlen(KEYS.stream) > 10_000
+        full = post(intake.port, EVENT, idempotency_key="l")
+        assert (full.status, full.json["title"]) == (429, "The stream is full")
+        assert int(full.headers["retry-after"]) >= 1
+        assert intake.drain(server).events == 400_000
+        assert post(intake.port, EVENT, idempotency_key="l").status == 202
+    assert intake.drain(server).events == 400_001
+
+
+def test_a_key_counts_once_and_belongs_to_one_body(intake: Intake, server: Server) -> None:
+    for kind, body in (
+        ("text/plain", EVENT),
+        ("text/plain", EVENT + b"\n"),
+        ("application/json", b"[" + EVENT + b"]"),
+        ("application/json", EVENT),
+    ):
+        assert post(intake.port, body, kind=kind, idempotency_key='"a-b"').status == 202, "the same lines"
+    other = post(intake.port, EVENT + b"\n" + EVENT, idempotency_key='"a-b"')
+    assert (other.status, other.headers["content-type"]) == (422, "application/problem+json")
+    assert post(intake.port, EVENT, idempotency_key="another").status == 202
+    assert post(intake.port, EVENT, idempotency_key="").status == 400
+    assert post(intake.port, EVENT, idempotency_key="x" * 256).status == 400
+    with server.client() as client:
+        keys: Any = client.keys(KEYS.once("*"))
+        assert len(keys) == 2
+        assert all(86_000 < int(client.ttl(key)) <= 86_400 for key in keys), "forgotten after a day"
+    assert intake.drain(server).events == 2
+
+
+def send_all(port: int, bodies: list[bytes], *, prefix: str) -> None:
+    """Send each until it is answered with 202."""
+    for at, body in enumerate(bodies):
+        while True:
+            try:
+                answer = post(port, body, idempotency_key=f"{prefix}-{at}")
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)  # as a client does that lost its server
+                continue
+            if answer.status == 202:
+                break
+            assert answer.status in (429, 503), answer
+            time.sleep(0.05)
+
+
+def bodies_of(sender: int, count: int) -> list[bytes]:
+    chance = random.Random(sender)
+    bodies = []
+    for at in range(count):
+        lines = [f'{{"event_type": "s{sender}", "data": "b{at} l{line}"}}' for line in range(chance.randrange(1, 300))]
+        bodies.append("\n".join([*lines, "garbage"]).encode())
+    return bodies
+
+
+def test_killed_ingestors_with_clients_that_send_again(server: Server, tmp_path: Path) -> None:
+    """Every body is sent until it is answered; the ingestor is killed at random, also between append and answer."""
+    chance = random.Random(1)
+    small = {"TALLY_MAX_BLOCK_BYTES": "1024", "TALLY_MAX_BACKLOG_BLOCKS": "200", "TALLY_REDIS_URL": server.url}
+    intake = Intake(tmp_path, **small)
+    aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **small)
+    bodies = {f"s{sender}": bodies_of(sender, 150) for sender in range(3)}
+    with running(intake.process, aggregator), server.client() as client:
+        threads = [
+            threading.Thread(target=send_all, args=(intake.port, each), kwargs={"prefix": prefix}, daemon=True)
+            for prefix, each in bodies.items()
+        ]
+        for thread in threads:
+            thread.start()
+        kills = 0
+        while kills < 4 and any(thread.is_alive() for thread in threads):
+            before = client.hgetall(KEYS.sources)
+
+            def moved(before: Any = before) -> bool:
+                return client.hgetall(KEYS.sources) != before or not any(thread.is_alive() for thread in threads)
+
+            wait_until(moved, what="something is appended")
+            time.sleep(chance.uniform(0, 0.2))  # when the kill comes is what is random here
+            intake.process.kill()
+            intake.process.start()
+            kills += 1
+        for thread in threads:
+            thread.join()
+        assert aggregator.stop() == 0
+        assert kills == 4
+    expected = Expected.of(line for each in bodies.values() for body in each for line in body.split(b"\n"))
+    assert intake.drain(server) == expected
+
+
+def test_lost_replies_of_redis(server: Server, tmp_path: Path) -> None:
+    """The script ran, its reply did not come: without any key the ingestor finds out by itself."""
+    proxy = LossyProxy(server.port, word=b"appended", chance=0.3, seed=5)
+    intake = Intake(tmp_path, TALLY_REDIS_URL=proxy.url)
+    with running(intake.process):
+        wait_for_port(intake.port)
+        for at in range(60):
+            key = {"idempotency_key": str(at)} if at % 2 else {}
+            assert post(intake.port, EVENT + b"\n" + EVENT, **key).status == 202
+        proxy.close()
+        assert proxy.lost >= 5
+    assert intake.drain(server).events == 120
+
+
+def test_requests_at_the_same_time_share_round_trips(intake: Intake, server: Server) -> None:
+    counts = [0] * 16
+
+    def send(at: int) -> None:
+        for _ in range(40):
+            counts[at] += post(intake.port, EVENT).json["lines"]
+
+    threads = [threading.Thread(target=send, args=(at,)) for at in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with server.client() as client:
+        assert client.xlen(KEYS.stream) <= sum(counts)
+    assert intake.drain(server).events == sum(counts) == 640
+
+
+def test_redis_that_is_away_is_503_and_then_it_goes_on(durable_server: Server, tmp_path: Path) -> None:
+    intake = Intake(tmp_path, TALLY_REDIS_URL=durable_server.url, TALLY_INGEST_WAIT_FOR_DISK="true")
+    with running(intake.process):
+        wait_for_port(intake.port)
+        assert post(intake.port, EVENT, idempotency_key="1").status == 202
+        durable_server.kill()
+        away = post(intake.port, EVENT, idempotency_key="2")
+        assert (away.status, away.json["title"]) == (503, "Redis is away")
+        assert int(away.headers["retry-after"]) >= 1
+        durable_server.start()
+        for key in "2", "1", "2":
+            assert post(intake.port, EVENT, idempotency_key=key).status == 202
+    assert intake.drain(durable_server).events == 2, "what was on disk when it was answered survived the kill"
+
+
+@settings(TALLY_INGEST_WAIT_FOR_DISK="true")
+def test_waiting_for_a_disk_that_is_not_written_is_said(intake: Intake) -> None:
+    answer = post(intake.port, EVENT)
+    assert answer.status == 503
+    assert "TALLY_INGEST_WAIT_FOR_DISK is set, but Redis says" in answer.json["detail"]
+
+
+@settings(TALLY_INGEST_TOKEN="s3cret-ä")
+def test_a_token(intake: Intake, server: Server) -> None:
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret-ä"}):
+        answer = post(intake.port, EVENT, **{name: value.encode().decode("latin-1") for name, value in headers.items()})
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert post(intake.port, EVENT, authorization="bearer s3cret-ä".encode().decode("latin-1")).status == 202
+    assert raw(intake.port, b"GET /healthz HTTP/1.0\r\n\r\n").endswith(b'{"status":"ok"}')
+    assert intake.drain(server).events == 1
+
+
+# What other programs send, byte for byte but for the length.
+
+
+def fluent_bit(kind: str, body: bytes, *more: str) -> bytes:
+    """out_http: POST, Host, Content-Length, Content-Type, (Content-Encoding,) User-Agent, own headers."""
+    lines = [
+        "POST /events HTTP/1.1",
+        "Host: 127.0.0.1:8080",
+        f"Content-Length: {len(body)}",
+        f"Content-Type: {kind}",
+        *more,
+        "User-Agent: Fluent-Bit",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def vector(kind: str, body: bytes, *more: str) -> bytes:
+    """The http sink, through hyper: header names in lower case."""
+    lines = [
+        "POST /events HTTP/1.1",
+        f"content-type: {kind}",
+        *more,
+        "user-agent: Vector/0.50.0 (x86_64-unknown-linux-gnu)",
+        "accept-encoding: identity",
+        "connection: close",
+        "host: 127.0.0.1:8080",
+        f"content-length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+_FB = b'{"date":1700000000.5,"event_type":"a","data":"b"}'
+_TWO = _FB + b"\n" + _FB
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        fluent_bit("application/json", b"[" + _FB + b"," + _FB + b"]"),
+        fluent_bit("application/json", _FB + _FB),
+        fluent_bit("application/x-ndjson", _TWO + b"\n"),
+        fluent_bit("application/x-ndjson", gzip.compress(_TWO + b"\n"), "Content-Encoding: gzip"),
+        vector("application/json", b"[" + EVENT + b"," + EVENT + b"]"),
+        vector("application/x-ndjson", EVENT + b"\n" + EVENT),
+        vector("application/x-ndjson", zstd.compress(EVENT + b"\n" + EVENT), "content-encoding: zstd"),
+        vector("text/plain", EVENT + b"\n" + EVENT + b"\n"),
+    ],
+    ids=[
+        "fb json",
+        "fb json_stream",
+        "fb json_lines",
+        "fb gzip",
+        "vector array",
+        "vector ndjson",
+        "vector zstd",
+        "text",
+    ],
+)
+def test_what_log_shippers_send(shipped: tuple[Intake, Server], request_: bytes) -> None:
+    intake, _ = shipped
+    answer = raw(intake.port, request_)
+    assert answer.startswith(b"HTTP/1.1 202 "), answer
+    assert answer.endswith(b'{"lines":2}')
+    assert raw(intake.port, b"HEAD /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").startswith(
+        b"HTTP/1.1 200 "
+    )
+
+
+@pytest.fixture(scope="module")
+def shipped(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Intake, Server]]:
+    """One ingestor for many small tests."""
+    with shared_server.client() as client:
+        client.flushall()
+    intake = Intake(
+        tmp_path_factory.mktemp("shipped"),
+        TALLY_REDIS_URL=shared_server.url,
+        TALLY_MAX_BODY_BYTES="20000",
+        TALLY_MAX_LINE_BYTES="1000",
+        TALLY_MAX_BACKLOG_BLOCKS="1000000",
+    )
+    with running(intake.process):
+        wait_for_port(intake.port)
+        yield intake, shared_server
+
+
+PIECE = st.sampled_from(
+    [EVENT, b"\n", b"[", b"]", b",", b" ", b"\x00", b"\xff", b"x" * 1500, b"y" * 9000, b'"', b"\r", b"1"]
+)
+
+
+@given(
+    pieces=st.lists(PIECE, max_size=12),
+    kind=st.sampled_from(["application/x-ndjson", "application/json", "text/plain; charset=latin-1", "image/png", ""]),
+    encoding=st.sampled_from(["", "gzip", "zstd", "br"]),
+    honest=st.booleans(),
+    chunked=st.booleans(),
+    key=st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=5),
+)
+@hypothesis_settings(
+    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+def test_no_body_is_an_internal_error(
+    shipped: tuple[Intake, Server],
+    pieces: list[bytes],
+    kind: str,
+    encoding: str,
+    honest: bool,
+    chunked: bool,
+    key: str | None,
+) -> None:
+    intake, _ = shipped
+    encoders: dict[str, Any] = {"gzip": gzip.compress, "zstd": zstd.compress}
+    encode = encoders.get(encoding, bytes)
+    sent = [encode(b"".join(pieces))] if honest else pieces
+    headers = {"content_encoding": encoding} if encoding else {}
+    if key is not None:
+        headers["idempotency_key"] = key
+    answer = post(
+        intake.port, iter([each for each in sent if each]) if chunked else b"".join(sent), kind=kind, **headers
+    )
+    assert answer.status in (202, 400, 413, 415, 422)
+    if answer.status != 202:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["status"] == answer.status
+        assert answer.json["title"]
+    assert intake.process.exit_code is None
+    assert "request failed" not in intake.process.log()
+
+
+@given(junk=st.binary(max_size=300), cut=st.integers(0, 200))
+@hypothesis_settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+def test_no_bytes_on_the_wire_do_harm(shipped: tuple[Intake, Server], junk: bytes, cut: int) -> None:
+    intake, _ = shipped
+    request = b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+    answer = raw(intake.port, request[:cut] + junk, half_close=True)
+    assert not answer.startswith(b"HTTP/1.1 5"), answer
+    assert intake.process.exit_code is None
+    assert "request failed" not in intake.process.log()
+
+
+@settings(TALLY_CONNECTION_IDLE_SECONDS="1", TALLY_MAX_CONNECTIONS="3")
+def test_silent_connections_end(intake: Intake) -> None:
+    head = b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 99\r\n\r\n"
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", intake.port), timeout=30)) for _ in range(3)
+        ]
+        opened[1].sendall(head[:20])
+        opened[2].sendall(head + b"half")
+        one_too_many = stack.enter_context(socket.create_connection(("127.0.0.1", intake.port), timeout=30))
+        with suppress(ConnectionResetError):
+            assert one_too_many.recv(1) == b""
+        assert [opened[at].recv(100) for at in (0, 1)] == [b"", b""]
+        assert opened[2].recv(100).startswith(b"HTTP/1.1 408 ")
+    assert "too many connections" in intake.process.log()
+    wait_until(lambda: post(intake.port, EVENT).status == 202, what="it goes on")
+
+
+@settings(TALLY_MAX_CONNECTIONS="1500", TALLY_MAX_HELD_BYTES="65536", TALLY_MAX_BODY_BYTES="100000")
+def test_many_slow_bodies_hold_no_more_than_they_may(intake: Intake, server: Server) -> None:
+    """1,000 bodies that stand still in their middle: those that are too much are told so, and others go through."""
+    allow_connections(1500)
+    head = b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 99000\r\n\r\n"
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", intake.port), timeout=60)) for _ in range(1000)
+        ]
+        for connection in opened:
+            connection.sendall(head)
+        wait_until(lambda: post(intake.port, EVENT).status == 202, what="it answers beside them")
+        before_bytes = intake.process.resident_bytes()
+        for connection in opened:
+            connection.sendall(b"x" * 1000)
+        refused = 0
+        for connection in opened[100:]:
+            connection.settimeout(0.001 if refused > 100 else 5)
+            try:
+                refused += connection.recv(12) == b"HTTP/1.1 429"
+            except TimeoutError:
+                continue
+        assert refused > 100
+        assert intake.process.resident_bytes() - before_bytes < 50_000_000
+    wait_until(lambda: post(intake.port, EVENT).status == 202, what="there is room again")
+    assert intake.drain(server).events == 2
+
+
+def test_a_head_without_end_is_cut_off(intake: Intake) -> None:
+    for begin in (
+        b"GET /",
+        b"GET / HTTP/1.1\r\na: ",
+        b"POST /events HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: ",
+    ):
+        with socket.create_connection(("127.0.0.1", intake.port), timeout=30) as connection:
+            connection.sendall(begin)
+            with pytest.raises(OSError, match=r"reset|Broken"):
+                connection.sendall(b"x" * 20_000_000)
+    wait_until(lambda: post(intake.port, EVENT).status == 202, what="it goes on")
+
+
+def test_a_stop_answers_what_it_has_begun(intake: Intake, server: Server) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield (EVENT + b"\n") * 1000
+        begun.set()
+        stopped.wait(30)
+        yield (EVENT + b"\n") * 1000
+
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(post(intake.port, pieces())))
+    thread.start()
+    begun.wait(30)
+    time.sleep(0.5)  # until it has come in
+    intake.process.send(signal.SIGTERM)
+    wait_until(lambda: '"stopping"' in intake.process.log(), what="it stops")
+    stopped.set()
+    thread.join()
+    assert intake.process.wait(30) == 0
+    assert (answers[0].status, answers[0].json) == (202, {"lines": 2000})
+    assert intake.drain(server).events == 2000

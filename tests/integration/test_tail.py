@@ -1,0 +1,404 @@
+"""`tail:` under everything that rotation does to a file: every line comes into the stream exactly once.
+
+Each scenario works on real files, with a real ingestor that is killed at random moments in between, and ends by
+comparing the lines in the stream with those that were written.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tally.generator import Generator, GeneratorSpec
+from tests.processes import Process
+from tests.server import Server
+from tests.stream import Stream
+from tests.waiting import wait_until
+
+
+class World:
+    """A folder with a log in it, somebody who writes to it, and an ingestor that follows it."""
+
+    def __init__(self, folder: Path, server: Server, *, seed: int, source: str) -> None:
+        self.folder = folder / "logs"
+        self.folder.mkdir()
+        self.log = self.folder / "events.log"
+        self.chance = random.Random(seed)
+        self.ingestor = Process(
+            "ingestor",
+            source.format(self.folder),
+            log=folder / "ingestor.log",
+            TALLY_REDIS_URL=server.url,
+            TALLY_MAX_BLOCK_BYTES="4096",
+        )
+        self.stream = Stream(server.port)
+        chunks = Generator(GeneratorSpec(count=100_000, seed=seed, corrupt=0.05)).lines()
+        self._lines = (line + b"\n" for chunk in chunks for line in chunk.split(b"\n") if line)
+        self.written: list[bytes] = []
+        self.written_bytes = 0
+        self.starts = 0
+
+    def make(self, lines: int) -> bytes:
+        """So many lines that nobody has seen yet; they are to be counted."""
+        made = [next(self._lines) for _ in range(lines)]
+        self.written += made
+        self.written_bytes += sum(map(len, made))
+        return b"".join(made)
+
+    def write(self, lines: int, path: Path | None = None) -> None:
+        """Append lines, in pieces that do not end where lines do."""
+        text = self.make(lines)
+        with (path or self.log).open("ab", buffering=0) as file:
+            while text:
+                size = self.chance.randint(1, 3000)
+                file.write(text[:size])
+                text = text[size:]
+
+    def write_and_kill(self, kills: int = 1) -> None:
+        """Append lines and kill the ingestor at a random moment while it reads them, so many times."""
+        for _ in range(kills):
+            before = self.stream.appended_bytes()
+            self.write(self.chance.randint(20, 400))
+            wait_until(lambda before=before: self.stream.appended_bytes() > before, what="something is appended")  # type: ignore[misc]
+            self.write(self.chance.randint(1, 400))
+            time.sleep(self.chance.uniform(0.0, 0.15))  # when the kill comes is what is random here
+            self.restart()
+
+    def up(self) -> None:
+        self.ingestor.start()
+        self.starts += 1
+
+    def ready(self) -> None:
+        """Wait until it follows, and has read all."""
+        wait_until(lambda: self.ingestor.log().count('"following"') == self.starts, what="it follows")
+        self.read_all()
+
+    def down(self) -> None:
+        self.ingestor.kill()
+
+    def restart(self) -> None:
+        self.down()
+        self.up()
+
+    def read_all(self) -> None:
+        """Wait until everything that was written is in the stream."""
+        wait_until(
+            lambda: self.stream.appended_bytes() >= self.written_bytes,
+            what=f"{self.written_bytes} bytes are appended; {self.ingestor.log()[-3000:]}",
+            seconds=20,
+        )
+
+    def says(self, text: str) -> None:
+        wait_until(lambda: text in self.ingestor.log(), what=f"the log says {text!r}", seconds=20)
+
+
+def rename_and_create(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    for _ in range(2):
+        rotate(world)
+        world.write_and_kill()
+
+
+def rename_at_once_many_times(world: World) -> None:
+    world.up()
+    for _ in range(5):
+        world.write(50)
+        world.ready()
+        rotate(world)
+    world.write(10)
+
+
+def rename_without_create(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    rotate(world)
+    world.write(100, world.folder / "events.log.1")  # the writer has not let go of it
+    world.read_all()
+    world.write_and_kill()
+
+
+def writer_that_goes_on_with_the_old_file_for_a_while(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    with world.log.open("ab", buffering=0) as old:
+        rotate(world)
+        world.log.touch()
+        for _ in range(5):
+            old.write(world.make(30))
+            world.read_all()
+    world.write_and_kill()
+
+
+def truncate(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.ready()
+    os.truncate(world.log, 0)
+    world.write(3)
+    world.says("cut down or written anew")
+    world.write_and_kill()
+
+
+def truncate_while_down(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.read_all()
+    world.down()
+    os.truncate(world.log, 0)
+    world.write(20)
+    world.up()
+    world.write_and_kill()
+
+
+def copytruncate(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.ready()
+    world.write(400)
+    copy_and_truncate(world)  # before all is read: the rest is in the copy
+    world.write(5)
+    world.says("cut down or written anew")
+    world.write_and_kill()
+
+
+def copytruncate_while_down(world: World) -> None:
+    """The rest that was not read is in the copy, and is found there."""
+    world.up()
+    world.write_and_kill()
+    world.down()
+    world.write(300)
+    copy_and_truncate(world)
+    world.write(100)
+    world.up()
+    world.write_and_kill()
+
+
+def rotate_while_down(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.down()
+    world.write(200)
+    rotate(world)
+    world.write(100)
+    world.up()
+    world.write_and_kill()
+
+
+def rotate_twice_while_down(world: World) -> None:
+    old = world.folder / "events.log.7"  # of before we came, and none of ours
+    old.write_bytes(b'{"event_type": "old", "data": "not to be counted"}\n')
+    os.utime(old, (1e9, 1e9))
+    world.up()
+    world.write_and_kill()
+    world.down()
+    world.write(200)
+    rotate(world)
+    world.write(150)
+    rotate(world)
+    world.write(100)
+    world.up()
+    world.write_and_kill()
+
+
+def rotate_twice_while_down_and_delete_the_oldest(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.read_all()
+    world.down()
+    rotate(world)
+    world.write(150)
+    rotate(world)
+    (world.folder / "events.log.2").unlink()
+    world.write(100)
+    world.up()
+    world.write_and_kill()
+
+
+def rotate_and_compress_while_down(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.down()
+    world.write(400)
+    rotate(world)
+    compress(world.folder / "events.log.1", ".gz")
+    world.write(150)
+    world.up()
+    world.write_and_kill()
+    world.down()
+    world.write(100)
+    rotate(world)
+    compress(world.folder / "events.log.1", ".bz2")
+    world.write(50)
+    rotate(world)
+    compress(world.folder / "events.log.1", ".gz")
+    world.write(50)
+    world.up()
+    world.write_and_kill()
+
+
+def delete(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.read_all()
+    world.log.unlink()
+    world.write_and_kill()
+
+
+def delete_at_once(world: World) -> None:
+    """What was written and not yet read is still there for those who have the file open."""
+    world.up()
+    world.write(100)
+    world.read_all()
+    world.write(500)
+    world.log.unlink()
+    world.write(200)
+    world.read_all()
+    world.restart()
+
+
+def same_inode_used_again(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.read_all()
+    world.down()
+    inode = world.log.stat().st_ino
+    size = world.log.stat().st_size
+    # A file system gives a freed inode to the next file or not, so it is written anew in place; which is the same.
+    with world.log.open("r+b") as file:
+        text = b""
+        while len(text) <= size:
+            text += world.make(100)
+        file.write(text)
+    assert world.log.stat().st_ino == inode
+    world.up()
+    world.write_and_kill()
+
+
+def grown_while_down(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.down()
+    world.write(300)
+    world.up()
+
+
+def not_there_yet(world: World) -> None:
+    world.up()
+    world.ready()
+    world.write_and_kill()
+
+
+def partial_line(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.read_all()
+    line = world.make(1)
+    with world.log.open("ab", buffering=0) as file:
+        file.write(line[: len(line) // 2])
+        world.restart()
+        wait_until(lambda: world.ingestor.log().count('"following"') == world.starts, what="it follows")
+        file.write(line[len(line) // 2 : -1])
+        file.write(line[-1:])
+    world.read_all()
+    with world.log.open("ab", buffering=0) as file:
+        file.write(world.make(1)[:-1])  # its end never comes
+    world.written_bytes -= 1
+    world.written[-1] = world.written[-1][:-1]
+    rotate(world)
+    world.write_and_kill()
+
+
+def pattern(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    other = world.folder / "other.log"
+    world.write(100, other)
+    world.read_all()
+    os.rename(other, world.folder / "renamed.log")
+    world.write(50, world.folder / "renamed.log")
+    world.write_and_kill()
+    rotate(world)
+    world.write(70, other)
+    world.write_and_kill()
+    world.down()
+    os.rename(other, world.folder / "another.log")
+    world.write(50, world.folder / "another.log")
+    world.write(50, other)
+    world.up()
+    world.write_and_kill()
+
+
+def rotate(world: World) -> None:
+    """events.log becomes events.log.1, that becomes events.log.2, and so on."""
+    present = [path for path in world.folder.iterdir() if path.name.startswith("events.log.")]
+    for path in sorted(present, key=number, reverse=True):
+        os.rename(path, path.with_name(path.name.replace(f".{number(path)}", f".{number(path) + 1}")))
+    os.rename(world.log, world.folder / "events.log.1")
+
+
+def number(path: Path) -> int:
+    return int(path.name.split(".")[2])
+
+
+def copy_and_truncate(world: World) -> None:
+    (world.folder / "events.log.1").write_bytes(world.log.read_bytes())
+    os.truncate(world.log, 0)
+
+
+def compress(path: Path, suffix: str) -> None:
+    packed = path.with_name(path.name + suffix)
+    text = path.read_bytes()
+    packed.write_bytes(gzip.compress(text) if suffix == ".gz" else bz2.compress(text))
+    status = path.stat()
+    os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))  # as gzip does
+    path.unlink()
+
+
+SCENARIOS: list[Callable[[World], None]] = [
+    rename_and_create,
+    rename_at_once_many_times,
+    rename_without_create,
+    writer_that_goes_on_with_the_old_file_for_a_while,
+    truncate,
+    truncate_while_down,
+    copytruncate,
+    copytruncate_while_down,
+    rotate_while_down,
+    rotate_twice_while_down,
+    rotate_twice_while_down_and_delete_the_oldest,
+    rotate_and_compress_while_down,
+    delete,
+    delete_at_once,
+    same_inode_used_again,
+    grown_while_down,
+    not_there_yet,
+    partial_line,
+    pattern,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_every_line_once(server: Server, tmp_path: Path, scenario: Callable[[World], None]) -> None:
+    source = "tail:{}/*.log" if scenario is pattern else "tail:{}/events.log"
+    world = World(tmp_path, server, seed=SCENARIOS.index(scenario), source=source)
+    try:
+        scenario(world)
+        world.read_all()
+        # Once more, with a line behind everything: whatever else a new start might read comes before that.
+        world.restart()
+        world.write(1)
+        world.read_all()
+        assert world.ingestor.stop() == 0, world.ingestor.log()
+        assert world.stream.difference(world.written) == ([], [])
+        assert world.stream.appended_bytes() == world.written_bytes
+    finally:
+        world.down()
+        world.stream.close()

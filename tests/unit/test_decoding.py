@@ -1,0 +1,445 @@
+"""Which lines are events, what they count as, and that no bytes at all can make the decoder raise."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from aggregator.decoding import EARLIEST_SECONDS, MAX_SAMPLES, SAMPLE_BYTES, Decoder
+from tally.counts import Counts
+from tally.keys import OTHER
+from tally.settings import Settings
+from tally.store import Entry
+from tests.unit.plain_count import WORD, plain_count
+
+#: 2021-09-26T13:46:24Z, and the start of its minute.
+ARRIVED = 1_632_663_984
+MINUTE = 1_632_663_960
+
+EVENT = b'{"event_type":"foo","data":"lorem ipsum"}'
+
+
+def _entry(lines: bytes | None, *, source: str = "s") -> Entry:
+    return Entry(f"{ARRIVED * 1000}-0", lines, source)
+
+
+def _count(*blocks: bytes, **settings: Any) -> Counts:
+    return Decoder(Settings(**settings)).count([_entry(block) for block in blocks])
+
+
+def _types(counts: Counts) -> dict[str, int]:
+    return dict(sum((window.types for window in counts.windows.values()), Counter()))
+
+
+def _words(counts: Counts) -> dict[str, int]:
+    return dict(sum((window.words for window in counts.windows.values()), Counter()))
+
+
+def _event(data: str = "lorem", event_type: str = "foo", **others: Any) -> bytes:
+    return json.dumps({"event_type": event_type, "data": data, **others}, ensure_ascii=False).encode()
+
+
+# Which lines are events.
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param(EVENT, ["lorem", "ipsum"], id="plain"),
+        pytest.param(b'{ "event_type": "foo", "data": "a", "timestamp": 1632663984 }', ["a"], id="the brief's example"),
+        pytest.param(EVENT + b"\r", ["lorem", "ipsum"], id="carriage return"),
+        pytest.param(b" \t" + EVENT + b" \t", ["lorem", "ipsum"], id="white space around"),
+        pytest.param(b'{"data":"a","event_type":"foo"}', ["a"], id="another order"),
+        pytest.param(b'{"x":[{"y":[1,2.5e3,null,true]}],"event_type":"foo","data":"a"}', ["a"], id="other fields"),
+        pytest.param(b'{"event_type":"foo","data":""}', [], id="empty data"),
+        pytest.param(b'{"event_type":"foo","data":"\\u0061\\n\\tb"}', ["a", "b"], id="escapes"),
+        pytest.param('{"event_type":"foo","data":"żółć 日本"}'.encode(), ["żółć", "日本"], id="not ASCII"),
+        pytest.param(b'{"event_type":"foo","data":"a\\ud83d\\ude00b"}', ["a", "b"], id="a pair of surrogates"),
+        pytest.param(b'{"event_type":"foo","data":"a\\u0000b"}', ["a", "b"], id="an escaped NUL"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":null}', ["a"], id="null timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":-1}', ["a"], id="before 1970"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":1.5}', ["a"], id="float timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":1e308}', ["a"], id="huge timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":-1e308}', ["a"], id="huge negative timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":%s}' % (b"9" * 400), ["a"], id="400 digits"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":-%s}' % (b"9" * 400), ["a"], id="minus 400 digits"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":"2021-09-26T13:46:24Z"}', ["a"], id="RFC 3339"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":"2021-09-26T13:46:24.5+02:00"}', ["a"], id="offset"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":"0001-01-01T00:00:00+14:00"}', ["a"], id="before 1"),
+        pytest.param(
+            b'{"event_type":"foo","data":"a","timestamp":"9999-12-31T23:59:59-14:00"}', ["a"], id="after 9999"
+        ),
+    ],
+)
+def test_counts_an_event(line: bytes, words: list[str]) -> None:
+    counts = _count(line)
+    assert (_types(counts), _words(counts), counts.rejected) == ({"foo": 1}, Counter(words), 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        pytest.param(b'{"event_type":"foo","data":"\xff"}', "not UTF-8", id="not UTF-8 in data"),
+        pytest.param(b'{"event_type":"foo","data":"a","x":"\xff"}', "not UTF-8", id="not UTF-8 in a field not read"),
+        pytest.param(b'{"event_type":"foo","data":"a","\xc3":1}', "not UTF-8", id="not UTF-8 in a name"),
+        pytest.param(b'{"event_type":"foo","data":"\xed\xa0\x80"}', "not UTF-8", id="a surrogate in UTF-8"),
+        pytest.param(b"\x00\x9f\x92", "not UTF-8", id="binary"),
+        pytest.param("{}".encode("utf-16"), "not UTF-8", id="UTF-16"),
+        pytest.param(
+            b'{"event_type":"foo","data":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "nested too deeply",
+            id="nested in a field not read",
+        ),
+        pytest.param(b"[" * 100_000, "not", id="nested, not an object"),
+        pytest.param(b"lorem ipsum", "not JSON", id="text"),
+        pytest.param(b'{"event_type":"foo","data":"lor', "not JSON", id="truncated in data"),
+        pytest.param(b'{"event_type":"foo","data":"lorem"', "not JSON", id="truncated at the end"),
+        pytest.param(b"{", "not JSON", id="truncated at the start"),
+        pytest.param(EVENT + EVENT, "not JSON", id="two events on one line"),
+        pytest.param(EVENT + b" " + EVENT, "not JSON", id="two events with a space between"),
+        pytest.param(EVENT + b"," + EVENT, "not JSON", id="two events with a comma between"),
+        pytest.param(EVENT + b"\r" + EVENT, "not JSON", id="a carriage return between"),
+        pytest.param(EVENT + b"x", "not JSON", id="something behind it"),
+        pytest.param(EVENT + b"\x00", "not JSON", id="NUL behind it"),
+        pytest.param(b"\xef\xbb\xbf" + EVENT, "not JSON", id="byte order mark"),
+        pytest.param(b'{"event_type":"foo","data":"a\x00b"}', "not JSON", id="a bare NUL"),
+        pytest.param(b'{"event_type":"foo","data":"a\tb"}', "not JSON", id="a bare tab"),
+        pytest.param(b'{"event_type":"foo","data":"\\ud800"}', "not JSON", id="half a pair of surrogates"),
+        pytest.param(b'{"event_type":"foo","data":"a","x":"\\x"}', "not JSON", id="wrong escape in a field not read"),
+        pytest.param(b'{"event_type":"foo","data":"a","x":NaN}', "not JSON", id="NaN in a field not read"),
+        pytest.param(b'{"event_type":"foo","data":"a","x":01}', "not JSON", id="wrong number in a field not read"),
+        pytest.param(b"{'event_type':'foo','data':'a'}", "not JSON", id="single quotes"),
+        pytest.param(b'{"event_type":"foo","data":"a",}', "not JSON", id="trailing comma"),
+        pytest.param(b"[" + EVENT + b"]", "not an event", id="array of an event"),
+        pytest.param(b'["lorem","ipsum"]', "not an event", id="array"),
+        pytest.param(b'"lorem"', "not an event", id="string"),
+        pytest.param(b"42", "not an event", id="number"),
+        pytest.param(b"null", "not an event", id="null"),
+        pytest.param(b"{}", "not an event", id="empty object"),
+        pytest.param(b'{"data":"lorem"}', "not an event", id="no event_type"),
+        pytest.param(b'{"event_type":"foo"}', "not an event", id="no data"),
+        pytest.param(b'{"event_type":1,"data":"a"}', "not an event", id="event_type is a number"),
+        pytest.param(b'{"event_type":null,"data":"a"}', "not an event", id="event_type is null"),
+        pytest.param(b'{"event_type":"foo","data":["a"]}', "not an event", id="data is an array"),
+        pytest.param(b'{"event_type":"foo","data":{"a":1}}', "not an event", id="data is an object"),
+        pytest.param(b'{"event_type":"foo","data":true}', "not an event", id="data is a boolean"),
+        pytest.param(b'{"Event_Type":"foo","data":"a"}', "not an event", id="names have a case"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":true}', "not an event", id="boolean timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":[1]}', "not an event", id="array timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":"1632663984"}', "not an event", id="digits as text"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":"2021-09-26"}', "not an event", id="a date"),
+        pytest.param(
+            b'{"event_type":"foo","data":"a","timestamp":"2021-09-26T13:46:24"}', "not an event", id="no time zone"
+        ),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":""}', "not an event", id="empty timestamp"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":1e400}', "not", id="a timestamp out of range"),
+        pytest.param(b'{"event_type":"foo","data":"a","timestamp":%s}' % (b"9" * 5000), "not", id="5,000 digits"),
+    ],
+)
+@pytest.mark.parametrize("company", [b"", EVENT], ids=["alone", "between events"])
+def test_rejects_a_line_with_a_reason(line: bytes, reason: str, company: bytes) -> None:
+    counts = _count(b"\n".join((company, line, company)))
+    assert (counts.events, counts.rejected) == (2 if company else 0, 1)
+    assert [sample.line for sample in counts.samples] == [line[:SAMPLE_BYTES]]
+    assert counts.samples[0].reason.startswith(reason)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("company", [b"", EVENT], ids=["alone", "between events"])
+def test_a_line_over_the_limit_is_rejected_though_it_is_an_event(over: int, company: bytes) -> None:
+    line = _event("x" * (200 + over - len(_event(""))))
+    counts = _count(b"\n".join((company, line, company)), max_line_bytes=200)
+    assert counts.rejected == over
+    if over:
+        assert counts.samples[0].reason == "longer than 200 bytes (TALLY_MAX_LINE_BYTES)"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(b'{"event_type":"foo",\n"data":"a"}', id="one event"),
+        pytest.param(b'{"event_type":"foo","data":"a","x":{}\n}', id="a bare brace on its line"),
+        pytest.param(EVENT + EVENT + b'\n{"event_type":"foo",\n"data":"a"}', id="as many events as lines"),
+        pytest.param(
+            b'{"event_type":"foo","x":{}\n,"y":[{}\n],"data":"a"}' + EVENT + EVENT, id="and braces at its line ends"
+        ),
+        pytest.param(b'{"event_type":"foo","data":"}\n{"}' + EVENT, id="a line end in a string"),
+        pytest.param(b'{"event_type":"foo","data":"a","x":"}\n{"}' + EVENT, id="a line end in a string not read"),
+    ],
+)
+def test_an_event_over_several_lines_is_rejected_line_by_line(block: bytes) -> None:
+    # msgspec's decode_lines takes all of these.
+    lines = block.count(b"\n") + 1
+    counts = _count(block)
+    assert (counts.events, counts.rejected) == (0, lines)
+
+
+def test_blank_lines_are_nothing() -> None:
+    counts = _count(b"\n \n\t\n" + EVENT + b"\n\r\n\n" + EVENT + b"\n", b"", b"\n", b"\r")
+    assert (counts.events, counts.rejected) == (2, 0)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_lines_of_a_block_may_end_either_way(end: bytes) -> None:
+    counts = _count(end.join([EVENT] * 5), end.join([EVENT] * 5) + end[:-1])
+    assert (_types(counts), counts.rejected) == ({"foo": 10}, 0)
+
+
+def test_an_entry_without_lines_is_rejected_once() -> None:
+    counts = Decoder(Settings()).count([_entry(None, source="elsewhere"), _entry(EVENT)])
+    assert (counts.events, counts.rejected, counts.bytes) == (1, 1, len(EVENT))
+    assert (counts.samples[0].source, counts.samples[0].line) == ("elsewhere", b"")
+    assert "lines" in counts.samples[0].reason
+
+
+def test_a_flood_of_garbage_leaves_a_bounded_number_of_bounded_samples() -> None:
+    counts = _count(b"\n".join(b"%d" % at + b"x" * 5000 for at in range(100)))
+    assert counts.rejected == 100
+    assert len(counts.samples) == MAX_SAMPLES
+    assert {len(sample.line) for sample in counts.samples} == {SAMPLE_BYTES}
+    assert counts.samples[0].line.startswith(b"0x")
+
+
+def test_a_sample_names_the_source_of_its_block() -> None:
+    counts = Decoder(Settings()).count([_entry(b"bad", source="file:/a"), _entry(b"worse", source="exec:b")])
+    assert [(sample.line, sample.source) for sample in counts.samples] == [(b"bad", "file:/a"), (b"worse", "exec:b")]
+
+
+# All at once or line by line: the same, and what a plain count finds.
+
+_names = st.sampled_from(["foo", "bar", "", "żółć", "\U0001f600", "a b", 'quo"te', "back\\slash", "}\n{"]) | st.text(
+    max_size=8
+)
+_times = (
+    st.none()
+    | st.integers(-(10**10), 10**10)
+    | st.integers(ARRIVED - 200, ARRIVED + 4000)
+    | st.floats(-1e9, 1e10, allow_nan=False)
+    | st.sampled_from(["2021-09-26T13:46:24Z", "2021-09-26T13:46:24.25+02:00", "1969-12-31T23:59:59Z"])
+)
+
+
+@st.composite
+def _events(draw: st.DrawFn) -> bytes:
+    fields: dict[str, Any] = {"event_type": draw(_names), "data": draw(_names)}
+    if draw(st.booleans()):
+        fields["timestamp"] = draw(_times)
+    if draw(st.booleans()):
+        fields["other"] = draw(st.sampled_from([1, None, [{}], {"event_type": 5}, "}\n{", [["\r\n"]]]))
+    names = draw(st.permutations(list(fields)))
+    separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " : ")]))
+    text = json.dumps({name: fields[name] for name in names}, ensure_ascii=draw(st.booleans()), separators=separators)
+    return draw(st.sampled_from(["", " ", "\t"])).encode() + text.encode() + draw(st.sampled_from([b"", b"\r", b" "]))
+
+
+_garbage = st.sampled_from(
+    [
+        b"{",
+        b"}",
+        b"{}",
+        b"[]",
+        b"[" + EVENT + b"]",
+        EVENT + EVENT,
+        EVENT[:-1],
+        EVENT[:20],
+        EVENT[20:],
+        b"\xef\xbb\xbf" + EVENT,
+        b'{"event_type":1,"data":"a"}',
+        b'{"event_type":"a","data":"a","timestamp":true}',
+        b"\xff\x00",
+    ]
+) | st.binary(max_size=12).filter(lambda line: b"\n" not in line)
+_blank = st.sampled_from([b"", b" ", b"\r", b"\t \r"])
+
+
+def _compare(block: bytes) -> None:
+    """The block at once, each line as a block of its own, and the plain count: all three alike."""
+    at_once = _count(block)
+    each = Decoder(Settings()).count([_entry(line) for line in block.split(b"\n")])
+    plain = plain_count(block, arrived_seconds=ARRIVED)
+
+    assert (at_once.windows, at_once.rejected, at_once.samples) == (each.windows, each.rejected, each.samples)
+    assert (at_once.events, at_once.rejected) == (plain.events, plain.rejected)
+    assert {start: window.types for start, window in at_once.windows.items()} == plain.types
+    assert {start: window.words for start, window in at_once.windows.items()} == plain.words
+
+
+@given(st.lists(_events(), min_size=1, max_size=12))
+def test_a_block_of_events_counts_as_its_lines_do_and_as_plain_json_does(lines: list[bytes]) -> None:
+    _compare(b"\n".join(lines))
+
+
+@given(st.lists(_events() | _garbage | _blank, max_size=12))
+def test_a_block_with_garbage_counts_as_its_lines_do_and_as_plain_json_does(lines: list[bytes]) -> None:
+    _compare(b"\n".join(lines))
+
+
+_SCRAPS = [b"\n", b"\n", b"\r\n", b"}\n{", b" ", b"{", b"}", b"[", b"]", b",", b'"', b'"x":', b"{}", EVENT]
+_SCRAPS += [b'{"event_type":"foo",', b'"data":"a"', b'"data":"a"}', b'{"event_type":"foo","data":"a","x":']
+
+
+@given(st.lists(st.sampled_from(_SCRAPS), max_size=14).map(b"".join))
+@example(EVENT + EVENT + b'\n{"event_type":"foo",\n"data":"a"}')
+def test_scraps_of_events_count_as_their_lines_do_and_as_plain_json_does(block: bytes) -> None:
+    _compare(block)
+
+
+@given(st.lists(st.binary(max_size=80) | _events(), max_size=6), st.sampled_from([b"", b"\n", b"\x00"]))
+def test_no_bytes_make_it_raise_and_every_line_is_accounted_for(pieces: list[bytes], between: bytes) -> None:
+    block = between.join(pieces)
+    counts = _count(block, max_line_bytes=64)
+    assert counts.events + counts.rejected == sum(1 for line in block.split(b"\n") if line.strip())
+    assert counts.bytes == len(block)
+
+
+# Windows.
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "start"),
+    [
+        pytest.param(0, 0, id="1970"),
+        pytest.param(59, 0, id="the last second of a minute"),
+        pytest.param(60, 60, id="the first second of a minute"),
+        pytest.param(59.999999, 0, id="a fraction"),
+        pytest.param(-1, -60, id="before 1970"),
+        pytest.param(-0.5, -60, id="a fraction before 1970"),
+        pytest.param(None, MINUTE, id="null: its arrival"),
+        pytest.param(ARRIVED + 3600, MINUTE + 3600, id="an hour ahead is believed"),
+        pytest.param(ARRIVED + 3601, MINUTE, id="more is not: its arrival"),
+        pytest.param(1e308, MINUTE, id="for ever ahead"),
+        pytest.param("2021-09-26T13:46:24Z", MINUTE, id="RFC 3339"),
+        pytest.param("2021-09-26T13:46:24+02:00", MINUTE - 7200, id="RFC 3339 with an offset"),
+        pytest.param("1970-01-01T00:00:59.999Z", 0, id="RFC 3339 with a fraction"),
+        pytest.param("2031-01-01T00:00:00Z", MINUTE, id="RFC 3339 far ahead"),
+        pytest.param(EARLIEST_SECONDS, EARLIEST_SECONDS, id="the year 1"),
+        pytest.param(EARLIEST_SECONDS - 1, EARLIEST_SECONDS, id="before the year 1"),
+        pytest.param(-1e308, EARLIEST_SECONDS, id="long before the year 1"),
+        pytest.param("0001-01-01T00:00:00+14:00", EARLIEST_SECONDS, id="RFC 3339 before the year 1"),
+    ],
+)
+@pytest.mark.parametrize("company", [[], [MINUTE], [None]], ids=["alone", "after a number", "after one without"])
+def test_an_event_belongs_to_the_window_of_its_timestamp(
+    timestamp: float | str | None, start: int, company: list[float | None]
+) -> None:
+    lines = [_event(event_type="other", timestamp=at) for at in company] + [_event(timestamp=timestamp)]
+    counts = _count(b"\n".join(lines))
+    assert [at for at, window in counts.windows.items() if window.types["foo"]] == [start]
+    assert counts.events == len(lines)
+
+
+def test_an_event_without_a_timestamp_belongs_to_the_window_of_its_arrival() -> None:
+    assert list(_count(EVENT).windows) == [MINUTE]
+
+
+def test_windows_have_the_shortest_length_that_is_set() -> None:
+    assert list(_count(_event(timestamp=3700), windows="3600x4,7200x4").windows) == [3600]
+
+
+def test_each_window_has_the_words_of_its_own_events() -> None:
+    block = b"\n".join(_event(data, timestamp=at) for at, data in [(0, "a b"), (60, "b"), (1, "b"), (61, "c")])
+    windows = _count(block).windows
+    assert {start: dict(window.words) for start, window in windows.items()} == {
+        0: {"a": 1, "b": 2},
+        60: {"b": 1, "c": 1},
+    }
+
+
+# Words.
+
+
+_texts = st.lists(
+    st.sampled_from(
+        ["don't", "l’été", "co-op", "--", "'", "x", "Straße", "ΐ", "İ", " ", "\u2003", "\x1c", "\x85", ",", "_"]
+    )
+    | st.text(max_size=5),
+    max_size=20,
+).map("".join)
+
+
+@given(_texts)
+def test_words_are_what_the_pattern_finds_in_the_whole_text(text: str) -> None:
+    assert _words(_count(_event(text))) == Counter(WORD.findall(text))
+
+
+def test_the_default_pattern_is_the_designs() -> None:
+    assert Settings().word_pattern == WORD.pattern
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Lorem lorem", {"Lorem": 1, "lorem": 1}),
+        ("don't won’t co-op", {"don't": 1, "won’t": 1, "co-op": 1}),
+        ("'quoted' -dash- a--b", {"quoted": 1, "dash": 1, "a": 1, "b": 1}),
+        ("end. (both), x/y", {"end": 1, "both": 1, "x": 1, "y": 1}),
+        ("12 3.5 snake_case", {"12": 1, "3": 1, "5": 1, "snake_case": 1}),
+        ("... !! ", {}),
+    ],
+)
+def test_a_word_keeps_its_case_its_apostrophes_and_its_hyphens(text: str, words: dict[str, int]) -> None:
+    assert _words(_count(_event(text))) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Lorem LOREM lorem", {"lorem": 3}),
+        ("Straße STRASSE", {"strasse": 2}),
+        pytest.param("ταΐζω ΤΑΐΖΩ", {"ταΐζω".casefold(): 2}, id="a letter that folds to several"),
+        pytest.param("İstanbul", {"İstanbul".casefold(): 1}, id="a letter that folds to a combining mark"),
+    ],
+)
+def test_folding_case_makes_one_word_of_its_spellings_and_splits_none(text: str, words: dict[str, int]) -> None:
+    assert _words(_count(_event(text), fold_case=True)) == words
+
+
+def test_another_pattern_makes_other_words() -> None:
+    assert _words(_count(_event("a1b22 c"), word_pattern="[0-9]+")) == {"1": 1, "22": 1}
+
+
+def test_a_word_never_goes_over_white_space_whatever_the_pattern() -> None:
+    assert _words(_count(_event("a b"), word_pattern=".+")) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("x" * 8, True),
+        ("x" * 9, False),
+        ("żó" * 2, True),
+        ("żóżóż", False),
+        ("\U00020000" * 2, True),
+        ("\U00020000" * 3, False),
+    ],
+)
+def test_names_over_the_bound_go_to_other(name: str, fits: bool) -> None:
+    counts = _count(_event(f"{name} {name} short", event_type=name), max_name_bytes=8)
+    kept = name if fits else OTHER
+    assert _types(counts) == {kept: 1}
+    assert _words(counts) == {kept: 2, "short": 1}
+
+
+@given(st.lists(_names, min_size=1, max_size=8), st.integers(1, 12))
+def test_bounding_names_keeps_the_sum(names: list[str], max_name_bytes: int) -> None:
+    assume(not any("\n" in name for name in names))
+    block = b"\n".join(_event(name, event_type=name) for name in names)
+    counts = _count(block, max_name_bytes=max_name_bytes)
+    assert counts.events == len(names)
+    assert counts.words == sum(len(WORD.findall(name)) for name in names)
+    every = {*_types(counts), *_words(counts)} - {OTHER}
+    assert all(len(name.encode()) <= max_name_bytes for name in every)
+
+
+def test_a_decoder_keeps_nothing_from_one_batch_to_the_next() -> None:
+    decoder = Decoder(Settings())
+    first = decoder.count([_entry(EVENT + b"\nbad")])
+    again = decoder.count([_entry(EVENT + b"\nbad")])
+    assert first == again
+    assert re.fullmatch("not JSON: .*", again.samples[0].reason)

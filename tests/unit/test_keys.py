@@ -1,0 +1,63 @@
+"""Every key is as the design spells it, and is spelled in one place."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import aggregator
+import api
+import ingestor
+import tally
+import tally.keys
+from tally.keys import Keys
+
+KEYS = Keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "spelled"),
+    [
+        (KEYS.stream, "tally:{0}:stream"),
+        (KEYS.sources, "tally:{0}:sources"),
+        (KEYS.sources_seen, "tally:{0}:sources:seen"),
+        (KEYS.types, "tally:{0}:types"),
+        (KEYS.words, "tally:{0}:words"),
+        (KEYS.top, "tally:{0}:top"),
+        (KEYS.totals, "tally:{0}:totals"),
+        (KEYS.windows(60), "tally:{0}:windows:60"),
+        (KEYS.rolled(60), "tally:{0}:rolled:60"),
+        (KEYS.window_types(60, 1632663960), "tally:{0}:types:60:1632663960"),
+        (KEYS.window_words(3600, -3600), "tally:{0}:words:3600:-3600"),
+        (KEYS.rejected, "tally:{0}:rejected"),
+        (KEYS.dead, "tally:{0}:dead"),
+        (KEYS.once("0f"), "tally:{0}:once:0f"),
+        (KEYS.probe, "tally:{0}:probe"),
+        (Keys(shard=7).stream, "tally:{7}:stream"),
+    ],
+)
+def test_a_key_is_spelled_as_designed(key: str, spelled: str) -> None:
+    assert key == spelled
+
+
+def test_no_key_is_spelled_outside_the_key_map() -> None:
+    folders = [Path(str(package.__file__)).parent for package in (tally, ingestor, aggregator, api)]
+    files = [file for folder in folders for kind in ("*.py", "*.lua", "*.js") for file in folder.rglob(kind)]
+    assert any(file.suffix == ".lua" for file in files)
+    spelling = [file for file in files if "tally:{" in file.read_text(encoding="utf-8")]
+    assert [file.name for file in spelling] == ["keys.py"]
+
+
+def test_every_key_in_the_modules_table_is_made_by_it_and_the_reverse() -> None:
+    table = {line.split("`")[1] for line in str(tally.keys.__doc__).splitlines() if line.startswith("| `")}
+    placeholders = {"seconds": "L", "start": "START"}
+    keys, made = Keys(shard="S"), set()  # type: ignore[arg-type]
+    for name, member in vars(Keys).items():
+        if isinstance(member, property):
+            made.add(getattr(keys, name))
+        elif inspect.isfunction(member) and not name.startswith("_"):
+            parameters = list(inspect.signature(member).parameters)[1:]
+            made.add(member(keys, *(placeholders.get(each, each[0].upper()) for each in parameters)))
+    assert made == table

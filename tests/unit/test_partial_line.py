@@ -1,0 +1,64 @@
+"""A connection's unfinished line: whole lines come out whole, however they were cut; what is held is bounded."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestor.partial import CUT_MARK, PartialLine
+
+LIMIT = 64
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> list[bytes]:
+    """A stream of short and long lines, cut anywhere."""
+    stream = b"".join(draw(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"d" * 50, b"e" * 70, b"\n\n"]), max_size=40)))
+    cuts = sorted(draw(st.sets(st.integers(0, len(stream)), max_size=15)) | {0, len(stream)})
+    return [stream[start:end] for start, end in itertools.pairwise(cuts)]
+
+
+@given(pieces())
+def test_lines_come_out_as_they_went_in_but_for_the_rest_of_too_long_ones(chunks: list[bytes]) -> None:
+    partial = PartialLine(max_line_bytes=LIMIT)
+    came = []
+    for chunk in chunks:
+        lines = partial.feed(chunk)
+        assert not lines or lines.endswith(b"\n")
+        assert len(partial) <= LIMIT
+        came.append(lines)
+    came.append(partial.finish())
+    assert len(partial) == 0
+    given_lines = b"".join(chunks).split(b"\n")
+    whole = b"".join(came).split(b"\n")
+    assert whole.pop() == b"", "each has its end"
+    if given_lines[-1] == b"":
+        given_lines.pop()
+    assert len(whole) == len(given_lines)
+    for line, given_line in zip(whole, given_lines, strict=True):
+        assert line == given_line or (len(given_line) > LIMIT < len(line) and given_line.startswith(line))
+
+
+def test_a_line_that_never_ends_is_held_up_to_the_limit_and_given_once() -> None:
+    partial = PartialLine(max_line_bytes=LIMIT)
+    came = [partial.feed(b"x" * 10) for _ in range(1000)]
+    assert len(partial) == 0
+    assert b"".join(came) == b"x" * (LIMIT + 1) + b"\n"
+    assert partial.feed(b"the rest\nnext\n") == b"next\n"
+
+
+def test_a_line_that_is_cut_cannot_be_an_event() -> None:
+    partial = PartialLine(max_line_bytes=LIMIT)
+    assert partial.feed(b'{"event_type": "a", "data": "b"}') == b""
+    assert partial.cut() == b'{"event_type": "a", "data": "b"}' + CUT_MARK + b"\n"
+    assert len(partial) == 0
+    assert partial.feed(b"   \nnext\n") == b"next\n"
+
+
+def test_a_connection_that_ends_in_a_line_that_is_being_skipped_gives_it_no_second_time() -> None:
+    partial = PartialLine(max_line_bytes=LIMIT)
+    assert partial.feed(b"x" * 100) == b"x" * (LIMIT + 1) + b"\n"
+    partial.feed(b"more")
+    assert partial.finish() == b""

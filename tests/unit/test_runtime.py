@@ -1,0 +1,138 @@
+"""The back-off, and how a process is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tally.runtime import LIFELINE_VARIABLE, backoff_seconds, stop_on_signals, wait_or_stop
+
+
+@given(st.integers(1, 10**6), st.floats(0.001, 10), st.floats(0.001, 600))
+def test_the_back_off_doubles_up_to_the_most_and_never_spins(attempt: int, first: float, most: float) -> None:
+    full = min(most, first * 2.0 ** min(attempt - 1, 40))
+    assert full / 10 * 0.999 <= backoff_seconds(attempt, first=first, most=most) <= full * 1.001
+
+
+def test_the_back_off_is_spread_so_that_clients_do_not_come_all_at_once() -> None:
+    waits = [backoff_seconds(5, first=1, most=100) for _ in range(200)]
+    assert min(waits) < 16 * 0.3
+    assert max(waits) > 16 * 0.8
+
+
+async def test_a_wait_ends_with_the_stop_or_with_its_time() -> None:
+    stop = asyncio.Event()
+    assert await wait_or_stop(stop, 0.001) is False
+    waiting = asyncio.create_task(wait_or_stop(stop, 3600))
+    await asyncio.sleep(0)
+    stop.set()
+    assert await waiting is True
+    assert await wait_or_stop(stop, 3600) is True
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_sets_stop_and_the_handlers_are_restored_afterwards(sent: signal.Signals) -> None:
+    def ours(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("not while we wait for it to stop")
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(sent, ours)
+    try:
+        stop = asyncio.Event()
+        with stop_on_signals(stop):
+            os.kill(os.getpid(), sent)
+            await asyncio.wait_for(stop.wait(), 30)
+        assert signal.getsignal(sent) is ours
+        other = ({signal.SIGINT, signal.SIGTERM} - {sent}).pop()
+        assert signal.getsignal(other) is before[other]
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+async def test_the_handlers_are_restored_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ZeroDivisionError), stop_on_signals(asyncio.Event()):
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_a_cut_lifeline_sets_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setenv(LIFELINE_VARIABLE, str(reading))
+    try:
+        stop = asyncio.Event()
+        with stop_on_signals(stop):
+            await asyncio.sleep(0)
+            assert not stop.is_set()
+            os.close(writing)
+            await asyncio.wait_for(stop.wait(), 30)
+    finally:
+        os.close(reading)
+
+
+_STUBBORN = """
+import asyncio
+from tally.runtime import run_or_exit, stop_on_signals
+from tally.settings import Settings
+from tally.telemetry import configure
+
+configure(Settings(), service="stubborn")
+
+async def body():
+    stop = asyncio.Event()
+    with stop_on_signals(stop, at_once=lambda: print("at once", flush=True)):
+        print("ready", flush=True)
+        await stop.wait()
+        print("stopping", flush=True)
+        await asyncio.Event().wait()
+
+run_or_exit(body())
+"""
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_process_that_does_not_stop(second: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _STUBBORN], stdout=subprocess.PIPE, text=True)
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.terminate()
+            assert process.stdout.readline() == "stopping\n"
+            process.send_signal(second)
+            assert process.stdout.readline() == "at once\n"
+            assert process.wait(30) == 128 + second
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        pytest.param("raise Failure('no luck\\nat all')", 1, "tally: no luck\ntally: at all\n", id="a failure"),
+        pytest.param(
+            "raise AuthenticationError('NOPE')", 1, "tally: Redis refuses the password", id="a wrong password"
+        ),
+        pytest.param("pass", 0, "", id="nothing"),
+    ],
+)
+def test_a_process_ends_with_its_outcome_and_a_sentence(body: str, code: int, said: str) -> None:
+    program = (
+        "from redis.exceptions import AuthenticationError\n"
+        "from tally.runtime import Failure, run_service\n"
+        f"async def main(settings, stop):\n    {body}\n"
+        "run_service('test', main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(said) if said else not done.stderr
+    assert "Traceback" not in done.stderr

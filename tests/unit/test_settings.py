@@ -1,0 +1,219 @@
+"""Settings come from the environment, a .env and secret files; what is wrong with one is said in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tally.settings import Settings, SettingsError, load, unknown_variables
+from tally.windows import WindowLength, parse_window_lengths
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = load()
+    assert (settings.source, settings.http_host, settings.http_port) == ("demo:", "127.0.0.1", 9090)
+    assert settings.redis_url is None
+    assert [(length.seconds, length.kept) for length in settings.window_lengths] == [
+        (60, 360),
+        (3600, 336),
+        (86400, 400),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "right"),
+    [
+        ("TALLY_REDIS_URL", "localhost:6379", "redis://127.0.0.1:6379/0"),
+        ("TALLY_REDIS_URL", "http://localhost", "redis://"),
+        ("TALLY_REDIS_URL", "", "redis://"),
+        ("TALLY_REDIS_TIMEOUT_SECONDS", "0", "greater than or equal to 1"),
+        ("TALLY_REDIS_TIMEOUT_SECONDS", "soon", "a valid number"),
+        ("TALLY_SHARDS", "2", "less than or equal to 1"),
+        ("TALLY_MAX_LINE_BYTES", "63", "greater than or equal to 64"),
+        ("TALLY_MAX_BLOCK_BYTES", "1e9", "a valid integer"),
+        ("TALLY_MAX_BLOCKS_IN_FLIGHT", "0", "greater than or equal to 1"),
+        ("TALLY_MAX_BACKLOG_BLOCKS", "-5", "greater than or equal to 1"),
+        ("TALLY_MAX_TYPES", "many", "a valid integer"),
+        ("TALLY_MAX_WORDS", "1.5", "a valid integer"),
+        ("TALLY_MAX_WINDOW_WORDS", "0", "greater than or equal to 1"),
+        ("TALLY_MAX_NAME_BYTES", "0", "greater than or equal to 1"),
+        ("TALLY_MAX_REJECTED_SAMPLES", "-1", "greater than or equal to 0"),
+        ("TALLY_FOLD_CASE", "perhaps", "a valid boolean"),
+        ("TALLY_WORD_PATTERN", "[a-z", "not a regular expression"),
+        ("TALLY_WORD_PATTERN", r"\w*", "+ rather than *"),
+        ("TALLY_WINDOWS", "60", "SECONDSxKEPT"),
+        ("TALLY_WINDOWS", "60x360,90x100", "multiple of the length before it, 60"),
+        ("TALLY_CLAIM_IDLE_SECONDS", "0", "greater than or equal to 0.1"),
+        ("TALLY_CLAIM_IDLE_SECONDS", "nan", "less than or equal to 86400"),
+        ("TALLY_MAX_DELIVERIES", "0", "greater than or equal to 1"),
+        ("TALLY_HTTP_PORT", "65536", "less than or equal to 65535"),
+        ("TALLY_HTTP_PORT", "http", "a valid integer"),
+        ("TALLY_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+        ("TALLY_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
+    ],
+)
+def test_an_error_names_the_variable_its_value_and_what_would_be_right(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, right: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{variable}={value}: ")
+    assert right in line
+    assert "default: " in line
+
+
+def test_every_setting_that_is_wrong_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("TALLY_HTTP_PORT", "TALLY_MAX_WORDS", "TALLY_MAX_TYPES"):
+        monkeypatch.setenv(variable, "x")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    named = [line.partition("=")[0] for line in str(caught.value).splitlines()]
+    assert sorted(named) == ["TALLY_HTTP_PORT", "TALLY_MAX_TYPES", "TALLY_MAX_WORDS"]
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_says_what_it_is_and_every_number_has_bounds(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert field.description
+    if field.annotation in (int, float):
+        bounds = {bound for each in field.metadata for bound in ("ge", "gt", "le", "lt") if hasattr(each, bound)}
+        assert bounds & {"ge", "gt"}, "a lower bound"
+        assert bounds & {"le", "lt"}, "an upper bound"
+
+
+def test_the_environment_wins_over_a_secret_file_that_over_a_dot_env_and_that_over_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path(".env").write_text(
+        "TALLY_SOURCE=dot\nTALLY_HTTP_HOST=dot\nTALLY_REDIS_URL=redis://dot\nOTHER=1\n", encoding="utf-8"
+    )
+    (tmp_path / "secret").write_text("redis://:secret@host\n", encoding="utf-8")
+    for variable in ("TALLY_REDIS_URL_FILE", "TALLY_SOURCE_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "secret"))
+    monkeypatch.setenv("TALLY_SOURCE", "environment")
+    settings = load(http_port=1234, max_words=None)
+    assert settings.source == "environment"
+    assert settings.redis_url == "redis://:secret@host", "and the line's end is no part of it"
+    assert settings.http_host == "dot"
+    assert settings.http_port == 1234
+    assert settings.max_words == 1_000_000
+
+
+def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLY_HTTP_PORT", "1111")
+    assert load(http_port=2222).http_port == 2222
+    assert load(http_port=None).http_port == 1111
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "not text"])
+def test_a_secret_file_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("TALLY_REDIS_URL_FILE", str(path))
+    with pytest.raises(SettingsError, match=r"TALLY_REDIS_URL_FILE=.*cannot be read"):
+        load()
+
+
+def test_a_secret_files_content_is_checked_like_any_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("not a url", encoding="utf-8")
+    monkeypatch.setenv("TALLY_REDIS_URL_FILE", str(tmp_path / "secret"))
+    with pytest.raises(SettingsError, match="TALLY_REDIS_URL"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("TALLY_REDIS_ULR", "; did you mean TALLY_REDIS_URL?"),
+        ("TALLY_MAX_WORD", "; did you mean TALLY_MAX_WORDS?"),
+        ("TALLY_XYZZY_PLUGH_QUUX", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_gets_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch, variable: str, hint: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    (sentence,) = (each for each in unknown_variables() if "TALLY_TEST_SERVER" not in each)
+    assert sentence == f"{variable} is not a setting{hint}"
+
+
+@pytest.mark.parametrize("variable", ["TALLY_MAX_WORDS", "TALLY_REDIS_URL_FILE", "TALLY_REDIS_IMAGE", "TALLYHO"])
+def test_settings_secret_files_and_composes_variables_are_known(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert [each for each in unknown_variables() if "TALLY_TEST_SERVER" not in each] == []
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().http_port = 1  # type: ignore[misc]
+
+
+# Windows.
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("60x360", [(60, 360)]),
+        ("60x360,3600x336,86400x400", [(60, 360), (3600, 336), (86_400, 400)]),
+        (" 60 x 120 , 3600 x 2 ", [(60, 120), (3600, 2)]),
+        ("1x4,2x2", [(1, 4), (2, 2)]),
+    ],
+)
+def test_windows_are_read_as_lengths(text: str, lengths: list[tuple[int, int]]) -> None:
+    assert parse_window_lengths(text) == tuple(WindowLength(*each) for each in lengths)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is not SECONDSxKEPT"),
+        ("60", "'60' is not SECONDSxKEPT, as in 60x360,3600x336"),
+        ("60x", "is not SECONDSxKEPT"),
+        ("60x360,", "'' is not SECONDSxKEPT"),
+        ("-60x360", "is not SECONDSxKEPT"),
+        ("1.5x360", "is not SECONDSxKEPT"),
+        ("٦٠x٣٦٠", "is not SECONDSxKEPT"),
+        ("0x360", "at least 1 second"),
+        ("60x1", "at least 2 are kept"),
+        ("60x360,90x10", "90 is not a multiple of the length before it, 60"),
+        ("60x360,60x10", "60 is not a multiple"),
+        ("3600x360,60x10", "60 is not a multiple"),
+        ("60x119,3600x10", "keep at least 120"),
+        ("60x120,3600x47,86400x3", "keep at least 48"),
+    ],
+)
+def test_windows_that_cannot_be_are_explained(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_window_lengths(text)
+
+
+@pytest.mark.parametrize(
+    ("at", "start"), [(0, 0), (59.999, 0), (60, 60), (-1, -60), (-60, -60), (-0.001, -60), (1e15 + 1, 10**15 - 40)]
+)
+def test_a_window_starts_at_a_multiple_of_its_length(at: float, start: int) -> None:
+    assert WindowLength(60, 2).start_of(at) == start
+
+
+def test_settings_are_read_from_what_is_documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    values: dict[str, tuple[str, Any]] = {
+        "TALLY_REDIS_URL": ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        "TALLY_FOLD_CASE": ("true", True),
+        "TALLY_DATA_DIR": ("/var/lib/tally", Path("/var/lib/tally")),
+        "TALLY_CLAIM_IDLE_SECONDS": ("0.5", 0.5),
+        "TALLY_MAX_WORDS": ("7", 7),
+        "tally_max_types": ("8", 8),
+    }
+    for variable, (text, _) in values.items():
+        monkeypatch.setenv(variable, text)
+    settings = load()
+    found = {variable: getattr(settings, variable.lower().removeprefix("tally_")) for variable in values}
+    assert found == {variable: value for variable, (_, value) in values.items()}
