@@ -3,6 +3,7 @@
 const wholeFormat = new Intl.NumberFormat();
 const shortFormat = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
 const tenthFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const ratioFormat = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const percentFormat = new Intl.NumberFormat(undefined, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const growthFormat = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0, signDisplay: "exceptZero" });
 const signedFormat = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
@@ -30,18 +31,21 @@ export function rate(number) {
   return number < 100 ? tenthFormat.format(number) : whole(Math.round(number));
 }
 
+/** 1.234 as ×1.2. */
+export const ratio = (number) => `×${number < 100 ? ratioFormat.format(number) : short(number)}`;
+
 /** How much larger than before, as +12%. Nothing grows by a share of nothing: that is new. */
 export function growth(change, previous) {
   if (!previous) return change ? "new" : "–";
   const share = change / previous;
-  return share >= 10 ? `×${short(share + 1)}` : growthFormat.format(share);
+  return share >= 10 ? ratio(share + 1) : growthFormat.format(share);
 }
 
 /** Seconds as 0.4 s, 12 s, 3 min, 5 h, 2 d. */
 export function duration(seconds) {
   if (seconds < 10) return `${tenthFormat.format(seconds)} s`;
   for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]]) {
-    if (seconds >= 2 * length) return `${Math.round(seconds / length)} ${unit}`;
+    if (seconds >= 2 * length || seconds === length) return `${Math.round(seconds / length)} ${unit}`;
   }
   return `${Math.round(seconds)} s`;
 }
@@ -62,14 +66,10 @@ export const moment = (unixSeconds) => momentFormat.format(date(unixSeconds));
 
 // What would be invisible, or would turn the text around it: control characters, marks of direction, fillers,
 // half surrogates. Joiners (U+200C, U+200D) stay, because some scripts are written with them.
-// eslint-disable-next-line no-control-regex
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|\p{Cs}/gu;
 
 function shown(character) {
-  const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code); // ␀ … ␟
-  if (code === 0x7f) return "␡";
-  return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  return `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 
 /** A name as it came from events, with everything in it to be seen. It is still only text: set it as textContent. */

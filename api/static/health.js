@@ -77,7 +77,7 @@ export class Health {
     const joined = sentences.join("\n");
     if (joined === this.#lastAlarms) return;
     this.#lastAlarms = joined;
-    byId("alarms").replaceChildren(...sentences.map((text) => make("li", { className: "alarm", textContent: text })));
+    byId("alarms").replaceChildren(...sentences.map((text) => make("p", { className: "alarm", textContent: text })));
   }
 
   /** Whether something is wrong. */

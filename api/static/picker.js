@@ -23,7 +23,7 @@ export function start() {
     typing = setTimeout(() => change({ q: search.value, ...FIRST_PAGES }), TYPED_MS);
   });
   addEventListener("keydown", (event) => {
-    const elsewhere = event.target instanceof HTMLInputElement || document.querySelector("dialog[open]");
+    const elsewhere = event.target.matches("input:not([type=radio])") || document.querySelector("dialog[open]");
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || elsewhere) return;
     event.preventDefault();
     search.focus();

@@ -75,7 +75,9 @@ async function oneName(body, kind, name) {
   const found = await getJson(`v1/${kind}/${encodeURIComponent(name)}`);
   const full = make("bdi", { className: "given whole" });
   setName(full, name);
-  const seen = (window) => (window ? `${moment(window.start)}, within ${duration(window.seconds)}` : "not in what is kept");
+  // Windows of more than a minute are all that is kept of what is long ago.
+  const within = ({ seconds }) => (seconds > 60 ? `, within ${duration(seconds)}` : "");
+  const seen = (window) => (window ? `${moment(window.start)}${within(window)}` : "not in what is kept");
   const plot = make("div", { className: "plot small" });
   body.append(make("p", { className: "full-name" }, full),
     facts([
@@ -98,12 +100,10 @@ async function oneName(body, kind, name) {
 async function rejected(body) {
   const { items, total } = await getJson("v1/rejected", { limit: 50 });
   body.append(make("p", { className: "muted", textContent: `${whole(total)} lines in all; the newest ${whole(items.length)}, with the reason:` }));
-  body.append(table(["Time", "Reason", "Line", "Source"], items.map(({ at, reason, line, source }) => [
-    make("span", { className: "number", textContent: second(at) }),
-    visible(reason),
-    make("bdi", { className: "given line", textContent: visible(line) }),
-    nameElement(source),
-  ])));
+  body.append(make("ol", { className: "samples" }, ...items.map(({ at, reason, line, source }) => make("li", {},
+    make("p", { className: "reason", textContent: visible(reason) }),
+    make("p", { className: "muted" }, `${second(at)} from `, nameElement(source)),
+    make("bdi", { className: "given line", textContent: visible(line) || "(nothing)" })))));
 }
 
 async function pipeline(body) {

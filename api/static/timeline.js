@@ -14,6 +14,9 @@ const OTHERS_COLOR = "--series-other";
 /** The newest cell has only begun: in its first seconds it says too little to be drawn. */
 const LEAST_SECONDS = 5;
 
+/** The chart is never narrower than that. */
+const LEAST_CELLS = 10;
+
 const DAY = 86400;
 
 /** The labels of the axes, which the chart of a single name has too. */
@@ -30,6 +33,7 @@ export class Timeline {
   #answer = null;
   #cursor = null;
   #items = new Map();
+  #ready = false;
 
   constructor() {
     this.#chart = new Chart(byId("plot"), {
@@ -54,11 +58,13 @@ export class Timeline {
       byId("plot").hidden = true;
       return;
     }
+    this.#ready = true;
     this.ask();
   }
 
   /** The stretch of time has changed. */
   ask() {
+    if (!this.#ready) return;
     this.#chart.zoomOut();
     setText(byId("timeline-stretch"), { "24h": "last 24 hours", custom: "custom stretch" }[view().window] ?? "last hour");
     this.#poll.ask();
@@ -66,7 +72,7 @@ export class Timeline {
 
   /** Something was counted, or a while has passed. */
   nudge() {
-    this.#poll.nudge();
+    if (this.#ready) this.#poll.nudge();
   }
 
   #show(answer) {
@@ -169,13 +175,17 @@ async function load(signal) {
   const times = all.times.filter((at) => at >= named.from && at < named.to);
   const seconds = times.map((at) => Math.min(all.step, all.as_of - at));
   const kept = seconds.filter((each) => each >= LEAST_SECONDS).length;
-  const counts = (series, answer) => series.counts.slice(answer.times.indexOf(times[0])).slice(0, kept);
+  const shared = (series, answer) => series.counts.slice(answer.times.indexOf(times[0])).slice(0, kept);
+  // Whoever has just begun sees the first minutes, not an hour of nothing.
+  const begun = shared(all.series[0], all).findIndex(Boolean);
+  const first = Math.max(0, Math.min(begun - 1, kept - LEAST_CELLS));
+  const counts = (series, answer) => shared(series, answer).slice(first);
   const total = counts(all.series[0], all);
   const rows = named.series.map((series) => ({ name: series.name, counts: counts(series, named) }));
   const others = total.map((count, at) => Math.max(0, count - rows.reduce((sum, row) => sum + row.counts[at], 0)));
   if (top.matched > names.length) rows.push({ name: null, counts: others });
   return {
-    times: times.slice(0, kept),
-    rows: rows.map((row) => ({ name: row.name, values: row.counts.map((count, at) => count / seconds[at]) })),
+    times: times.slice(first, kept),
+    rows: rows.map((row) => ({ name: row.name, values: row.counts.map((count, at) => count / seconds[first + at]) })),
   };
 }

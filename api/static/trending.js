@@ -2,7 +2,7 @@
 
 import { explain, getJson } from "./api.js";
 import { byId, make, nameElement, setText } from "./dom.js";
-import { short, whole } from "./format.js";
+import { ratio as times, short, whole } from "./format.js";
 import { Poll } from "./poll.js";
 import { change, view } from "./view.js";
 
@@ -48,6 +48,6 @@ function item(kind, { name, count, expected, ratio }) {
   button.given = name;
   button.addEventListener("click", () => change(kind === "types" ? { type: name, word: "" } : { word: name, type: "" }));
   return make("li", {}, button,
-    make("span", { className: "ratio", textContent: ratio === null ? "new" : `×${short(ratio)}` }),
+    make("span", { className: "ratio", textContent: ratio === null ? "new" : times(ratio) }),
     make("span", { className: "muted counts", textContent: `${whole(count)}, expected ${short(expected)}` }));
 }

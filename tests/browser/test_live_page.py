@@ -1,0 +1,511 @@
+"""What the live page shows, and how it goes on when what it shows goes away."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import OpenTab, Pipeline, StartPipeline
+from tests.server import Server
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+
+
+def event(event_type: str, data: str = "lorem ipsum", *, ago: float = 0.0) -> dict[str, object]:
+    """An event of so many seconds ago."""
+    return {"event_type": event_type, "data": data, "timestamp": time.time() - ago}
+
+
+def expected(pipeline: Pipeline, kind: str, **parameters: str | int) -> dict[str, int]:
+    """What the api says, as the page should show it."""
+    return {item["name"]: item["count"] for item in pipeline.ask(f"v1/{kind}", limit=25, **parameters)["items"]}
+
+
+def test_counts_on_the_page_are_those_of_the_api(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event("foo", "lorem ipsum dolor")] * 1500, *[event("bar", "ipsum")] * 20, "garbage")
+    tab = open_tab(pipeline.url)
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 1500, "bar": 20})
+    tab.expect_rows("words", {"ipsum": 1520, "dolor": 1500, "lorem": 1500})
+    assert expected(pipeline, "types") == {"foo": 1500, "bar": 20}
+    assert expected(pipeline, "words") == {"ipsum": 1520, "dolor": 1500, "lorem": 1500}
+    expect(tab.page.locator("#total-events")).to_have_text("1,520")
+    expect(tab.page.locator("#health-rejected .value")).to_have_text("1")
+    expect(tab.page.locator("#types tbody tr").first.locator(".share")).to_have_text("98.7%")
+    expect(tab.page.locator("#health-consumers .value")).to_have_text("1")
+    expect(tab.page.locator("#alarms p")).to_have_count(0)
+
+
+def test_counts_come_live_without_a_reload(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#types .note")).to_have_text("Nothing was counted yet.")
+    tab.page.evaluate("window.loadedOnce = true")
+    pipeline.count(event("foo"))
+    tab.expect_rows("types", {"foo": 1})
+    pipeline.count(event("bar"), event("bar"))
+    tab.expect_rows("types", {"bar": 2, "foo": 1})
+    expect(tab.page.locator("#rate-1")).to_have_text(re.compile(r"^\d"))
+    assert tab.page.evaluate("window.loadedOnce") is True
+
+
+def test_the_api_goes_away_and_comes_back(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo"))
+    tab = open_tab(pipeline.url)
+    tab.forgive("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE")
+    tab.expect_rows("types", {"foo": 1})
+    pipeline.api.kill()
+    tab.expect_state(re.compile("^Disconnected, retrying"))
+    expect(tab.page.get_by_role("button", name="Retry now")).to_be_visible()
+    assert tab.rows("types") == {"foo": "1"}
+    pipeline.api.start()
+    pipeline.count(event("foo"))
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 2})
+    expect(tab.page.get_by_role("button", name="Retry now")).to_be_hidden()
+
+
+def test_the_api_stops_promptly_with_a_page_open(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url)
+    tab.forgive("ERR_")
+    tab.expect_state("Live")
+    began = time.monotonic()
+    assert pipeline.api.stop() == 0
+    assert time.monotonic() - began < 3
+
+
+def test_the_server_goes_away_and_comes_back(durable_server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
+    pipeline = start(durable_server)
+    pipeline.count(event("foo"))
+    tab = open_tab(pipeline.url)
+    tab.forgive("503")
+    tab.expect_rows("types", {"foo": 1})
+    durable_server.stop()
+    tab.expect_state("Redis is away, retrying")
+    expect(tab.page.locator("#alarms p")).to_contain_text("Redis is away")
+    assert tab.rows("types") == {"foo": "1"}
+    durable_server.start()
+    tab.expect_state("Live")
+    expect(tab.page.locator("#alarms p")).to_have_count(0)
+    pipeline.count(event("foo"))
+    tab.expect_rows("types", {"foo": 2})
+
+
+def test_windows(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("now"), *[event("earlier", ago=1800)] * 2, *[event("long ago", ago=40 * 86400)] * 3)
+    tab = open_tab(pipeline.url)
+    tab.expect_rows("types", {"long ago": 3, "earlier": 2, "now": 1})
+    for name, rows in {
+        "15 m": {"now": 1},
+        "1 h": {"earlier": 2, "now": 1},
+        "24 h": {"earlier": 2, "now": 1},
+        "1 m": {"now": 1},
+        "All": {"long ago": 3, "earlier": 2, "now": 1},
+    }.items():
+        tab.page.get_by_label(name, exact=True).check()
+        if name == "1 m":
+            pipeline.count(event("now"))
+            rows = {"now": 2}
+        elif name == "All":
+            rows["now"] = 2
+        tab.expect_rows("types", dict(sorted(rows.items(), key=lambda row: (-row[1], row[0]))))
+
+
+def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(
+        *[event("rises", ago=1500)] * 4, *[event("rises")] * 6, *[event("falls", ago=1500)] * 2, event("falls")
+    )
+    tab = open_tab(f"{pipeline.url}/?window=15m")
+    tab.expect_rows("types", {"rises": 6, "falls": 1})
+    changes = tab.page.locator("#types tbody .change")
+    expect(changes).to_have_text(["+50%", "-50%"])
+    tab.page.get_by_role("button", name="Change").first.click()
+    expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
+    tab.page.locator("#types").get_by_role("button", name="Change").click()
+    tab.expect_rows("types", {"falls": 1, "rises": 6})
+
+
+def test_a_custom_stretch(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("now"), *[event("earlier", ago=1800)] * 2, *[event("before", ago=3000)] * 3)
+    tab = open_tab(pipeline.url, timezone_id="Asia/Kathmandu")
+    tab.page.get_by_label("Custom").check()
+    moments = tab.page.evaluate(
+        """agos => agos.map(ago => {
+            const at = new Date(Date.now() - ago * 1000);
+            return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+        })""",
+        [2400, 1200],
+    )
+    tab.page.get_by_label("From").fill(moments[0])
+    tab.page.get_by_label("to", exact=True).fill(moments[1])
+    tab.page.get_by_role("button", name="Apply").click()
+    tab.expect_rows("types", {"earlier": 2})
+    assert re.search(r"window=custom&from=\d{4}-.*Z&to=", tab.page.url)
+    tab.page.get_by_label("to", exact=True).fill(moments[0])
+    tab.page.get_by_role("button", name="Apply").click()
+    expect(tab.page.locator("#custom-error")).to_have_text("The beginning must be before the end.")
+
+
+def test_search(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("Apple", "banana apple"), event("pear", "Pineapple"))
+    tab = open_tab(pipeline.url)
+    tab.page.get_by_label("Search names").fill("APPLE")
+    tab.expect_rows("types", {"Apple": 1})
+    tab.expect_rows("words", {"Pineapple": 1, "apple": 1})
+    tab.page.get_by_label("Search names").fill("nowhere")
+    expect(tab.page.locator("#types .note")).to_have_text("No name contains this.")
+    tab.expect_rows("types", {})
+
+
+HOSTILE = "<img/src=x/onerror=window.hacked=1>"
+TURNED = "\u202eabc\u2066אבג"
+LONG = "ü" * 128
+HIDDEN = "a\u0000b\u200bc"
+
+
+def test_hostile_names_are_text(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
+    pipeline = start(server, TALLY_WORD_PATTERN=r"\S+")
+    pipeline.count(*[event(HOSTILE, f"{HOSTILE} {TURNED} {LONG} {HIDDEN} %2e%2e/../x?y#z")] * 2, event("", "x"))
+    assert set(expected(pipeline, "words")) >= {HOSTILE, TURNED, LONG, HIDDEN}
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#words tbody tr")).to_have_count(6)
+    assert set(tab.rows("words")) == {
+        HOSTILE,
+        "⟨U+202E⟩abc⟨U+2066⟩אבג",
+        LONG,
+        "a⟨U+0000⟩b⟨U+200B⟩c",
+        "%2e%2e/../x?y#z",
+        "x",
+    }
+    tab.expect_rows("types", {HOSTILE: 2, "(empty)": 1})
+    # The long one is clipped, with the whole of it as its tooltip, and widens nothing.
+    long = tab.page.locator("#words bdi.given").filter(has_text=LONG)
+    expect(long).to_have_attribute("title", LONG)
+    assert long.evaluate("each => each.scrollWidth > each.clientWidth")
+    assert long.evaluate("each => getComputedStyle(each).unicodeBidi") == "isolate"
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # In full, for each of them.
+    for name in (HOSTILE, LONG, "⟨U+202E⟩abc⟨U+2066⟩אבג", "a⟨U+0000⟩b⟨U+200B⟩c", "%2e%2e/../x?y#z"):
+        tab.page.locator("#words").get_by_role("button", name=name, exact=True).click()
+        expect(tab.page.locator("#sheet .full-name")).to_have_text(name)
+        expect(tab.page.locator("#sheet .facts dd").first).to_have_text("2")
+        tab.page.get_by_role("button", name="Close").click()
+        expect(tab.page.locator("#sheet")).to_be_hidden()
+    assert tab.page.locator("img").count() == 0
+    assert tab.page.evaluate("window.hacked") is None
+
+
+def test_the_address_holds_the_view(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event(f"type {at:02}", f"word{at:02} other", ago=60) for at in range(40)])
+    tab = open_tab(f"{pipeline.url}/?window=nonsense&types_offset=-1")
+    tab.page.get_by_label("15 m").check()
+    tab.page.get_by_label("Search names").fill("word")
+    tab.page.locator("#words").get_by_role("button", name="Name").click()
+    tab.page.locator("#words").get_by_role("button", name="Next").click()
+    tab.expect_rows("words", {f"word{at:02}": 1 for at in range(25, 40)})
+    tab.page.locator("#words").get_by_role("button", name="word30").click()
+    expect(tab.page.locator("#sheet .full-name")).to_have_text("word30")
+    for other in (open_tab(tab.page.url), tab):
+        other.page.reload()
+        expect(other.page.locator("#sheet .full-name")).to_have_text("word30")
+        other.page.keyboard.press("Escape")
+        expect(other.page.locator("#sheet")).to_be_hidden()
+        expect(other.page.get_by_label("15 m")).to_be_checked()
+        expect(other.page.get_by_label("Search names")).to_have_value("word")
+        other.expect_rows("words", {f"word{at:02}": 1 for at in range(25, 40)})
+        assert "word=" not in other.page.url
+
+
+def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event("foo")] * 3, event("bar"))
+    tab = open_tab(pipeline.url)
+    tab.page.locator("#types").get_by_role("button", name="foo").click()
+    facts = tab.page.locator("#sheet .facts dd")
+    expect(facts.nth(0)).to_have_text("3")
+    expect(facts.nth(1)).to_have_text("75.0%")
+    expect(facts.nth(2)).to_have_text("1")
+    assert "type=foo" in tab.page.url
+
+
+def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo"), "<b>not json</b>")
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#health-rejected .value")).to_have_text("1")
+    tab.page.get_by_role("button", name="Show samples").click()
+    expect(tab.page.locator("#sheet .samples li")).to_have_count(1)
+    expect(tab.page.locator("#sheet .samples .line")).to_have_text("<b>not json</b>")
+    expect(tab.page.locator("#sheet .samples .reason")).to_contain_text("not JSON")
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("button", name="Show all").click()
+    expect(tab.page.locator("#sheet tbody tr").first).to_contain_text("alive")
+
+
+def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
+    pipeline = start(server, aggregator=False)
+    pipeline.send(event("foo"))
+    tab = open_tab(pipeline.url)
+    expect(tab.page.get_by_role("alert")).to_contain_text(["No aggregator is alive"])
+    expect(tab.page.locator("#health-consumers")).to_have_attribute("data-level", "bad")
+    expect(tab.page.locator("#health-backlog .value")).to_have_text("1")
+    expect(tab.page).to_have_title("Alarm – Tally")
+    pipeline.aggregator.start()
+    try:
+        expect(tab.page.locator("#alarms p")).to_have_count(0)
+        tab.expect_rows("types", {"foo": 1})
+    finally:
+        pipeline.aggregator.kill()
+
+
+def test_the_token_is_asked_for(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
+    pipeline = start(server, TALLY_API_TOKEN="sésame".encode().hex())
+    pipeline.count(event("foo"))
+    tab = open_tab(pipeline.url)
+    tab.forgive("401")
+    dialog = tab.page.get_by_role("dialog", name="Token")
+    expect(dialog).to_be_visible()
+    tab.page.keyboard.press("Escape")
+    expect(dialog).to_be_visible()
+    tab.page.keyboard.type("wrong")
+    tab.page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_have_text("The api does not know this token.")
+    dialog.get_by_label("Token").fill(pipeline.token or "")
+    dialog.get_by_role("button", name="Continue").click()
+    expect(dialog).to_be_hidden()
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 1})
+    tab.page.reload()
+    tab.expect_rows("types", {"foo": 1})
+    expect(dialog).to_be_hidden()
+    assert (pipeline.token or "") not in tab.page.url
+    tab.page.get_by_role("link", name="API docs").click()
+    expect(tab.page.locator("#docs")).to_contain_text(re.compile("/v1/types|make assets"))
+
+
+def test_by_keyboard_alone(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event("foo", "first")] * 2, event("bar", "second", ago=1800))
+    tab = open_tab(pipeline.url)
+    tab.expect_rows("types", {"foo": 2, "bar": 1})
+    press, focused = tab.page.keyboard.press, tab.page.locator(":focus")
+
+    def tab_until(selector: str) -> None:
+        for _ in range(60):
+            press("Tab")
+            if focused.evaluate("(element, selector) => element.matches(selector)", selector):
+                return
+        raise AssertionError(f"60 times Tab did not lead to {selector}")
+
+    press("Tab")
+    expect(focused).to_have_text("Skip to the counts")
+    tab_until("#windows input")
+    outline = "element => getComputedStyle(element.nextElementSibling).outlineStyle"
+    assert focused.evaluate(outline) == "solid"
+    press("ArrowLeft")  # from All to 24 h
+    expect(tab.page.get_by_label("24 h")).to_be_checked()
+    press("ArrowLeft")
+    press("ArrowLeft")
+    tab.expect_rows("types", {"foo": 2})
+    press("/")
+    expect(focused).to_have_attribute("id", "search")
+    tab.page.keyboard.type("fir")
+    tab.expect_rows("words", {"first": 2})
+    tab_until("#words tbody button")
+    press("Enter")
+    expect(tab.page.locator("#sheet .full-name")).to_have_text("first")
+    expect(focused).to_have_text("Close")
+    press("Enter")
+    expect(tab.page.locator("#sheet")).to_be_hidden()
+    expect(focused).to_have_text("first")  # back where it was
+
+
+def test_the_focus_stays_on_a_name_whose_place_changes(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event("foo")] * 2, event("bar"))
+    tab = open_tab(pipeline.url)
+    tab.expect_rows("types", {"foo": 2, "bar": 1})
+    tab.page.locator("#types").get_by_role("button", name="bar").focus()
+    pipeline.count(*[event("bar")] * 5)
+    tab.expect_rows("types", {"bar": 6, "foo": 2})
+    expect(tab.page.locator(":focus")).to_have_text("bar")
+
+
+def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    def everything() -> list[dict[str, object] | str]:
+        return [event(f"type{at % 500}", " ".join(f"word{at + 20 * n}" for n in range(5))) for at in range(10_000)]
+
+    pipeline.count(*everything())
+    tab = open_tab(f"{pipeline.url}/?window=15m")
+    expect(tab.page.locator("#words .position")).to_have_text("1–25 of 10,080")
+    expect(tab.page.locator("#types .position")).to_have_text("1–25 of 500")
+    tab.page.evaluate(
+        """() => {
+            window.longest = 0;
+            new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
+            }).observe({ type: "longtask" });
+        }"""
+    )
+    for _ in range(3):
+        pipeline.count(*everything())
+        expect(tab.page.locator("#total-events")).to_have_text(f"{pipeline.sent:,}")
+    tab.page.locator("#words").get_by_role("button", name="Next").click()
+    expect(tab.page.locator("#words .position")).to_have_text("26–50 of 10,080")
+    assert tab.page.evaluate("document.querySelectorAll('*').length") < 1500
+    # What a person would feel is 0.1 s or so; the bound is for a machine that does ten other things.
+    assert tab.page.evaluate("window.longest") < 500
+
+
+def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo", "lorem"))
+    tab = open_tab(pipeline.url)
+    with tab.page.expect_download() as download:
+        tab.page.get_by_role("button", name="Words as CSV").click()
+    assert download.value.suggested_filename == "tally-words.csv"
+    assert "lorem,1" in Path(download.value.path()).read_text()
+
+
+def needs_vendor() -> None:
+    if not (ROOT / "api/static/vendor/uplot/uPlot.esm.js").exists():
+        pytest.skip("uPlot and Swagger UI are not here; to get them: make assets")
+
+
+def test_the_chart(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    needs_vendor()
+    pipeline.count(*[event(f"type{at % 8}", ago=at * 30) for at in range(1, 100)])
+    tab = open_tab(pipeline.url)
+    legend = tab.page.locator("#legend li")
+    expect(legend).to_have_count(7)
+    expect(legend.last).to_contain_text("all others")
+    canvas = tab.page.locator("#plot canvas")
+    expect(canvas).to_be_visible()
+    colours = """canvas => {
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(data.buffer)).size;
+    }"""
+    assert canvas.evaluate(colours) > 20
+    # Off and on again.
+    legend.first.get_by_role("button").click()
+    expect(legend.first.get_by_role("button")).to_have_attribute("aria-pressed", "false")
+    legend.first.get_by_role("button").click()
+    # What was when.
+    box = canvas.bounding_box()
+    assert box is not None
+    tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
+    expect(tab.page.locator("#timeline-at")).to_have_text(re.compile(r"\d:\d\d"))
+    # A stretch of it, and the lists of that stretch.
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 80, steps=5)
+    tab.page.mouse.up()
+    expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
+    tab.page.get_by_role("button", name="Rank this stretch").click()
+    expect(tab.page.get_by_label("Custom")).to_be_checked()
+    expect(tab.page.locator("#timeline-stretch")).to_have_text("custom stretch")
+    expect(tab.page.locator("#types tbody tr").first).to_be_visible()
+    # By keyboard.
+    tab.page.locator("#plot").focus()
+    tab.page.keyboard.press("ArrowLeft")
+    expect(tab.page.locator("#timeline-at")).to_have_text(re.compile(r"\d:\d\d"))
+
+
+def test_without_the_chart_everything_else_works(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo"))
+    tab = open_tab("about:blank")
+    tab.forgive("404")
+    tab.page.route("**/vendor/**", lambda route: route.fulfill(status=404))
+    tab.page.goto(pipeline.url)
+    expect(tab.page.locator("#plot-note")).to_contain_text("make assets")
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 1})
+    tab.page.locator("#types").get_by_role("button", name="foo").click()
+    expect(tab.page.locator("#sheet .facts dd").first).to_have_text("1")
+    tab.page.goto(f"{pipeline.url}/docs")
+    expect(tab.page.locator("#docs")).to_contain_text("make assets")
+
+
+def test_the_docs_page_needs_no_internet(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    needs_vendor()
+    tab = open_tab(f"{pipeline.url}/docs")
+    expect(tab.page.get_by_text("/v1/words", exact=True)).to_be_visible()
+    tab.page.locator("[id$=healthz_healthz_get] button").first.click()
+    tab.page.get_by_role("button", name="Execute").click()
+    expect(tab.page.locator(".live-responses-table .response").first).to_contain_text("200")
+
+
+@pytest.mark.parametrize("page", ["", "/", "/static/index.html"])
+def test_under_a_path(server: Server, start: StartPipeline, open_tab: OpenTab, page: str) -> None:
+    pipeline = start(server, path="/some/where")
+    pipeline.count(event("foo"))
+    tab = open_tab(f"{pipeline.url}{page}")
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 1})
+    tab.page.get_by_label("15 m").check()
+    assert tab.page.url == f"{pipeline.url}{page}?window=15m"
+    tab.page.get_by_role("link", name="API docs").click()
+    expect(tab.page.locator("#docs")).to_contain_text(re.compile("/v1/types|make assets"))
+
+
+def test_the_page_at_its_other_address(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo"))
+    tab = open_tab(f"{pipeline.url}/static/index.html")
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 1})
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, scheme: str, width: int) -> None:
+    axe = ROOT / "node_modules/axe-core/axe.min.js"
+    if not axe.exists():
+        pytest.skip("axe-core is not here; to get it: make assets")
+    pipeline.count(*[event(f"type{at % 9}", f"word{at} {'w' * at}") for at in range(90)], "garbage")
+    tab = open_tab(
+        f"{pipeline.url}/?window=15m",
+        color_scheme=scheme,
+        viewport={"width": width, "height": 800},
+        reduced_motion="reduce",
+    )
+    tab.expect_state("Live")
+    expect(tab.page.locator("#types tbody tr")).to_have_count(9)
+    tab.page.evaluate(axe.read_text())
+
+    def violations() -> list[str]:
+        found = tab.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+        return [f"{each['id']}: {node['html']}: {node['failureSummary']}" for each in found for node in each["nodes"]]
+
+    def check() -> None:
+        assert violations() == []
+        assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    check()
+    if width < 500:
+        tab.page.get_by_role("button", name="Words", exact=True).click()
+        expect(tab.page.locator("#words")).to_be_visible()
+        expect(tab.page.locator("#types")).to_be_hidden()
+        check()
+    tab.page.get_by_role("button", name="Show samples").click()
+    expect(tab.page.locator("#sheet .samples li")).to_have_count(1)
+    check()
+    tab.page.keyboard.press("Escape")
+    pipeline.aggregator.kill()
+    with pipeline.server.client() as client:
+        client.xgroup_destroy("tally:{0}:stream", "aggregators")
+    pipeline.send(event("foo"))
+    expect(tab.page.locator("#alarms p")).to_have_count(1)
+    check()
+
+
+def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(
+        *[event("steady", "same", ago=60 * at) for at in range(1, 70)],
+        *[event("sudden", "fresh")] * 30,
+    )
+    wait_until(lambda: bool(pipeline.ask("v1/trending")["types"]), what="something rises")
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#trending-types li").first).to_contain_text("sudden")
+    expect(tab.page.locator("#trending-words li").first).to_contain_text("fresh")
+    tab.page.locator("#trending-types").get_by_role("button", name="sudden").click()
+    expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")

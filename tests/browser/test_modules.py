@@ -1,0 +1,64 @@
+"""The page's modules that compute, by themselves, where they run: in the browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import OpenTab, Pipeline
+
+pytestmark = pytest.mark.browser
+
+FEED = (
+    ": a comment\n\n"
+    'id: 7-1\nevent: tick\ndata: {"a":1}\n\n'
+    "data: two\ndata:lines\nid: 7-2\n\n"
+    "id: lost\0\nretry: 5\nunknown: x\ndata\n\n"
+    "event: nothing\n\n"
+    "data: never ended\n"
+)
+MESSAGES = [
+    {"type": "tick", "data": '{"a":1}', "id": "7-1"},
+    {"type": "message", "data": "two\nlines", "id": "7-2"},
+    {"type": "message", "data": "", "id": "7-2"},
+]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_server_sent_events_cut_anywhere(pipeline: Pipeline, open_tab: OpenTab, line_end: str) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html").page
+    # The last line end may be the first half of one, so something follows it.
+    feed = FEED.replace("\n", line_end) + ":"
+    found = page.evaluate(
+        """async (feed) => {
+            const { Parser } = await import("./sse.js");
+            return Array.from({ length: feed.length }, (_, cut) => {
+                const parser = new Parser();
+                return [...parser.feed(feed.slice(0, cut)), ...parser.feed(feed.slice(cut))];
+            });
+        }""",
+        feed,
+    )
+    assert all(each == MESSAGES for each in found)
+
+
+def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html").page
+    found = page.evaluate(
+        """async () => {
+            const { duration, growth, percent, rate, visible } = await import("./format.js");
+            return [
+                [0.04, 9.96, 60, 119, 3600, 86400, 200000].map(duration),
+                [[5, 10], [-5, 10], [0, 10], [3, 0], [0, 0], [990, 10]].map((each) => growth(...each)),
+                [0, 0.0001, 0.5, 1].map(percent),
+                [null, 0, 0.25, 99.96, 1234.5, 2500000].map(rate),
+                ["a b", " a ", "", "\\t", "\\u202e", "\\u{e0041}", "\\ud800", "نمی‌خواهم", "👩‍👩‍👧"].map(visible),
+            ];
+        }"""
+    )
+    assert found == [
+        ["0 s", "10 s", "1 min", "119 s", "1 h", "1 d", "2 d"],
+        ["+50%", "-50%", "0%", "new", "–", "×100"],
+        ["0.0%", "<0.1%", "50.0%", "100.0%"],
+        ["–", "0", "0.3", "100", "1,235", "2.5M"],
+        ["a b", "␣a␣", "(empty)", "⟨U+0009⟩", "⟨U+202E⟩", "⟨U+E0041⟩", "⟨U+D800⟩", "نمی‌خواهم", "👩‍👩‍👧"],
+    ]
