@@ -177,10 +177,13 @@ class Worker:
         while found := await self._store.pending(consumer=self._consumer, count=CLAIM_BLOCKS):
             for entry_id, deliveries in found:
                 tried = entry_id in self._tried
-                if not tried and deliveries >= self._settings.max_deliveries:
-                    if await self._store.bury(entry_id=entry_id) == "buried":
-                        self.progress.buried += 1
-                        self._log.error("block moved to the dead stream", id=entry_id, deliveries=deliveries)
+                if (
+                    not tried
+                    and deliveries >= self._settings.max_deliveries
+                    and await self._store.bury(entry_id=entry_id) == "buried"
+                ):
+                    self.progress.buried += 1
+                    self._log.error("block moved to the dead stream", id=entry_id, deliveries=deliveries)
                     continue
                 # Only a try by another process counts: a lost connection is not the block's fault.
                 entry = await self._store.retry(

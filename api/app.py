@@ -71,7 +71,6 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,  # see pages
         redoc_url=None,
-        root_path=settings.root_path,
     )
     app.state.live = live
     problems.install(app)

@@ -31,8 +31,10 @@ class ProxyPath:
         self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not f"{scope['path']}/".startswith(f"{self._root_path}/"):
-            scope = {**scope, "path": self._root_path + scope["path"]}
+        if scope["type"] == "http":
+            whole = f"{scope['path']}/".startswith(f"{self._root_path}/")
+            path = scope["path"] if whole else self._root_path + scope["path"]
+            scope = {**scope, "path": path, "root_path": self._root_path}
         await self._app(scope, receive, send)
 
 

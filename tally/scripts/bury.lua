@@ -22,7 +22,14 @@ if pending[4] < deliveries then
   return 'spared'
 end
 
-local fields = entry[2]
+-- unpack takes under 8,000 values. A block of ours has four; of another client's fields the first 3,000 are kept.
+local fields = {unpack(entry[2], 1, math.min(#entry[2], 6000))}
+for at = 6001, #entry[2], 2 do
+  if entry[2][at] == 'lines' or entry[2][at] == 'source' then
+    fields[#fields + 1] = entry[2][at]
+    fields[#fields + 1] = entry[2][at + 1]
+  end
+end
 fields[#fields + 1] = 'id'
 fields[#fields + 1] = id
 fields[#fields + 1] = 'deliveries'

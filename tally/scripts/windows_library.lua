@@ -48,13 +48,16 @@ local function add_to_windows(levels, places, first, types, words, max_types, ma
   while true do
     add_bounded(places[at].types, types, max_types, other)
     add_bounded(places[at].words, words, max_words, other)
-    local rolled = redis.call('ZSCORE', levels[at].rolled, places[at].start)
-    if at == #levels or not rolled then
+    if not redis.call('ZSCORE', levels[at].rolled, places[at].start) then
       return
     end
-    at = at + 1
-    if not redis.call('ZSCORE', levels[at].windows, places[at].start) then
-      return -- the longer window was dropped, and must not come back in part
-    end
+    -- A longer window that is gone was rolled itself before it was dropped: what it held is in the one after it. It
+    -- must not come back in part.
+    repeat
+      at = at + 1
+      if at > #levels then
+        return
+      end
+    until redis.call('ZSCORE', levels[at].windows, places[at].start)
   end
 end

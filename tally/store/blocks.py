@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from tally.counts import Counts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store.client import Script, StoreUnavailable, errors_translated
+from tally.store.client import GroupMissing, Script, StoreUnavailable, errors_translated
 from tally.store.once import Body, OnceWord, append_once
 
 _append, _count, _claim = Script("append"), Script("count"), Script("claim")
@@ -281,13 +281,11 @@ class BlockStore:
 
     async def consumers(self) -> list[Consumer]:
         """Who is in the group, by name; nobody when there is none yet. Raises StoreUnavailable."""
-        with errors_translated():
-            try:
+        try:
+            with errors_translated():
                 found = await self._redis.xinfo_consumers(self._keys.stream, GROUP)
-            except exceptions.ResponseError as error:
-                if "NOGROUP" in str(error) or "no such key" in str(error).lower():
-                    return []
-                raise
+        except GroupMissing:
+            return []
         return sorted(
             (Consumer(name=each["name"].decode(), pending=each["pending"], idle_ms=each["idle"]) for each in found),
             key=lambda consumer: consumer.name,
@@ -295,13 +293,11 @@ class BlockStore:
 
     async def last_entry_id(self) -> str:
         """The ID of the newest entry there ever was, `0-0` on a new stream. Raises StoreUnavailable."""
-        with errors_translated():
-            try:
+        try:
+            with errors_translated():
                 return str((await self._redis.xinfo_stream(self._keys.stream))["last-generated-id"].decode())
-            except exceptions.ResponseError as error:
-                if "no such key" in str(error).lower():
-                    return "0-0"
-                raise
+        except GroupMissing:
+            return "0-0"
 
     async def oldest_entry_id(self) -> str | None:
         """The ID of the oldest block that is not yet counted. Raises StoreUnavailable."""

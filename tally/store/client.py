@@ -68,7 +68,7 @@ def errors_translated() -> Iterator[None]:
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
     except exceptions.ResponseError as error:
         text = str(error)
-        if "NOGROUP" in text:
+        if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
         if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError | exceptions.OutOfMemoryError):
             raise StoreUnavailable(f"{type(error).__name__}: {text}") from error

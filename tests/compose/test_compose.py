@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[2]
 #: Read here, because each test is run without the TALLY_ variables of the shell.
 REQUIRED = os.environ.get("TALLY_REQUIRE_COMPOSE") == "1"
 
-#: Not the image that somebody may have built for his own use.
-IMAGE = "tally:test"
+#: Of this run alone: neither the image that somebody has built for his own use, nor that of tests beside these.
+NAME = f"tally-test-{os.getpid()}"
 
 SERVICES = ("ingestor", "aggregator", "api")
 
@@ -62,12 +62,11 @@ class Pipeline:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._project = f"tally-test-{os.getpid()}"
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{free_port()}", timeout=10, trust_env=False)
         (folder / "data").mkdir()
         self.source = folder / "data" / "events.ndjson"
         (folder / ".env").write_text(
-            f"TALLY_IMAGE={IMAGE}\n"
+            f"TALLY_IMAGE={NAME}\n"
             f"TALLY_PUBLISH=127.0.0.1:{self._http.base_url.port}\n"
             "TALLY_SOURCE=/data/events.ndjson\n"
             # Thousands of blocks of which a few may wait: the file cannot be through before somebody was killed.
@@ -79,13 +78,13 @@ class Pipeline:
     def compose(self, *arguments: str) -> str:
         """`docker compose` with these arguments; what it printed."""
         file = ROOT / "docker-compose.yml"
-        project = ("--project-name", self._project, "--project-directory", str(self._folder), "--file", str(file))
+        project = ("--project-name", NAME, "--project-directory", str(self._folder), "--file", str(file))
         return docker("compose", *project, *arguments)
 
     def build(self) -> None:
         """Build the image, from the folder of the project rather than the test's."""
         file = ROOT / "docker-compose.yml"
-        docker("compose", "--project-directory", str(ROOT), "--file", str(file), "build", TALLY_IMAGE=IMAGE)
+        docker("compose", "--project-directory", str(ROOT), "--file", str(file), "build", TALLY_IMAGE=NAME)
 
     def containers(self, service: str) -> list[str]:
         """IDs of a service's containers, also of those that have ended."""
@@ -126,9 +125,10 @@ class Pipeline:
         return any(each["pending"] for each in self.status()["consumers"] if each["name"].startswith(name))
 
     def down(self) -> None:
-        """Remove everything but the image, whose layers make the next run quick."""
+        """Remove everything; the engine keeps the layers, which make the next build quick."""
         self._http.close()
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        docker("image", "rm", NAME)
 
 
 def docker(*arguments: str, **variables: str) -> str:

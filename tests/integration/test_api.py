@@ -1,0 +1,346 @@
+"""The api on a real server: all counts, errors that tell, health, the page."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from api.app import create_app
+from tally.counts import Counts, WindowCounts
+from tally.keys import Keys
+from tally.settings import Settings
+from tally.store import BlockStore, connect
+from tests.processes import Process, running
+from tests.server import Server, free_port
+from tests.waiting import wait_until, wait_until_async
+
+KEYS = Keys()
+TYPES, WORDS = "/events/CountByEventType", "/events/CountWords"
+
+
+@asynccontextmanager
+async def _api(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application itself, without a network between."""
+    app = create_app(Settings(redis_url=url))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tally") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    async with _api(server.url) as client:
+        yield client
+
+
+async def _count(redis: Redis, types: dict[str, int], words: dict[str, int]) -> None:
+    """Count this as an aggregator does."""
+    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    await store.create_group()
+    await redis.xadd(KEYS.stream, {"lines": b"x"})
+    ids = [entry.id for entry in await store.read(consumer="a", count=1, block_ms=None)]
+    await store.count(ids=ids, counts=Counts(windows={0: WindowCounts(Counter(types), Counter(words))}))
+
+
+async def _count_at(server: Server, types: dict[str, int], words: dict[str, int]) -> None:
+    redis = connect(server.url, timeout_seconds=30)
+    await _count(redis, types, words)
+    await redis.aclose()
+
+
+def _assert_problem(response: httpx.Response, status: int, title: str | None = None) -> dict[str, Any]:
+    """It is problem details with this status; its members."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == status
+    assert body["title"] == title if title else body["title"]
+    return body
+
+
+def _assert_away(response: httpx.Response) -> None:
+    body = _assert_problem(response, 503, "Redis is away")
+    assert body["detail"]
+    assert int(response.headers["retry-after"]) >= 1
+
+
+# Counts.
+
+
+async def test_an_empty_store_is_empty_objects(client: httpx.AsyncClient) -> None:
+    for path in (TYPES, WORDS):
+        response = await client.get(path)
+        assert (response.status_code, response.json()) == (200, {})
+        assert response.headers["content-type"] == "application/json"
+
+
+async def test_counts_come_as_plain_objects_the_most_frequent_first(client: httpx.AsyncClient, redis: Redis) -> None:
+    await _count(redis, {"bar": 1, "foo": 3, "baz": 3}, {"lorem": 2, "ipsum": 10, "dolor": 2, "amet": 1})
+    types, words = (await client.get(TYPES)).json(), (await client.get(WORDS)).json()
+    assert list(types.items()) == [("baz", 3), ("foo", 3), ("bar", 1)]
+    assert list(words.items()) == [("ipsum", 10), ("dolor", 2), ("lorem", 2), ("amet", 1)]
+
+
+@pytest.mark.parametrize(
+    ("path", "other_spelling"), [(TYPES, "/events/countByEventType"), (WORDS, "/events/countWords")]
+)
+async def test_both_spellings_give_the_same(
+    client: httpx.AsyncClient, redis: Redis, path: str, other_spelling: str
+) -> None:
+    await _count(redis, {"foo": 3}, {"lorem": 2})
+    assert (await client.get(path)).json() == (await client.get(other_spelling)).json() != {}
+
+
+async def test_names_come_back_as_they_went_in(client: httpx.AsyncClient, redis: Redis) -> None:
+    names = ['quo"te', "back\\slash", "größe", "日本", "\U0001f600", "", " ", "\x00\n\x7f", "__proto__", "</script>"]
+    await _count(redis, dict.fromkeys(names, 1), dict.fromkeys(names, 2))
+    assert (await client.get(TYPES)).json() == dict.fromkeys(names, 1)
+    assert (await client.get(WORDS)).json() == dict.fromkeys(names, 2)
+
+
+async def test_counts_over_53_bits_are_exact(client: httpx.AsyncClient, redis: Redis) -> None:
+    for times in (2**53, 1):
+        await _count(redis, {"foo": times}, {})
+    assert (await client.get(TYPES)).text == '{"foo":9007199254740993}'
+
+
+async def test_a_hundred_thousand_words_come_complete_and_in_slices(client: httpx.AsyncClient, redis: Redis) -> None:
+    words = {f"word{at}": at % 1000 + 1 for at in range(100_000)}
+    await redis.hset(KEYS.words, items=[each for pair in words.items() for each in pair])
+    await redis.config_resetstat()
+    response = await client.get(WORDS)
+    found = response.json()
+    assert found == words
+    assert list(found.items()) == sorted(words.items(), key=lambda each: (-each[1], each[0]))
+    stats: dict[str, Any] = await redis.info("commandstats")
+    assert stats["cmdstat_hscan"]["calls"] >= 20, "no single command reads it all"
+    assert not {"cmdstat_hgetall", "cmdstat_hkeys", "cmdstat_hvals", "cmdstat_eval", "cmdstat_evalsha"} & set(stats)
+
+
+async def test_what_is_counted_later_is_there_at_the_next_question(client: httpx.AsyncClient, redis: Redis) -> None:
+    for times in range(1, 6):
+        await _count(redis, {"foo": 1}, {"a": 2})
+
+        async def shows(path: str, expected: dict[str, int]) -> bool:
+            return bool((await client.get(path)).json() == expected)
+
+        for path, expected in ((TYPES, {"foo": times}), (WORDS, {"a": 2 * times})):
+            await wait_until_async(
+                lambda path=path, expected=expected: shows(path, expected),  # type: ignore[misc]
+                what=f"{path} shows {expected}",
+                seconds=5,
+            )
+
+
+async def test_a_thousand_who_ask_at_once_cost_redis_a_few_reads(client: httpx.AsyncClient, redis: Redis) -> None:
+    await _count(redis, {"foo": 1}, {f"word{at}": 1 for at in range(6000)})
+    await redis.config_resetstat()
+    responses = await asyncio.gather(*(client.get(WORDS) for _ in range(1000)))
+    assert {len(response.json()) for response in responses[::50]} == {6000}
+    assert {response.content for response in responses} == {responses[0].content}
+    stats: dict[str, Any] = await redis.info("commandstats")
+    slices = -(-6000 // 1000)
+    assert stats["cmdstat_hscan"]["calls"] <= 5 * slices
+
+
+# Redis away.
+
+
+@pytest.mark.parametrize("path", [TYPES, WORDS, "/readyz"])
+async def test_redis_away_is_a_503_and_it_recovers_by_itself(durable_server: Server, path: str) -> None:
+    await _count_at(durable_server, {"foo": 3}, {"lorem": 2})
+    async with _api(durable_server.url) as client:
+        before = await client.get(path)
+        assert before.status_code == 200
+        durable_server.kill()
+
+        async def answers(status: int) -> bool:
+            return (await client.get(path)).status_code == status
+
+        await wait_until_async(lambda: answers(503), what="it says that Redis is away")
+        for _ in range(3):
+            _assert_away(await client.get(path))
+        assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+        await asyncio.to_thread(durable_server.start)
+        await wait_until_async(lambda: answers(200), what="it has found Redis again")
+        assert (await client.get(path)).content == before.content
+
+
+async def test_it_starts_without_redis_and_finds_it_when_it_comes(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    async with _api(server.url) as client:
+        for path in (TYPES, WORDS, "/readyz"):
+            _assert_away(await client.get(path))
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/")).status_code == 200
+        await asyncio.to_thread(server.start)
+        try:
+            for path in (TYPES, WORDS, "/readyz"):
+                assert (await client.get(path)).status_code == 200
+        finally:
+            server.kill()
+
+
+async def test_a_host_that_cannot_be_is_a_503_too() -> None:
+    async with _api("redis://nowhere.invalid:6379/0") as client:
+        _assert_away(await client.get(WORDS))
+
+
+# Health.
+
+
+async def test_ready_when_redis_answers_and_can_be_written_to(client: httpx.AsyncClient) -> None:
+    response = await client.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"status": "ready"})
+
+
+async def test_the_readiness_check_leaves_nothing_behind(client: httpx.AsyncClient, redis: Redis) -> None:
+    await client.get("/readyz")
+    assert set(await redis.keys("*")) <= {KEYS.probe.encode()}
+    assert await redis.pttl(KEYS.probe) <= 1000
+
+
+async def test_not_ready_on_a_read_only_replica_but_counts_are_read(durable_server: Server) -> None:
+    await _count_at(durable_server, {"foo": 3}, {})
+    async with _api(durable_server.url) as client:
+        with durable_server.client() as redis:
+            redis.replicaof("127.0.0.1", free_port())
+            body = _assert_problem(await client.get("/readyz"), 503, "Redis is away")
+            assert "replica" in body["detail"].lower()
+            assert (await client.get(TYPES)).json() == {"foo": 3}
+            redis.replicaof("NO", "ONE")
+            assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_not_ready_when_redis_is_out_of_memory_but_counts_are_read(durable_server: Server) -> None:
+    await _count_at(durable_server, {"foo": 3}, {})
+    async with _api(durable_server.url) as client:
+        with durable_server.client() as redis:
+            redis.config_set("maxmemory", "1")
+            response = await client.get("/readyz")
+            _assert_away(response)
+            assert "maxmemory" in response.json()["detail"]
+            assert (await client.get(TYPES)).json() == {"foo": 3}
+            redis.config_set("maxmemory", "0")
+            assert (await client.get("/readyz")).status_code == 200
+
+
+# Errors, documentation, the page.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/events",
+        "/events/",
+        "/events/countwords",
+        "/events/CountWords/",
+        "/static/nowhere.js",
+        "/static/..%2fapp.py",
+        "/static/%2e%2e/app.py",
+        "/static//etc/passwd",
+    ],
+)
+async def test_what_is_not_there_is_a_404(client: httpx.AsyncClient, path: str) -> None:
+    _assert_problem(await client.get(path), 404, "Not Found")
+
+
+async def test_another_method_is_a_405_that_names_the_right_one(client: httpx.AsyncClient) -> None:
+    response = await client.post(TYPES)
+    _assert_problem(response, 405)
+    assert "GET" in response.headers["allow"]
+
+
+async def test_openapi_lists_the_routes_and_all_that_it_refers_to(client: httpx.AsyncClient) -> None:
+    response = await client.get("/openapi.json")
+    document = response.json()
+    assert {TYPES, WORDS, "/healthz", "/readyz"} <= set(document["paths"])
+    assert not {"/events/countWords", "/events/countByEventType"} & set(document["paths"]), "one spelling is enough"
+    for path in (TYPES, WORDS):
+        answers = document["paths"][path]["get"]["responses"]
+        assert "application/problem+json" in answers["503"]["content"]
+        assert answers["200"]["content"]["application/json"]["schema"]["additionalProperties"]["type"] == "integer"
+    for reference in re.findall(r'"\$ref": ?"#/([^"]+)"', response.text):
+        found: Any = document
+        for part in reference.split("/"):
+            found = found[part]
+
+
+@pytest.mark.parametrize("path", ["/", "/static/index.html"])
+async def test_the_page_and_all_that_it_asks_for_are_served(client: httpx.AsyncClient, path: str) -> None:
+    page = await client.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    kinds = set()
+    for asset in re.findall(r'(?:src|href)="([^"#:]+)"', page.text):
+        response = await client.get(page.url.join(asset))
+        assert response.status_code == 200, asset
+        kinds.add(response.headers["content-type"].partition(";")[0])
+    assert {"text/css", "text/javascript"} <= kinds
+
+
+async def test_the_page_asks_nobody_else_for_anything(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/")).text
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+
+# As a process.
+
+
+def test_a_process_answers_over_http_survives_its_redis_and_ends_in_order(
+    durable_server: Server, tmp_path: Path
+) -> None:
+    asyncio.run(_count_at(durable_server, {"foo": 3}, {"lorem": 2}))
+    port = free_port()
+    process = Process(
+        "api",
+        log=tmp_path / "api.log",
+        TALLY_REDIS_URL=durable_server.url,
+        TALLY_HTTP_PORT=str(port),
+        TALLY_LOG_FORMAT="json",
+    )
+    with running(process), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+
+        def status(path: str) -> int:
+            try:
+                return http.get(path).status_code
+            except httpx.TransportError:
+                assert process.exit_code is None, process.log()
+                return 0
+
+        wait_until(lambda: status("/readyz") == 200, what="it is ready")
+        assert http.get(TYPES).json() == {"foo": 3}
+        assert http.get("/events/countWords").json() == {"lorem": 2}
+        assert http.get("/").headers["content-type"].startswith("text/html")
+        assert "server" not in http.get("/healthz").headers
+
+        durable_server.kill()
+        wait_until(lambda: status(WORDS) == 503, what="it says that Redis is away")
+        _assert_away(http.get(WORDS))
+        assert status("/healthz") == 200
+        durable_server.start()
+        wait_until(lambda: status(WORDS) == 200, what="it has found Redis again")
+        assert http.get(WORDS).json() == {"lorem": 2}
+
+        second = Process("api", log=tmp_path / "second.log", TALLY_HTTP_PORT=str(port))
+        with running(second):
+            assert second.wait(30) == 1
+        assert f"cannot listen on 127.0.0.1 port {port}" in second.log()
+        assert "Traceback" not in second.log()
+
+        process.send(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert "Traceback" not in process.log()

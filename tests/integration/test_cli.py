@@ -1,0 +1,478 @@
+"""The command line, run as people run it: real processes, what they print, how they end and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from tally.generator import Generator, GeneratorSpec
+from tally.keys import Keys
+from tests.expected import Expected, counted
+from tests.server import Server, free_port
+from tests.waiting import wait_until
+
+KEYS = Keys()
+TALLY = [sys.executable, "-m", "tally.cli"]
+
+
+def _tally(
+    *arguments: str, given: bytes | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with these variables besides our own."""
+    done = subprocess.run(
+        [*TALLY, *arguments],
+        input=given,
+        stdin=subprocess.DEVNULL if given is None else None,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
+    )
+
+
+def _assert_refused(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """It ended with this code and a sentence, not a traceback."""
+    assert done.returncode == code, done.stderr
+    for each in said:
+        assert each in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 20,000 lines, one in ten of them garbage, the last one without an end."""
+    path = tmp_path_factory.mktemp("cli") / "events.ndjson"
+    lines = b"".join(Generator(GeneratorSpec(count=20_000, seed=11)).lines())
+    path.write_bytes(lines + '{"event_type": "größe", "data": "l’été [bold]"}'.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(events: Path) -> Expected:
+    return Expected.of(events.read_bytes().split(b"\n"))
+
+
+def test_help_names_every_command_and_version_says_which() -> None:
+    done = _tally("--help")
+    assert done.returncode == 0
+    for command in ("up", "ingest", "aggregate", "serve", "generate", "count", "status"):
+        assert f" {command} " in done.stdout
+    version = _tally("--version")
+    assert (version.returncode, version.stdout.split()[0]) == (0, "tally")
+
+
+# generate
+
+
+def test_generate_repeats_itself_for_a_seed_and_makes_as_many_lines_as_asked_for() -> None:
+    arguments = ("generate", "--count", "3000", "--seed", "5", "--start", "1632663984")
+    first, second = (subprocess.run([*TALLY, *arguments], capture_output=True, check=True) for _ in range(2))
+    assert first.stdout == second.stdout
+    lines = first.stdout.split(b"\n")
+    assert (len(lines), lines[-1], first.stderr) == (3001, b"", b"")
+    found = Expected.of(lines)
+    assert (found.events + found.rejected, set(found.types)) == (3000, {"foo", "bar", "baz", "spam", "ham", "eggs"})
+    assert 200 < found.rejected < 400
+
+
+@pytest.mark.parametrize("options", [[], ["--rate", "100000"]], ids=["as fast as it goes", "at a rate"])
+def test_generate_ends_quietly_when_its_reader_has_enough(options: list[str]) -> None:
+    process = subprocess.Popen([*TALLY, "generate", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert len([process.stdout.readline() for _ in range(5)]) == 5
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["--count", "-1"], "count=-1"), (["--start", "nan", "--count", "1"], "start=nan")]
+)
+def test_generate_refuses_what_cannot_be(arguments: list[str], said: str) -> None:
+    _assert_refused(_tally("generate", *arguments), 2, said)
+
+
+# count
+
+
+def _assert_counted(found: dict[str, Any], expected: Expected) -> None:
+    assert found["types"] == dict(expected.types)
+    assert found["words"] == dict(expected.words)
+    totals = {name: found["totals"][name] for name in ("events", "rejected", "lines", "lost")}
+    assert totals == {
+        "events": expected.events,
+        "rejected": expected.rejected,
+        "lines": expected.events + expected.rejected,
+        "lost": 0,
+    }
+    for ranking in (list(found["types"].values()), list(found["words"].values())):
+        assert ranking == sorted(ranking, reverse=True)
+
+
+def test_count_of_a_file_is_what_plain_json_finds_and_nothing_is_left_behind(
+    events: Path, expected: Expected, tmp_path: Path, left: Callable[[], list[int]]
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    done = _tally("count", "--json", str(events), env={"TMPDIR": str(folder)})
+    assert done.returncode == 0, done.stderr
+    _assert_counted(json.loads(done.stdout), expected)
+    assert list(folder.iterdir()) == []
+    assert left() == []
+    assert not Path(".tally").exists()
+
+
+def test_count_takes_several_files_and_standard_input_and_prints_tables_of_what_names_really_are(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "events").write_bytes(b'{"event_type": "[red]x\\u001b[0m", "data": "lorem lorem ipsum dolor"}\n' * 1234)
+    given = b'{"event_type": "other", "data": "lorem"}'
+    done = _tally("count", "events", "-", "empty", "--limit", "2", given=given, env={"COLUMNS": "100"})
+    assert done.returncode == 0, done.stderr
+    assert "[red]x" in done.stdout, "a name is no markup"
+    assert "\x1b" not in done.stdout, "and moves no cursor"
+    assert "2,469" in done.stdout
+    assert "other" in done.stdout
+    assert "and 1 more" in done.stdout
+
+
+# Wrong settings, wrong sources.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["ingest", "x"], ["aggregate"], ["serve"], ["count", "x"], ["up"]],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_wrong_setting_ends_every_command_with_what_would_be_right(arguments: list[str]) -> None:
+    Path("x").touch()
+    done = _tally(*arguments, env={"TALLY_MAX_WORDS": "many"})
+    _assert_refused(done, 2, "TALLY_MAX_WORDS=many", "valid integer", "default: 1000000")
+
+
+@pytest.mark.parametrize(
+    ("command", "source", "said"),
+    [
+        (["ingest"], "nowhere.ndjson", "there is no file 'nowhere.ndjson'"),
+        (["ingest"], "demo:?speed=1", "'speed'"),
+        (["count"], "nowhere.ndjson", "there is no file 'nowhere.ndjson'"),
+        (["up", "--source"], "nowhere.ndjson", "there is no file 'nowhere.ndjson'"),
+    ],
+    ids=["ingest a file", "ingest demo", "count", "up"],
+)
+def test_a_wrong_source_ends_every_command_with_what_is_wrong(command: list[str], source: str, said: str) -> None:
+    _assert_refused(_tally(*command, source), 2, said)
+    assert not Path(".tally").exists(), "before anything is started"
+
+
+# ingest, aggregate, status
+
+
+def test_ingest_twice_counts_once_and_status_shows_it(server: Server, events: Path, expected: Expected) -> None:
+    url = {"TALLY_REDIS_URL": server.url}
+    assert json.loads(_tally("status", "--json", env=url).stdout)["totals"]["lines"] == 0
+    for _ in range(2):
+        done = _tally("ingest", str(events), env=url)
+        assert done.returncode == 0, done.stderr
+    before = _tally("status", env=url)
+    assert "Backlog: " in before.stdout
+    assert f"{events.stat().st_size:,}" in before.stdout, "the position"
+    assert server.url in before.stdout
+
+    drained = _tally("aggregate", "--drain", env={**url, "TALLY_FOLD_CAES": "true"})
+    assert drained.returncode == 0, drained.stderr
+    assert "did you mean TALLY_FOLD_CASE?" in drained.stderr
+    with server.client() as client:
+        assert counted(client) == expected
+    after = json.loads(_tally("status", "--json", env=url).stdout)
+    assert (after["totals"]["events"], after["totals"]["rejected"]) == (expected.events, expected.rejected)
+    assert (after["backlog"]["blocks"], after["dead_blocks"], after["consumers"]) == (0, 0, [])
+    assert [each["position"] for each in after["sources"]] == [events.stat().st_size]
+
+
+def test_a_drain_of_nothing_ends(server: Server) -> None:
+    done = _tally("aggregate", "--drain", env={"TALLY_REDIS_URL": server.url})
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_status_without_a_server_says_how_to_find_one() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    done = _tally("status", env={"TALLY_REDIS_URL": url})
+    _assert_refused(done, 1, f"no answer from {url}", "tally up")
+
+
+def test_a_password_is_not_shown_when_there_is_no_answer() -> None:
+    done = _tally("status", env={"TALLY_REDIS_URL": f"redis://:pa55word@127.0.0.1:{free_port()}/0"})
+    assert done.returncode == 1
+    assert "pa55word" not in done.stderr + done.stdout
+
+
+def test_a_wrong_password_ends_a_service_with_a_sentence(durable_server: Server) -> None:
+    with durable_server.client() as client:
+        client.config_set("requirepass", "right")
+    done = _tally("aggregate", env={"TALLY_REDIS_URL": durable_server.url.replace("//", "//:wrong@")})
+    assert done.returncode == 1
+    assert "password" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# up
+
+
+class Up:
+    """One `tally up` at a time, in one folder, with one port."""
+
+    def __init__(self, folder: Path, events: Path) -> None:
+        self.data = folder / "data"
+        self.port = free_port()
+        self._events = events
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self._folder / "out").open("wb") as out, (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*TALLY, "up", "--data", str(self.data), "--port", str(self.port), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                env={**os.environ, "TALLY_LOG_FORMAT": "json"},
+                start_new_session=True,  # a Ctrl-C of ours is not one of the tests' own
+            )
+        return self._process
+
+    @property
+    def source(self) -> str:
+        return str(self._events)
+
+    def output(self) -> str:
+        return (self._folder / "out").read_text(encoding="utf-8")
+
+    def log(self) -> str:
+        return (self._folder / "log").read_text(encoding="utf-8")
+
+    def get(self, path: str) -> Any:
+        """The answer's JSON; None while there is none."""
+        assert self._process is not None
+        assert self._process.poll() is None, self.log()
+        try:
+            response = self._http.get(path)
+        except httpx.TransportError:
+            return None
+        return response.json() if response.status_code == 200 else None
+
+    def shows(self, expected: Expected) -> bool:
+        return bool(
+            self.get("/events/CountByEventType") == expected.types and self.get("/events/CountWords") == expected.words
+        )
+
+    def interrupt(self) -> int:
+        """Ctrl-C; the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(60)
+
+    def end(self) -> None:
+        """Whatever became of it, leave nothing."""
+        self._http.close()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Iterator[Callable[[], list[int]]]:
+    """Who still runs of all that this test started, and of what that started: they work in the test's folder."""
+
+    def running() -> list[int]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                inside = f"{os.readlink(folder / 'cwd')}/".startswith(f"{tmp_path}/")
+                zombie = "(zombie)" in (folder / "status").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            if inside and not zombie and int(folder.name) != os.getpid():
+                found.append(int(folder.name))
+        return found
+
+    yield running
+    for pid in running():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def up(tmp_path: Path, events: Path, left: Callable[[], list[int]]) -> Iterator[Up]:
+    one = Up(tmp_path, events)
+    yield one
+    one.end()
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_up_counts_answers_ends_with_ctrl_c_and_has_its_data_again(
+    up: Up, expected: Expected, left: Callable[[], list[int]]
+) -> None:
+    up.start("--source", up.source, "--aggregators", "2")
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it says where to look")
+    assert f"http://127.0.0.1:{up.port}/events/CountByEventType" in up.output()
+    status = _tally("status", "--json", env={"TALLY_DATA_DIR": str(up.data)})
+    assert json.loads(status.stdout)["totals"]["events"] == expected.events
+    assert sum("-m aggregator" in _command_of(pid) for pid in left()) == 2
+
+    assert up.interrupt() == 0, up.log()
+    assert left() == []
+    assert "Traceback" not in up.log()
+    assert "service died" not in up.log()
+
+    up.start("--source", up.source)
+    wait_until(lambda: up.get("/readyz") is not None, what="it answers again")
+    assert up.shows(expected)
+    wait_until(lambda: up.log().count("source ended") == 2, what="the file was looked at again")
+    assert up.shows(expected), "and counted once"
+    assert up.interrupt() == 0, up.log()
+    assert left() == []
+
+
+def test_when_up_is_killed_its_services_end_and_the_next_one_goes_on(
+    up: Up, expected: Expected, left: Callable[[], list[int]]
+) -> None:
+    process = up.start("--source", up.source, "--source", "exec:cat; sleep 1000")
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    wait_until(lambda: any("sleep" in _command_of(pid) for pid in left()), what="the program runs")
+    process.kill()
+    process.wait()
+
+    def services() -> list[str]:
+        return [command for command in map(_command_of, left()) if command and "valkey" not in command]
+
+    wait_until(lambda: not services(), what="the services and their programs are gone", seconds=30)
+
+    up.start("--source", up.source)
+    wait_until(lambda: up.get("/readyz") is not None, what="it answers again")
+    wait_until(lambda: up.shows(expected), what="everything is there again")
+    assert up.interrupt() == 0, up.log()
+    assert left() == [], "not even the server that the killed one left behind"
+
+
+def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
+    up: Up, expected: Expected, left: Callable[[], list[int]], tmp_path: Path
+) -> None:
+    later = tmp_path / "later"
+    feeding = f"cat {up.source}; echo; until [ -e {later} ]; do sleep 0.05; done; cat {later}"
+    up.start("--source", f"exec:{feeding}")
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    with redis.Redis.from_url((up.data / "redis.url").read_text(encoding="utf-8").strip()) as client:
+        # What the server has not yet on its disk would be lost with it, and a program cannot be read again.
+        client.set(KEYS.probe, 1, px=1)
+        assert client.execute_command("WAITAOF", 1, 0, 30_000) == [1, 0]
+
+    for name in ("-m api", "-m aggregator", "valkey-server"):
+        (pid,) = (pid for pid in left() if name in _command_of(pid))
+        os.kill(pid, signal.SIGKILL)
+        wait_until(
+            lambda name=name, pid=pid: any(name in _command_of(each) for each in left() if each != pid),  # type: ignore[misc]
+            what=f"{name} was started again",
+        )
+        wait_until(lambda: up.get("/readyz") is not None, what="it is ready again")
+        wait_until(lambda: up.shows(expected), what="nothing was lost")
+    later.write_bytes(b'\n{"event_type": "later", "data": "late"}\n')
+    wait_until(lambda: up.get("/events/CountByEventType").get("later") == 1, what="it goes on counting")
+    assert up.interrupt() == 0, up.log()
+    assert left() == []
+
+
+def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) -> None:
+    up.start("--aggregators", "0")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    busy_port = _tally("up", "--port", str(up.port), "--data", str(tmp_path / "other"))
+    _assert_refused(busy_port, 2, f"cannot listen on 127.0.0.1 port {up.port}", "--port")
+    busy_folder = _tally("up", "--port", str(free_port()), "--data", str(up.data))
+    assert busy_folder.returncode == 1
+    assert f"another tally up uses the data folder {up.data}" in busy_folder.stderr
+    assert up.get("/readyz") == {"status": "ready"}, "and the first one never noticed"
+    assert up.interrupt() == 0, up.log()
+
+
+def test_up_uses_the_redis_that_is_set_and_takes_standard_input(
+    server: Server, tmp_path: Path, left: Callable[[], list[int]]
+) -> None:
+    port, line = free_port(), b'{"event_type": "a", "data": "b"}\n'
+    process = subprocess.Popen(
+        [*TALLY, "up", "--source", "-", "--port", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+        start_new_session=True,
+    )
+    with process, server.client() as client:
+        assert process.stdin is not None
+        try:
+            for number in range(1, 4):
+                process.stdin.write(line)
+                process.stdin.flush()
+                wait_until(
+                    lambda number=number: client.hget(KEYS.types, "a") == str(number),  # type: ignore[misc]
+                    what="the line is counted",
+                )
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            process.stdin.close()
+        finally:
+            process.kill()
+    assert not Path(".tally").exists(), "no server of its own"
+    assert left() == []
+
+
+def test_up_that_is_interrupted_while_it_starts_ends_and_leaves_nothing(up: Up, left: Callable[[], list[int]]) -> None:
+    process = up.start()
+    wait_until(lambda: any("valkey-server" in _command_of(pid) for pid in left()), what="the server starts")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (0, 130), up.log()
+    wait_until(lambda: not left(), what="nothing is left", seconds=10)
+    assert "Traceback" not in up.log()
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(up: Up, left: Callable[[], list[int]]) -> None:
+    # A stopped aggregator cannot end in order, so the first Ctrl-C has to wait for it.
+    process = up.start("--source", "exec:sleep 1000")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    wait_until(lambda: any(_command_of(pid).startswith("sleep") for pid in left()), what="the program runs")
+    (aggregator,) = (pid for pid in left() if "-m aggregator" in _command_of(pid))
+    os.kill(aggregator, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    wait_until(
+        lambda: '"name": "aggregator-1"' in up.log().rpartition("stopping service")[0] + up.log(), what="stopping"
+    )
+    wait_until(lambda: "stopping service" in up.log(), what="it stops in order")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    wait_until(lambda: not left(), what="nothing is left", seconds=10)

@@ -1,0 +1,917 @@
+"""Every script, through the methods that wrap it, on fakeredis and on the real server: the same answers from both."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from itertools import count as numbers
+from typing import Any
+
+import fakeredis
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from aggregator.rollup import RollUp
+from aggregator.worker import Worker
+from tally.counts import Counts, Sample, WindowCounts
+from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
+from tally.settings import Settings
+from tally.store import Append, Block, BlockStore, GroupMissing, WindowStore, connect
+from tally.store.blocks import Applied, Missing
+
+KEYS = Keys()
+
+#: Windows whose numbers can be followed by hand: a "minute" of 1 s, an "hour" of 2 s, a "day" of 4 s.
+SMALL_WINDOWS = "1x4,2x4,4x3"
+
+#: The same with fewer hours than minutes kept, as the defaults are: 360 minutes, 336 hours.
+FEW_HOURS = "1x8,2x4,4x9"
+
+
+class Shard:
+    """One shard on one of the servers: its stores, and a look at what they wrote."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis: Any = redis
+        self.is_fake = isinstance(redis, fakeredis.FakeAsyncRedis)
+
+    def blocks(self, **settings: Any) -> BlockStore:
+        return BlockStore(self.redis, keys=KEYS, settings=Settings(**settings))
+
+    def windows(self, **settings: Any) -> WindowStore:
+        return WindowStore(self.redis, keys=KEYS, settings=Settings(**settings))
+
+    async def pending_blocks(self, number: int = 1, *, consumer: str = "a", lines: bytes = b"x") -> list[str]:
+        """New blocks, given to a consumer: their entry IDs, the oldest first."""
+        store = self.blocks()
+        await store.create_group()
+        pipeline = self.redis.pipeline(transaction=False)
+        for _ in range(number):
+            pipeline.xadd(KEYS.stream, {"lines": lines, "source": "s"})
+        await pipeline.execute()
+        return [entry.id for entry in await store.read(consumer=consumer, count=number, block_ms=None)]
+
+    async def count(self, counts: Counts, **settings: Any) -> Applied | Missing:
+        """Count this, as if one new block held it."""
+        return await self.blocks(**settings).count(ids=await self.pending_blocks(), counts=counts)
+
+    async def hash(self, key: str) -> dict[str, int]:
+        return {name.decode(): int(value) for name, value in (await self.redis.hgetall(key)).items()}
+
+    async def zset(self, key: str) -> dict[str, float]:
+        return {name.decode(): score for name, score in await self.redis.zrange(key, 0, -1, withscores=True)}
+
+    async def entries(self, key: str) -> list[dict[str, bytes]]:
+        return [{name.decode(): value for name, value in fields.items()} for _, fields in await self.redis.xrange(key)]
+
+    async def pending(self) -> list[tuple[str, str, int]]:
+        """What is pending: entry ID, consumer, deliveries."""
+        found = await self.redis.xpending_range(KEYS.stream, GROUP, min="-", max="+", count=100_000)
+        return [(each["message_id"].decode(), each["consumer"].decode(), each["times_delivered"]) for each in found]
+
+    async def everything(self) -> dict[bytes, object]:
+        """All keys with all that they hold."""
+        held: dict[bytes, object] = {}
+        for key in sorted(await self.redis.keys("*")):
+            kind = await self.redis.type(key)
+            if kind == b"hash":
+                held[key] = await self.redis.hgetall(key)
+            elif kind == b"zset":
+                held[key] = await self.redis.zrange(key, 0, -1, withscores=True)
+            elif kind == b"stream":
+                held[key] = await self.redis.xrange(key)
+            else:
+                held[key] = await self.redis.get(key)
+        return held
+
+
+@pytest.fixture(params=["fakeredis", "server"])
+async def shard(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
+    if request.param == "fakeredis":
+        client: Redis = fakeredis.FakeAsyncRedis(protocol=2)
+    else:
+        client = connect(request.getfixturevalue("server").url, timeout_seconds=30)
+    yield Shard(client)
+    await client.aclose()
+
+
+def _counts(windows: Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]] | None = None, **others: Any) -> Counts:
+    """Counts of these windows: start -> (types, words)."""
+    return Counts(
+        windows={
+            start: WindowCounts(Counter(types), Counter(words)) for start, (types, words) in (windows or {}).items()
+        },
+        **others,
+    )
+
+
+# append
+
+
+async def test_append_puts_the_block_and_the_position_down_together(shard: Shard) -> None:
+    lines = b'{"a"}\n\x00\xff\r'
+    assert await shard.blocks().append(source="s", blocks=[Block(0, 9, lines)]) == [Append("appended", 9)]
+    assert await shard.entries(KEYS.stream) == [{"lines": lines, "source": b"s"}]
+    assert await shard.blocks().positions() == {"s": 9}
+    assert await shard.blocks().backlog() == 1
+
+
+@pytest.mark.parametrize(
+    ("block", "outcome", "position"),
+    [
+        pytest.param((10, 20), "appended", 20, id="the next"),
+        pytest.param((10, 11), "appended", 11, id="the next, one byte"),
+        pytest.param((0, 10), "duplicate", 10, id="the one before"),
+        pytest.param((0, 5), "duplicate", 10, id="a part of it"),
+        pytest.param((5, 10), "duplicate", 10, id="its end"),
+        pytest.param((5, 15), "moved", 10, id="one that overlaps"),
+        pytest.param((11, 20), "moved", 10, id="one that leaves a gap"),
+        pytest.param((0, 20), "moved", 10, id="one that holds it"),
+    ],
+)
+async def test_append_takes_only_the_block_that_starts_where_the_source_stands(
+    shard: Shard, block: tuple[int, int], outcome: str, position: int
+) -> None:
+    store = shard.blocks()
+    await store.append(source="s", blocks=[Block(0, 10, b"first")])
+    (answer,) = await store.append(source="s", blocks=[Block(*block, b"second")])
+    assert (answer.outcome, answer.position) == (outcome, position)
+    assert await store.position("s") == position
+    assert await store.backlog() == (2 if outcome == "appended" else 1)
+
+
+@pytest.mark.parametrize("at", [2**31 - 1, 2**31, 2**32 + 7, 10**13, 2**53 - 20])
+async def test_append_keeps_positions_of_any_size_exactly(shard: Shard, at: int) -> None:
+    store = shard.blocks()
+    await store.append(source="s", blocks=[Block(0, at, b"so far")])
+    answers = await store.append(source="s", blocks=[Block(at, at + 1, b"x"), Block(at + 1, at + 9, b"y")])
+    assert answers == [Append("appended", at + 1), Append("appended", at + 9)]
+    assert await store.append(source="s", blocks=[Block(at, at + 1, b"x")]) == [Append("duplicate", at + 9)]
+    assert await store.append(source="s", blocks=[Block(at + 8, at + 10, b"x")]) == [Append("moved", at + 9)]
+    assert await store.positions() == {"s": at + 9}
+
+
+async def test_append_after_a_block_that_was_refused_refuses_the_rest(shard: Shard) -> None:
+    blocks = [Block(0, 1, b"a"), Block(1, 2, b"b"), Block(5, 6, b"c"), Block(6, 7, b"d")]
+    answers = await shard.blocks().append(source="s", blocks=blocks)
+    assert [answer.outcome for answer in answers] == ["appended", "appended", "moved", "moved"]
+    assert [entry["lines"] for entry in await shard.entries(KEYS.stream)] == [b"a", b"b"]
+
+
+async def test_append_repeated_whole_appends_nothing_twice(shard: Shard) -> None:
+    blocks = [Block(at, at + 1, b"%d" % at) for at in range(8)]
+    await shard.blocks().append(source="s", blocks=blocks[:5])
+    answers = await shard.blocks().append(source="s", blocks=blocks)
+    assert [answer.outcome for answer in answers] == ["duplicate"] * 5 + ["appended"] * 3
+    assert [entry["lines"] for entry in await shard.entries(KEYS.stream)] == [block.lines for block in blocks]
+
+
+async def test_append_says_full_at_the_limit_and_goes_on_when_there_is_room(shard: Shard) -> None:
+    store = shard.blocks(max_backlog_blocks=2)
+    blocks = [Block(at, at + 1, b"x") for at in range(3)]
+    assert [answer.outcome for answer in await store.append(source="s", blocks=blocks)] == ["appended"] * 2 + ["full"]
+    assert await store.position("s") == 2
+    assert await store.append(source="s", blocks=blocks[:2]) == [Append("duplicate", 2)] * 2, "a retry is no new block"
+    assert [answer.outcome for answer in await store.append(source="t", blocks=blocks[:1])] == ["full"]
+
+    await store.create_group()
+    (entry,) = await store.read(consumer="a", count=1, block_ms=None)
+    assert (await store.append(source="s", blocks=blocks[2:]))[0].outcome == "full", "read is not yet counted"
+    await store.count(ids=[entry.id], counts=_counts())
+    assert await store.append(source="s", blocks=blocks[2:]) == [Append("appended", 3)]
+
+
+async def test_sources_stand_each_for_itself_and_can_be_forgotten(shard: Shard) -> None:
+    store = shard.blocks()
+    await store.append(source="s", blocks=[Block(0, 5, b"x")])
+    await store.append(source="größer", blocks=[Block(0, 7, b"x")])
+    assert await store.positions() == {"s": 5, "größer": 7}
+    assert await store.sources_last_seen_before(0) == []
+    assert sorted(await store.sources_last_seen_before(10**15)) == ["größer", "s"]
+    await store.forget_sources(["s"])
+    await store.forget_sources([])
+    assert await store.positions() == {"größer": 7}
+    assert await store.sources_last_seen_before(10**15) == ["größer"]
+    assert await store.append(source="s", blocks=[Block(0, 5, b"x")]) == [Append("appended", 5)]
+
+
+async def test_scripts_that_the_server_forgot_are_sent_again(shard: Shard) -> None:
+    for _ in range(2):
+        await shard.redis.script_flush()
+        answers = await shard.blocks().append(source="s", blocks=[Block(0, 1, b"x"), Block(1, 2, b"y")])
+        assert answers[-1].position == 2
+    assert await shard.blocks().backlog() == 2
+    await shard.redis.script_flush()
+    assert await shard.count(_counts({0: ({"foo": 1}, {})})) == Applied(windows=1)
+
+
+# count
+
+
+async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(shard: Shard) -> None:
+    store = shard.blocks()
+    ids = await shard.pending_blocks(3)
+    counts = _counts(
+        {60: ({"foo": 2, "bär": 1}, {"lorem": 5}), 120: ({"foo": 4}, {"lorem": 1, "don't": 2})},
+        rejected=3,
+        bytes=1000,
+        samples=[Sample(b"\xff\x00bad", "not UTF-8", "file:/a")],
+    )
+    assert await store.count(ids=ids, counts=counts) == Applied(windows=2)
+
+    assert await shard.hash(KEYS.types) == {"foo": 6, "bär": 1}
+    assert await shard.hash(KEYS.words) == {"lorem": 6, "don't": 2}
+    assert await shard.zset(KEYS.top) == {"lorem": 6, "don't": 2}
+    assert await shard.hash(KEYS.totals) == {
+        "events": 7,
+        "words": 8,
+        "rejected": 3,
+        "lines": 10,
+        "bytes": 1000,
+        "blocks": 3,
+    }
+    assert await shard.zset(KEYS.windows(60)) == {"60": 60, "120": 120}
+    assert await shard.hash(KEYS.window_types(60, 60)) == {"foo": 2, "bär": 1}
+    assert await shard.hash(KEYS.window_words(60, 60)) == {"lorem": 5}
+    assert await shard.hash(KEYS.window_types(60, 120)) == {"foo": 4}
+    assert await shard.hash(KEYS.window_words(60, 120)) == {"lorem": 1, "don't": 2}
+    assert await shard.entries(KEYS.rejected) == [
+        {"line": b"\xff\x00bad", "reason": b"not UTF-8", "source": b"file:/a"}
+    ]
+    assert await store.backlog() == 0
+    assert await shard.pending() == []
+    assert await shard.redis.exists(KEYS.windows(3600)) == 0, "longer windows are made by rolling up alone"
+
+
+async def test_count_adds_to_what_was_counted_before(shard: Shard) -> None:
+    for _ in range(3):
+        await shard.count(_counts({-60: ({"foo": 2}, {"a": 1})}, bytes=7, rejected=1))
+    assert await shard.hash(KEYS.types) == {"foo": 6}
+    assert await shard.hash(KEYS.window_words(60, -60)) == {"a": 3}
+    assert await shard.hash(KEYS.totals) == {
+        "events": 6,
+        "words": 3,
+        "rejected": 3,
+        "lines": 9,
+        "bytes": 21,
+        "blocks": 3,
+    }
+
+
+async def test_count_of_blocks_that_hold_nothing_takes_them_off_the_stream(shard: Shard) -> None:
+    assert await shard.count(_counts()) == Applied(windows=0)
+    assert await shard.hash(KEYS.totals) == {"blocks": 1}
+    assert await shard.blocks().backlog() == 0
+
+
+async def _counted_by_another(shard: Shard, ids: list[str]) -> set[str]:
+    await shard.blocks().count(ids=[ids[0], ids[2]], counts=_counts())
+    return {ids[0], ids[2]}
+
+
+async def _buried(shard: Shard, ids: list[str]) -> set[str]:
+    assert await shard.blocks(max_deliveries=1).bury(entry_id=ids[1]) == "buried"
+    return {ids[1]}
+
+
+async def _never_read(shard: Shard, ids: list[str]) -> set[str]:
+    ids.append((await shard.redis.xadd(KEYS.stream, {"lines": b"x"})).decode())
+    return {ids[-1]}
+
+
+async def _unknown(shard: Shard, ids: list[str]) -> set[str]:
+    ids.insert(0, "5-5")
+    return {"5-5"}
+
+
+@pytest.mark.parametrize("made_missing", [_counted_by_another, _buried, _never_read, _unknown])
+async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
+    shard: Shard, made_missing: Callable[[Shard, list[str]], Awaitable[set[str]]]
+) -> None:
+    ids = await shard.pending_blocks(4)
+    missing = await made_missing(shard, ids)
+    before, pending = await shard.everything(), await shard.pending()
+    counts = _counts({60: ({"foo": 1}, {"a": 1})}, rejected=1, bytes=9, samples=[Sample(b"l", "r", "s")])
+
+    assert await shard.blocks().count(ids=ids, counts=counts) == Missing(ids=frozenset(missing))
+    assert (await shard.everything(), await shard.pending()) == (before, pending)
+
+    left = [each for each in ids if each not in missing]
+    assert await shard.blocks().count(ids=left, counts=counts) == Applied(windows=1)
+    assert await shard.hash(KEYS.types) == {"foo": 1}
+
+
+async def test_count_takes_over_from_whoever_holds_the_block(shard: Shard) -> None:
+    """Pending is pending: what counts is that nobody counted it, not who holds it."""
+    (entry_id,) = await shard.pending_blocks(consumer="a")
+    await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [entry_id])
+    assert await shard.blocks().count(ids=[entry_id], counts=_counts({0: ({"foo": 1}, {})})) == Applied(windows=1)
+    assert await shard.pending() == []
+
+
+async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_once(shard: Shard) -> None:
+    # Lua's unpack takes under 8,000 values; one batch may hold more of everything. (fakeredis looks through its whole
+    # list of pending entries for each ID, so it gets fewer of them; still more than the script takes at once.)
+    ids = await shard.pending_blocks(1100 if shard.is_fake else 9000)
+    types = {f"type {at}": at + 1 for at in range(8200)}
+    words = {f"word{at}": 2 for at in range(9100)}
+    counts = _counts({0: (types, words)}, samples=[Sample(b"%d" % at, "r", "s") for at in range(20)])
+    assert await shard.blocks().count(ids=ids, counts=counts) == Applied(windows=1)
+    assert await shard.hash(KEYS.types) == types
+    assert await shard.hash(KEYS.words) == words
+    assert await shard.hash(KEYS.window_words(60, 0)) == words
+    assert (await shard.hash(KEYS.totals))["blocks"] == len(ids)
+    assert (await shard.blocks().backlog(), await shard.pending()) == (0, [])
+
+    again = await shard.blocks().count(ids=ids, counts=counts)
+    assert again == Missing(ids=frozenset(ids))
+
+
+async def test_count_takes_many_windows_at_once(shard: Shard) -> None:
+    windows = {at * 60: ({"foo": 1}, {"a": 2}) for at in range(300)}
+    assert await shard.count(_counts(windows)) == Applied(windows=300)
+    assert await shard.hash(KEYS.types) == {"foo": 300}
+    assert await shard.hash(KEYS.window_types(60, 299 * 60)) == {"foo": 1}
+
+
+async def test_counts_of_any_size_stay_exact(shard: Shard) -> None:
+    large = 2**52 + 1
+    for times in (large, 1, 2):
+        await shard.count(_counts({0: ({"foo": times}, {"a": times})}))
+    assert await shard.hash(KEYS.types) == {"foo": large + 3}
+    assert await shard.hash(KEYS.window_words(60, 0)) == {"a": large + 3}
+    assert (await shard.hash(KEYS.totals))["events"] == large + 3
+
+
+async def test_names_over_a_bound_count_as_other_and_nothing_is_lost(shard: Shard) -> None:
+    bounds = {"max_types": 3, "max_words": 4, "max_window_words": 2}
+    names = {f"n{at}": 10 for at in range(6)}
+    await shard.count(_counts({0: (names, names)}), **bounds)
+
+    for key, limit in (
+        (KEYS.types, 3),
+        (KEYS.words, 4),
+        (KEYS.window_types(60, 0), 3),
+        (KEYS.window_words(60, 0), 2),
+    ):
+        held = await shard.hash(key)
+        assert held.pop(OTHER) == 10 * (6 - limit), key
+        assert list(held.values()) == [10] * limit, key
+
+    # A name that has its place keeps it; new ones go to the rest; the name of the rest has no place of its own.
+    kept = next(name for name in await shard.hash(KEYS.types) if name != OTHER)
+    await shard.count(_counts({60: ({kept: 1, "new": 2, OTHER: 4}, {})}), **bounds)
+    types = await shard.hash(KEYS.types)
+    assert (types[kept], types[OTHER], sum(types.values())) == (11, 30 + 6, 67)
+    assert await shard.hash(KEYS.window_types(60, 60)) == {kept: 1, "new": 2, OTHER: 4}
+
+
+async def test_a_bound_that_is_just_reached_sends_nothing_to_other(shard: Shard) -> None:
+    names = {"a": 1, "b": 2, "c": 3}
+    for _ in range(2):
+        await shard.count(_counts({0: (names, names)}), max_types=3, max_words=3, max_window_words=3)
+    assert await shard.hash(KEYS.types) == await shard.hash(KEYS.window_words(60, 0)) == {"a": 2, "b": 4, "c": 6}
+
+
+async def test_other_takes_up_no_place_of_the_bound(shard: Shard) -> None:
+    await shard.count(_counts({0: ({OTHER: 5}, {OTHER: 7})}), max_types=1, max_words=1)
+    await shard.count(_counts({0: ({"foo": 1}, {"a": 2})}), max_types=1, max_words=1)
+    assert await shard.hash(KEYS.types) == {OTHER: 5, "foo": 1}
+    assert await shard.hash(KEYS.words) == {OTHER: 7, "a": 2}
+    assert await shard.zset(KEYS.top) == {"a": 2}, "the rest is no word"
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(5, 5), (1, 1), (0, 0), (100, 12)])
+async def test_samples_of_rejected_lines_are_capped_the_newest_kept(shard: Shard, limit: int, kept: int) -> None:
+    number = numbers()
+    for _ in range(4):
+        samples = [Sample(b"%d" % next(number), "not JSON: x", "s") for _ in range(3)]
+        await shard.count(_counts(rejected=3, samples=samples), max_rejected_samples=limit)
+    assert [int(entry["line"]) for entry in await shard.entries(KEYS.rejected)] == list(range(12))[12 - kept :]
+    assert (await shard.hash(KEYS.totals))["rejected"] == 12
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_top_words_are_exactly_the_most_frequent_of_all_time(shard: Shard, seed: int) -> None:
+    """Over many random batches with ties: the set has the ranking's counts, and each word's own count."""
+    chance = random.Random(seed)
+    vocabulary = [f"word{at}" for at in range(3000)]
+    weights = [1 / (at + 1) ** chance.uniform(0, 0.5) for at in range(3000)]
+    all_words: Counter[str] = Counter()
+    for _ in range(12):
+        batch = Counter(chance.choices(vocabulary, weights, k=chance.choice([1, 50, 1500])))
+        await shard.count(_counts({0: ({"foo": 1}, batch)}))
+        all_words += batch
+        top = await shard.zset(KEYS.top)
+        assert sorted(top.values(), reverse=True) == [number for _, number in all_words.most_common(TOP_WORDS)]
+        assert all(all_words[word] == number for word, number in top.items())
+    assert len(all_words) > TOP_WORDS
+
+
+# Windows: count, roll, drop.
+
+
+def _one(start: int, times: int = 1) -> Counts:
+    return _counts({start: ({"foo": times}, {"a": times, "b": 2 * times})})
+
+
+async def test_roll_adds_a_window_to_the_next_length_once(shard: Shard) -> None:
+    windows = shard.windows()
+    await shard.count(_one(3600, 5))
+    await shard.count(_one(3660, 7))
+    assert await windows.roll(level=0, start=3600) == "rolled"
+    assert await windows.roll(level=0, start=3600) == "duplicate"
+    assert await windows.roll(level=0, start=3660) == "rolled"
+    assert await windows.roll(level=0, start=3720) == "gone"
+    assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 12}
+    assert await shard.hash(KEYS.window_words(3600, 3600)) == {"a": 12, "b": 24}
+    assert await shard.hash(KEYS.window_types(60, 3600)) == {"foo": 5}, "what is rolled stays until it is dropped"
+    minutes, hours, days = await windows.windows()
+    assert list(minutes.starts) == sorted(minutes.rolled) == [3600, 3660]
+    assert (list(hours.starts), list(hours.rolled), list(days.starts)) == ([3600], [], [])
+
+
+async def test_an_event_late_to_a_rolled_window_goes_to_every_length_that_has_it(shard: Shard) -> None:
+    windows = shard.windows()
+    await shard.count(_one(3600))
+    await windows.roll(level=0, start=3600)
+    await shard.count(_one(3600, 10))
+    assert await shard.hash(KEYS.window_types(60, 3600)) == {"foo": 11}
+    assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 11}
+    assert await shard.redis.exists(KEYS.window_types(86_400, 0)) == 0, "the hour is not rolled"
+
+    await windows.roll(level=1, start=3600)
+    await shard.count(_one(3600, 100))
+    for seconds, start in ((60, 3600), (3600, 3600), (86_400, 0)):
+        assert await shard.hash(KEYS.window_types(seconds, start)) == {"foo": 111}, seconds
+        assert await shard.hash(KEYS.window_words(seconds, start)) == {"a": 111, "b": 222}, seconds
+
+
+async def test_rolling_into_a_window_that_is_rolled_itself_goes_on_to_the_next_length(shard: Shard) -> None:
+    windows = shard.windows()
+    await shard.count(_one(3600))
+    await windows.roll(level=0, start=3600)
+    await windows.roll(level=1, start=3600)
+    await shard.count(_one(3660, 10))
+    assert await shard.hash(KEYS.window_types(86_400, 0)) == {"foo": 1}
+    assert await windows.roll(level=0, start=3660) == "rolled"
+    assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 11}
+    assert await shard.hash(KEYS.window_types(86_400, 0)) == {"foo": 11}
+
+
+async def test_an_event_too_old_for_its_minute_goes_to_its_hour_and_so_on(shard: Shard) -> None:
+    small = {"windows": SMALL_WINDOWS}
+    for start in range(10, 14):
+        await shard.count(_one(start), **small)
+    assert await shard.count(_one(9, 5), **small) == Applied(windows=4), "the oldest of the four minutes kept is 10"
+    assert await shard.hash(KEYS.window_types(2, 8)) == {"foo": 5}
+    assert await shard.redis.exists(KEYS.window_types(1, 9)) == 0
+
+    windows = shard.windows(**small)
+    for start in range(10, 14):  # two more hours: with that of 8, three of the four
+        assert await windows.roll(level=0, start=start) == "rolled"
+    await shard.count(_one(0, 7), **small)
+    assert await shard.hash(KEYS.window_types(2, 0)) == {"foo": 7}
+    await shard.count(_one(-1, 9), **small)
+    assert await shard.redis.exists(KEYS.window_types(2, -2)) == 0, "the oldest of the four hours kept is 0"
+    assert await shard.hash(KEYS.window_types(4, -4)) == {"foo": 9}
+    for day in (20, 24, 28):
+        await shard.redis.zadd(KEYS.windows(4), {day: day})
+    await shard.count(_one(-8, 11), **small)
+    for seconds in (1, 2, 4):
+        assert await shard.redis.exists(KEYS.window_types(seconds, -8)) == 0, "older than every window kept"
+    assert await shard.hash(KEYS.types) == {"foo": 4 + 5 + 7 + 9 + 11}, "but it counts in the totals"
+    assert (await shard.hash(KEYS.totals))["events"] == 36
+
+
+async def test_a_window_takes_an_event_as_long_as_it_is_one_of_those_kept(shard: Shard) -> None:
+    small = {"windows": SMALL_WINDOWS}
+    for start in (10, 20, 30):
+        await shard.count(_one(start), **small)
+    assert await shard.count(_one(0), **small) == Applied(windows=4), "there is room for a fourth"
+    assert await shard.count(_one(40), **small) == Applied(windows=5)
+    await shard.count(_one(10), **small)
+    assert await shard.hash(KEYS.window_types(1, 10)) == {"foo": 2}
+    await shard.count(_one(0), **small)
+    assert await shard.hash(KEYS.window_types(1, 0)) == {"foo": 1}, "one too many, though not yet dropped"
+    assert await shard.hash(KEYS.window_types(2, 0)) == {"foo": 1}
+
+
+async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolled(shard: Shard) -> None:
+    small = {"windows": SMALL_WINDOWS}
+    windows = shard.windows(**small)
+    for start in (10, 20, 30, 40):
+        await shard.count(_one(start), **small)
+        await windows.roll(level=0, start=start)
+    assert await windows.drop(level=0, start=10) == "kept", "four are kept"
+    await shard.count(_one(50), **small)
+    assert await windows.drop(level=0, start=20) == "kept", "not the oldest"
+    assert await windows.drop(level=0, start=5) == "kept", "no such window"
+    assert await windows.drop(level=0, start=10) == "dropped"
+    assert await windows.drop(level=0, start=10) == "kept"
+    assert await shard.redis.exists(KEYS.window_types(1, 10), KEYS.window_words(1, 10)) == 0
+    assert (await windows.windows())[0].rolled == {20, 30, 40}
+    assert await shard.hash(KEYS.window_types(2, 10)) == {"foo": 1}
+
+    await shard.count(_one(60), **small)
+    await shard.redis.zrem(KEYS.rolled(1), 20)
+    assert await windows.drop(level=0, start=20) == "unrolled"
+    assert await shard.hash(KEYS.window_types(1, 20)) == {"foo": 1}
+
+
+async def test_the_longest_length_is_dropped_without_being_rolled(shard: Shard) -> None:
+    small = {"windows": SMALL_WINDOWS}
+    windows = shard.windows(**small)
+    for day in (0, 4, 8, 12):
+        await shard.redis.zadd(KEYS.windows(4), {day: day})
+        await shard.redis.hset(KEYS.window_types(4, day), "foo", 1)
+    assert await windows.drop(level=2, start=0) == "dropped"
+    assert list((await windows.windows())[2].starts) == [4, 8, 12]
+    assert await shard.redis.exists(KEYS.window_types(4, 0)) == 0
+
+
+async def test_rolling_keeps_to_the_bounds_of_a_window(shard: Shard) -> None:
+    bounds = {"max_types": 3, "max_window_words": 2}
+    for at, names in enumerate((["a", "b"], ["c", "d"])):
+        await shard.count(_counts({at * 60: (dict.fromkeys(names, 1), dict.fromkeys(names, 1))}), **bounds)
+        assert await shard.windows(**bounds).roll(level=0, start=at * 60) == "rolled"
+    types, words = await shard.hash(KEYS.window_types(3600, 0)), await shard.hash(KEYS.window_words(3600, 0))
+    assert (types["a"], types["b"], types[OTHER], sum(types.values())) == (1, 1, 1, 4)
+    assert words == {"a": 1, "b": 1, OTHER: 2}
+
+
+async def test_a_window_of_the_year_one_is_counted_rolled_and_dropped_like_any(shard: Shard) -> None:
+    earliest = -62_135_596_800
+    small = {"windows": "60x4,120x2"}
+    windows = shard.windows(**small)
+    for start in (earliest, 0, 60, 120, 180):
+        await shard.count(_one(start), **small)
+    assert await windows.roll(level=0, start=earliest) == "rolled"
+    assert await shard.hash(KEYS.window_types(120, earliest)) == {"foo": 1}
+    assert await windows.drop(level=0, start=earliest) == "dropped"
+    assert list((await windows.windows())[0].starts) == [0, 60, 120, 180]
+
+
+# claim
+
+
+async def _make_idle(shard: Shard, ids: list[str], *, consumer: str, idle_ms: int, deliveries: int = 1) -> None:
+    await shard.redis.xclaim(KEYS.stream, GROUP, consumer, 0, ids, idle=idle_ms, retrycount=deliveries, justid=True)
+
+
+async def test_claim_takes_over_what_was_held_for_too_long_and_leaves_delivery_counts_alone(shard: Shard) -> None:
+    ids = await shard.pending_blocks(5, consumer="silent")
+    await _make_idle(shard, ids[:3], consumer="silent", idle_ms=20_000, deliveries=3)
+    store = shard.blocks(claim_idle_seconds=15)
+    assert await store.claim(consumer="b", cursor="0-0", count=100) == ("0-0", 3)
+    assert await shard.pending() == [(each, "b", 3) for each in ids[:3]] + [(each, "silent", 1) for each in ids[3:]]
+    assert await store.claim(consumer="c", cursor="0-0", count=100) == ("0-0", 0), "they are fresh now"
+
+
+async def test_claim_goes_on_from_its_cursor(shard: Shard) -> None:
+    ids = await shard.pending_blocks(5, consumer="silent")
+    await _make_idle(shard, ids, consumer="silent", idle_ms=20_000)
+    store = shard.blocks(claim_idle_seconds=15)
+    cursor, claimed, calls = "0-0", [], 0
+    while calls == 0 or cursor != "0-0":
+        cursor, number = await store.claim(consumer="b", cursor=cursor, count=2)
+        claimed.append(number)
+        calls += 1
+        assert calls < 10
+    assert sum(claimed) == 5
+    assert max(claimed) <= 2
+    assert {consumer for _, consumer, _ in await shard.pending()} == {"b"}
+
+
+async def test_claim_counts_what_was_deleted_as_lost_and_holds_it_no_longer(shard: Shard) -> None:
+    ids = await shard.pending_blocks(3, consumer="silent")
+    await _make_idle(shard, ids, consumer="silent", idle_ms=20_000)
+    await shard.redis.xdel(KEYS.stream, ids[0], ids[2])
+    assert await shard.blocks(claim_idle_seconds=15).claim(consumer="b", cursor="0-0", count=100) == ("0-0", 1)
+    assert await shard.pending() == [(ids[1], "b", 1)]
+    assert await shard.hash(KEYS.totals) == {"lost": 2}
+
+
+# retry
+
+
+async def test_retry_gives_a_block_again_and_sets_its_delivery_count(shard: Shard) -> None:
+    ids = await shard.pending_blocks(2, lines=b"\xff\x00\n")
+    store = shard.blocks()
+    entry = await store.retry(consumer="a", entry_id=ids[0], deliveries=4)
+    assert entry is not None
+    assert (entry.id, entry.lines, entry.source) == (ids[0], b"\xff\x00\n", "s")
+    assert await store.pending(consumer="a", count=10) == [(ids[0], 4), (ids[1], 1)]
+    assert await store.retry(consumer="a", entry_id=ids[0], deliveries=4) is not None
+    assert await store.pending(consumer="a", count=1) == [(ids[0], 4)], "set, not raised"
+
+
+async def test_retry_of_a_deleted_block_counts_it_as_lost_once(shard: Shard) -> None:
+    (entry_id,) = await shard.pending_blocks()
+    await shard.redis.xdel(KEYS.stream, entry_id)
+    for _ in range(2):
+        assert await shard.blocks().retry(consumer="a", entry_id=entry_id, deliveries=2) is None
+    assert await shard.hash(KEYS.totals) == {"lost": 1}
+    assert await shard.pending() == []
+
+
+async def test_retry_of_what_is_counted_or_somebody_elses_gives_nothing_and_changes_nothing(shard: Shard) -> None:
+    counted, theirs, ours = await shard.pending_blocks(3)
+    await shard.blocks().count(ids=[counted], counts=_counts())
+    await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [theirs], justid=True)
+    for entry_id in (counted, theirs, "5-5"):
+        assert await shard.blocks().retry(consumer="a", entry_id=entry_id, deliveries=9) is None
+    assert await shard.pending() == [(theirs, "b", 1), (ours, "a", 1)]
+    assert "lost" not in await shard.hash(KEYS.totals)
+
+
+# bury
+
+
+async def test_bury_moves_a_block_whole_to_the_dead_stream(shard: Shard) -> None:
+    store = shard.blocks(max_deliveries=5)
+    await store.create_group()
+    fields = {"lines": b"\x00kills\xff", "source": b"s", "another client's": b"field"}
+    entry_id = (await shard.redis.xadd(KEYS.stream, fields)).decode()
+    await store.read(consumer="a", count=1, block_ms=None)
+    await _make_idle(shard, [entry_id], consumer="a", idle_ms=0, deliveries=5)
+    assert await store.bury(entry_id=entry_id) == "buried"
+    assert await shard.entries(KEYS.dead) == [{**fields, "id": entry_id.encode(), "deliveries": b"5"}]
+    assert (await store.backlog(), await shard.pending()) == (0, [])
+    assert await store.bury(entry_id=entry_id) == "gone"
+    assert len(await shard.entries(KEYS.dead)) == 1
+
+
+async def test_bury_spares_what_was_not_delivered_often_enough(shard: Shard) -> None:
+    (entry_id,) = await shard.pending_blocks()
+    await _make_idle(shard, [entry_id], consumer="a", idle_ms=0, deliveries=4)
+    assert await shard.blocks(max_deliveries=5).bury(entry_id=entry_id) == "spared"
+    assert await shard.pending() == [(entry_id, "a", 4)]
+    assert (await shard.blocks().backlog(), await shard.entries(KEYS.dead)) == (1, [])
+
+
+async def test_bury_finds_nothing_in_what_is_counted_or_deleted(shard: Shard) -> None:
+    counted, deleted = await shard.pending_blocks(2)
+    store = shard.blocks(max_deliveries=1)
+    await store.count(ids=[counted], counts=_counts())
+    await shard.redis.xdel(KEYS.stream, deleted)
+    for entry_id in (counted, deleted, "5-5"):
+        assert await store.bury(entry_id=entry_id) == "gone"
+    assert await shard.entries(KEYS.dead) == []
+
+
+async def test_an_entry_of_thousands_of_fields_can_be_tried_again_and_buried(shard: Shard) -> None:
+    # Any client may add one, and Lua's unpack takes under 8,000 values.
+    store = shard.blocks(max_deliveries=1)
+    await store.create_group()
+    fields = {f"field {at}": "x" for at in range(5000)} | {"lines": "bad"}
+    entry_id = (await shard.redis.xadd(KEYS.stream, fields)).decode()
+    await store.read(consumer="a", count=1, block_ms=None)
+    entry = await store.retry(consumer="a", entry_id=entry_id, deliveries=1)
+    assert entry is not None
+    assert entry.lines == b"bad"
+    assert await store.bury(entry_id=entry_id) == "buried"
+    (dead,) = await shard.entries(KEYS.dead)
+    assert (dead["lines"], dead["id"], dead["deliveries"]) == (b"bad", entry_id.encode(), b"1")
+    assert (await store.backlog(), await shard.pending()) == (0, [])
+
+
+async def test_a_block_that_is_deleted_when_it_is_due_for_burial_does_not_hold_its_reader_up(shard: Shard) -> None:
+    """As when somebody deletes the block that kills by hand, just before an aggregator buries it."""
+    deleted, _ = await shard.pending_blocks(2, consumer="a", lines=b'{"event_type":"foo","data":"a"}')
+    await _make_idle(shard, [deleted], consumer="a", idle_ms=0, deliveries=5)
+    await shard.redis.xdel(KEYS.stream, deleted)
+    settings = Settings()
+    worker = Worker(
+        store=shard.blocks(),
+        roll_up=RollUp(shard.windows(), settings=settings),
+        settings=settings,
+        consumer="a",
+        stop=asyncio.Event(),
+        drain=True,
+    )
+    working = asyncio.create_task(worker.run())
+    try:
+        await asyncio.wait((working,), timeout=5)
+        assert working.done(), "it goes round and round"
+    finally:
+        if not working.done():
+            await shard.redis.flushall()  # sets it free
+            await working
+    assert await shard.hash(KEYS.types) == {"foo": 1}
+    assert (await shard.hash(KEYS.totals))["lost"] == 1
+    assert await shard.pending() == []
+
+
+# retire
+
+
+async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> None:
+    store = shard.blocks()
+    (entry_id,) = await shard.pending_blocks(consumer="a")
+    await store.read(consumer="b", count=1, block_ms=None)
+    assert await store.retire(consumer="a") == "pending"
+    assert [(each.name, each.pending) for each in await store.consumers()] == [("a", 1), ("b", 0)]
+    assert await store.retire(consumer="b", idle_ms=60_000) == "active"
+    assert await store.retire(consumer="b") == "retired"
+    assert await store.retire(consumer="b") == "gone"
+    assert await shard.pending() == [(entry_id, "a", 1)], "what a consumer holds is never thrown away"
+    await store.count(ids=[entry_id], counts=_counts())
+    assert await store.retire(consumer="a") == "retired"
+    assert await store.consumers() == []
+
+
+# What is missing is said.
+
+
+@pytest.mark.parametrize("stream_is_there", [False, True], ids=["no stream", "no group"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda store: store.read(consumer="a", count=1, block_ms=None), id="read"),
+        pytest.param(lambda store: store.pending(consumer="a", count=1), id="pending"),
+        pytest.param(lambda store: store.claim(consumer="a", cursor="0-0", count=1), id="claim"),
+        pytest.param(lambda store: store.retry(consumer="a", entry_id="5-5", deliveries=1), id="retry"),
+        pytest.param(lambda store: store.bury(entry_id="5-5"), id="bury"),
+        pytest.param(lambda store: store.count(ids=["5-5"], counts=Counts()), id="count"),
+        pytest.param(lambda store: store.retire(consumer="a"), id="retire"),
+    ],
+)
+async def test_without_its_group_every_operation_says_so(
+    request: pytest.FixtureRequest,
+    shard: Shard,
+    stream_is_there: bool,
+    call: Callable[[BlockStore], Awaitable[object]],
+) -> None:
+    if shard.is_fake and not stream_is_there and request.node.callspec.id.endswith("read-no stream"):
+        pytest.skip("fakeredis: XREADGROUP of a missing stream is not NOGROUP")
+    if stream_is_there:
+        await shard.redis.xadd(KEYS.stream, {"lines": b"x"})
+    with pytest.raises(GroupMissing):
+        await call(shard.blocks())
+    assert await shard.blocks().consumers() == []
+
+
+async def test_the_group_starts_at_the_first_block_and_is_made_once(shard: Shard) -> None:
+    store = shard.blocks()
+    await store.append(source="s", blocks=[Block(0, 1, b"before")])
+    assert await store.create_group() is True
+    assert await store.create_group() is False
+    (entry,) = await store.read(consumer="a", count=10, block_ms=None)
+    assert entry.lines == b"before"
+    assert await store.last_entry_id() == await store.oldest_entry_id() == entry.id
+    await shard.redis.flushall()
+    assert await store.create_group() is True
+    assert await store.oldest_entry_id() is None
+
+
+async def test_an_entry_of_another_client_is_read_with_what_it_has(shard: Shard) -> None:
+    store = shard.blocks()
+    await store.create_group()
+    for fields in ({"lines": "x"}, {"event": "x"}, {"lines": "x", "source": b"\xff"}):
+        await shard.redis.xadd(KEYS.stream, fields)
+    found = await store.read(consumer="a", count=10, block_ms=None)
+    assert [(entry.lines, entry.source) for entry in found] == [
+        (b"x", ""),
+        (None, ""),
+        (b"x", "\N{REPLACEMENT CHARACTER}"),
+    ]
+
+
+# Any events in any order, rolled up at any moment: on the real server.
+
+_event = st.tuples(st.integers(0, 40), st.sampled_from(["foo", "bar"]), st.sampled_from("abc"))
+_steps = st.lists(
+    st.lists(_event, min_size=1, max_size=6) | st.integers(0, 50),  # a batch of events, or a roll-up at this time
+    min_size=1,
+    max_size=25,
+)
+
+
+def _batch(events: list[tuple[int, str, str]]) -> Counts:
+    counts = Counts()
+    for start, event_type, word in events:
+        window = counts.windows.setdefault(start, WindowCounts())
+        window.types[event_type] += 1
+        window.words[word] += 1
+    return counts
+
+
+async def _run(shard: Shard, steps: list[Any], *, windows: str = SMALL_WINDOWS) -> Counter[tuple[int, str, str]]:
+    """Count and roll up as the steps say; all events that were counted."""
+    await shard.redis.flushdb()
+    settings = Settings(windows=windows)
+    counted: Counter[tuple[int, str, str]] = Counter()
+    for step in steps:
+        if isinstance(step, int):
+            await RollUp(shard.windows(windows=windows), settings=settings, clock=partial(float, step)).run()
+        else:
+            await shard.count(_batch(step), windows=windows)
+            counted.update(step)
+    return counted
+
+
+async def _sum_of(shard: Shard, level: int, start: int, *, windows: str) -> tuple[Counter[str], Counter[str]]:
+    """Types and words of one window: what it holds, and what of shorter ones is not yet rolled into it."""
+    lengths = Settings(windows=windows).window_lengths
+    types: Counter[str] = Counter(await shard.hash(KEYS.window_types(lengths[level].seconds, start)))
+    words: Counter[str] = Counter(await shard.hash(KEYS.window_words(lengths[level].seconds, start)))
+    all_found = await shard.windows(windows=windows).windows()
+    for length, found in list(zip(lengths, all_found, strict=True))[:level]:
+        for part in found.starts:
+            if start <= part < start + lengths[level].seconds and part not in found.rolled:
+                types.update(await shard.hash(KEYS.window_types(length.seconds, part)))
+                words.update(await shard.hash(KEYS.window_words(length.seconds, part)))
+    return types, words
+
+
+async def _check_level(
+    shard: Shard, level: int, counted: Counter[tuple[int, str, str]], *, windows: str = SMALL_WINDOWS
+) -> None:
+    """Every window of this length that is not older than those kept equals the independent count."""
+    length = Settings(windows=windows).window_lengths[level]
+    starts = (await shard.windows(windows=windows).windows())[level].starts
+    oldest = starts[-length.kept] if len(starts) >= length.kept else -(10**9)
+    for start in {length.start_of(at) for at, _, _ in counted}:
+        if start < oldest:
+            continue
+        types: Counter[str] = Counter()
+        words: Counter[str] = Counter()
+        for (at, event_type, word), times in counted.items():
+            if length.start_of(at) == start:
+                types[event_type] += times
+                words[word] += times
+        found = await _sum_of(shard, level, start, windows=windows)
+        assert found == (types, words), f"{length.seconds} s from {start}"
+
+
+@pytest.mark.parametrize("windows", [SMALL_WINDOWS, FEW_HOURS])
+@hypothesis_settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(steps=_steps)
+async def test_a_longer_window_and_its_unrolled_parts_are_what_was_counted(
+    redis: Redis, windows: str, steps: list[Any]
+) -> None:
+    shard = Shard(redis)
+    counted = await _run(shard, steps, windows=windows)
+    await _check_level(shard, 1, counted, windows=windows)
+    await _check_level(shard, 2, counted, windows=windows)
+    assert (await shard.hash(KEYS.totals)).get("events", 0) == counted.total()
+
+
+async def test_a_late_event_in_a_minute_that_outlives_its_hour_still_counts_in_its_day(redis: Redis) -> None:
+    """Minutes far apart, as of a stream that is seldom more than one event an hour."""
+    shard = Shard(redis)
+    minutes = range(0, 32, 4)
+    steps: list[Any] = [*([(at, "foo", "a")] for at in minutes), 50, [(0, "bar", "b")]]
+    counted = await _run(shard, steps, windows=FEW_HOURS)
+    found_minutes, found_hours, _ = await shard.windows(windows=FEW_HOURS).windows()
+    assert (list(found_minutes.starts), 0 in found_hours.starts) == (list(minutes), False)
+    await _check_level(shard, 1, counted, windows=FEW_HOURS)
+    await _check_level(shard, 2, counted, windows=FEW_HOURS)
+
+
+async def test_rolling_up_leaves_no_more_windows_than_are_kept(redis: Redis) -> None:
+    shard = Shard(redis)
+    await _run(shard, [*([(at, "foo", "a")] for at in range(40)), 100, 100, 100])
+    lengths = Settings(windows=SMALL_WINDOWS).window_lengths
+    windows = await shard.windows(windows=SMALL_WINDOWS).windows()
+    for length, found in zip(lengths, windows, strict=True):
+        assert len(found.starts) <= length.kept
+        hashes = await redis.keys(f"tally:{{0}}:types:{length.seconds}:*")
+        assert len(hashes) == len(found.starts)
+        assert found.rolled <= set(found.starts)
+
+
+async def test_many_who_roll_up_and_count_at_once_count_once(redis: Redis) -> None:
+    shard = Shard(redis)
+    settings = Settings(windows=SMALL_WINDOWS)
+    await shard.blocks().create_group()
+    chance = random.Random(1)
+    batches = [[(chance.randint(0, 12), "foo", "a") for _ in range(5)] for _ in range(60)]
+    ids = await shard.pending_blocks(len(batches))
+    store = shard.blocks(windows=SMALL_WINDOWS)
+
+    async def roll_up() -> None:
+        for at in range(10):
+            await RollUp(shard.windows(windows=SMALL_WINDOWS), settings=settings, clock=partial(float, at)).run()
+
+    async def count() -> list[Applied | Missing]:
+        return [
+            await store.count(ids=[entry_id], counts=_batch(batch))
+            for entry_id, batch in zip(ids, batches, strict=True)
+        ]
+
+    *_, first, second = await asyncio.gather(roll_up(), roll_up(), roll_up(), count(), count())
+    applied = [sum(isinstance(each, Applied) for each in pair) for pair in zip(first, second, strict=True)]
+    assert applied == [1] * len(batches)
+    counted = Counter(event for batch in batches for event in batch)
+    assert await shard.hash(KEYS.types) == {"foo": counted.total()}
+    await _check_level(shard, 1, counted)
