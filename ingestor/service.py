@@ -14,7 +14,7 @@ from ingestor.progress import Measure
 from ingestor.sources import Context, File, Runner, Source, parse_source
 from tally.embedded import redis_url
 from tally.keys import Keys
-from tally.runtime import Failure, backoff_seconds, wait_or_stop
+from tally.runtime import Failure, Misuse, backoff_seconds, wait_or_stop
 from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.telemetry import get_logger
@@ -30,7 +30,7 @@ STEADY_SECONDS = 60.0
 
 
 def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
-    """Make sources of their text forms. Raises Failure with every one that is wrong."""
+    """Make sources of their text forms. Raises Misuse with every one that is wrong."""
     sources, problems = [], []
     for text in texts:
         try:
@@ -38,7 +38,7 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
         except ValueError as error:
             problems.append(f"source {error}")
     if problems:
-        raise Failure("\n".join(problems))
+        raise Misuse("\n".join(problems))
     return sources
 
 

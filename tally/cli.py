@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tally import __version__
-from tally.embedded import redis_url
+from tally.embedded import redis_url, without_password
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
@@ -243,7 +243,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
-    _print_status(found, url=redis_url(settings))
+    _print_status(found, url=without_password(redis_url(settings)))
 
 
 @app.command()
@@ -269,7 +269,7 @@ def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) ->
             return await question(CountReader(redis, keys=Keys(), settings=settings))
         except StoreUnavailable as error:
             raise Failure(
-                f"no answer from {redis_url(settings)}: {error}\n"
+                f"no answer from {without_password(redis_url(settings))}: {error}\n"
                 "Is `tally up` running in this folder? Otherwise set TALLY_REDIS_URL."
             ) from error
         finally:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tally.embedded import EmbeddedServer
+from tally.embedded import EmbeddedServer, without_password
 from tally.keys import Keys
-from tally.runtime import Failure, stop_on_signals
+from tally.runtime import Failure, Misuse, stop_on_signals
 from tally.settings import Settings
 from tally.sources import split_sources
 from tally.store import connect
@@ -64,9 +64,9 @@ def _check_sources(sources: Sequence[str]) -> None:
 
     parse_sources(sources)
     if list(sources).count("-") > 1:
-        raise Failure("source -: standard input can be read once only")
+        raise Misuse("source -: standard input can be read once only")
     if "-" in sources and sys.stdin.isatty():
-        raise Failure(
+        raise Misuse(
             "source -: standard input is a terminal; pipe something in, as in `tally generate | tally up -s -`"
         )
 
@@ -111,7 +111,7 @@ async def _announce(settings: Settings, *, url: str) -> None:
         f"  live page     {base}/\n"
         f"  event types   {base}/events/CountByEventType\n"
         f"  words         {base}/events/CountWords\n"
-        f"  redis         {url}\n\n"
+        f"  redis         {without_password(url)}\n\n"
         f"Ctrl-C stops it.\n\n"
     )
     sys.stdout.flush()

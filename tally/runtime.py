@@ -29,6 +29,14 @@ LIFELINE_VARIABLE = "_TALLY_LIFELINE"
 class Failure(Exception):
     """A service cannot go on, and trying again would not help. The text is for the person who started it."""
 
+    exit_code = EXIT_FAILURE
+
+
+class Misuse(Failure):
+    """It was started wrongly: what it was given cannot be used."""
+
+    exit_code = EXIT_USAGE
+
 
 def backoff_seconds(attempt: int, *, first: float = 0.05, most: float = 5.0) -> float:
     """How long to wait before attempt number `attempt` (from 1): doubling, at most `most`, with full jitter.
@@ -116,7 +124,7 @@ def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(body)
     except Failure as error:
-        fail(str(error), code=EXIT_FAILURE)
+        fail(str(error), code=error.exit_code)
     except (AuthenticationError, AuthorizationError) as error:
         fail(f"Redis refuses the password or the user of TALLY_REDIS_URL: {error}", code=EXIT_FAILURE)
     except KeyboardInterrupt:
