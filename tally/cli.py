@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tally import __version__
-from tally.embedded import redis_url, without_password
+from tally.embedded import redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
 from tally.printing import printable
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
-from tally.settings import Settings
+from tally.settings import Settings, without_password
 from tally.store import StoreUnavailable, connect
 from tally.store.reads import CountReader, Status
 from tally.telemetry import configure
@@ -89,16 +89,18 @@ def up(
     """
     settings = load_or_exit(http_port=port, data_dir=data)
     configure(settings, service="up")
-    _check_port(settings)
+    settings = settings.model_copy(update={"http_port": _check_port(settings)})
     run_or_exit(run_everything(settings, sources=source or [settings.source], aggregators=aggregators))
 
 
-def _check_port(settings: Settings) -> None:
+def _check_port(settings: Settings) -> int:
+    """The port that the api can have; for 0 a free one, because it must be known to be told."""
     try:
         family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((settings.http_host, settings.http_port))
+            return int(probe.getsockname()[1])
     except OSError as error:
         fail(
             f"cannot listen on {settings.http_host} port {settings.http_port}: {error.strerror}; "

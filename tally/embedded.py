@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import time
 from contextlib import suppress
@@ -43,11 +42,6 @@ def redis_url(settings: Settings) -> str:
     with suppress(OSError):
         return (settings.data_dir / _URL_FILE).read_text(encoding="utf-8").strip()
     return DEFAULT_URL
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url)
 
 
 class EmbeddedServer:

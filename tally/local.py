@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tally.embedded import EmbeddedServer, without_password
+from tally.embedded import EmbeddedServer
 from tally.keys import Keys
 from tally.runtime import Failure, Misuse, stop_on_signals
-from tally.settings import Settings
+from tally.settings import Settings, without_password
 from tally.sources import split_sources
 from tally.store import connect
 from tally.store.reads import CountReader
@@ -36,9 +36,6 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
     _check_sources(sources)
     stop = asyncio.Event()
     server = None if settings.redis_url else EmbeddedServer(settings.data_dir)
-    if server is not None:
-        await asyncio.to_thread(server.start)
-    url = settings.redis_url or (server.url if server else "")
     supervisor = Supervisor(stop=stop)
 
     def end_at_once() -> None:
@@ -46,12 +43,17 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
         if server is not None:
             server.kill()
 
+    # Before the server is started: a signal that comes meanwhile must not leave it behind.
     with stop_on_signals(stop, at_once=end_at_once):
         try:
-            _start(supervisor, settings, url=url, sources=sources, aggregators=aggregators)
-            announcing = asyncio.create_task(_announce(settings, url=url))
-            await supervisor.watch(lambda: _tend(server))
-            announcing.cancel()
+            if server is not None:
+                await asyncio.to_thread(server.start)
+            if not stop.is_set():
+                url = settings.redis_url or (server.url if server else "")
+                _start(supervisor, settings, url=url, sources=sources, aggregators=aggregators)
+                announcing = asyncio.create_task(_announce(settings, url=url))
+                await supervisor.watch(lambda: _tend(server))
+                announcing.cancel()
         finally:
             await supervisor.stop_all()
             if server is not None:
@@ -123,14 +125,14 @@ async def count_files(settings: Settings, files: Sequence[str]) -> Result:
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="tally-") as folder:
         server = EmbeddedServer(Path(folder), durable=False)
-        await asyncio.to_thread(server.start)
         supervisor = Supervisor(stop=stop)
-        try:
-            with stop_on_signals(stop, at_once=server.kill):
+        with stop_on_signals(stop, at_once=server.kill):
+            try:
+                await asyncio.to_thread(server.start)
                 return await _count_with(supervisor, server, settings, files, stop)
-        finally:
-            await supervisor.stop_all()
-            await asyncio.to_thread(server.stop)
+            finally:
+                await supervisor.stop_all()
+                await asyncio.to_thread(server.stop)
 
 
 async def _count_with(

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -19,6 +20,8 @@ from tally import fields
 from tally.windows import WindowLength, parse_window_lengths
 
 PREFIX = "TALLY_"
+
+ENV_FILE = ".env"
 
 #: Variables with our prefix that are docker-compose.yml's, not the services'.
 COMPOSE_VARIABLES = frozenset({"TALLY_REDIS_IMAGE", "TALLY_PUBLISH", "TALLY_IMAGE"})
@@ -49,7 +52,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """One attribute a variable: `redis_url` is `TALLY_REDIS_URL`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
     redis_url: str | None = Field(
         None,
@@ -295,11 +298,17 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
 
 
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url)
+
+
 def _explain(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     field = Settings.model_fields.get(name)
     message = problem["msg"].removeprefix("Value error, ")
-    line = f"{PREFIX}{name.upper()}={problem['input']}: {message}"
+    given = "…" if name.endswith("_token") else without_password(str(problem["input"]))
+    line = f"{PREFIX}{name.upper()}={given}: {message}"
     return f"{line} ({field.description}; default: {field.default})" if field else line
 
 
@@ -308,7 +317,7 @@ def unknown_variables() -> list[str]:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {name + "_FILE" for name in known} | COMPOSE_VARIABLES
     sentences = []
-    for variable in sorted(os.environ):
+    for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):
         if variable.startswith(PREFIX) and variable not in known:
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
