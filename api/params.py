@@ -71,7 +71,7 @@ class Strict(BaseModel):
 class Span(Strict):
     """A stretch of time: the last so much of it, or from one moment to another; neither: all time."""
 
-    window: Duration | None = Field(None, description="The last so much time, with the current window: 15m, 6h, 1d")
+    window: Duration | None = Field(None, description="The last so much time, widened to whole windows: 15m, 6h, 1d")
     start: Moment | None = Field(None, alias="from", description="From this moment on; `to` is now unless it is given")
     end: Moment | None = Field(None, alias="to", description="Until this moment, exclusive")
 
@@ -90,7 +90,8 @@ class Span(Strict):
     def bounds(self, *, unit_seconds: int) -> tuple[int, int] | None:
         """[from, to) in whole windows of `unit_seconds`, in Unix seconds; None for all time.
 
-        `window=15m` ends with the current window, so that it has what was counted a second ago.
+        `window=15m` ends with the current window, so that it has what was counted a second ago, and begins with the
+        one of fifteen minutes ago, so that it has no less than was asked for.
         """
         if self.window is None and self.start is None:
             return None
@@ -99,14 +100,14 @@ class Span(Strict):
         assert self.start is not None
         first = int(self.start // unit_seconds) * unit_seconds
         if self.end is None:
-            return first, max(last_windows(unit_seconds, unit_seconds=unit_seconds)[1], first + unit_seconds)
+            return first, max(last_windows(0, unit_seconds=unit_seconds)[1], first + unit_seconds)
         return first, -int(-self.end // unit_seconds) * unit_seconds
 
 
 def last_windows(seconds: int, *, unit_seconds: int) -> tuple[int, int]:
-    """[from, to): the last so many seconds in whole windows of `unit_seconds`, the current one among them."""
-    end = (int(time.time() // unit_seconds) + 1) * unit_seconds
-    return min((end - seconds) // unit_seconds * unit_seconds, end - unit_seconds), end
+    """[from, to): the last so many seconds, widened to whole windows of `unit_seconds`, the current one among them."""
+    now = time.time()
+    return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds
 
 
 class RankingParams(Span):

@@ -18,10 +18,16 @@ export function start() {
 
   const search = byId("search");
   let typing;
+  const find = () => {
+    clearTimeout(typing);
+    if (view().q !== search.value) change({ q: search.value, ...FIRST_PAGES });
+  };
   search.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => change({ q: search.value, ...FIRST_PAGES }), TYPED_MS);
+    typing = setTimeout(find, TYPED_MS);
   });
+  // Whoever leaves the field has typed all: a page turned meanwhile must not be turned back when the time is up.
+  search.addEventListener("change", find);
   addEventListener("keydown", (event) => {
     const elsewhere = event.target.matches("input:not([type=radio])") || document.querySelector("dialog[open]");
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || elsewhere) return;
