@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sysconfig
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -36,16 +35,9 @@ def machine(server: str) -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("redis", "msgspec", "duckdb"))
     return (
         f"{time.strftime('%Y-%m-%d')}, {cores} cores of {_processor()}, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}{_build()}, {server}, {packages}; "
+        f"Python {platform.python_version()}, {server}, {packages}; "
         f"load of the machine before the first run: {os.getloadavg()[0]:.1f}."
     )
-
-
-def _build() -> str:
-    """A remark about a Python that was built without what makes it about a fifth faster; containers have it."""
-    optimised = "-fprofile-use" in (sysconfig.get_config_var("PY_CFLAGS_NODIST") or "")
-    optimised = optimised or "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return "" if optimised else " (built without optimization by profile)"
 
 
 def _processor() -> str:
