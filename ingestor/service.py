@@ -153,6 +153,7 @@ async def _tidy(store: BlockStore, stop: asyncio.Event) -> None:
         try:
             for sentence in await store.advice():
                 log.warning("redis is set up dangerously", problem=sentence)
+            await store.create_group()  # before anything can fill Redis, which refuses it when it is full
             stale = await store.sources_last_seen_before(int((time.time() - FORGET_AFTER_SECONDS) * 1000))
             await store.forget_sources([name for name in stale if not name.startswith(KEPT)])
             return

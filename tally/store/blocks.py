@@ -166,6 +166,14 @@ class BlockStore:
 
         It starts at the stream's first entry, never at `$`: what was appended before is to be counted.
         """
+        # Asked first, because a full Redis refuses to create one, and is emptied only by those who have one.
+        try:
+            with errors_translated():
+                groups = await self._redis.xinfo_groups(self._keys.stream)
+        except GroupMissing:
+            groups = []
+        if any(group["name"] == GROUP.encode() for group in groups):
+            return False
         with errors_translated():
             try:
                 await self._redis.xgroup_create(self._keys.stream, GROUP, id="0", mkstream=True)
