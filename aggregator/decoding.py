@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +53,16 @@ class Decoder:
 
     def count(self, entries: Iterable[Entry]) -> Counts:
         """What these blocks add up to."""
+        steps = self.count_in_steps(entries)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                counts: Counts = done.value
+                return counts
+
+    def count_in_steps(self, entries: Iterable[Entry]) -> Generator[None, None, Counts]:
+        """The same, a block a step, so that others may have the processor in between."""
         counts = Counts()
         texts: dict[int, Texts] = {}  # by window
         for entry in entries:
@@ -67,6 +78,7 @@ class Decoder:
                     texts[start] = Texts()
                 window.types.update(self._fields.types(group))
                 texts[start].add(self._fields.texts(group))
+            yield
         for start, window in counts.windows.items():
             window.words = self._words.count(texts[start].pieces())
             bound_names(window.types, self._max_name_bytes)
@@ -110,19 +122,17 @@ class Decoder:
     def _decode_each(self, entry: Entry, block: bytes, counts: Counts) -> list[Event]:
         """Line by line: the good ones, while the others are rejected."""
         lines = block.split(b"\n")
-        readable = lines
-        if not _is_text(block):
-            readable = [line if line.isascii() or _is_text(line) else _UNREADABLE for line in lines]
+        readable = lines if _is_text(block) else _unreadable_marked(lines)
         if len(block) > self._max_line_bytes:
             readable = [line if len(line) <= self._max_line_bytes else _UNREADABLE for line in readable]
         events: list[Event] = []
-        add, failures = events.append, 0
-        # `map` goes on behind the line that raised: an exception costs nothing where there is none.
-        rest = iter(readable)
+        failures = 0
+        # `map` goes on behind the line that raised, and `extend` keeps what came before it: an exception costs nothing
+        # where there is none.
+        rest = map(self._fields.decode, readable)
         while True:
             try:
-                for event in map(self._fields.decode, rest):
-                    add(event)
+                events.extend(rest)
             except _UNDECODABLE as error:
                 line = lines[len(events) + failures]
                 failures += 1
@@ -216,6 +226,19 @@ def _ends_between_braces(block: bytes) -> int | None:
     if line_ends != between and b"\r" in block:
         between += block.count(b"}\r\n{")
     return line_ends if line_ends == between else None
+
+
+def _unreadable_marked(lines: list[bytes]) -> list[bytes]:
+    """The same lines, with _UNREADABLE in the place of those that are not UTF-8."""
+    marked = lines.copy()
+    ascii_ = list(map(bytes.isascii, lines))  # few are not, so only those are gone through
+    at = -1
+    with suppress(ValueError):
+        while True:
+            at = ascii_.index(False, at + 1)
+            if not _is_text(lines[at]):
+                marked[at] = _UNREADABLE
+    return marked
 
 
 def _is_text(line: bytes) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
 from tally.keys import OTHER
+from tally.settings import DEFAULT_WORD_PATTERN
 
 #: How many texts are looked at to tell whether texts repeat.
 _SAMPLE = 64
@@ -67,6 +68,8 @@ class WordCounter:
         min_length: int = 1,
     ) -> None:
         compiled = re.compile(pattern, re.IGNORECASE if fold_case else 0)
+        # Then a piece of letters and digits is one word, and needs no search.
+        self._alphanumeric_is_word = pattern == DEFAULT_WORD_PATTERN
         self._find: Callable[[str], Iterable[re.Match[str]]] = compiled.finditer
         self._fold_case = fold_case
         self._max_name_bytes = max_name_bytes
@@ -76,7 +79,11 @@ class WordCounter:
     def count(self, pieces: Counter[str]) -> Counter[str]:
         """How often each word stands in them."""
         words: Counter[str] = Counter()
+        at_once = self._alphanumeric_is_word and not self._fold_case
         for piece, times in pieces.items():
+            if at_once and piece.isalnum():
+                words[piece] += times
+                continue
             for match in self._find(piece):
                 word = match[0]
                 if self._fold_case:
@@ -92,7 +99,8 @@ class WordCounter:
 def bound_names(counts: Counter[str], max_name_bytes: int) -> None:
     """Move the counts of names that are too long to OTHER."""
     # A character has at most four bytes: most names need no encoding to be judged.
-    suspects = [name for name in counts if len(name) * 4 > max_name_bytes]
-    for name in suspects:
-        if len(name.encode()) > max_name_bytes:
+    if max(map(len, counts), default=0) * 4 <= max_name_bytes:
+        return
+    for name in list(counts):
+        if len(name) * 4 > max_name_bytes and len(name.encode()) > max_name_bytes:
             counts[OTHER] += counts.pop(name)

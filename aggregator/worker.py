@@ -1,7 +1,7 @@
 """The aggregator's loop: take blocks over or read new ones, add them up, apply the counts.
 
-While Redis applies one batch and hands out the next, the one after that is decoded: there is one batch in each place at
-the most. Whatever fails, what was taken and not applied is still pending to us, and is tried again before new blocks.
+While Redis hands out one batch and applies another, a third is decoded: there is one batch in each place at the most.
+Whatever fails, what was taken and not applied is still pending to us, and is tried again before new blocks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ BLOCK_MS = 1000
 #: which spends its time on each distinct word of a batch; but all of it is in our memory, twice.
 BATCH_LARGE_BLOCKS, BATCH_SMALL_BLOCKS = 32, 256
 SMALL_BATCH_BYTES = 1 << 20
+
+#: How long a batch waits at the most for the next one to be read, when there seems to be one.
+READ_AHEAD_SECONDS = 0.05
 
 #: Blocks that are taken over from another consumer at once.
 CLAIM_BLOCKS = 100
@@ -125,20 +128,32 @@ class Worker:
                 if entries and not self._stop.is_set() and not self._upkeep_due():
                     self._adapt_batch(entries)
                     reading = self._start_reading()
-                    await asyncio.sleep(0)  # sends it, so that the server answers while we decode
-                counts = self._decoder.count(entries)
+                counts = await self._decode(entries)
                 if applying is not None:
                     await applying
                     applying = None
                 if entries:
+                    if reading is not None and len(entries) >= self._batch_blocks:
+                        # The server is busy with a large batch for a while, and would hold back what we are to decode.
+                        await asyncio.wait((reading,), timeout=READ_AHEAD_SECONDS)
                     applying = asyncio.create_task(self._apply(entries, counts), name="apply")
-                    await asyncio.sleep(0)
         finally:
             # After a failure these may still take effect; what is pending then tells.
             in_flight = [task for task in (reading, applying) if task is not None]
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
+
+    async def _decode(self, entries: Sequence[Entry]) -> Counts:
+        """Decode, while what is under way goes on: one batch is sent to Redis, and the next comes, in many parts."""
+        steps = self._decoder.count_in_steps(entries)
+        while True:
+            await asyncio.sleep(0)
+            try:
+                next(steps)
+            except StopIteration as done:
+                counts: Counts = done.value
+                return counts
 
     def _start_reading(self) -> asyncio.Task[list[Entry]]:
         block_ms = None if self._drain else BLOCK_MS

@@ -23,6 +23,8 @@ PREFIX = "TALLY_"
 
 ENV_FILE = ".env"
 
+DEFAULT_WORD_PATTERN = r"\w+(?:['’-]\w+)*"
+
 #: Variables with our prefix that are docker-compose.yml's, not the services'.
 COMPOSE_VARIABLES = frozenset({"TALLY_REDIS_IMAGE", "TALLY_PUBLISH", "TALLY_IMAGE"})
 
@@ -144,7 +146,7 @@ class Settings(BaseSettings):
     max_rejected_samples: int = Field(1000, ge=0, le=1_000_000, description="Rejected lines kept as samples")
     fold_case: bool = Field(False, description="Count words without regard to case")
     word_pattern: str = Field(
-        r"\w+(?:['’-]\w+)*",
+        DEFAULT_WORD_PATTERN,
         description="What a word is: a Python regular expression, applied between white space",
     )
 

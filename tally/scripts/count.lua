@@ -14,8 +14,8 @@
 --      levels, then of each: how many windows are kept
 --      blocks, then the entry ID of each
 --      rejected lines, bytes
---      sections, then of each: the start of its window at each level; types, then name and count of each;
---                              words, then name and count of each
+--      sections, then of each: the start of its window at each level; types and words, each as JSON: a list of names
+--                              and a list of their counts, in a list
 --      samples, then of each: line, reason, source
 --
 -- Returns {'applied', how many of the shortest windows there are}, or {'missing', ID…} with the blocks that are no longer
@@ -62,6 +62,16 @@ if #missing > 1 then
   return missing
 end
 
+-- All is read before anything is written, because what was written stays when an error ends a script.
+local sections = {}
+for number = 1, take_number() do
+  local places = {}
+  for at = 1, #levels do
+    places[at] = {start = take_number(), types = take_key(), words = take_key()}
+  end
+  sections[number] = {places = places, types = cjson.decode(take()), words = cjson.decode(take())}
+end
+
 -- Writes.
 for first = 1, #ids, 1000 do -- unpack takes under 8,000 values
   local last = math.min(first + 999, #ids)
@@ -72,28 +82,35 @@ end
 for _, level in ipairs(levels) do
   level.floor = floor_of(level)
 end
-local all_types, all_words = {}, {}
-local events, word_count = 0, 0
-local function take_counts(all)
-  local counts, total = {}, 0
-  for _ = 1, take_number() do
-    local name, count = take(), take_number()
-    counts[name] = count
-    all[name] = (all[name] or 0) + count
-    total = total + count
-  end
-  return counts, total
+for _, section in ipairs(sections) do
+  add_to_windows(levels, section.places, 1, section.types, section.words, max_types, max_window_words, other)
 end
-for _ = 1, take_number() do
-  local places = {}
-  for at = 1, #levels do
-    places[at] = {start = take_number(), types = take_key(), words = take_key()}
+
+local function add_up(field)
+  if #sections == 1 then
+    return sections[1][field]
   end
-  local section_types, type_total = take_counts(all_types)
-  local section_words, word_total = take_counts(all_words)
-  events, word_count = events + type_total, word_count + word_total
-  add_to_windows(levels, places, 1, section_types, section_words, max_types, max_window_words, other)
+  local names, numbers, places = {}, {}, {}
+  for _, section in ipairs(sections) do
+    for at, name in ipairs(section[field][1]) do
+      local place = places[name]
+      if not place then
+        place = #names + 1
+        names[place], numbers[place], places[name] = name, 0, place
+      end
+      numbers[place] = numbers[place] + section[field][2][at]
+    end
+  end
+  return {names, numbers}
 end
+local function sum(numbers)
+  local total = 0
+  for _, number in ipairs(numbers) do
+    total = total + number
+  end
+  return total
+end
+local all_types, all_words = add_up('types'), add_up('words')
 
 add_bounded(types, all_types, max_types, other)
 
@@ -103,11 +120,16 @@ local floor = -1
 if redis.call('ZCARD', top) >= max_top then
   floor = tonumber(redis.call('ZRANGE', top, 0, 0, 'WITHSCORES')[2])
 end
+local risen, last = {}, 0
 add_bounded(words, all_words, max_words, other, function(word, total)
   if total > floor then
-    redis.call('ZADD', top, total, word)
+    risen[last + 1], risen[last + 2] = total, word
+    last = last + 2
   end
 end)
+for first = 1, last, 2 * NAMES_AT_ONCE do
+  redis.call('ZADD', top, unpack(risen, first, math.min(first + 2 * NAMES_AT_ONCE - 1, last)))
+end
 local too_many = redis.call('ZCARD', top) - max_top
 if too_many > 0 then
   redis.call('ZREMRANGEBYRANK', top, 0, too_many - 1)
@@ -118,8 +140,9 @@ local function add_total(field, count)
     redis.call('HINCRBY', totals, field, count)
   end
 end
+local events = sum(all_types[2])
 add_total('events', events)
-add_total('words', word_count)
+add_total('words', sum(all_words[2]))
 add_total('rejected', rejected_lines)
 add_total('lines', events + rejected_lines)
 add_total('bytes', bytes)

@@ -32,11 +32,11 @@ for _, level in ipairs(levels) do
 end
 
 local function counts_of(key)
-  local flat, counts = redis.call('HGETALL', key), {}
+  local flat, names, numbers = redis.call('HGETALL', key), {}, {}
   for at = 1, #flat, 2 do
-    counts[flat[at]] = tonumber(flat[at + 1])
+    names[#names + 1], numbers[#numbers + 1] = flat[at], tonumber(flat[at + 1])
   end
-  return counts
+  return {names, numbers}
 end
 add_to_windows(levels, places, 2, counts_of(types), counts_of(words), max_types, max_words, other)
 redis.call('ZADD', levels[1].rolled, start, start)

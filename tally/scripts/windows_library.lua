@@ -11,22 +11,42 @@ local function floor_of(level)
   return found[1] and tonumber(found[1]) or -math.huge
 end
 
--- Add counts (name -> number) to a hash that holds at most `max` names besides `other`, which takes the rest.
--- `each`, if given, is called with every name that has a place of its own and its new count.
+-- How many names go into one command: `unpack` takes under 8,000 values, and HSET takes two of each name.
+local NAMES_AT_ONCE = 1000
+
+-- Add counts ({names, how often each}, two lists of one length) to a hash that holds at most `max` names besides
+-- `other`, which takes the rest. `each`, if given, is called with every name that has a place of its own and its new
+-- count.
+--
+-- Many fields are read and written at once, and lists go into those commands as they came: with HINCRBY, or with
+-- tables by name, a rich vocabulary takes twice as long. Sums are exact below 2^53, like all numbers in Lua.
 local function add_bounded(key, counts, max, other, each)
+  local names, numbers = counts[1], counts[2]
   local room = max - redis.call('HLEN', key) + redis.call('HEXISTS', key, other)
   local over = 0
-  for name, count in pairs(counts) do
-    if name == other or (room <= 0 and redis.call('HEXISTS', key, name) == 0) then
-      over = over + count
-    else
-      local total = redis.call('HINCRBY', key, name, count)
-      if total == count then
-        room = room - 1
+  for first = 1, #names, NAMES_AT_ONCE do
+    local last = math.min(first + NAMES_AT_ONCE - 1, #names)
+    local found = redis.call('HMGET', key, unpack(names, first, last))
+    local sums, filled = {}, 0
+    for at = first, last do
+      local name, count, stored = names[at], numbers[at], found[at - first + 1]
+      if name == other or (not stored and room <= 0) then
+        over = over + count
+      else
+        if stored then
+          count = count + tonumber(stored)
+        else
+          room = room - 1
+        end
+        sums[filled + 1], sums[filled + 2] = name, count
+        filled = filled + 2
+        if each then
+          each(name, count)
+        end
       end
-      if each then
-        each(name, total)
-      end
+    end
+    if filled > 0 then
+      redis.call('HSET', key, unpack(sums, 1, filled))
     end
   end
   if over > 0 then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import Counter
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.words import Texts, WordCounter
-from tally.settings import Settings
+from tally.settings import DEFAULT_WORD_PATTERN, Settings
 
 _texts = st.lists(st.sampled_from(["", " ", "a", "a b", "b  a a", "\u2003c\x1cd", "don't"]) | st.text(max_size=4))
 
@@ -49,3 +51,17 @@ def test_words_that_are_not_counted_do_not_count_as_other_either() -> None:
         min_length=2,
     )
     assert counter.count(Counter({"excluded": 1, "too-long": 2, "a": 3, "it": 4})) == {"__other__": 2, "it": 4}
+
+
+@given(st.text(st.sampled_from("aßÄ1٣ⅷ_'’-., ・\u0301") | st.characters(), max_size=30))
+def test_pieces_that_need_no_search_give_what_a_search_would(text: str) -> None:
+    counter = WordCounter(pattern=DEFAULT_WORD_PATTERN, fold_case=False, max_name_bytes=1000)
+    pieces = text.split()
+    expected = Counter(word for piece in pieces for word in re.findall(DEFAULT_WORD_PATTERN, piece))
+    assert counter.count(Counter(pieces)) == expected
+
+
+def test_every_letter_and_digit_is_one_to_the_pattern_too() -> None:
+    """Or a piece of them would not be one word."""
+    every = "".join(filter(str.isalnum, map(chr, range(sys.maxunicode + 1))))
+    assert re.fullmatch(r"\w+", every)
