@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-#: No answer that is quick to make is older than this, in seconds.
-MAX_AGE_SECONDS = 0.25
+#: No snapshot that is quick to make is older than this, in seconds. Answers are held for as long (see middleware), so
+#: that what is sent is never older than a quarter second.
+MAX_AGE_SECONDS = 0.125
 
 #: For so long an answer is not even checked.
 CHECK_SECONDS = 0.005

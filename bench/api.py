@@ -26,6 +26,7 @@ from tally.counts import Counts, WindowCounts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import BlockStore, WindowStore, connect
+from tally.telemetry import configure
 
 CONNECTIONS = 64
 MILLION = 1_000_000
@@ -48,13 +49,13 @@ class Contender:
     path: str
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(prog="python -m bench.api", description="Answers under load.")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each time (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="put the report into bench/results.md")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if not (1 <= options.rounds <= 50 and 0.5 <= options.seconds <= 60):
         parser.error("1 to 50 rounds of 0.5 to 60 seconds")
     tidy_when_terminated()
@@ -169,7 +170,8 @@ def _url(client: Any) -> str:
 
 async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
     """Have words counted in windows, through the count script, and rolled up."""
-    settings = Settings(redis_url=url, max_words=2 * MILLION, max_window_words=100_000)
+    settings = Settings(redis_url=url, max_words=2 * MILLION, max_window_words=100_000, log_level="warning")
+    configure(settings, service="bench")
     redis = connect(url, timeout_seconds=60)
     keys = Keys()
     blocks = BlockStore(redis, keys=keys, settings=settings)

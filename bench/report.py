@@ -11,7 +11,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results.md"
 
-_TITLE = "# Measurements\n\nWritten by `python -m bench.pipeline --write` and `python -m bench.latency --write`.\n"
+_TITLE = "# Measurements\n\nWritten by `python -m bench --write`.\n"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

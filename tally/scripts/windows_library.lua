@@ -19,7 +19,7 @@ local NAMES_AT_ONCE = 1000
 -- count.
 --
 -- Many fields are read and written at once, and lists go into those commands as they came: with HINCRBY, or with
--- tables by name, a rich vocabulary takes twice as long. Sums are exact below 2^53, like all numbers in Lua.
+-- tables by name, a rich vocabulary takes twice as long.
 local function add_bounded(key, counts, max, other, each)
   local names, numbers = counts[1], counts[2]
   local room = max - redis.call('HLEN', key) + redis.call('HEXISTS', key, other)
@@ -33,15 +33,20 @@ local function add_bounded(key, counts, max, other, each)
       if name == other or (not stored and room <= 0) then
         over = over + count
       else
+        local sum = count
         if stored then
-          count = count + tonumber(stored)
+          sum = sum + tonumber(stored)
         else
           room = room - 1
         end
-        sums[filled + 1], sums[filled + 2] = name, count
-        filled = filled + 2
+        if sum < 2 ^ 53 then
+          sums[filled + 1], sums[filled + 2] = name, sum
+          filled = filled + 2
+        else
+          redis.call('HINCRBY', key, name, count) -- Lua's numbers are exact up to there, those of a hash to 2^63
+        end
         if each then
-          each(name, count)
+          each(name, sum)
         end
       end
     end

@@ -1,0 +1,182 @@
+"""An answer is given again while it is fresh: always for a moment, longer under load, and never for long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from api import middleware
+from api.middleware import GIVEN_A_SECOND, MAX_HELD_SECONDS, FreshAnswers
+from api.snapshot import CHECK_SECONDS
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Route:
+    """The application behind: answers with what `counts` holds, and when."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.counts: dict[str, int] = {}
+        self.status = 200
+        self.runs = 0
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.runs += 1
+        body = msgspec.json.encode({"items": self.counts, "as_of": self.clock.now})
+        await self.let_go.wait()
+        await send({"type": "http.response.start", "status": self.status, "headers": [(b"content-type", b"x")]})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(middleware, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def route(clock: Clock) -> Route:
+    return Route(clock)
+
+
+async def _ask(app: FreshAnswers, query: str = "", **headers: str) -> tuple[int, dict[str, str], Any]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("a GET has no body")
+
+    await app(
+        {
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/types",
+            "query_string": query.encode(),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        },
+        receive,
+        send,
+    )
+    start, end = sent
+    given = {name.decode(): value.decode() for name, value in start["headers"]}
+    return start["status"], given, msgspec.json.decode(end["body"]) if end["body"] else None
+
+
+async def _age(app: FreshAnswers, clock: Clock) -> float:
+    return clock.now - float((await _ask(app))[2]["as_of"])
+
+
+async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, clock: Clock) -> None:
+    app = FreshAnswers(route)
+    for _ in range(100):
+        assert await _age(app, clock) == 0
+        clock.now += CHECK_SECONDS * 1.01
+
+
+async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_older_than_it_may_be(
+    route: Route, clock: Clock
+) -> None:
+    app = FreshAnswers(route)
+    began, ages = clock.now, []
+    while clock.now < began + 2:
+        ages.append(await _age(app, clock))
+        clock.now += 0.1 / GIVEN_A_SECOND
+    assert route.runs <= 2 / MAX_HELD_SECONDS + 2
+    assert max(ages) <= MAX_HELD_SECONDS
+
+
+async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: Clock) -> None:
+    app = FreshAnswers(route)
+    burst = 20
+    for _ in range(burst):
+        await _ask(app)
+    clock.now += (burst + 1) / GIVEN_A_SECOND
+    assert await _age(app, clock) == 0
+
+
+async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
+    app = FreshAnswers(route)
+    route.let_go.clear()
+    asking = [asyncio.create_task(_ask(app)) for _ in range(1000)]
+    while not route.runs:
+        await asyncio.sleep(0)
+    route.let_go.set()
+    assert {status for status, _, _ in await asyncio.gather(*asking)} == {200}
+    assert route.runs == 1
+
+
+async def test_another_question_has_another_answer(route: Route) -> None:
+    app = FreshAnswers(route)
+    await asyncio.gather(_ask(app), _ask(app, "limit=1"), _ask(app, accept="text/csv"))
+    assert route.runs == 3
+
+
+async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -> None:
+    app = FreshAnswers(route)
+    route.status = 503
+    route.let_go.clear()
+    asking = [asyncio.create_task(_ask(app)) for _ in range(10)]
+    while not route.runs:
+        await asyncio.sleep(0)
+    route.let_go.set()
+    assert [status for status, _, _ in await asyncio.gather(*asking)] == [503] * 10
+    route.status = 200
+    assert (await _ask(app))[0] == 200
+
+
+async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> None:
+    app = FreshAnswers(route)
+    route.let_go.clear()
+    first, second = asyncio.create_task(_ask(app)), asyncio.create_task(_ask(app))
+    while not route.runs:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    route.let_go.set()
+    assert (await second)[0] == 200
+
+
+async def test_what_was_asked_for_once_is_not_held(route: Route, clock: Clock) -> None:
+    app = FreshAnswers(route)
+    for at in range(50):
+        await _ask(app, f"limit={at}")
+        clock.now += CHECK_SECONDS * 1.01
+    assert len(app._answers) == 1
+
+
+@pytest.mark.parametrize("changed", [False, True])
+async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
+    route: Route, clock: Clock, changed: bool
+) -> None:
+    app = FreshAnswers(route)
+    route.counts = {'"as_of":1': 5}
+    etag = (await _ask(app))[1]["etag"]
+    clock.now += 60
+    if changed:
+        route.counts = {'"as_of":2': 5}
+    for given in (etag, f'"other", {etag}', etag.removeprefix("W/")):
+        status, headers, body = await _ask(app, if_none_match=given)
+        assert (status, body is None) == ((200, False) if changed else (304, True))
+        assert (headers["etag"] == etag) is not changed
+
+
+async def test_any_answer_matches_a_star(route: Route) -> None:
+    assert (await _ask(FreshAnswers(route), if_none_match="*"))[0] == 304
