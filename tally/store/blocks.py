@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from tally.counts import Counts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store.client import GroupMissing, Script, StoreUnavailable, errors_translated
+from tally.store.client import GroupMissing, Script, StoreUnavailable, errors_translated, execute
 from tally.store.once import Body, OnceWord, append_once
 
 _append, _count, _claim = Script("append"), Script("count"), Script("claim")
@@ -100,7 +100,7 @@ class BlockStore:
                     self._settings.max_backlog_blocks,
                 )
             try:
-                replies = await pipeline.execute()
+                replies = await execute(pipeline)
             except exceptions.NoScriptError:
                 # The ones that ran, if any, will answer `duplicate` the second time.
                 await self._redis.script_load(_append.text)
@@ -126,10 +126,10 @@ class BlockStore:
         """Forget the positions of sources that will never be read again. Raises StoreUnavailable."""
         if names:
             with errors_translated():
-                pipeline = self._redis.pipeline(transaction=True)
+                pipeline = self._redis.pipeline(transaction=False)
                 pipeline.hdel(self._keys.sources, *names)
                 pipeline.zrem(self._keys.sources_seen, *names)
-                await pipeline.execute()
+                await execute(pipeline)
 
     async def sources_last_seen_before(self, unix_ms: int) -> list[str]:
         """Sources without an append since then. Raises StoreUnavailable."""

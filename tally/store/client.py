@@ -72,9 +72,21 @@ def errors_translated() -> Iterator[None]:
             raise GroupMissing(text) from error
         if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError | exceptions.OutOfMemoryError):
             raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
-        if any(word in text.split(":")[0] for word in _PASSING):
+        if text.partition(" ")[0] in _PASSING:
             raise StoreUnavailable(text) from error
         raise
+
+
+async def execute(pipeline: Any) -> list[Any]:
+    """Run a pipeline and return its replies; raise the first error among them as the server sent it.
+
+    redis-py would put its own words in front, and the server's first word is what tells errors apart.
+    """
+    replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
 
 
 class Script:

@@ -14,7 +14,7 @@ from tally.keys import OTHER, TOP_WORDS, Keys
 from tally.ranges import Stretch, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
-from tally.store.client import StoreUnavailable, errors_translated
+from tally.store.client import StoreUnavailable, errors_translated, execute
 from tally.store.windows import WindowStore
 
 Kind = Literal["types", "words"]
@@ -119,7 +119,7 @@ class CountReader:
         pipeline.hlen(key)
         pipeline.hget(key, OTHER)
         with errors_translated():
-            names, other = await pipeline.execute()
+            names, other = await execute(pipeline)
         return names - (other is not None), int(other or 0)
 
     async def count_of(self, kind: Kind, name: str) -> int:
@@ -153,7 +153,7 @@ class CountReader:
                 pipeline = self._redis.pipeline(transaction=False)
                 for window in windows[first : first + PIPELINE_READS]:
                     pipeline.hmget(self._key_of(kind, window), list(names))
-                rows += [[int(count or 0) for count in row] for row in await pipeline.execute()]
+                rows += [[int(count or 0) for count in row] for row in await execute(pipeline)]
         return rows
 
     async def events_in(self, windows: Sequence[Window]) -> list[int]:
@@ -164,7 +164,7 @@ class CountReader:
                 pipeline = self._redis.pipeline(transaction=False)
                 for window in windows[first : first + PIPELINE_READS]:
                     pipeline.hvals(self._key_of("types", window))
-                events += [sum(map(int, counts)) for counts in await pipeline.execute()]
+                events += [sum(map(int, counts)) for counts in await execute(pipeline)]
         return events
 
     def _key_of(self, kind: Kind, window: Window) -> str:
@@ -182,7 +182,7 @@ class CountReader:
                 pipeline = self._redis.pipeline(transaction=False)
                 for key, cursor in batch:
                     pipeline.hscan(key, cursor, count=SCAN_FIELDS)
-                for (key, _), (cursor, fields) in zip(batch, await pipeline.execute(), strict=True):
+                for (key, _), (cursor, fields) in zip(batch, await execute(pipeline), strict=True):
                     # A field may come twice while the hash grows, so a hash is added when it is whole.
                     seen.setdefault(key, {}).update(fields)
                     if cursor:
@@ -203,7 +203,7 @@ class CountReader:
             pipeline.xlen(self._keys.dead)
             pipeline.hgetall(self._keys.sources)
             pipeline.zrange(self._keys.sources_seen, 0, -1, withscores=True)
-            dead, positions, seen = await pipeline.execute()
+            dead, positions, seen = await execute(pipeline)
         seen_ms = dict(seen)
         return Status(
             totals=totals,
@@ -224,7 +224,7 @@ class CountReader:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
             pipeline.memory_usage(self._keys.stream, samples=1)
-            blocks, size_bytes = await pipeline.execute()
+            blocks, size_bytes = await execute(pipeline)
         oldest = await self._blocks.oldest_entry_id() if blocks else None
         if oldest is None:
             return Backlog(blocks=0, lines=0, oldest_seconds=None)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from tally.keys import OTHER, Keys
 from tally.ranges import WindowStarts
 from tally.settings import Settings
-from tally.store.client import Script, errors_translated
+from tally.store.client import Script, errors_translated, execute
 
 _roll, _drop = Script("roll"), Script("drop")
 
@@ -29,7 +29,7 @@ class WindowStore:
             pipeline.zrange(self._keys.windows(length.seconds), 0, -1)
             pipeline.zrange(self._keys.rolled(length.seconds), 0, -1)
         with errors_translated():
-            replies = await pipeline.execute()
+            replies = await execute(pipeline)
         return [
             WindowStarts(tuple(int(start) for start in starts), frozenset(int(start) for start in rolled))
             for starts, rolled in zip(replies[::2], replies[1::2], strict=True)

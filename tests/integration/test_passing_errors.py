@@ -1,0 +1,80 @@
+"""What a server refuses for a while is waited for, whichever command it refuses: in a pipeline as by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+import redis as redis_py
+from redis.asyncio import Redis
+
+from tally.counts import Counts
+from tally.keys import Keys
+from tally.settings import Settings
+from tally.store import Block, BlockStore, StoreUnavailable
+from tests.server import Server
+from tests.waiting import wait_until
+
+
+@contextmanager
+def _without_replicas(server: Server) -> Iterator[None]:
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            client.config_set("min-replicas-to-write", 0)
+
+
+@contextmanager
+def _busy(server: Server) -> Iterator[None]:
+    """A script that runs until it is killed."""
+    with server.client() as client, server.client() as other:
+        before: Any = client.config_get("busy-reply-threshold")
+        client.config_set("busy-reply-threshold", 10)
+
+        def run() -> None:
+            with suppress(redis_py.ResponseError):  # it was killed
+                other.eval("while true do end", 0)
+
+        def is_busy() -> bool:
+            try:
+                client.ping()
+            except redis_py.ResponseError as error:
+                return str(error).startswith("BUSY")
+            return False
+
+        running = threading.Thread(target=run)
+        running.start()
+        try:
+            wait_until(is_busy, what="the script keeps the server busy")
+            yield
+        finally:
+            client.script_kill()
+            running.join()
+            for name, value in before.items():
+                client.config_set(name, value)
+
+
+@pytest.mark.parametrize("refusing", [_without_replicas, _busy])
+async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
+    server: Server, redis: Redis, settings: Settings, refusing: Any
+) -> None:
+    store = BlockStore(redis, keys=Keys(), settings=settings)
+    await store.create_group()
+    blocks = [Block(0, 2, b"x"), Block(2, 4, b"y")]
+    with refusing(server), pytest.raises(StoreUnavailable):
+        await store.append(source="s", blocks=blocks)
+    assert [each.outcome for each in await store.append(source="s", blocks=blocks)] == ["appended"] * 2
+    ids = [each.id for each in await store.read(consumer="c", count=2, block_ms=None)]
+    for refused in (
+        lambda: store.count(ids=ids, counts=Counts(rejected=2)),
+        lambda: store.forget_sources(["s"]),
+    ):
+        with refusing(server), pytest.raises(StoreUnavailable):
+            await refused()
+    await store.count(ids=ids, counts=Counts(rejected=2))
+    assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"  # type: ignore[misc]
