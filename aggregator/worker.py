@@ -221,7 +221,7 @@ class Worker:
             await self._claim()
         if now >= self._roll_up_due:
             self._roll_up_due = now + ROLL_UP_SECONDS
-            await self._roll_up.run()
+            await self._roll_up.run(self._stop)
 
     async def _claim(self) -> None:
         """Take over what silent consumers hold, and remove those that hold nothing."""

@@ -8,14 +8,15 @@
 --      5 totals      hash        events, words, rejected, lines, bytes, blocks
 --      6 rejected    stream      samples
 --      then, a level:            windows (sorted set), rolled (sorted set)
---      then, a section, a level: types of the window (hash), words of the window (hash)
+--      then, a section, a level from its own on: types of the window (hash), words of the window (hash)
 -- ARGV group, the word for 'other'
 --      max_types, max_words, max_window_words, max_top, max_samples
 --      levels, then of each: how many windows are kept
 --      blocks, then the entry ID of each
 --      rejected lines, bytes
---      sections, then of each: the start of its window at each level; types and words, each as JSON: a list of names
---                              and a list of their counts, in a list
+--      sections, the newest first, then of each: the number of its level (one over the last: no window is so old);
+--                              the start of its window at each level from there on; types and words, each as JSON: a
+--                              list of names and a list of their counts, in a list
 --      samples, then of each: line, reason, source
 --
 -- Returns {'applied', how many of the shortest windows there are}, or {'missing', ID…} with the blocks that are no longer
@@ -65,11 +66,11 @@ end
 -- All is read before anything is written, because what was written stays when an error ends a script.
 local sections = {}
 for number = 1, take_number() do
-  local places = {}
-  for at = 1, #levels do
+  local first, places = take_number(), {}
+  for at = first, #levels do
     places[at] = {start = take_number(), types = take_key(), words = take_key()}
   end
-  sections[number] = {places = places, types = cjson.decode(take()), words = cjson.decode(take())}
+  sections[number] = {first = first, places = places, types = cjson.decode(take()), words = cjson.decode(take())}
 end
 
 -- Writes.
@@ -83,7 +84,7 @@ for _, level in ipairs(levels) do
   level.floor = floor_of(level)
 end
 for _, section in ipairs(sections) do
-  add_to_windows(levels, section.places, 1, section.types, section.words, max_types, max_window_words, other)
+  add_to_windows(levels, section.places, section.first, section.types, section.words, max_types, max_window_words, other)
 end
 
 local function add_up(field)

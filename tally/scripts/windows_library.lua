@@ -69,7 +69,9 @@ local function add_to_windows(levels, places, first, types, words, max_types, ma
   if at > #levels then
     return -- older than every window kept: it counts in the totals alone
   end
-  redis.call('ZADD', levels[at].windows, places[at].start, places[at].start)
+  if redis.call('ZADD', levels[at].windows, places[at].start, places[at].start) == 1 then
+    levels[at].floor = floor_of(levels[at])
+  end
   while true do
     add_bounded(places[at].types, types, max_types, other)
     add_bounded(places[at].words, words, max_words, other)

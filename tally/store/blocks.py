@@ -14,7 +14,7 @@ import msgspec
 from redis import exceptions
 from redis.asyncio import Redis
 
-from tally.counts import Counts
+from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store.client import GroupMissing, Script, StoreUnavailable, errors_translated, execute
@@ -86,25 +86,11 @@ class BlockStore:
         starts where the source then stands. Raises StoreUnavailable.
         """
         keys = (self._keys.stream, self._keys.sources, self._keys.sources_seen)
-        with errors_translated():
-            pipeline = self._redis.pipeline(transaction=False)
-            for block in blocks:
-                pipeline.evalsha(
-                    _append.sha,
-                    len(keys),
-                    *keys,
-                    source,
-                    block.start,
-                    block.end,
-                    block.lines,
-                    self._settings.max_backlog_blocks,
-                )
-            try:
-                replies = await execute(pipeline)
-            except exceptions.NoScriptError:
-                # The ones that ran, if any, will answer `duplicate` the second time.
-                await self._redis.script_load(_append.text)
-                return await self.append(source=source, blocks=blocks)
+        limit = self._settings.max_backlog_blocks
+        # Where it runs again for blocks that are appended already, it answers `duplicate`.
+        replies = await _append.run_each(
+            self._redis, ((keys, (source, block.start, block.end, block.lines, limit)) for block in blocks)
+        )
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
 
     async def append_once(self, *, source: str, bodies: Sequence[Body]) -> list[OnceWord]:
@@ -262,14 +248,15 @@ class BlockStore:
         for length in lengths:
             keys += (at.windows(length.seconds), at.rolled(length.seconds))
             arguments.append(length.kept)
-        arguments += [len(ids), *ids, counts.rejected, counts.bytes, len(counts.windows)]
-        for window_start in sorted(counts.windows):
-            window = counts.windows[window_start]
-            for length in lengths:
-                start = length.start_of(window_start)
+        parts = list(sections(counts.windows, lengths))
+        arguments += [len(ids), *ids, counts.rejected, counts.bytes, len(parts)]
+        for part in parts:
+            arguments.append(part.level + 1)  # Lua counts from 1
+            for length in lengths[part.level :]:
+                start = length.start_of(part.start)
                 keys += (at.window_types(length.seconds, start), at.window_words(length.seconds, start))
                 arguments.append(start)
-            arguments += (_as_json(window.types), _as_json(window.words))
+            arguments += (_as_json(part.counts.types), _as_json(part.counts.words))
         arguments.append(len(counts.samples))
         for sample in counts.samples:
             arguments += (sample.line, sample.reason, sample.source)

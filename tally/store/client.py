@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from importlib.resources import files
@@ -107,3 +107,20 @@ class Script:
                 return await redis.evalsha(self.sha, len(keys), *keys, *arguments)
             except exceptions.NoScriptError:
                 return await redis.eval(self.text, len(keys), *keys, *arguments)
+
+    async def run_each(self, redis: Any, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run it for each of these keys and arguments, in order, in one round trip; each run is atomic by itself.
+
+        Where the server does not know the script, or forgets it in the middle, it runs for all of them again: only for
+        scripts that may be repeated. Raises as errors_translated does, with the first error.
+        """
+        calls = list(calls)
+        pipeline = redis.pipeline(transaction=False)
+        for keys, arguments in calls:
+            pipeline.evalsha(self.sha, len(keys), *keys, *arguments)
+        with errors_translated():
+            try:
+                return await execute(pipeline)
+            except exceptions.NoScriptError:
+                await redis.script_load(self.text)
+        return await self.run_each(redis, calls)

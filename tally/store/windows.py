@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
@@ -12,6 +13,10 @@ from tally.settings import Settings
 from tally.store.client import Script, errors_translated, execute
 
 _roll, _drop = Script("roll"), Script("drop")
+
+#: What the two scripts return of a window.
+Rolled = Literal["rolled", "duplicate", "gone"]
+Dropped = Literal["dropped", "kept", "unrolled"]
 
 
 class WindowStore:
@@ -35,8 +40,12 @@ class WindowStore:
             for starts, rolled in zip(replies[::2], replies[1::2], strict=True)
         ]
 
-    async def roll(self, *, level: int, start: int) -> Literal["rolled", "duplicate", "gone"]:
-        """Add the window of the length number `level` to the next longer one. Raises StoreUnavailable."""
+    async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:
+        """Add windows of the length number `level` to the next longer one, one by one. Raises StoreUnavailable."""
+        words: list[bytes] = await _roll.run_each(self._redis, (self._roll_call(level, start) for start in starts))
+        return [cast("Rolled", word.decode()) for word in words]
+
+    def _roll_call(self, level: int, start: int) -> tuple[list[str], list[str | int]]:
         lengths, settings = self._settings.window_lengths, self._settings
         seconds = lengths[level].seconds
         keys = [self._keys.window_types(seconds, start), self._keys.window_words(seconds, start)]
@@ -49,21 +58,20 @@ class WindowStore:
                 self._keys.window_words(length.seconds, longer),
             )
             arguments += (longer, length.kept)
-        word: Literal["rolled", "duplicate", "gone"] = (await _roll.run(self._redis, keys, arguments)).decode()
-        return word
+        return keys, arguments
 
-    async def drop(self, *, level: int, start: int) -> Literal["dropped", "kept", "unrolled"]:
-        """Forget a window, if it is the oldest of its length and one too many. Raises StoreUnavailable."""
+    async def drop(self, *, level: int, starts: Sequence[int]) -> list[Dropped]:
+        """Forget windows, each if it is then the oldest of its length and one too many. Raises StoreUnavailable."""
+        words: list[bytes] = await _drop.run_each(self._redis, (self._drop_call(level, start) for start in starts))
+        return [cast("Dropped", word.decode()) for word in words]
+
+    def _drop_call(self, level: int, start: int) -> tuple[list[str], list[int]]:
         lengths = self._settings.window_lengths
-        length = lengths[level]
-        keys = (
-            self._keys.windows(length.seconds),
-            self._keys.rolled(length.seconds),
-            self._keys.window_types(length.seconds, start),
-            self._keys.window_words(length.seconds, start),
-        )
-        last = level == len(lengths) - 1
-        word: Literal["dropped", "kept", "unrolled"] = (
-            await _drop.run(self._redis, keys, (start, length.kept, int(last)))
-        ).decode()
-        return word
+        seconds = lengths[level].seconds
+        keys = [
+            self._keys.windows(seconds),
+            self._keys.rolled(seconds),
+            self._keys.window_types(seconds, start),
+            self._keys.window_words(seconds, start),
+        ]
+        return keys, [start, lengths[level].kept, int(level == len(lengths) - 1)]

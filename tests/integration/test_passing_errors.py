@@ -77,4 +77,4 @@ async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
         with refusing(server), pytest.raises(StoreUnavailable):
             await refused()
     await store.count(ids=ids, counts=Counts(rejected=2))
-    assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"  # type: ignore[misc]
+    assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"

@@ -425,10 +425,10 @@ async def test_roll_adds_a_window_to_the_next_length_once(shard: Shard) -> None:
     windows = shard.windows()
     await shard.count(_one(3600, 5))
     await shard.count(_one(3660, 7))
-    assert await windows.roll(level=0, start=3600) == "rolled"
-    assert await windows.roll(level=0, start=3600) == "duplicate"
-    assert await windows.roll(level=0, start=3660) == "rolled"
-    assert await windows.roll(level=0, start=3720) == "gone"
+    assert await windows.roll(level=0, starts=[3600]) == ["rolled"]
+    assert await windows.roll(level=0, starts=[3600]) == ["duplicate"]
+    assert await windows.roll(level=0, starts=[3660]) == ["rolled"]
+    assert await windows.roll(level=0, starts=[3720]) == ["gone"]
     assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 12}
     assert await shard.hash(KEYS.window_words(3600, 3600)) == {"a": 12, "b": 24}
     assert await shard.hash(KEYS.window_types(60, 3600)) == {"foo": 5}, "what is rolled stays until it is dropped"
@@ -440,13 +440,13 @@ async def test_roll_adds_a_window_to_the_next_length_once(shard: Shard) -> None:
 async def test_an_event_late_to_a_rolled_window_goes_to_every_length_that_has_it(shard: Shard) -> None:
     windows = shard.windows()
     await shard.count(_one(3600))
-    await windows.roll(level=0, start=3600)
+    await windows.roll(level=0, starts=[3600])
     await shard.count(_one(3600, 10))
     assert await shard.hash(KEYS.window_types(60, 3600)) == {"foo": 11}
     assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 11}
     assert await shard.redis.exists(KEYS.window_types(86_400, 0)) == 0, "the hour is not rolled"
 
-    await windows.roll(level=1, start=3600)
+    await windows.roll(level=1, starts=[3600])
     await shard.count(_one(3600, 100))
     for seconds, start in ((60, 3600), (3600, 3600), (86_400, 0)):
         assert await shard.hash(KEYS.window_types(seconds, start)) == {"foo": 111}, seconds
@@ -456,11 +456,11 @@ async def test_an_event_late_to_a_rolled_window_goes_to_every_length_that_has_it
 async def test_rolling_into_a_window_that_is_rolled_itself_goes_on_to_the_next_length(shard: Shard) -> None:
     windows = shard.windows()
     await shard.count(_one(3600))
-    await windows.roll(level=0, start=3600)
-    await windows.roll(level=1, start=3600)
+    await windows.roll(level=0, starts=[3600])
+    await windows.roll(level=1, starts=[3600])
     await shard.count(_one(3660, 10))
     assert await shard.hash(KEYS.window_types(86_400, 0)) == {"foo": 1}
-    assert await windows.roll(level=0, start=3660) == "rolled"
+    assert await windows.roll(level=0, starts=[3660]) == ["rolled"]
     assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 11}
     assert await shard.hash(KEYS.window_types(86_400, 0)) == {"foo": 11}
 
@@ -475,7 +475,7 @@ async def test_an_event_too_old_for_its_minute_goes_to_its_hour_and_so_on(shard:
 
     windows = shard.windows(**small)
     for start in range(10, 14):  # two more hours: with that of 8, three of the four
-        assert await windows.roll(level=0, start=start) == "rolled"
+        assert await windows.roll(level=0, starts=[start]) == ["rolled"]
     await shard.count(_one(0, 7), **small)
     assert await shard.hash(KEYS.window_types(2, 0)) == {"foo": 7}
     await shard.count(_one(-1, 9), **small)
@@ -488,6 +488,24 @@ async def test_an_event_too_old_for_its_minute_goes_to_its_hour_and_so_on(shard:
         assert await shard.redis.exists(KEYS.window_types(seconds, -8)) == 0, "older than every window kept"
     assert await shard.hash(KEYS.types) == {"foo": 4 + 5 + 7 + 9 + 11}, "but it counts in the totals"
     assert (await shard.hash(KEYS.totals))["events"] == 36
+
+
+async def test_a_batch_of_history_makes_no_more_windows_than_are_kept(shard: Shard) -> None:
+    """Whatever it goes back to: what is older than the minutes kept is in their hours, and so on."""
+    batch = {start: ({"foo": 1}, {"a": 2}) for start in range(100)}
+    assert await shard.count(_counts(batch), windows=SMALL_WINDOWS) == Applied(windows=4)
+    for length, found in zip(
+        Settings(windows=SMALL_WINDOWS).window_lengths,
+        await shard.windows(windows=SMALL_WINDOWS).windows(),
+        strict=True,
+    ):
+        assert len(found.starts) == length.kept
+        assert not found.rolled
+    assert await shard.hash(KEYS.window_types(1, 96)) == {"foo": 1}
+    assert await shard.hash(KEYS.window_types(2, 94)) == {"foo": 2}
+    assert await shard.hash(KEYS.window_words(2, 88)) == {"a": 4}
+    assert await shard.hash(KEYS.window_words(4, 84)) == {"a": 8}
+    assert await shard.hash(KEYS.types) == {"foo": 100}
 
 
 async def test_a_window_takes_an_event_as_long_as_it_is_one_of_those_kept(shard: Shard) -> None:
@@ -508,20 +526,20 @@ async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolle
     windows = shard.windows(**small)
     for start in (10, 20, 30, 40):
         await shard.count(_one(start), **small)
-        await windows.roll(level=0, start=start)
-    assert await windows.drop(level=0, start=10) == "kept", "four are kept"
+        await windows.roll(level=0, starts=[start])
+    assert await windows.drop(level=0, starts=[10]) == ["kept"], "four are kept"
     await shard.count(_one(50), **small)
-    assert await windows.drop(level=0, start=20) == "kept", "not the oldest"
-    assert await windows.drop(level=0, start=5) == "kept", "no such window"
-    assert await windows.drop(level=0, start=10) == "dropped"
-    assert await windows.drop(level=0, start=10) == "kept"
+    assert await windows.drop(level=0, starts=[20]) == ["kept"], "not the oldest"
+    assert await windows.drop(level=0, starts=[5]) == ["kept"], "no such window"
+    assert await windows.drop(level=0, starts=[10]) == ["dropped"]
+    assert await windows.drop(level=0, starts=[10]) == ["kept"]
     assert await shard.redis.exists(KEYS.window_types(1, 10), KEYS.window_words(1, 10)) == 0
     assert (await windows.windows())[0].rolled == {20, 30, 40}
     assert await shard.hash(KEYS.window_types(2, 10)) == {"foo": 1}
 
     await shard.count(_one(60), **small)
     await shard.redis.zrem(KEYS.rolled(1), 20)
-    assert await windows.drop(level=0, start=20) == "unrolled"
+    assert await windows.drop(level=0, starts=[20]) == ["unrolled"]
     assert await shard.hash(KEYS.window_types(1, 20)) == {"foo": 1}
 
 
@@ -531,7 +549,7 @@ async def test_the_longest_length_is_dropped_without_being_rolled(shard: Shard) 
     for day in (0, 4, 8, 12):
         await shard.redis.zadd(KEYS.windows(4), {day: day})
         await shard.redis.hset(KEYS.window_types(4, day), "foo", 1)
-    assert await windows.drop(level=2, start=0) == "dropped"
+    assert await windows.drop(level=2, starts=[0]) == ["dropped"]
     assert list((await windows.windows())[2].starts) == [4, 8, 12]
     assert await shard.redis.exists(KEYS.window_types(4, 0)) == 0
 
@@ -540,7 +558,7 @@ async def test_rolling_keeps_to_the_bounds_of_a_window(shard: Shard) -> None:
     bounds = {"max_types": 3, "max_window_words": 2}
     for at, names in enumerate((["a", "b"], ["c", "d"])):
         await shard.count(_counts({at * 60: (dict.fromkeys(names, 1), dict.fromkeys(names, 1))}), **bounds)
-        assert await shard.windows(**bounds).roll(level=0, start=at * 60) == "rolled"
+        assert await shard.windows(**bounds).roll(level=0, starts=[at * 60]) == ["rolled"]
     types, words = await shard.hash(KEYS.window_types(3600, 0)), await shard.hash(KEYS.window_words(3600, 0))
     assert (types["a"], types["b"], types[OTHER], sum(types.values())) == (1, 1, 1, 4)
     assert words == {"a": 1, "b": 1, OTHER: 2}
@@ -552,9 +570,9 @@ async def test_a_window_of_the_year_one_is_counted_rolled_and_dropped_like_any(s
     windows = shard.windows(**small)
     for start in (earliest, 0, 60, 120, 180):
         await shard.count(_one(start), **small)
-    assert await windows.roll(level=0, start=earliest) == "rolled"
+    assert await windows.roll(level=0, starts=[earliest]) == ["rolled"]
     assert await shard.hash(KEYS.window_types(120, earliest)) == {"foo": 1}
-    assert await windows.drop(level=0, start=earliest) == "dropped"
+    assert await windows.drop(level=0, starts=[earliest]) == ["dropped"]
     assert list((await windows.windows())[0].starts) == [0, 60, 120, 180]
 
 

@@ -1,4 +1,4 @@
-"""Batches merge in any grouping and any order to the same counts."""
+"""Counts merge in any grouping and any order to the same; a batch's windows are kept in bounds without losing any."""
 
 from __future__ import annotations
 
@@ -8,57 +8,30 @@ from copy import deepcopy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tally.counts import Counts, Sample, WindowCounts
+from tally.counts import Counts, Section, WindowCounts, sections
+from tally.windows import parse_window_lengths
 
 _counters = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 10**12), max_size=4).map(Counter)
-_samples = st.lists(st.builds(Sample, st.binary(max_size=3), st.sampled_from(["r", "q"]), st.just("s")), max_size=3)
-_counts = st.builds(
-    Counts,
-    windows=st.dictionaries(
-        st.sampled_from([-60, 0, 60, 120]), st.builds(WindowCounts, _counters, _counters), max_size=3
-    ),
-    rejected=st.integers(0, 1000),
-    bytes=st.integers(0, 10**9),
-    samples=_samples,
-)
+_window = st.builds(WindowCounts, _counters, _counters)
 
 
-def _merged(*parts: Counts) -> Counts:
-    whole = Counts()
+def _merged(*parts: WindowCounts) -> WindowCounts:
+    whole = WindowCounts()
     for part in parts:
         whole.merge(deepcopy(part))
     return whole
 
 
-def _plain(counts: Counts) -> object:
-    """Everything in it, samples in no order."""
-    windows = {start: (dict(window.types), dict(window.words)) for start, window in counts.windows.items()}
-    return windows, counts.rejected, counts.bytes, Counter(counts.samples), counts.events, counts.words
+@given(_window, _window, _window)
+def test_merging_is_associative_and_commutative(a: WindowCounts, b: WindowCounts, c: WindowCounts) -> None:
+    assert _merged(_merged(a, b), c) == _merged(a, _merged(b, c)) == _merged(c, b, a)
+    assert _merged(a, WindowCounts()) == _merged(WindowCounts(), a) == a
 
 
-@given(_counts, _counts, _counts)
-def test_merging_is_associative(a: Counts, b: Counts, c: Counts) -> None:
-    left = _merged(_merged(a, b), c)
-    right = _merged(a, _merged(b, c))
-    assert left == right, "the order of samples too"
-
-
-@given(_counts, _counts)
-def test_merging_is_commutative_but_for_the_order_of_samples(a: Counts, b: Counts) -> None:
-    assert _plain(_merged(a, b)) == _plain(_merged(b, a))
-
-
-@given(_counts)
-def test_merging_nothing_changes_nothing(a: Counts) -> None:
-    assert _plain(_merged(a, Counts())) == _plain(_merged(Counts(), a)) == _plain(a)
-
-
-@given(_counts, _counts)
-def test_a_merge_adds_up_and_leaves_the_other_alone(a: Counts, b: Counts) -> None:
+@given(_window, _window)
+def test_a_merge_leaves_the_other_alone(a: WindowCounts, b: WindowCounts) -> None:
     before = deepcopy(b)
-    events, words = a.events + b.events, a.words + b.words
     a.merge(b)
-    assert (a.events, a.words) == (events, words)
     a.merge(before)
     assert b == before, "what is merged into is never shared with what was merged"
 
@@ -71,3 +44,31 @@ def test_events_and_words_are_sums_over_windows() -> None:
         }
     )
     assert (counts.events, counts.words) == (7, 12)
+
+
+_LENGTHS = parse_window_lengths("1x4,2x4,4x2")
+
+
+@given(st.dictionaries(st.integers(-50, 50), _window, max_size=60))
+def test_sections_hold_everything_once_and_no_more_windows_than_are_kept(windows: dict[int, WindowCounts]) -> None:
+    before = deepcopy(windows)
+    found = list(sections(windows, _LENGTHS))
+    assert _merged(*(each.counts for each in found)) == _merged(*windows.values())
+    assert windows == before
+    for level, length in enumerate(_LENGTHS):
+        starts = [each.start for each in found if each.level == level]
+        assert starts == sorted(set(starts), reverse=True)
+        assert len(starts) <= length.kept
+        assert all(length.start_of(start) == start for start in starts)
+        # Nothing newer than a window of this length is left to a longer one.
+        beyond = [each.start for each in found if level < each.level < len(_LENGTHS)]
+        assert not starts or all(start <= min(starts) for start in beyond)
+        assert len(starts) == length.kept or not any(each.level > level for each in found)
+    assert sum(each.level == len(_LENGTHS) for each in found) <= 1
+
+
+def test_sections_of_a_few_windows_are_those_windows() -> None:
+    windows = {start: WindowCounts(Counter(foo=start)) for start in (60, 0, 120)}
+    assert list(sections(windows, parse_window_lengths("60x360,3600x336"))) == [
+        Section(0, start, windows[start]) for start in (120, 60, 0)
+    ]
