@@ -89,6 +89,7 @@ class WordCounter:
                 if self._fold_case:
                     word = word.casefold()
                 words[word] += times
+        words.pop("", None)  # a pattern such as \b finds it everywhere
         if self._stop_words or self._min_length > 1:
             for word in [word for word in words if len(word) < self._min_length or word in self._stop_words]:
                 del words[word]
@@ -102,5 +103,5 @@ def bound_names(counts: Counter[str], max_name_bytes: int) -> None:
     if max(map(len, counts), default=0) * 4 <= max_name_bytes:
         return
     for name in list(counts):
-        if len(name) * 4 > max_name_bytes and len(name.encode()) > max_name_bytes:
+        if len(name) * 4 > max_name_bytes and len(name.encode()) > max_name_bytes and name != OTHER:
             counts[OTHER] += counts.pop(name)

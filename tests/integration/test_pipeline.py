@@ -54,9 +54,9 @@ def expected_of(path: Path) -> Expected:
 
 
 @pytest.mark.parametrize("aggregators", [1, 4])
-@pytest.mark.parametrize("block_bytes", [1024, 262_144, 16_777_216])
+@pytest.mark.parametrize(("block_bytes", "least_blocks"), [(1024, 1000), (262_144, 10), (16_777_216, 1)])
 def test_counts_of_a_file_with_garbage_equal_an_independent_count(
-    server: Server, events: Path, tmp_path: Path, aggregators: int, block_bytes: int
+    server: Server, events: Path, tmp_path: Path, aggregators: int, block_bytes: int, least_blocks: int
 ) -> None:
     url = {"TALLY_REDIS_URL": server.url, "TALLY_MAX_BLOCK_BYTES": str(block_bytes)}
     workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url) for at in range(aggregators)]
@@ -70,9 +70,24 @@ def test_counts_of_a_file_with_garbage_equal_an_independent_count(
             assert worker.stop() == 0, worker.log()
     with server.client() as client:
         assert counted(client) == expected_of(events)
+        assert _blocks(client) >= least_blocks
         assert client.xlen(KEYS.stream) == 0
         groups: Any = client.xinfo_groups(KEYS.stream)
         assert [(group["name"], group["consumers"], group["pending"]) for group in groups] == [(GROUP, 0, 0)]
+
+
+def test_a_file_in_one_block_counts_as_in_many(server: Server, events: Path, tmp_path: Path) -> None:
+    aggregator = Process("aggregator", "--drain", log=tmp_path / "log", TALLY_REDIS_URL=server.url)
+    with server.client() as client:
+        client.xadd(KEYS.stream, {"lines": events.read_bytes()})
+        with running(aggregator):
+            assert aggregator.wait() == 0, aggregator.log()
+        assert counted(client) == expected_of(events)
+        assert _blocks(client) == 1
+
+
+def _blocks(client: Any) -> int:
+    return int(client.hget(KEYS.totals, "blocks"))
 
 
 def test_a_file_that_is_ingested_again_counts_once_and_goes_on_when_it_has_grown(

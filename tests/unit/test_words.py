@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.words import Texts, WordCounter
+from aggregator.words import Texts, WordCounter, bound_names
 from tally.settings import DEFAULT_WORD_PATTERN, Settings
 
 _texts = st.lists(st.sampled_from(["", " ", "a", "a b", "b  a a", "\u2003c\x1cd", "don't"]) | st.text(max_size=4))
@@ -51,6 +51,17 @@ def test_words_that_are_not_counted_do_not_count_as_other_either() -> None:
         min_length=2,
     )
     assert counter.count(Counter({"excluded": 1, "too-long": 2, "a": 3, "it": 4})) == {"__other__": 2, "it": 4}
+
+
+def test_nothing_is_no_word_whatever_the_pattern() -> None:
+    counter = WordCounter(pattern=r"\b|[a-z]+", fold_case=False, max_name_bytes=256)
+    assert counter.count(Counter({"lorem": 2, "-ipsum": 1})) == {"lorem": 2, "ipsum": 1}
+
+
+def test_a_name_that_is_other_itself_is_counted_once_even_where_it_is_too_long() -> None:
+    counts = Counter({"__other__": 3, "too-long-as-well": 2, "a": 1})
+    bound_names(counts, 4)
+    assert counts == {"__other__": 5, "a": 1}
 
 
 @given(st.text(st.sampled_from("aßÄ1٣ⅷ_'’-., ・\u0301") | st.characters(), max_size=30))
