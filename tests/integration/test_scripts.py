@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
@@ -727,13 +728,30 @@ async def test_a_block_that_is_deleted_when_it_is_due_for_burial_does_not_hold_i
     assert await shard.pending() == []
 
 
+async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) -> None:
+    """Before Redis 7.2 a read that finds nothing does not show it, and an idle aggregator would be taken for dead."""
+    store = shard.blocks()
+    (entry_id,) = await shard.pending_blocks(consumer="busy")
+    await store.append(source="s", blocks=[Block(0, 1, b"new")])
+
+    async def idle_ms() -> int:
+        await store.claim(consumer="idle", cursor="0-0", count=10)
+        return {each.name: each.idle_ms for each in await store.consumers()}["idle"]
+
+    assert await idle_ms() < 1000
+    deadline = time.monotonic() + 0.2
+    while time.monotonic() < deadline:
+        assert await idle_ms() < 100
+    assert await shard.pending() == [(entry_id, "busy", 1)], "no delivery count rises, and no new block is taken"
+
+
 # retire
 
 
 async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> None:
     store = shard.blocks()
     (entry_id,) = await shard.pending_blocks(consumer="a")
-    await store.read(consumer="b", count=1, block_ms=None)
+    await store.claim(consumer="b", cursor="0-0", count=1)
     assert await store.retire(consumer="a") == "pending"
     assert [(each.name, each.pending) for each in await store.consumers()] == [("a", 1), ("b", 0)]
     assert await store.retire(consumer="b", idle_ms=60_000) == "active"
