@@ -39,6 +39,10 @@ RUN groupadd --gid 10001 tally \
  && install --directory --owner=tally --group=tally /data
 COPY --from=build /opt/tally /opt/tally
 
+# Nothing can be installed here, not even by the base image's own Python.
+RUN python -c "import importlib.util as u, shutil; [shutil.rmtree(found.submodule_search_locations[0]) \
+      for found in map(u.find_spec, ('pip', 'ensurepip')) if found]"
+
 # PYTHONSAFEPATH: the working folder is the user's, and a file api.py among his data must not be taken for ours.
 # TALLY_HTTP_HOST: inside a container loopback is nobody's; who may come in is decided where the port is published.
 ENV PATH=/opt/tally/bin:$PATH \

@@ -249,9 +249,12 @@ def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> No
 def test_nothing_can_be_written_or_installed_in_a_container(pipeline: Pipeline) -> None:
     (api,) = pipeline.containers("api")
     attempt = """
-import importlib.util, os
+import os, subprocess, sys
 assert os.getuid() == 10001
-assert importlib.util.find_spec("pip") is None
+for python in (sys.executable, os.path.realpath(sys.executable)):
+    for module in ("pip", "ensurepip"):
+        done = subprocess.run([python, "-m", module, "--version"], capture_output=True, text=True)
+        assert f"No module named {module}" in done.stderr, done
 for folder in ("/", "/data", "/opt/tally"):
     try:
         open(folder + "/here", "w")
