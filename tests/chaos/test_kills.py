@@ -176,11 +176,11 @@ def test_block_that_kills_its_reader_goes_to_the_dead_stream_alone(server: Serve
     """Every aggregator that decodes the poison dies at once; its neighbours are counted all the same."""
     script = (
         "import os, aggregator.decoding as d\n"
-        "count = d.Decoder.count\n"
+        "count = d.Decoder.count_in_steps\n"
         "def deadly(self, entries):\n"
         "    if any(b'POISON' in (entry.lines or b'') for entry in entries): os._exit(9)\n"
         "    return count(self, entries)\n"
-        "d.Decoder.count = deadly\n"
+        "d.Decoder.count_in_steps = deadly\n"
         "from aggregator.__main__ import main\n"
         "main(['--drain'])\n"
     )
