@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
@@ -17,7 +17,7 @@ from api import pages, routes_v1
 from api.data import Data
 from api.live import Live
 from api.middleware import BearerToken, FreshAnswers, ProxyPath, SecurityHeaders
-from api.params import LimitParams
+from api.params import LimitParams, given_once
 from api.snapshot import Snapshot
 from tally import __version__, problems
 from tally.embedded import redis_url
@@ -94,7 +94,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
 
 def _events(reader: CountReader) -> APIRouter:
     """All counts, as plain objects."""
-    router = APIRouter(prefix="/events", tags=["events"])
+    router = APIRouter(prefix="/events", tags=["events"], dependencies=[Depends(given_once)])
 
     def snapshot(load: Callable[[], Awaitable[dict[str, int]]]) -> Snapshot[tuple[dict[str, int], bytes]]:
         async def encode() -> tuple[dict[str, int], bytes]:

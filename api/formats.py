@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +14,13 @@ from fastapi import Request, Response
 from api.params import Format
 
 _MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+
+#: What an Accept header may call each; of those that it likes the same the first is given.
+_ACCEPTABLE: dict[Format, tuple[str, ...]] = {
+    "json": ("application/json",),
+    "csv": ("text/csv",),
+    "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
+}
 
 #: What spreadsheets take for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -33,11 +41,32 @@ def respond(
 
 
 def _accepted(accept: str) -> Format:
-    if "text/csv" in accept:
-        return "csv"
-    if "application/x-ndjson" in accept or "application/jsonl" in accept:
-        return "ndjson"
-    return "json"
+    """What an Accept header (RFC 9110, 12.5.1) likes best; JSON for one that likes none of ours."""
+    qualities = dict(_media_ranges(accept))
+
+    def quality(format_: Format) -> float:
+        return max(_quality(media_type, qualities) for media_type in _ACCEPTABLE[format_])
+
+    return max(_ACCEPTABLE, key=quality)
+
+
+def _quality(media_type: str, qualities: Mapping[str, float]) -> float:
+    """That of the most specific range which the media type is in."""
+    for each in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        if each in qualities:
+            return qualities[each]
+    return 0.0
+
+
+def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
+    """Each media range with its quality. One whose quality cannot be read says nothing."""
+    for element in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in element.split(";"))
+        given = [each.removeprefix("q=") for each in parameters if each.startswith("q=")]
+        if not given:
+            yield media_range, 1.0
+        elif re.fullmatch(r"[01](\.\d{0,3})?", given[0], re.ASCII):
+            yield media_range, min(1.0, float(given[0]))
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:

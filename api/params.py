@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
+from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from tally.problems import BadParameter
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -16,6 +20,9 @@ MAX_DURATION_SECONDS = 1000 * 604_800
 
 #: The first second of the year 10000: no event has a later time.
 _LATEST = 253_402_300_800.0
+
+#: The one parameter that may be given more than once.
+_REPEATABLE = "name"
 
 
 def read_duration(value: Any) -> int:
@@ -35,8 +42,10 @@ def read_moment(value: Any) -> float:
     if re.fullmatch(r"-?\d{1,12}(\.\d{1,9})?", text, re.ASCII):
         moment = float(text)
     else:
+        # A plus that is not escaped in a URL arrives as a space.
+        unescaped = re.sub(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$", r"\1+\2", text, flags=re.ASCII)
         try:
-            at = datetime.fromisoformat(text)
+            at = datetime.fromisoformat(unescaped)
         except ValueError:
             at = None
         if at is None or at.tzinfo is None:
@@ -60,6 +69,14 @@ Moment = Annotated[
 Format = Literal["json", "csv", "ndjson"]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
 Kind = Literal["types", "words"]
+
+
+def given_once(request: Request) -> None:
+    """A dependency of routes. Of a parameter that is given twice one would be left out unsaid. Raises BadParameter."""
+    names = Counter(name for name, _ in request.query_params.multi_items())
+    for name, times in names.items():
+        if times > 1 and name != _REPEATABLE:
+            raise BadParameter(name, f"it was given {times} times; give it once")
 
 
 class Strict(BaseModel):

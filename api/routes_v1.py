@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
@@ -22,6 +22,7 @@ from api.params import (
     SeriesParams,
     SeriesSpan,
     TrendingParams,
+    given_once,
     last_windows,
 )
 from api.ranking import Ranking, rising
@@ -50,7 +51,7 @@ def _documented(model: Any, *, not_found: bool = False) -> dict[int | str, dict[
 
 def router(data: Data, live: Live) -> APIRouter:
     """All routes under /v1."""
-    routes = APIRouter(prefix="/v1", tags=["v1"])
+    routes = APIRouter(prefix="/v1", tags=["v1"], dependencies=[Depends(given_once)])
 
     async def ranking(request: Request, kind: Kind, params: RankingParams) -> Response:
         bounds = params.bounds(unit_seconds=data.unit_seconds)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import quote
 
 import httpx
@@ -121,6 +122,9 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
         ("trending?window=0m", "window"),
         ("rejected?limit=x", "limit"),
         ("stats?verbose=1", "verbose"),
+        ("types?limit=2&limit=3", "limit"),
+        ("types?from=5&to=60&to=120", "to"),
+        ("live?x=1", "x"),
     ],
 )
 def test_a_wrong_parameter_is_named(client: httpx.Client, query: str, parameter: str) -> None:
@@ -129,6 +133,39 @@ def test_a_wrong_parameter_is_named(client: httpx.Client, query: str, parameter:
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["parameter"] == parameter
     assert answer.json()["title"].startswith(f"{parameter}: ")
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("TEXT/CSV", "text/csv"),
+        ("application/json, text/csv;q=0.1", "application/json"),
+        ("application/json;q=0.1, text/csv; q=0.5", "text/csv"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("text/*, application/json;q=0.9", "text/csv"),
+        ("text/csv, */*;q=0.1", "text/csv"),
+        ("application/jsonl, */*;q=0.8", "application/x-ndjson"),
+        ("application/x-ndjson;q=high, text/csv;q=0.2", "text/csv"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("application/vnd.text/csv+x", "application/json"),
+        (";q=1,,", "application/json"),
+    ],
+)
+def test_the_form_is_the_one_that_accept_likes_best(shared_api: httpx.Client, accept: str, given: str) -> None:
+    answer = shared_api.get("/v1/types", headers={"Accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == given
+    assert answer.headers["vary"] == "Accept"
+
+
+def test_a_plus_that_was_not_escaped_is_one(client: httpx.Client) -> None:
+    moment = "2026-11-23T14:00:00"
+    escaped = client.get(f"/v1/types?from={moment}%2B02:00&to={moment}.5%2B01:00").json()
+    assert escaped["to"] - escaped["from"] == 3660
+    assert client.get(f"/v1/types?from={moment}+02:00&to={moment}.5+01:00").json() == escaped | {"as_of": ANY}
+    assert client.get("/v1/types?from=2026-11-23+14:00").status_code == 422, "that has no offset"
 
 
 def test_an_answer_that_the_client_has_is_not_sent_again(client: httpx.Client, server: Server) -> None:
@@ -318,3 +355,4 @@ def test_events_answers_take_a_limit(client: httpx.Client) -> None:
     everything = client.get("/events/CountWords").json()
     assert list(client.get("/events/CountWords?limit=3").json().items()) == list(everything.items())[:3]
     assert client.get("/events/CountWords?limit=no").status_code == 422
+    assert client.get("/events/CountWords?limit=1&limit=2").status_code == 422
