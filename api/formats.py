@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,17 +27,30 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def respond(
-    request: Request, format_: Format | None, answer: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]]
+    request: Request,
+    format_: Format | None,
+    answer: Mapping[str, Any],
+    *,
+    columns: Sequence[str],
+    rows: Iterable[Mapping[str, Any]],
 ) -> Response:
-    """The answer as JSON; or its rows alone, as CSV with a line of names, or as NDJSON."""
+    """The answer as JSON; or its rows alone, as CSV below a line with the columns, or as NDJSON.
+
+    Every row has the same columns, and their names are ours: names from events could be anything, and come twice.
+    """
     chosen = format_ or _accepted(request.headers.get("accept", ""))
     if chosen == "csv":
-        body = _csv(rows)
+        body = _csv(columns, rows)
     elif chosen == "ndjson":
         body = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
     else:
         body = msgspec.json.encode(answer)
     return Response(body, media_type=_MEDIA_TYPES[chosen], headers={"Vary": "Accept"})
+
+
+def as_json(answer: Mapping[str, Any]) -> Response:
+    """An answer that is no list, and so comes as JSON alone."""
+    return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"])
 
 
 def _accepted(accept: str) -> Format:
@@ -69,12 +82,11 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
             yield media_range, min(1.0, float(given[0]))
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]))
-        writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in rows)
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([_harmless(row[column]) for column in columns] for row in rows)
     return text.getvalue().encode("utf-8", "surrogatepass")
 
 

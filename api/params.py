@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 
 from tally.problems import BadParameter
 
@@ -157,8 +157,15 @@ class SeriesParams(SeriesSpan):
     """What /v1/series takes."""
 
     by: Kind = Field("types", description="Count events by type, or words")
-    name: list[str] = Field([], max_length=50, description="Names to count; may be given more than once")
+    name: list[str] = Field([], max_length=50, description="A name to count; the parameter may be given several times")
     format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+
+    @field_validator("name")
+    @classmethod
+    def _names_differ(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("the same name was given more than once; give each once")
+        return names
 
     @model_validator(mode="after")
     def _words_are_named(self) -> Self:

@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
 from api.data import BadStep, Data, Series
-from api.formats import respond
+from api.formats import as_json, respond
 from api.live import Live, is_alive
 from api.models import NameAnswer, RankingAnswer, RejectedAnswer, SeriesAnswer, StatsAnswer, TrendingAnswer
 from api.params import (
@@ -34,6 +34,12 @@ BASELINE_WINDOWS = 4
 
 #: What a series covers when it is not said.
 DEFAULT_SERIES_SECONDS = 3600
+
+#: What a row of each list has, as CSV and NDJSON.
+ITEM_COLUMNS, CHANGE_COLUMNS = ("name", "count", "share"), ("previous", "change")
+SERIES_COLUMNS = ("time", "name", "count")
+RISE_COLUMNS = ("name", "count", "previous", "expected", "ratio", "score")
+SAMPLE_COLUMNS = ("id", "at", "line", "reason", "source")
 
 _Name = Annotated[str, Path(max_length=4096, description="The type or word, percent-encoded")]
 
@@ -77,7 +83,8 @@ def router(data: Data, live: Live) -> APIRouter:
             "to": found.end,
             "as_of": found.as_of,
         }
-        return respond(request, params.format, answer, rows=items)
+        columns = (*ITEM_COLUMNS, *(CHANGE_COLUMNS if params.compare else ()))
+        return respond(request, params.format, answer, columns=columns, rows=items)
 
     @routes.get("/types", responses=_documented(RankingAnswer), response_class=Response)
     async def types(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
@@ -89,7 +96,7 @@ def router(data: Data, live: Live) -> APIRouter:
         """Words by how often they stand in the events' data, over all time or a stretch of it."""
         return await ranking(request, "words", params)
 
-    async def one(request: Request, kind: Kind, name: str, params: SeriesSpan) -> Response:
+    async def one(kind: Kind, name: str, params: SeriesSpan) -> Response:
         count = await data.reader.count_of(kind, name)
         if not count:
             raise HTTPException(404, f"{name!r} was never counted among the {kind}")
@@ -109,31 +116,31 @@ def router(data: Data, live: Live) -> APIRouter:
             "series": {**_grid(series), "counts": series.counts[0]},
             "as_of": series.as_of,
         }
-        return respond(request, "json", answer, rows=[])
+        return as_json(answer)
 
     @routes.get("/types/{name:path}", responses=_documented(NameAnswer, not_found=True), response_class=Response)
-    async def type_(request: Request, name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
+    async def type_(name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
         """One event type: its count and place, when it was first and last seen, its series."""
-        return await one(request, "types", name, params)
+        return await one("types", name, params)
 
     @routes.get("/words/{name:path}", responses=_documented(NameAnswer, not_found=True), response_class=Response)
-    async def word(request: Request, name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
+    async def word(name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
         """One word: its count and place, when it was first and last seen, its series."""
-        return await one(request, "words", name, params)
+        return await one("words", name, params)
 
     @routes.get("/series", responses=_documented(SeriesAnswer), response_class=Response)
     async def series(request: Request, params: Annotated[SeriesParams, Query()]) -> Response:
-        """Counts on a regular grid, zeros filled in."""
+        """Counts on a regular grid, zeros filled in. As CSV or NDJSON a row is one name in one cell."""
         found = await _series(data, params.by, params.name, params)
         names: list[str | None] = [*params.name] or [None]
-        columns = [{"name": name, "counts": counts} for name, counts in zip(names, found.counts, strict=True)]
-        headings = [name if name is not None else "events" for name in names]
-        rows = [
-            {"time": at, **dict(zip(headings, column, strict=True))}
-            for at, column in zip(found.times, zip(*found.counts, strict=True), strict=True)
-        ]
-        answer = {"by": params.by, **_grid(found), "series": columns, "as_of": found.as_of}
-        return respond(request, params.format, answer, rows=rows)
+        counted = [{"name": name, "counts": counts} for name, counts in zip(names, found.counts, strict=True)]
+        answer = {"by": params.by, **_grid(found), "series": counted, "as_of": found.as_of}
+        rows = (
+            {"time": at, "name": name, "count": counts[cell]}
+            for cell, at in enumerate(found.times)
+            for name, counts in zip(names, found.counts, strict=True)
+        )
+        return respond(request, params.format, answer, columns=SERIES_COLUMNS, rows=rows)
 
     @routes.get("/trending", responses=_documented(TrendingAnswer), response_class=Response)
     async def trending(request: Request, params: Annotated[TrendingParams, Query()]) -> Response:
@@ -149,11 +156,11 @@ def router(data: Data, live: Live) -> APIRouter:
             baseline = await data.stretch(kind, baseline_from, start)
             rises[kind] = [_rise(rise) for rise in rising(now, baseline, limit=params.limit)]
         answer = {**rises, "from": start, "to": end, "baseline_from": baseline_from, "as_of": time.time()}
-        rows = [{"kind": kind, **rise} for kind, found in rises.items() for rise in found]
-        return respond(request, params.format, answer, rows=rows)
+        rows = ({"kind": kind, **rise} for kind, found in rises.items() for rise in found)
+        return respond(request, params.format, answer, columns=("kind", *RISE_COLUMNS), rows=rows)
 
     @routes.get("/stats", responses=_documented(StatsAnswer), response_class=Response)
-    async def stats(request: Request, _: Annotated[NoParams, Query()]) -> Response:
+    async def stats(_: Annotated[NoParams, Query()]) -> Response:
         """Totals, rates, backlog, aggregators, sources."""
         status = await data.status()
         answer = {
@@ -181,18 +188,15 @@ def router(data: Data, live: Live) -> APIRouter:
             ],
             "as_of": time.time(),
         }
-        return respond(request, "json", answer, rows=[])
+        return as_json(answer)
 
     @routes.get("/rejected", responses=_documented(RejectedAnswer), response_class=Response)
     async def rejected(request: Request, params: Annotated[RejectedParams, Query()]) -> Response:
         """The newest rejected lines that were kept, with their reasons."""
         samples = await data.reader.rejected(params.limit)
-        items = [
-            {"id": each.id, "at": each.at, "line": each.line, "reason": each.reason, "source": each.source}
-            for each in samples
-        ]
+        items = [{name: getattr(each, name) for name in SAMPLE_COLUMNS} for each in samples]
         total = (await data.reader.totals())["rejected"]
-        return respond(request, params.format, {"items": items, "total": total}, rows=items)
+        return respond(request, params.format, {"items": items, "total": total}, columns=SAMPLE_COLUMNS, rows=items)
 
     @routes.get("/live", response_class=EventSourceResponse)
     async def live_feed(
@@ -246,4 +250,4 @@ def _share(count: int, total: int) -> float:
 
 
 def _rise(rise: Any) -> dict[str, Any]:
-    return {name: getattr(rise, name) for name in ("name", "count", "previous", "expected", "ratio", "score")}
+    return {name: getattr(rise, name) for name in RISE_COLUMNS}

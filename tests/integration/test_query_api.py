@@ -125,6 +125,7 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
         ("types?limit=2&limit=3", "limit"),
         ("types?from=5&to=60&to=120", "to"),
         ("live?x=1", "x"),
+        ("series?name=foo&name=bar&name=foo", "name"),
     ],
 )
 def test_a_wrong_parameter_is_named(client: httpx.Client, query: str, parameter: str) -> None:
@@ -208,6 +209,40 @@ def test_names_from_events_come_back_as_they_are(client: httpx.Client, server: S
         assert client.get(f"/v1/types/{quote(name, safe='')}").json()["name"] == name
     rows = list(csv.DictReader(io.StringIO(client.get("/v1/types?format=csv").text)))
     assert "'=HYPERLINK(1)" in [row["name"] for row in rows], "no spreadsheet takes it for a formula"
+
+
+def table(answer: httpx.Response) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(answer.text)))
+
+
+def test_a_series_comes_as_a_row_a_cell_and_name_whatever_the_names_are(client: httpx.Client, server: Server) -> None:
+    names = ["time", "=1+1", "count", "never"]
+    count(server, b"\n".join(json.dumps({"event_type": name, "data": ""}).encode() for name in names[:3]))
+    query = {"window": "5m", "step": "1m", "name": names}
+    series = client.get("/v1/series", params=query).json()
+    want = [
+        (at, row["name"], row["counts"][cell]) for cell, at in enumerate(series["times"]) for row in series["series"]
+    ]
+    assert [row[1] for row in want[:4]] == names
+    assert sum(row[2] for row in want) == 3
+    heading, *rows = table(client.get("/v1/series", params=query | {"format": "csv"}))
+    assert heading == ["time", "name", "count"]
+    assert [(int(at), name.removeprefix("'"), int(counted)) for at, name, counted in rows] == want
+    assert "'=1+1" in [name for _, name, _ in rows], "no spreadsheet takes it for a formula"
+    lines = client.get("/v1/series", params=query | {"format": "ndjson"}).text.splitlines()
+    assert [tuple(json.loads(line).values()) for line in lines] == want
+    heading, *rows = table(client.get("/v1/series?window=5m&step=5m&format=csv"))
+    assert (heading, {name for _, name, _ in rows}) == (["time", "name", "count"], {""}), "all events have no name"
+
+
+def test_a_list_without_rows_has_its_columns(server: Server, shared_api: httpx.Client) -> None:
+    for path, columns in {
+        "/v1/types": ["name", "count", "share"],
+        "/v1/words?window=5m": ["name", "count", "share"],
+        "/v1/trending": ["kind", "name", "count", "previous", "expected", "ratio", "score"],
+        "/v1/rejected": ["id", "at", "line", "reason", "source"],
+    }.items():
+        assert table(shared_api.get(path, headers={"Accept": "text/csv"})) == [columns], path
 
 
 def test_stats_and_rejected(client: httpx.Client) -> None:
