@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from api.ranking import Ranking
+from api.params import Span
+from api.ranking import Comparison, Ranking
 from api.snapshot import Snapshot, Snapshots
-from tally.ranges import Stretch, Window
+from tally.ranges import Stretch, Window, Windows
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
 from tally.store.reads import STRETCH_TRIES, CountReader, Kind, Status
@@ -26,6 +27,11 @@ MOST_CELLS = 2000
 #: A series without a step gets the shortest of these that makes at most DEFAULT_CELLS cells.
 STEPS = (60, 300, 900, 3600, 21_600, 86_400, 604_800)
 DEFAULT_CELLS = 400
+
+_TOO_FAST = "windows are rolled up faster than they can be read; ask again"
+
+#: [from, to) in Unix seconds.
+Bounds = tuple[int, int]
 
 
 class BadStep(ValueError):
@@ -57,7 +63,8 @@ class Data:
 
     def __init__(self, reader: CountReader, *, settings: Settings) -> None:
         self.reader = reader
-        self.unit_seconds = settings.window_lengths[0].seconds
+        self._lengths = settings.window_lengths
+        self.unit_seconds = self._lengths[0].seconds
         self._all = {
             kind: Snapshot(version=reader.totals, load=self._loader(kind), max_age_seconds=MAX_SCAN_AGE_SECONDS)
             for kind in ("types", "words")
@@ -77,6 +84,33 @@ class Data:
     async def stretch(self, kind: Kind, start: int, end: int) -> Ranking:
         """Counts of [start, end), in Unix seconds, widened to what is kept."""
         return await self._stretches.get((kind, start, end))
+
+    async def comparison(self, kind: Kind, span: Span) -> Comparison | None:
+        """What is over of a stretch, and the stretch before, equally long; None if the two cannot be had.
+
+        Both are in windows as short as those that are kept as far back as the earlier one begins: widened each by
+        itself they would be of unequal length, and overlap.
+        """
+
+        def pair(windows: Windows) -> tuple[Bounds, Bounds] | None:
+            for length in self._lengths:
+                bounds = span.closed(unit_seconds=length.seconds)
+                if bounds is None:
+                    continue
+                start, end = bounds
+                before = start - (end - start)
+                if windows.has(before, start) and windows.has(start, end):
+                    return (before, start), (start, end)
+            return None
+
+        for _ in range(STRETCH_TRIES):
+            chosen = pair(await self.reader.windows())
+            if chosen is None:
+                return None
+            previous, present = [await self.stretch(kind, *bounds) for bounds in chosen]
+            if ((previous.start, previous.end), (present.start, present.end)) == chosen:
+                return Comparison(present=present, previous=previous)
+        raise StoreUnavailable(_TOO_FAST)
 
     async def status(self) -> Status:
         """The state of the pipeline."""
@@ -120,7 +154,7 @@ class Data:
                 rows = [[events] for events in await self.reader.events_in(windows)]
             if cells == await self._cells(start, end, step):
                 return _series(cells, rows, max(1, len(names)))
-        raise StoreUnavailable("windows are rolled up faster than they can be read; ask again")
+        raise StoreUnavailable(_TOO_FAST)
 
     async def _cells(self, start: int, end: int, step: int | None) -> list[Stretch]:
         windows = await self.reader.windows()

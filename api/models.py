@@ -9,18 +9,35 @@ class Item(BaseModel):
     name: str = Field(examples=["foo"])
     count: int = Field(examples=[3])
     share: float = Field(description="Of `total`", examples=[0.25])
-    previous: int | None = Field(None, description="The count in the stretch before; with compare=previous")
-    change: int | None = Field(None, description="`count` less `previous`; with compare=previous")
+    compared: int | None = Field(None, description="Its count in `comparison.present`; with compare=previous")
+    previous: int | None = Field(None, description="Its count in `comparison.previous`; with compare=previous")
+    change: int | None = Field(None, description="`compared` less `previous`; with compare=previous")
+
+
+class Counted(BaseModel):
+    start: int = Field(alias="from", examples=[1632663960])
+    end: int = Field(alias="to", examples=[1632664860])
+    total: int = Field(description="All counts of the stretch", examples=[11])
+
+
+class ComparisonAnswer(BaseModel):
+    present: Counted = Field(description="What is over of the stretch")
+    previous: Counted = Field(description="As long as `present`, and ends where that begins")
 
 
 class RankingAnswer(BaseModel):
     items: list[Item]
     total: int = Field(description="All counts of the stretch", examples=[12])
     distinct: int = Field(description="Names in the stretch", examples=[4])
-    matched: int = Field(description="Names that pass `prefix` and `q`", examples=[4])
+    matched: int = Field(
+        description="Names that pass `prefix` and `q`; ordered by change also those of the stretch before", examples=[4]
+    )
     other: int = Field(description="Counts of names over a bound, which have no name of their own", examples=[0])
     start: int | None = Field(None, alias="from", description="Null for all time", examples=[1632663960])
     end: int | None = Field(None, alias="to", examples=[1632664860])
+    comparison: ComparisonAnswer | None = Field(
+        None, description="What is compared, with compare=previous; null if it cannot be, see there"
+    )
     as_of: float = Field(description="When this was read", examples=[1632664801.25])
 
 

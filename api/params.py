@@ -120,11 +120,39 @@ class Span(Strict):
             return first, max(last_windows(0, unit_seconds=unit_seconds)[1], first + unit_seconds)
         return first, -int(-self.end // unit_seconds) * unit_seconds
 
+    def closed(self, *, unit_seconds: int) -> tuple[int, int] | None:
+        """[from, to) in whole windows of `unit_seconds` that are over; None if there are none, and for all time.
+
+        A `window` is as long as was asked for, at least, and ends with the last window that is over.
+        """
+        end = int(time.time() // unit_seconds) * unit_seconds
+        if self.window is not None:
+            start = end + -self.window // unit_seconds * unit_seconds
+        elif self.start is not None:
+            start = int(self.start // unit_seconds) * unit_seconds
+        else:
+            return None
+        if self.end is not None:
+            end = min(end, -int(-self.end // unit_seconds) * unit_seconds)
+        return (start, end) if start < end else None
+
 
 def last_windows(seconds: int, *, unit_seconds: int) -> tuple[int, int]:
     """[from, to): the last so many seconds, widened to whole windows of `unit_seconds`, the current one among them."""
     now = time.time()
     return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds
+
+
+#: Why both stretches are chosen together is told in Data.comparison.
+COMPARE = """Add the change against the stretch before.
+
+`change` is `compared` less `previous`: counts of two stretches of equal length, which meet and do not overlap;
+`comparison` has their bounds. They are made of minutes if minutes are kept as far back as the earlier one begins,
+else of hours or days, and the present one ends with the last of these that is over: the current one, set against a
+whole one, would always seem to fall. So `count`, which has what was counted a second ago, may be more than `compared`.
+
+`comparison`, `compared`, `previous` and `change` are null if nothing of the stretch is over yet, or the one before it
+is no longer kept."""
 
 
 class RankingParams(Span):
@@ -135,7 +163,7 @@ class RankingParams(Span):
     prefix: str | None = Field(None, max_length=256, description="Names that begin with this")
     q: str | None = Field(None, max_length=256, description="Names that contain this, without regard to case")
     order: Order = Field("-count", description="By count, name or change; a minus for the largest first")
-    compare: Literal["previous"] | None = Field(None, description="Add the change against the stretch before")
+    compare: Literal["previous"] | None = Field(None, description=COMPARE)
     format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
 
     @model_validator(mode="after")

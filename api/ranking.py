@@ -57,6 +57,18 @@ class Ranking:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two stretches of equal length that meet: windows that are over, and as many before them."""
+
+    present: Ranking
+    previous: Ranking
+
+    def change(self, name: str) -> int:
+        """How much more often a name was counted in the present stretch than in the previous one."""
+        return self.present.counts.get(name, 0) - self.previous.counts.get(name, 0)
+
+
 def _place(item: tuple[str, int]) -> tuple[int, str]:
     return -item[1], item[0]
 

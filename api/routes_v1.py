@@ -25,7 +25,7 @@ from api.params import (
     given_once,
     last_windows,
 )
-from api.ranking import Ranking, rising
+from api.ranking import Comparison, rising
 from tally import problems
 from tally.keys import TOP_WORDS
 
@@ -36,7 +36,7 @@ BASELINE_WINDOWS = 4
 DEFAULT_SERIES_SECONDS = 3600
 
 #: What a row of each list has, as CSV and NDJSON.
-ITEM_COLUMNS, CHANGE_COLUMNS = ("name", "count", "share"), ("previous", "change")
+ITEM_COLUMNS, CHANGE_COLUMNS = ("name", "count", "share"), ("compared", "previous", "change")
 SERIES_COLUMNS = ("time", "name", "count")
 RISE_COLUMNS = ("name", "count", "previous", "expected", "ratio", "score")
 SAMPLE_COLUMNS = ("id", "at", "line", "reason", "source")
@@ -67,12 +67,10 @@ def router(data: Data, live: Live) -> APIRouter:
             found = await data.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
         else:
             found = await data.stretch(kind, *bounds)
-        previous: Ranking | None = None
-        if params.compare and found.start is not None and found.end is not None:
-            previous = await data.stretch(kind, found.start - (found.end - found.start), found.start)
+        compared = await data.comparison(kind, params) if params.compare else None
         names = found.matching(prefix=params.prefix, contains=params.q)
         matched = len(names) if params.prefix or params.q else found.distinct
-        items = [_item(name, count, found.total, previous) for name, count in _ordered(names, params, previous)]
+        items = [_item(name, count, found.total) for name, count in _ordered(names, params, compared)]
         answer = {
             "items": items,
             "total": found.total,
@@ -83,6 +81,9 @@ def router(data: Data, live: Live) -> APIRouter:
             "to": found.end,
             "as_of": found.as_of,
         }
+        if params.compare:
+            items = [item | _change(item["name"], compared) for item in items]
+            answer |= {"items": items, "comparison": compared and _comparison(compared)}
         columns = (*ITEM_COLUMNS, *(CHANGE_COLUMNS if params.compare else ()))
         return respond(request, params.format, answer, columns=columns, rows=items)
 
@@ -224,25 +225,33 @@ def _grid(series: Series) -> dict[str, Any]:
     return {"step": series.step, "from": series.start, "to": series.end, "times": series.times}
 
 
-def _ordered(names: list[tuple[str, int]], params: RankingParams, previous: Ranking | None) -> list[tuple[str, int]]:
+def _ordered(names: list[tuple[str, int]], params: RankingParams, compared: Comparison | None) -> list[tuple[str, int]]:
     """The items that are asked for, in the order that is asked for. They come by count, the most frequent first."""
     order = params.order
     if order == "count":
         names = sorted(names, key=lambda each: (each[1], each[0]))
     elif order in ("name", "-name"):
         names = sorted(names, reverse=order == "-name")
-    elif previous is not None and "change" in order:
+    elif compared is not None and "change" in order:
         sign = -1 if order == "-change" else 1
-        names = sorted(names, key=lambda each: (sign * (each[1] - previous.counts.get(each[0], 0)), each[0]))
+        names = sorted(names, key=lambda each: (sign * compared.change(each[0]), each[0]))
     return names[params.offset : params.offset + params.limit]
 
 
-def _item(name: str, count: int, total: int, previous: Ranking | None) -> dict[str, Any]:
-    item: dict[str, Any] = {"name": name, "count": count, "share": _share(count, total)}
-    if previous is not None:
-        before = previous.counts.get(name, 0)
-        item |= {"previous": before, "change": count - before}
-    return item
+def _item(name: str, count: int, total: int) -> dict[str, Any]:
+    return {"name": name, "count": count, "share": _share(count, total)}
+
+
+def _change(name: str, compared: Comparison | None) -> dict[str, int | None]:
+    if compared is None:
+        return dict.fromkeys(CHANGE_COLUMNS)
+    counts = (compared.present.counts.get(name, 0), compared.previous.counts.get(name, 0))
+    return dict(zip(CHANGE_COLUMNS, (*counts, compared.change(name)), strict=True))
+
+
+def _comparison(compared: Comparison) -> dict[str, Any]:
+    stretches = {"present": compared.present, "previous": compared.previous}
+    return {name: {"from": each.start, "to": each.end, "total": each.total} for name, each in stretches.items()}
 
 
 def _share(count: int, total: int) -> float:

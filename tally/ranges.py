@@ -66,6 +66,11 @@ class Windows:
         last = self._end_length(first, end).end_of(end)
         return Stretch(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
 
+    def has(self, start: int, end: int) -> bool:
+        """Whether [start, end) can be answered as it is, neither widened nor cut off."""
+        found = self.stretch(start, end)
+        return (found.start, found.end) == (start, end)
+
     def _end_length(self, start: int, end: float) -> WindowLength:
         """The shortest length of which everything is kept that the stretch has in the longer window it ends in."""
         return self._shortest_kept_since([max(start, longer.start_of(end)) for longer in self._lengths[1:]])

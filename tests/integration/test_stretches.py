@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,6 +15,7 @@ from redis.asyncio import Redis
 
 from aggregator.decoding import Decoder
 from aggregator.rollup import RollUp
+from api import params
 from api.app import create_app
 from tally.keys import Keys
 from tally.settings import Settings
@@ -150,10 +154,14 @@ async def test_the_api_answers_stretches_compared_with_the_one_before(server: Se
     ):
         answer = (await client.get(f"/v1/types?from={EPOCH + 120}&to={EPOCH + 240}&compare=previous")).json()
         assert answer["items"] == [
-            {"name": "a", "count": 2, "share": 0.666667, "previous": 1, "change": 1},
-            {"name": "c", "count": 1, "share": 0.333333, "previous": 0, "change": 1},
+            {"name": "a", "count": 2, "share": 0.666667, "compared": 2, "previous": 1, "change": 1},
+            {"name": "c", "count": 1, "share": 0.333333, "compared": 1, "previous": 0, "change": 1},
         ]
         assert (answer["total"], answer["distinct"], answer["from"], answer["to"]) == (3, 2, EPOCH + 120, EPOCH + 240)
+        assert answer["comparison"] == {
+            "present": {"from": EPOCH + 120, "to": EPOCH + 240, "total": 3},
+            "previous": {"from": EPOCH, "to": EPOCH + 120, "total": 2},
+        }
         answer = (await client.get(f"/v1/words?from={EPOCH}&to={EPOCH + 240}&q=OR&order=name")).json()
         assert [item["name"] for item in answer["items"]] == ["lorem"]
         series = (await client.get(f"/v1/series?by=types&name=a&name=b&from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
@@ -166,3 +174,81 @@ async def test_the_api_answers_stretches_compared_with_the_one_before(server: Se
             {"start": EPOCH, "seconds": 60},
             {"start": EPOCH + 120, "seconds": 60},
         )
+
+
+@asynccontextmanager
+async def asked_at(settings: Settings, monkeypatch: pytest.MonkeyPatch, now: float) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application, for which it is then."""
+    monkeypatch.setattr(params, "time", SimpleNamespace(time=lambda: now))
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+    ):
+        yield client
+
+
+async def count_steadily(pipeline: Pipeline, *, until: int, days: int = 3) -> None:
+    """Two events a minute, rolled up as they become old; the minute that is going on has the first of them."""
+    for at in range(until // MINUTE * MINUTE - days * DAY, until, HOUR):
+        pipeline.now = at + HOUR
+        minutes = range(at, min(at + HOUR, until), MINUTE)
+        await pipeline.count([event("steady", minute + second) for minute in minutes for second in (0, 58)])
+        await pipeline.roll_up()
+    pipeline.now = float(until)
+    await pipeline.count([event("steady", until)])
+    await pipeline.roll_up()
+
+
+@pytest.mark.parametrize("minute", [0, 1, 37, 59])
+async def test_what_is_steady_does_not_change_whatever_is_compared_and_when(
+    redis: Redis, server: Server, monkeypatch: pytest.MonkeyPatch, minute: int
+) -> None:
+    settings = Settings(redis_url=server.url)
+    current = EPOCH + 14 * HOUR + minute * MINUTE
+    await count_steadily(Pipeline(redis, settings), until=current)
+    for second in (0, 1, 29, 59):
+        now = current + second
+        async with asked_at(settings, monkeypatch, now) as client:
+            stretches = {
+                **{f"window={window}": window for window in ("1m", "15m", "100m", "350m", "6h", "12h", "24h")},
+                f"from={now - 20 * MINUTE}": "20m",
+                f"from={now - 10 * HOUR}&to={now - 2 * HOUR}": "8h",
+                f"from={now - DAY}&to={now + DAY}": "24h",
+            }
+            for stretch, length in stretches.items():
+                answer = (await client.get(f"/v1/types?{stretch}&compare=previous")).json()
+                present, previous = answer["comparison"]["present"], answer["comparison"]["previous"]
+                said = f"{stretch} at second {second}: {answer}"
+                assert present["to"] - present["from"] == previous["to"] - previous["from"], said
+                assert present["to"] - present["from"] >= params.read_duration(length), said
+                assert previous["to"] == present["from"] < present["to"] <= now, said
+                assert present["total"] == previous["total"] == (present["to"] - present["from"]) // 30, said
+                (item,) = answer["items"]
+                assert (item["compared"], item["previous"], item["change"]) == (present["total"], present["total"], 0)
+                plain = (await client.get(f"/v1/types?{stretch}")).json()
+                assert answer["items"] == [item | each for each in plain["items"]], "the counts are the same"
+                assert {name: answer[name] for name in ("from", "to", "total")} == {
+                    name: plain[name] for name in ("from", "to", "total")
+                }
+            plain = (await client.get("/v1/types?window=1m")).json()
+            assert (plain["to"], plain["total"]) == (current + MINUTE, 3), "it has what was counted a second ago"
+
+
+async def test_where_nothing_can_be_compared_no_change_is_told(
+    redis: Redis, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(redis_url=server.url, windows="60x120,3600x48,86400x3")
+    pipeline = Pipeline(redis, settings)
+    await count_steadily(pipeline, until=EPOCH + DAY + 30 * MINUTE, days=5)
+    now = EPOCH + DAY + 30 * MINUTE + 10
+    async with asked_at(settings, monkeypatch, now) as client:
+        for stretch in (f"from={now - 9}", f"from={now + 60}&to={now + 600}", "window=2d", f"from={now - 4 * DAY}"):
+            answer = (await client.get(f"/v1/types?{stretch}&compare=previous&order=-change")).json()
+            assert answer["comparison"] is None, stretch
+            for item in answer["items"]:
+                assert (item["compared"], item["previous"], item["change"]) == (None, None, None), stretch
+            rows = (await client.get(f"/v1/types?{stretch}&compare=previous&format=csv")).text.splitlines()
+            assert rows[0] == "name,count,share,compared,previous,change"
+            assert all(row.endswith(",,,") for row in rows[1:])
+        assert (await client.get("/v1/types?window=1d&compare=previous")).json()["items"][0]["change"] == 0
