@@ -162,7 +162,11 @@ class RankingParams(Span):
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning")
     prefix: str | None = Field(None, max_length=256, description="Names that begin with this")
     q: str | None = Field(None, max_length=256, description="Names that contain this, without regard to case")
-    order: Order = Field("-count", description="By count, name or change; a minus for the largest first")
+    order: Order = Field(
+        "-count",
+        description="By count, name or change; a minus for the largest first. By change also names that are only in "
+        "the stretch before, with a count of 0",
+    )
     compare: Literal["previous"] | None = Field(None, description=COMPARE)
     format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
 

@@ -64,6 +64,11 @@ class Comparison:
     present: Ranking
     previous: Ranking
 
+    @property
+    def stretches(self) -> tuple[Ranking, Ranking]:
+        """The present one and the previous one."""
+        return self.present, self.previous
+
     def change(self, name: str) -> int:
         """How much more often a name was counted in the present stretch than in the previous one."""
         return self.present.counts.get(name, 0) - self.previous.counts.get(name, 0)

@@ -69,7 +69,11 @@ def router(data: Data, live: Live) -> APIRouter:
             found = await data.stretch(kind, *bounds)
         compared = await data.comparison(kind, params) if params.compare else None
         names = found.matching(prefix=params.prefix, contains=params.q)
-        matched = len(names) if params.prefix or params.q else found.distinct
+        if compared is not None and "change" in params.order:
+            # What fell to nothing changed most, and is no longer in the stretch.
+            both = [each.matching(prefix=params.prefix, contains=params.q) for each in compared.stretches]
+            names = list((dict.fromkeys((name for each in both for name, _ in each), 0) | dict(names)).items())
+        matched = len(names) if found.complete else found.distinct
         items = [_item(name, count, found.total) for name, count in _ordered(names, params, compared)]
         answer = {
             "items": items,
@@ -245,13 +249,13 @@ def _item(name: str, count: int, total: int) -> dict[str, Any]:
 def _change(name: str, compared: Comparison | None) -> dict[str, int | None]:
     if compared is None:
         return dict.fromkeys(CHANGE_COLUMNS)
-    counts = (compared.present.counts.get(name, 0), compared.previous.counts.get(name, 0))
-    return dict(zip(CHANGE_COLUMNS, (*counts, compared.change(name)), strict=True))
+    present, previous = (each.counts.get(name, 0) for each in compared.stretches)
+    return dict(zip(CHANGE_COLUMNS, (present, previous, compared.change(name)), strict=True))
 
 
 def _comparison(compared: Comparison) -> dict[str, Any]:
-    stretches = {"present": compared.present, "previous": compared.previous}
-    return {name: {"from": each.start, "to": each.end, "total": each.total} for name, each in stretches.items()}
+    bounds = [{"from": each.start, "to": each.end, "total": each.total} for each in compared.stretches]
+    return dict(zip(("present", "previous"), bounds, strict=True))
 
 
 def _share(count: int, total: int) -> float:

@@ -252,3 +252,49 @@ async def test_where_nothing_can_be_compared_no_change_is_told(
             assert rows[0] == "name,count,share,compared,previous,change"
             assert all(row.endswith(",,,") for row in rows[1:])
         assert (await client.get("/v1/types?window=1d&compare=previous")).json()["items"][0]["change"] == 0
+
+
+async def test_ordered_by_change_names_are_there_that_fell_to_nothing(
+    pipeline: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = EPOCH + 10 * MINUTE + 20
+    before, over, current = now - 2 * MINUTE, now - MINUTE, now
+    counts = {
+        "gone": {before: 5},
+        "back just now": {before: 4, current: 1},
+        "fell": {before: 3, over: 1},
+        "steady": {before: 2, over: 2},
+        "new": {over: 3},
+        "newest": {current: 7},
+    }
+    pipeline.now = now
+    await pipeline.count(
+        [event(name, at) for name, when in counts.items() for at, times in when.items() for _ in range(times)]
+    )
+    changes = {"gone": -5, "back just now": -4, "fell": -2, "newest": 0, "steady": 0, "new": 3}
+    async with asked_at(pipeline.settings, monkeypatch, now) as client:
+
+        async def ask(order: str, more: str = "") -> Any:
+            return (await client.get(f"/v1/types?window=1m&compare=previous&order={order}{more}")).json()
+
+        rising = await ask("change")
+        assert [(item["name"], item["change"]) for item in rising["items"]] == list(changes.items())
+        assert rising["items"][0] == {
+            "name": "gone",
+            "count": 0,
+            "share": 0.0,
+            "compared": 0,
+            "previous": 5,
+            "change": -5,
+        }
+        assert {item["name"]: item["count"] for item in rising["items"]} == {
+            name: sum(times for at, times in when.items() if at >= over) for name, when in counts.items()
+        }
+        assert (rising["matched"], rising["distinct"], rising["total"]) == (6, 5, 14)
+        falling = [item["name"] for item in (await ask("-change"))["items"]]
+        assert falling == ["new", "newest", "steady", "fell", "back just now", "gone"]
+        page = await ask("-change", "&limit=2&offset=4")
+        assert ([item["name"] for item in page["items"]], page["matched"]) == (["back just now", "gone"], 6)
+        found = await ask("change", "&q=ON")
+        assert ([item["name"] for item in found["items"]], found["matched"]) == (["gone"], 1)
+        assert "gone" not in [item["name"] for item in (await ask("-count"))["items"]]
