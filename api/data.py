@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from api.params import Span
+from api.params import Span, last_windows
 from api.ranking import Comparison, Ranking
 from api.snapshot import Snapshot, Snapshots
 from tally.ranges import Stretch, Window, Windows
@@ -29,6 +29,9 @@ STEPS = (60, 300, 900, 3600, 21_600, 86_400, 604_800)
 DEFAULT_CELLS = 400
 
 _TOO_FAST = "windows are rolled up faster than they can be read; ask again"
+
+#: How many windows before the present one are the baseline of what is trending.
+BASELINE_WINDOWS = 4
 
 #: [from, to) in Unix seconds.
 Bounds = tuple[int, int]
@@ -92,7 +95,7 @@ class Data:
         itself they would be of unequal length, and overlap.
         """
 
-        def pair(windows: Windows) -> tuple[Bounds, Bounds] | None:
+        def choose(windows: Windows) -> tuple[Bounds, Bounds] | None:
             for length in self._lengths:
                 bounds = span.closed(unit_seconds=length.seconds)
                 if bounds is None:
@@ -103,13 +106,42 @@ class Data:
                     return (before, start), (start, end)
             return None
 
+        found = await self._pairs([kind], choose)
+        return None if found is None else found[kind]
+
+    async def against_baseline(self, seconds: int) -> dict[Kind, Comparison]:
+        """Types and words of the last so many seconds, up to now, and of some such stretches before them.
+
+        The bounds are those of both kinds. Only that the two do not overlap matters: shares are compared, not counts.
+        """
+        start, end = last_windows(seconds, unit_seconds=self.unit_seconds)
+
+        def choose(windows: Windows) -> tuple[Bounds, Bounds]:
+            before, now = windows.apart(start - BASELINE_WINDOWS * (end - start), start, end)
+            return (before.start, before.end), (now.start, now.end)
+
+        found = await self._pairs(["types", "words"], choose)
+        assert found is not None
+        return found
+
+    async def _pairs(
+        self, kinds: Sequence[Kind], choose: Callable[[Windows], tuple[Bounds, Bounds] | None]
+    ) -> dict[Kind, Comparison] | None:
+        """A pair of stretches, the earlier first, that is chosen among the windows that there are; None if none is."""
         for _ in range(STRETCH_TRIES):
-            chosen = pair(await self.reader.windows())
+            chosen = choose(await self.reader.windows())
             if chosen is None:
                 return None
-            previous, present = [await self.stretch(kind, *bounds) for bounds in chosen]
-            if ((previous.start, previous.end), (present.start, present.end)) == chosen:
-                return Comparison(present=present, previous=previous)
+            found = {}
+            for kind in kinds:
+                previous, present = [await self.stretch(kind, *bounds) for bounds in chosen]
+                found[kind] = Comparison(present=present, previous=previous)
+            # They are wider where windows were dropped meanwhile.
+            if all(
+                ((each.previous.start, each.previous.end), (each.present.start, each.present.end)) == chosen
+                for each in found.values()
+            ):
+                return found
         raise StoreUnavailable(_TOO_FAST)
 
     async def status(self) -> Status:

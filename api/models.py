@@ -88,12 +88,20 @@ class RiseItem(BaseModel):
     score: float = Field(description="Log-likelihood ratio G² (Dunning 1993)")
 
 
+class Totals(BaseModel):
+    types: int = Field(description="Events")
+    words: int
+
+
 class TrendingAnswer(BaseModel):
     types: list[RiseItem]
     words: list[RiseItem]
     start: int = Field(alias="from")
     end: int = Field(alias="to")
-    baseline_from: int = Field(description="The baseline ends where the window begins")
+    baseline_from: int
+    baseline_to: int = Field(description="Where the window begins")
+    totals: Totals = Field(description="All counts of the window")
+    baseline_totals: Totals = Field(description="All counts of the baseline; 0: there is nothing to compare with yet")
     as_of: float
 
 

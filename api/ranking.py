@@ -59,7 +59,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two stretches of equal length that meet: windows that are over, and as many before them."""
+    """Two stretches of time that meet."""
 
     present: Ranking
     previous: Ranking

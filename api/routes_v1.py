@@ -29,9 +29,6 @@ from api.ranking import Comparison, rising
 from tally import problems
 from tally.keys import TOP_WORDS
 
-#: How many windows before the present one are the baseline of what is trending.
-BASELINE_WINDOWS = 4
-
 #: What a series covers when it is not said.
 DEFAULT_SERIES_SECONDS = 3600
 
@@ -149,18 +146,26 @@ def router(data: Data, live: Live) -> APIRouter:
 
     @routes.get("/trending", responses=_documented(TrendingAnswer), response_class=Response)
     async def trending(request: Request, params: Annotated[TrendingParams, Query()]) -> Response:
-        """Types and words that rise most against their own past, the four windows before.
+        """Types and words that rise most against their own past, the four windows before; nothing without a past.
 
         Ranked by the log-likelihood ratio G² of their shares (Dunning 1993), which holds for rare names too.
         """
-        start, end = last_windows(params.window, unit_seconds=data.unit_seconds)
-        baseline_from = start - BASELINE_WINDOWS * (end - start)
-        rises: dict[str, list[dict[str, Any]]] = {}
-        for kind in ("types", "words"):
-            now = await data.stretch(kind, start, end)
-            baseline = await data.stretch(kind, baseline_from, start)
-            rises[kind] = [_rise(rise) for rise in rising(now, baseline, limit=params.limit)]
-        answer = {**rises, "from": start, "to": end, "baseline_from": baseline_from, "as_of": time.time()}
+        found = await data.against_baseline(params.window)
+        rises: dict[str, Any] = {
+            kind: [_rise(rise) for rise in rising(each.present, each.previous, limit=params.limit)]
+            for kind, each in found.items()
+        }
+        now, baseline = found["types"].stretches
+        answer = {
+            **rises,
+            "from": now.start,
+            "to": now.end,
+            "baseline_from": baseline.start,
+            "baseline_to": baseline.end,
+            "totals": {kind: each.present.total for kind, each in found.items()},
+            "baseline_totals": {kind: each.previous.total for kind, each in found.items()},
+            "as_of": min(stretch.as_of for each in found.values() for stretch in each.stretches),
+        }
         rows = ({"kind": kind, **rise} for kind, found in rises.items() for rise in found)
         return respond(request, params.format, answer, columns=("kind", *RISE_COLUMNS), rows=rows)
 

@@ -66,6 +66,16 @@ class Windows:
         last = self._end_length(first, end).end_of(end)
         return Stretch(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
 
+    def apart(self, before: float, start: float, end: float) -> tuple[Stretch, Stretch]:
+        """What is known of [before, start) and of [start, end), so that the second begins where the first ends.
+
+        They meet at `start`, or so much earlier as the windows are long that are kept there: widened each by itself,
+        both would have the window that `start` is in.
+        """
+        first = self.resolution(before).start_of(before)
+        meeting = self._end_length(first, start).start_of(start)
+        return self.stretch(before, meeting), self.stretch(meeting, end)
+
     def has(self, start: int, end: int) -> bool:
         """Whether [start, end) can be answered as it is, neither widened nor cut off."""
         found = self.stretch(start, end)

@@ -267,6 +267,16 @@ def test_trending_finds_what_rises_and_not_what_is_merely_frequent(server: Serve
     assert [item["name"] for item in answer["types"]] == ["rising"]
     assert [item["name"] for item in answer["words"]] == ["outage", "once"]
     assert answer["words"][0]["score"] > 10 * answer["words"][1]["score"]
+    assert (answer["totals"], answer["baseline_totals"]) == (
+        {"types": 1031, "words": 1031},
+        {"types": 4000, "words": 4000},
+    )
+
+
+def test_without_a_past_nothing_is_trending_and_the_answer_says_so(client: httpx.Client) -> None:
+    answer = client.get("/v1/trending?window=15m").json()
+    assert (answer["types"], answer["words"], answer["baseline_totals"]) == ([], [], {"types": 0, "words": 0})
+    assert answer["totals"]["types"] > 0
 
 
 def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:

@@ -298,3 +298,24 @@ async def test_ordered_by_change_names_are_there_that_fell_to_nothing(
         found = await ask("change", "&q=ON")
         assert ([item["name"] for item in found["items"]], found["matched"]) == (["gone"], 1)
         assert "gone" not in [item["name"] for item in (await ask("-count"))["items"]]
+
+
+@pytest.mark.parametrize("minute", [0, 37, 59])
+async def test_no_window_is_both_now_and_the_past_of_what_is_trending(
+    redis: Redis, server: Server, monkeypatch: pytest.MonkeyPatch, minute: int
+) -> None:
+    settings = Settings(redis_url=server.url)
+    current = EPOCH + 14 * HOUR + minute * MINUTE
+    await count_steadily(Pipeline(redis, settings), until=current)
+    began = current - 3 * DAY
+    async with asked_at(settings, monkeypatch, current + 20) as client:
+        for window in ("1m", "15m", "100m", "350m", "6h", "12h", "24h", "2d", "1w"):
+            answer = (await client.get(f"/v1/trending?window={window}")).json()
+            start, end, since = answer["from"], answer["to"], answer["baseline_from"]
+            assert since < answer["baseline_to"] == start, window
+            assert start <= current + 20 - params.read_duration(window), window
+            assert end == current + MINUTE, window
+            # Two events a minute, and one so far in the current one.
+            assert answer["totals"]["types"] == (current - max(began, start)) // 30 + 1, window
+            assert answer["baseline_totals"]["types"] == max(0, start - max(began, since)) // 30, window
+            assert answer["types"] == answer["words"] == [], window
