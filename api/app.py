@@ -8,13 +8,15 @@ from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, FastAPI, Query, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Response, Security
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
 
 from api import pages, routes_v1
 from api.data import Data
+from api.formats import UNCHANGED
 from api.live import Live
 from api.middleware import BearerToken, FreshAnswers, ProxyPath, SecurityHeaders
 from api.params import LimitParams, given_once
@@ -29,9 +31,7 @@ from tally.store.reads import CountReader
 #: An answer over HTTP should not wait as long as a batch of counts may.
 READ_TIMEOUT_SECONDS = 5.0
 
-_ERRORS = problems.described(503, "Redis is away; Retry-After says when to ask again") | problems.described(
-    422, "A parameter is wrong; `parameter` names it"
-)
+_ERRORS = UNCHANGED | problems.PARAMETER | problems.AWAY
 _COUNTS = {
     "description": "How often each was counted, over all time, the most frequent first",
     "content": {
@@ -74,8 +74,9 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     )
     app.state.live = live
     problems.install(app)
-    app.include_router(_events(reader))
-    app.include_router(routes_v1.router(Data(reader, settings=settings), live))
+    guarded = _guarded() if settings.api_token is not None else {}
+    app.include_router(_events(reader), **guarded)
+    app.include_router(routes_v1.router(Data(reader, settings=settings), live), **guarded)
     app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
     pages.install(app)
 
@@ -90,6 +91,12 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     if settings.root_path:
         app.add_middleware(ProxyPath, root_path=settings.root_path)
     return app
+
+
+def _guarded() -> dict[str, Any]:
+    """Arguments of `include_router` that document the token. It is asked for in middleware.BearerToken, not here."""
+    scheme = HTTPBearer(scheme_name="token", description="The value of TALLY_API_TOKEN", auto_error=False)
+    return {"dependencies": [Security(scheme)], "responses": problems.TOKEN}
 
 
 def _events(reader: CountReader) -> APIRouter:
@@ -130,12 +137,17 @@ def _events(reader: CountReader) -> APIRouter:
 def _health(blocks: BlockStore) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz")
+    def answers(example: dict[str, str]) -> dict[int | str, dict[str, Any]]:
+        return {200: {"content": {"application/json": {"example": example}}}}
+
+    @router.get("/healthz", responses=answers({"status": "ok"}))
     async def healthz() -> dict[str, str]:
         """Whether this process answers. Says nothing about Redis."""
         return {"status": "ok"}
 
-    @router.get("/readyz", responses=problems.described(503, "Redis does not answer, or cannot be written to"))
+    unready = problems.described(503, "Redis does not answer, or cannot be written to", title="Redis is away")
+
+    @router.get("/readyz", responses=answers({"status": "ready"}) | unready)
     async def readyz() -> JSONResponse:
         """Whether Redis answers and can be written to."""
         try:

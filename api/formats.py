@@ -22,6 +22,11 @@ _ACCEPTABLE: dict[Format, tuple[str, ...]] = {
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
 }
 
+#: OpenAPI of what is answered to whoever has the answer already; see middleware.FreshAnswers.
+UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "The answer is the one whose ETag was sent in If-None-Match"}
+}
+
 #: What spreadsheets take for the beginning of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -42,10 +47,16 @@ def respond(
     if chosen == "csv":
         body = _csv(columns, rows)
     elif chosen == "ndjson":
-        body = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+        body = _ndjson(rows)
     else:
         body = msgspec.json.encode(answer)
     return Response(body, media_type=_MEDIA_TYPES[chosen], headers={"Vary": "Accept"})
+
+
+def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the OpenAPI document has under `content` about a list as CSV and NDJSON: these rows for an example."""
+    bodies = {"text/csv": _csv(columns, rows), "application/x-ndjson": _ndjson(rows)}
+    return {name: {"schema": {"type": "string"}, "example": body.decode()} for name, body in bodies.items()}
 
 
 def as_json(answer: Mapping[str, Any]) -> Response:
@@ -80,6 +91,10 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
             yield media_range, 1.0
         elif re.fullmatch(r"[01](\.\d{0,3})?", given[0], re.ASCII):
             yield media_range, min(1.0, float(given[0]))
+
+
+def _ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_TIMES = {"step": 60, "from": 1632663960, "to": 1632664080, "times": [1632663960, 1632664020]}
+
+
+def _example(answer: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [answer]})
 
 
 class Item(BaseModel):
@@ -26,6 +34,23 @@ class ComparisonAnswer(BaseModel):
 
 
 class RankingAnswer(BaseModel):
+    model_config = _example(
+        {
+            "items": [{"name": "foo", "count": 3, "share": 0.75, "compared": 2, "previous": 1, "change": 1}],
+            "total": 4,
+            "distinct": 2,
+            "matched": 2,
+            "other": 0,
+            "from": 1632663120,
+            "to": 1632664080,
+            "comparison": {
+                "present": {"from": 1632663120, "to": 1632664020, "total": 3},
+                "previous": {"from": 1632662220, "to": 1632663120, "total": 1},
+            },
+            "as_of": 1632664031.25,
+        }
+    )
+
     items: list[Item]
     total: int = Field(description="All counts of the stretch", examples=[12])
     distinct: int = Field(description="Names in the stretch", examples=[4])
@@ -59,6 +84,10 @@ class Grid(BaseModel):
 
 
 class SeriesAnswer(Grid):
+    model_config = _example(
+        {"by": "types", **_TIMES, "series": [{"name": "foo", "counts": [2, 1]}], "as_of": 1632664031.25}
+    )
+
     by: str = Field(examples=["types"])
     series: list[NamedSeries]
     as_of: float
@@ -69,6 +98,19 @@ class OneSeries(Grid):
 
 
 class NameAnswer(BaseModel):
+    model_config = _example(
+        {
+            "name": "foo",
+            "count": 3,
+            "share": 0.75,
+            "rank": 1,
+            "first": {"start": 1632663960, "seconds": 60},
+            "last": {"start": 1632664020, "seconds": 60},
+            "series": {**_TIMES, "counts": [2, 1]},
+            "as_of": 1632664031.25,
+        }
+    )
+
     name: str
     count: int
     share: float
@@ -94,6 +136,20 @@ class Totals(BaseModel):
 
 
 class TrendingAnswer(BaseModel):
+    model_config = _example(
+        {
+            "types": [{"name": "foo", "count": 30, "previous": 12, "expected": 3.0, "ratio": 10.0, "score": 51.667}],
+            "words": [],
+            "from": 1632663120,
+            "to": 1632664080,
+            "baseline_from": 1632659280,
+            "baseline_to": 1632663120,
+            "totals": {"types": 1000, "words": 0},
+            "baseline_totals": {"types": 4000, "words": 0},
+            "as_of": 1632664031.25,
+        }
+    )
+
     types: list[RiseItem]
     words: list[RiseItem]
     start: int = Field(alias="from")
@@ -125,6 +181,26 @@ class SourceAnswer(BaseModel):
 
 
 class StatsAnswer(BaseModel):
+    model_config = _example(
+        {
+            "events": 90,
+            "words": 180,
+            "rejected": 10,
+            "lost": 0,
+            "lines": 100,
+            "bytes": 7200,
+            "blocks": 3,
+            "rate": {"1": 99.0, "10": 100.2, "60": None},
+            "backlog": {"blocks": 1, "lines": 25, "oldest_seconds": 0.04},
+            "dead": 0,
+            "distinct_types": 6,
+            "distinct_words": 19,
+            "consumers": [{"name": "host-1-4f2a90", "pending": 1, "idle_seconds": 0.02, "alive": True}],
+            "sources": [{"name": "/data/events.ndjson", "position": 7200, "seen": 1632664031.2}],
+            "as_of": 1632664031.25,
+        }
+    )
+
     events: int
     words: int
     rejected: int
@@ -154,5 +230,20 @@ class RejectedItem(BaseModel):
 
 
 class RejectedAnswer(BaseModel):
+    model_config = _example(
+        {
+            "items": [
+                {
+                    "id": "1632664031200-0",
+                    "at": 1632664031.2,
+                    "line": '{"event_type": 7}',
+                    "reason": "not an event: Expected `str`, got `int` - at `$.event_type`",
+                    "source": "/data/events.ndjson",
+                }
+            ],
+            "total": 10,
+        }
+    )
+
     items: list[RejectedItem]
     total: int = Field(description="All rejected lines; only the newest are kept as samples")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tally.problems import BadParameter
 
@@ -58,15 +58,17 @@ def read_moment(value: Any) -> float:
 
 Duration = Annotated[
     int,
-    BeforeValidator(read_duration),
-    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}[smhdw]$", "examples": ["15m", "6h"]}),
+    BeforeValidator(read_duration, json_schema_input_type=Annotated[str, Field(pattern="^[1-9][0-9]{0,8}[smhdw]$")]),
 ]
 Moment = Annotated[
     float,
-    BeforeValidator(read_moment),
-    WithJsonSchema({"type": "string", "examples": ["2026-11-23T14:00:00Z", "1632663984"]}),
+    BeforeValidator(read_moment, json_schema_input_type=str),
 ]
 Format = Literal["json", "csv", "ndjson"]
+AnyFormat = Annotated[
+    Format | None,
+    Field(description="json, csv or ndjson; else what the header Accept likes best", examples=["csv"]),
+]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
 Kind = Literal["types", "words"]
 
@@ -88,9 +90,18 @@ class Strict(BaseModel):
 class Span(Strict):
     """A stretch of time: the last so much of it, or from one moment to another; neither: all time."""
 
-    window: Duration | None = Field(None, description="The last so much time, widened to whole windows: 15m, 6h, 1d")
-    start: Moment | None = Field(None, alias="from", description="From this moment on; `to` is now unless it is given")
-    end: Moment | None = Field(None, alias="to", description="Until this moment, exclusive")
+    window: Duration | None = Field(
+        None, description="The last so much time, widened to whole windows", examples=["15m", "6h", "1d"]
+    )
+    start: Moment | None = Field(
+        None,
+        alias="from",
+        description="From this moment on; `to` is now unless it is given",
+        examples=["2026-11-23T14:00:00Z", "1632663984"],
+    )
+    end: Moment | None = Field(
+        None, alias="to", description="Until this moment, exclusive", examples=["2026-11-23T15:00:00+01:00"]
+    )
 
     @model_validator(mode="after")
     def _span_is_one(self) -> Self:
@@ -158,17 +169,20 @@ is no longer kept."""
 class RankingParams(Span):
     """What /v1/types and /v1/words take."""
 
-    limit: int = Field(100, ge=1, le=10_000, description="Items at the most")
-    offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning")
-    prefix: str | None = Field(None, max_length=256, description="Names that begin with this")
-    q: str | None = Field(None, max_length=256, description="Names that contain this, without regard to case")
+    limit: int = Field(100, ge=1, le=10_000, description="Items at the most", examples=[20])
+    offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
+    prefix: str | None = Field(None, max_length=256, description="Names that begin with this", examples=["lo"])
+    q: str | None = Field(
+        None, max_length=256, description="Names that contain this, without regard to case", examples=["OR"]
+    )
     order: Order = Field(
         "-count",
         description="By count, name or change; a minus for the largest first. By change also names that are only in "
         "the stretch before, with a count of 0",
+        examples=["-count", "name", "change"],
     )
-    compare: Literal["previous"] | None = Field(None, description=COMPARE)
-    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+    compare: Literal["previous"] | None = Field(None, description=COMPARE, examples=["previous"])
+    format: AnyFormat = None
 
     @model_validator(mode="after")
     def _comparison_has_something_to_compare(self) -> Self:
@@ -182,15 +196,23 @@ class RankingParams(Span):
 class SeriesSpan(Span):
     """A stretch on a grid."""
 
-    step: Duration | None = Field(None, description="Width of a cell; by default one that makes a few hundred cells")
+    step: Duration | None = Field(
+        None, description="Width of a cell; by default one that makes a few hundred cells", examples=["1m"]
+    )
 
 
 class SeriesParams(SeriesSpan):
     """What /v1/series takes."""
 
-    by: Kind = Field("types", description="Count events by type, or words")
-    name: list[str] = Field([], max_length=50, description="A name to count; the parameter may be given several times")
-    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+    by: Kind = Field("types", description="Count events by type, or words", examples=["words"])
+    name: list[str] = Field(
+        [],
+        max_length=50,
+        description="A name to count; the parameter may be given several times",
+        examples=[["foo"], ["foo", "bar"]],
+        json_schema_extra={"uniqueItems": True},
+    )
+    format: AnyFormat = None
 
     @field_validator("name")
     @classmethod
@@ -209,22 +231,30 @@ class SeriesParams(SeriesSpan):
 class TrendingParams(Strict):
     """What /v1/trending takes."""
 
-    window: Duration = Field(900, description="How long 'now' is: 15m, 1h", validate_default=False)
-    limit: int = Field(10, ge=1, le=1000, description="Items of each kind at the most")
-    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+    # A factory, for a plain default stands in the OpenAPI document as it is: a number, and not a duration.
+    window: Duration = Field(
+        default_factory=lambda: read_duration("15m"),
+        description="How long 'now' is",
+        examples=["15m", "1h"],
+        json_schema_extra={"default": "15m"},
+    )
+    limit: int = Field(10, ge=1, le=1000, description="Items of each kind at the most", examples=[5])
+    format: AnyFormat = None
 
 
 class RejectedParams(Strict):
     """What /v1/rejected takes."""
 
-    limit: int = Field(20, ge=1, le=1000, description="Samples at the most")
-    format: Format | None = Field(None, description="json, csv or ndjson; else what Accept asks for")
+    limit: int = Field(20, ge=1, le=1000, description="Samples at the most", examples=[5])
+    format: AnyFormat = None
 
 
 class LimitParams(Strict):
     """What the answers under /events take."""
 
-    limit: int | None = Field(None, ge=1, le=100_000_000, description="The most frequent so many; all by default")
+    limit: int | None = Field(
+        None, ge=1, le=100_000_000, description="The most frequent so many; all by default", examples=[10]
+    )
 
 
 class NoParams(Strict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
 from api.data import BadStep, Data, Series
-from api.formats import as_json, respond
+from api.formats import UNCHANGED, as_json, described_tables, respond
 from api.live import Live, is_alive
 from api.models import NameAnswer, RankingAnswer, RejectedAnswer, SeriesAnswer, StatsAnswer, TrendingAnswer
 from api.params import (
@@ -38,18 +38,25 @@ SERIES_COLUMNS = ("time", "name", "count")
 RISE_COLUMNS = ("name", "count", "previous", "expected", "ratio", "score")
 SAMPLE_COLUMNS = ("id", "at", "line", "reason", "source")
 
-_Name = Annotated[str, Path(max_length=4096, description="The type or word, percent-encoded")]
+_Name = Annotated[str, Path(max_length=4096, description="The type or word, percent-encoded", examples=["foo"])]
+
+_NEVER = problems.described(404, "That was never counted", title="'foo' was never counted among the types")
+
+_ITEM = {"name": "foo", "count": 3, "share": 0.75}
+_CELL = {"time": 1632663960, "name": "foo", "count": 2}
+_RISE = {"kind": "types", "name": "foo", "count": 30, "previous": 12, "expected": 3.0, "ratio": 10.0, "score": 51.667}
+_SAMPLE = {"id": "1632664031200-0", "at": 1632664031.2, "line": "{", "reason": "not JSON", "source": "events.ndjson"}
 
 
-def _documented(model: Any, *, not_found: bool = False) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses` of a route: its answer in three forms, and the errors that it may give."""
-    found: dict[int | str, dict[str, Any]] = {
-        200: {"model": model, "content": {"text/csv": {}, "application/x-ndjson": {}}},
-        304: {"description": "The answer is the one whose ETag was sent in If-None-Match"},
-        **problems.described(422, "A parameter is wrong; `parameter` names it"),
-        **problems.described(503, "Redis is away; Retry-After says when to ask again"),
-    }
-    return found | (problems.described(404, "That was never counted") if not_found else {})
+def _documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` of a route: its answer and errors. A list comes as CSV and NDJSON too, in such rows."""
+    tables = {} if row is None else described_tables(list(row), [row])
+    return {200: {"model": model, "content": tables}, **UNCHANGED, **problems.PARAMETER, **problems.AWAY}
+
+
+def _live_feed() -> dict[int | str, dict[str, Any]]:
+    example = 'event: tick\ndata: {"as_of":1632664031.25,"types":{"foo":3},"words":{}}\nid: 5c1f0a77-42\n\n'
+    return {200: {"content": {"text/event-stream": {"example": example}}}, **problems.PARAMETER}
 
 
 def router(data: Data, live: Live) -> APIRouter:
@@ -88,12 +95,12 @@ def router(data: Data, live: Live) -> APIRouter:
         columns = (*ITEM_COLUMNS, *(CHANGE_COLUMNS if params.compare else ()))
         return respond(request, params.format, answer, columns=columns, rows=items)
 
-    @routes.get("/types", responses=_documented(RankingAnswer), response_class=Response)
+    @routes.get("/types", responses=_documented(RankingAnswer, row=_ITEM), response_class=Response)
     async def types(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
         """Event types by how many events they have, over all time or a stretch of it."""
         return await ranking(request, "types", params)
 
-    @routes.get("/words", responses=_documented(RankingAnswer), response_class=Response)
+    @routes.get("/words", responses=_documented(RankingAnswer, row=_ITEM), response_class=Response)
     async def words(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
         """Words by how often they stand in the events' data, over all time or a stretch of it."""
         return await ranking(request, "words", params)
@@ -120,17 +127,17 @@ def router(data: Data, live: Live) -> APIRouter:
         }
         return as_json(answer)
 
-    @routes.get("/types/{name:path}", responses=_documented(NameAnswer, not_found=True), response_class=Response)
+    @routes.get("/types/{name:path}", responses=_documented(NameAnswer) | _NEVER, response_class=Response)
     async def type_(name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
         """One event type: its count and place, when it was first and last seen, its series."""
         return await one("types", name, params)
 
-    @routes.get("/words/{name:path}", responses=_documented(NameAnswer, not_found=True), response_class=Response)
+    @routes.get("/words/{name:path}", responses=_documented(NameAnswer) | _NEVER, response_class=Response)
     async def word(name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
         """One word: its count and place, when it was first and last seen, its series."""
         return await one("words", name, params)
 
-    @routes.get("/series", responses=_documented(SeriesAnswer), response_class=Response)
+    @routes.get("/series", responses=_documented(SeriesAnswer, row=_CELL), response_class=Response)
     async def series(request: Request, params: Annotated[SeriesParams, Query()]) -> Response:
         """Counts on a regular grid, zeros filled in. As CSV or NDJSON a row is one name in one cell."""
         found = await _series(data, params.by, params.name, params)
@@ -144,7 +151,7 @@ def router(data: Data, live: Live) -> APIRouter:
         )
         return respond(request, params.format, answer, columns=SERIES_COLUMNS, rows=rows)
 
-    @routes.get("/trending", responses=_documented(TrendingAnswer), response_class=Response)
+    @routes.get("/trending", responses=_documented(TrendingAnswer, row=_RISE), response_class=Response)
     async def trending(request: Request, params: Annotated[TrendingParams, Query()]) -> Response:
         """Types and words that rise most against their own past, the four windows before; nothing without a past.
 
@@ -200,7 +207,7 @@ def router(data: Data, live: Live) -> APIRouter:
         }
         return as_json(answer)
 
-    @routes.get("/rejected", responses=_documented(RejectedAnswer), response_class=Response)
+    @routes.get("/rejected", responses=_documented(RejectedAnswer, row=_SAMPLE), response_class=Response)
     async def rejected(request: Request, params: Annotated[RejectedParams, Query()]) -> Response:
         """The newest rejected lines that were kept, with their reasons."""
         samples = await data.reader.rejected(params.limit)
@@ -208,10 +215,12 @@ def router(data: Data, live: Live) -> APIRouter:
         total = (await data.reader.totals())["rejected"]
         return respond(request, params.format, {"items": items, "total": total}, columns=SAMPLE_COLUMNS, rows=items)
 
-    @routes.get("/live", response_class=EventSourceResponse)
+    @routes.get("/live", responses=_live_feed(), response_class=EventSourceResponse)
     async def live_feed(
         _: Annotated[NoParams, Query()],
-        last_event_id: Annotated[str | None, Header(description="Resume behind this event")] = None,
+        last_event_id: Annotated[
+            str | None, Header(description="Resume behind this event", examples=["5c1f0a77-41"])
+        ] = None,
     ) -> AsyncIterator[ServerSentEvent]:
         """What changes, once a second: first a `snapshot`, then a `tick` with what changed; `away` without Redis."""
         async for event in live.watch(last_event_id):

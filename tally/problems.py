@@ -48,10 +48,29 @@ def away(error: Exception) -> JSONResponse:
     return problem(503, "Redis is away", detail=str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def described(status: int, text: str) -> dict[int | str, dict[str, Any]]:
-    """An element of FastAPI's `responses`: problem details with this status."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {status: {"description": text, "content": {MEDIA_TYPE: {"schema": schema}}}}
+def described(status: int, text: str, **example: str) -> dict[int | str, dict[str, Any]]:
+    """An element of FastAPI's `responses`: problem details with this status; of the example its members."""
+    content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    if example:
+        content["example"] = {"type": "about:blank", "status": status, **example}
+    return {status: {"description": text, "content": {MEDIA_TYPE: content}}}
+
+
+#: What any route may answer that has parameters, that reads from Redis, that needs the token.
+PARAMETER = described(
+    422,
+    "A parameter is wrong; `parameter` names it",
+    title="window: a duration is a number and one of s, m, h, d, w, as in 15m",
+    detail="given: '15'",
+    parameter="window",
+)
+AWAY = described(
+    503,
+    "Redis is away; Retry-After says when to ask again",
+    title="Redis is away",
+    detail="ConnectionError: connection refused",
+)
+TOKEN = described(401, "The header Authorization has no token, or another one", title="A token is needed")
 
 
 def install(app: FastAPI) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +20,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from api.app import create_app
+from tally.settings import Settings
 from tests.integration.test_query_api import EVENTS, api, count
 from tests.server import Server
 
@@ -26,18 +33,59 @@ CHECKS: list[CheckFunction] = [
 ]
 
 
+TOKEN = {"Authorization": "Bearer geheim"}
+
+#: Where no token is needed.
+OPEN = {"/healthz", "/readyz"}
+
+
 @pytest.fixture(scope="module")
-def schema_url(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with api(shared_server, tmp_path_factory.mktemp("openapi")) as client:
+def client(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client with the token of an api that asks for one."""
+    with api(shared_server, tmp_path_factory.mktemp("openapi"), TALLY_API_TOKEN="geheim") as client:
         with shared_server.client() as redis:
             redis.flushall()
         count(shared_server, EVENTS)
-        yield str(client.base_url.join("openapi.json"))
+        client.headers.update(TOKEN)
+        yield client
 
 
-def test_every_answer_is_documented(schema_url: str) -> None:
+@pytest.fixture(scope="module")
+def document(client: httpx.Client) -> Any:
+    return client.get("/openapi.json").json()
+
+
+#: Examples that are of use only with another parameter.
+NEEDS: dict[str, dict[str, Any]] = {
+    "2026-11-23T15:00:00+01:00": {"from": 0},
+    "previous": {"window": "1h"},
+    "change": {"window": "1h", "compare": "previous"},
+    "words": {"name": "lorem"},
+}
+
+
+def responses(document: Any, path: str) -> Any:
+    return document["paths"][path]["get"]["responses"]
+
+
+def address(path: str) -> str:
+    return path.replace("{name}", "lorem" if "words" in path else "foo")
+
+
+def assert_documented(document: Any, path: str, answer: httpx.Response) -> None:
+    """The document has an answer with this status, in this form."""
+    documented = responses(document, path)
+    assert str(answer.status_code) in documented, (path, answer.status_code, answer.text)
+    forms = documented[str(answer.status_code)].get("content", {})
+    if answer.status_code == 304:
+        assert not forms
+    else:
+        assert answer.headers["content-type"].partition(";")[0] in forms, path
+
+
+def test_every_answer_is_documented(client: httpx.Client) -> None:
     """Schemathesis makes the requests, good and bad ones; every operation of the document gets its share."""
-    schema = schemathesis.openapi.from_url(schema_url)
+    schema = schemathesis.openapi.from_url(str(client.base_url.join("openapi.json")), headers=TOKEN)
     tried = []
     found: Any
     for found in schema.get_all_operations():
@@ -48,8 +96,82 @@ def test_every_answer_is_documented(schema_url: str) -> None:
         @given(case=operation.as_strategy())
         @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         def answers_as_documented(case: Any) -> None:
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=CHECKS, headers=TOKEN)
 
         answers_as_documented()
         tried.append(operation.path)
     assert {"/v1/types", "/v1/words/{name}", "/v1/series", "/events/CountWords", "/readyz"} <= set(tried)
+
+
+def test_the_token_is_documented_where_it_is_asked_for(client: httpx.Client, document: Any) -> None:
+    (scheme,) = document["components"]["securitySchemes"]
+    assert document["components"]["securitySchemes"][scheme]["scheme"] == "bearer"
+    for path, operations in document["paths"].items():
+        answer = httpx.get(client.base_url.join(address(path)))
+        assert_documented(document, path, answer)
+        assert (answer.status_code == 401) is (path not in OPEN), path
+        assert operations["get"].get("security", []) == ([] if path in OPEN else [{scheme: []}]), path
+        assert ("401" in responses(document, path)) is (path not in OPEN), path
+
+
+def test_without_a_token_none_is_documented() -> None:
+    text = json.dumps(create_app(Settings(redis_url="redis://127.0.0.1:1/0")).openapi())
+    assert not {"security", "securitySchemes"} & set(json.loads(text)["components"])
+    assert '"401"' not in text
+
+
+def test_an_answer_is_documented_that_the_client_has_already(client: httpx.Client, document: Any) -> None:
+    unchanged = set()
+    for path in document["paths"]:
+        if path != "/v1/live" and path not in OPEN:
+            answer = client.get(address(path), headers={"If-None-Match": "*"})
+            assert_documented(document, path, answer)
+            unchanged.add(answer.status_code)
+    assert unchanged == {304}
+
+
+def test_an_unknown_parameter_is_documented_wherever_it_is_an_error(client: httpx.Client, document: Any) -> None:
+    for path in document["paths"]:
+        if path not in OPEN:
+            answer = client.get(address(path), params={"x": "1"})
+            assert answer.status_code == 422, path
+            assert_documented(document, path, answer)
+    assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+
+
+def test_every_form_that_is_promised_is_given(client: httpx.Client, document: Any) -> None:
+    for path in document["paths"]:
+        promised = responses(document, path)["200"]["content"]
+        for form, described in promised.items():
+            if path == "/v1/live":
+                continue
+            answer = client.get(address(path), headers={"Accept": form})
+            assert answer.headers["content-type"].partition(";")[0] == form, path
+            if form == "text/csv":
+                heading, *rows = csv.reader(io.StringIO(described["example"]))
+                assert [heading] == list(csv.reader(io.StringIO(answer.text)))[:1], path
+                assert rows, path
+    both = {"application/json", "text/csv", "application/x-ndjson"}
+    lists = {path for path in document["paths"] if set(responses(document, path)["200"]["content"]) == both}
+    assert lists == {"/v1/types", "/v1/words", "/v1/series", "/v1/trending", "/v1/rejected"}
+
+
+def test_every_parameter_and_answer_has_a_true_example(client: httpx.Client, document: Any) -> None:
+    for path, operations in document["paths"].items():
+        for parameter in operations["get"].get("parameters", []):
+            examples = parameter["schema"].get("examples")
+            assert examples, f"{parameter['name']} of {path}"
+            for example in [*examples, parameter["schema"].get("default", examples[0])]:
+                assert jsonschema_rs.is_valid(parameter["schema"], example), (path, parameter["name"], example)
+                if parameter["in"] == "query":
+                    params = NEEDS.get(example if isinstance(example, str) else "", {}) | {parameter["name"]: example}
+                    assert client.get(address(path), params=params).status_code == 200, (path, params)
+        for status, answer in operations["get"]["responses"].items():
+            for form, described in answer.get("content", {}).items():
+                schema = described.get("schema", {}) | {"components": document["components"]}
+                name = schema.get("$ref", "").rpartition("/")[2]
+                examples = document["components"]["schemas"].get(name, {}).get("examples", [])
+                examples = [described["example"]] if "example" in described else examples
+                assert examples, f"{form} of {path} {status}"
+                if "schema" in described:
+                    assert all(jsonschema_rs.is_valid(schema, example) for example in examples), (path, status, form)
