@@ -1,5 +1,5 @@
 """All settings, read once: environment variables with the prefix `TALLY_`, the same from a `.env` file,
-and, for secrets, a file named by the variable with `_FILE` behind it.
+and, for secrets, a file named by the variable with `_FILE` behind it. The environment wins over `.env`.
 """
 
 from __future__ import annotations
@@ -7,14 +7,18 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from redis import RedisError
+from redis.asyncio import ConnectionPool
 
 from tally import fields
 from tally.windows import WindowLength, parse_window_lengths
@@ -24,6 +28,8 @@ PREFIX = "TALLY_"
 ENV_FILE = ".env"
 
 DEFAULT_WORD_PATTERN = r"\w+(?:['’-]\w+)*"
+
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 #: Variables with our prefix that are docker-compose.yml's, not the services'.
 COMPOSE_VARIABLES = frozenset({"TALLY_REDIS_IMAGE", "TALLY_PUBLISH", "TALLY_IMAGE"})
@@ -36,9 +42,13 @@ class SettingsError(Exception):
 class _SecretFiles(PydanticBaseSettingsSource):
     """`TALLY_X_FILE=/run/secrets/x` gives `x` the text of that file, without the line end."""
 
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._variables = {name.upper(): value for name, value in variables.items()}  # as all that is a setting
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         variable = f"{PREFIX}{field_name.upper()}_FILE"
-        path = os.environ.get(variable)
+        path = self._variables.get(variable)
         if path is None:
             return None, field_name, False
         try:
@@ -211,13 +221,25 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _SecretFiles(settings_cls), dotenv_settings
+        return (
+            init_settings,
+            env_settings,
+            _SecretFiles(settings_cls, os.environ),
+            dotenv_settings,
+            _SecretFiles(settings_cls, dotenv_values(ENV_FILE)),
+        )
 
     @field_validator("redis_url")
     @classmethod
-    def _redis_url_has_a_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+    def _redis_url_can_be_used(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(_REDIS_SCHEMES):
             raise ValueError("a Redis URL begins with redis://, rediss:// or unix://, as in redis://127.0.0.1:6379/0")
+        if value is not None and not is_redis_url(value):
+            # Without what the parser says: it may repeat a part of the password.
+            raise ValueError(
+                "its host, port, database or options cannot be read; right is redis://127.0.0.1:6379/0, and a special "
+                "character in a password is written as %40 for @, %2F for /, %3A for :"
+            )
         return value
 
     @field_validator("root_path")
@@ -298,11 +320,26 @@ def load(**overrides: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{ENV_FILE} in {Path.cwd()}: cannot be read as UTF-8 text: {error}") from error
+
+
+def is_redis_url(url: str) -> bool:
+    """Whether a client can be made of it."""
+    try:
+        path = urlsplit(url).path
+        # It connects with its first command only.
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, RedisError):  # TypeError: an option that there is not
+        return False
+    # The client takes a path that is no number for database 0.
+    return url.startswith("unix://") or re.fullmatch(r"/?[0-9]*", path) is not None
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url)
+    """The URL as it may be shown, also when it lacks its scheme."""
+    shown = re.sub(r"^(\w+://|(?!\w+://))([^:@/]*):.*@", r"\1\2:***@", url, flags=re.DOTALL)
+    return re.sub(r"(?<=[?&]password=)[^&]*", "***", shown)
 
 
 def _explain(problem: Any) -> str:

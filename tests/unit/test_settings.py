@@ -29,6 +29,12 @@ def test_defaults_need_no_environment() -> None:
         ("TALLY_REDIS_URL", "localhost:6379", "redis://127.0.0.1:6379/0"),
         ("TALLY_REDIS_URL", "http://localhost", "redis://"),
         ("TALLY_REDIS_URL", "", "redis://"),
+        ("TALLY_REDIS_URL", "redis://localhost:abc", "redis://127.0.0.1:6379/0"),
+        ("TALLY_REDIS_URL", "redis://127.0.0.1:99999/0", "cannot be read"),
+        ("TALLY_REDIS_URL", "redis://[::1", "cannot be read"),
+        ("TALLY_REDIS_URL", "redis://localhost/first", "cannot be read"),
+        ("TALLY_REDIS_URL", "unix:///run/redis.sock?db=first", "cannot be read"),
+        ("TALLY_REDIS_URL", "redis://localhost?time_out=1", "cannot be read"),
         ("TALLY_REDIS_TIMEOUT_SECONDS", "0", "greater than or equal to 1"),
         ("TALLY_REDIS_TIMEOUT_SECONDS", "soon", "a valid number"),
         ("TALLY_SHARDS", "2", "less than or equal to 1"),
@@ -67,6 +73,40 @@ def test_an_error_names_the_variable_its_value_and_what_would_be_right(
     assert "default: " in line
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:pa55/word@localhost:6379/0",
+        "redis://user:word/pa55@localhost",
+        "redis://:pa55@localhost:port",
+        ":pa55@localhost:6379",
+        "localhost?password=pa55&db=1",
+        "redis://localhost:port?password=pa55",
+    ],
+)
+def test_an_error_shows_no_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TALLY_REDIS_URL", url)
+    with pytest.raises(SettingsError, match="TALLY_REDIS_URL=") as caught:
+        load()
+    assert "pa55" not in str(caught.value)
+    assert "***" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://user@[::1]:6379/2",
+        "redis://:p%40ss@localhost/",
+        "rediss://user:x@localhost:1/1?ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=2",
+    ],
+)
+def test_a_redis_url_may_be_of_any_form_that_the_client_knows(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TALLY_REDIS_URL", url)
+    assert load().redis_url == url
+
+
 def test_every_setting_that_is_wrong_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("TALLY_HTTP_PORT", "TALLY_MAX_WORDS", "TALLY_MAX_TYPES"):
         monkeypatch.setenv(variable, "x")
@@ -102,6 +142,27 @@ def test_the_environment_wins_over_a_secret_file_that_over_a_dot_env_and_that_ov
     assert settings.http_host == "dot"
     assert settings.http_port == 1234
     assert settings.max_words == 1_000_000
+
+
+def test_a_line_of_a_dot_env_may_name_a_secret_file_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("token", "other"):
+        (tmp_path / name).write_text(f"{name}\n", encoding="utf-8")
+    files = [f"TALLY_{setting}_FILE=token\n" for setting in ("API_TOKEN", "SOURCE", "HTTP_HOST", "ROOT_PATH")]
+    Path(".env").write_text("".join([*files, "TALLY_ROOT_PATH=/dot\nTALLY_CORS_ORIGINS_FILE\n"]), encoding="utf-8")
+    monkeypatch.setenv("TALLY_SOURCE", "environment")
+    monkeypatch.setenv("TALLY_HTTP_HOST_FILE", "other")
+    settings = load()
+    assert settings.api_token is not None
+    assert settings.api_token.get_secret_value() == "token"
+    assert (settings.source, settings.http_host, settings.root_path) == ("environment", "other", "/dot")
+
+
+def test_a_dot_env_that_cannot_be_read_is_named() -> None:
+    Path(".env").write_bytes(b"TALLY_SOURCE=\xff\n")
+    with pytest.raises(SettingsError, match=r"^\.env in /.*: cannot be read"):
+        load()
 
 
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
