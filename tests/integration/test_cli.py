@@ -25,6 +25,9 @@ from tests.waiting import wait_until
 KEYS = Keys()
 TALLY = [sys.executable, "-m", "tally.cli"]
 
+#: What the command lines of the embedded server and of its keeper have in them.
+SERVER, KEEPER = "valkey-server 127.0.0.1:", "-m tally.keeper"
+
 
 def _tally(
     *arguments: str, given: bytes | None = None, env: Mapping[str, str] | None = None
@@ -152,6 +155,40 @@ def test_count_takes_several_files_and_standard_input_and_prints_tables_of_what_
     assert "2,469" in done.stdout
     assert "other" in done.stdout
     assert "and 1 more" in done.stdout
+
+
+@pytest.mark.parametrize("forced", [False, True], ids=["killed", "told to end twice"])
+def test_count_leaves_nothing_behind_however_it_ends(
+    tmp_path: Path, left: Callable[[], list[int]], forced: bool
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    process = subprocess.Popen(
+        [*TALLY, "count", "-"],
+        stdin=subprocess.PIPE,  # and no end of it
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(folder)},
+        start_new_session=True,
+    )
+
+    def runs(command: str) -> list[int]:
+        return [pid for pid in left() if command in _command_of(pid)]
+
+    with process:
+        wait_until(lambda: bool(runs("-m ingestor") and runs("-m aggregator")), what="it counts")
+        if forced:
+            (aggregator,) = runs("-m aggregator")
+            os.kill(aggregator, signal.SIGSTOP)  # so that it cannot end in order
+            process.terminate()
+            wait_until(lambda: not runs("-m ingestor"), what="it stops in order")
+            process.terminate()
+            assert process.wait(10) == 128 + signal.SIGTERM
+        else:
+            process.kill()
+        assert process.stdin is not None
+        process.stdin.close()
+    wait_until(lambda: not left(), what="nobody is left", seconds=30)
+    assert list(folder.iterdir()) == []
 
 
 # Wrong settings, wrong sources.
@@ -394,7 +431,7 @@ def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
         client.set(KEYS.probe, 1, px=1)
         assert client.execute_command("WAITAOF", 1, 0, 30_000) == [1, 0]
 
-    for name in ("-m api", "-m aggregator", "valkey-server"):
+    for name in ("-m api", "-m aggregator", SERVER, KEEPER):
         (pid,) = (pid for pid in left() if name in _command_of(pid))
         os.kill(pid, signal.SIGKILL)
         wait_until(
@@ -418,7 +455,75 @@ def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) 
     assert busy_folder.returncode == 1
     assert f"another tally up uses the data folder {up.data}" in busy_folder.stderr
     assert up.get("/readyz") == {"status": "ready"}, "and the first one never noticed"
+    assert (up.data / "redis.url").read_text(encoding="utf-8").startswith("redis://127.0.0.1:"), "nor who asks for it"
     assert up.interrupt() == 0, up.log()
+    assert not (up.data / "redis.url").exists()
+
+
+def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its_keeper_and_its_url(
+    up: Up, expected: Expected, left: Callable[[], list[int]]
+) -> None:
+    process = up.start("--source", up.source)
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    wait_until(lambda: "source ended" in up.log(), what="the server has it on its disk")
+    (keeper,) = (pid for pid in left() if KEEPER in _command_of(pid))
+    (orphan,) = (pid for pid in left() if SERVER in _command_of(pid))
+    process.send_signal(signal.SIGSTOP)  # lest it start another one
+    os.kill(keeper, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    (up.data / "redis.url").unlink()
+    wait_until(lambda: left() == [orphan], what="the services are gone", seconds=30)
+
+    up.start("--source", up.source)
+    wait_until(lambda: up.get("/readyz") is not None, what="it answers again")
+    assert orphan not in left()
+    wait_until(lambda: up.shows(expected), what="everything is there again")
+    assert up.interrupt() == 0, up.log()
+    assert left() == []
+
+
+def test_the_server_of_a_killed_up_ends_with_it_and_takes_its_url_along(up: Up, left: Callable[[], list[int]]) -> None:
+    process = up.start("--aggregators", "0")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    process.kill()
+    process.wait()
+    wait_until(lambda: not left(), what="nothing is left", seconds=30)
+    assert not (up.data / "redis.url").exists()
+    assert "bye bye" in (up.data / "valkey.log").read_text(encoding="utf-8"), "it wrote out what it held"
+
+
+def test_a_folder_whose_name_is_not_a_word_is_as_good_as_any(tmp_path: Path, up: Up, expected: Expected) -> None:
+    up.data = tmp_path / 'My "own" événements %d\\'
+    up.start("--source", up.source)
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    assert up.interrupt() == 0, up.log()
+    up.start("--source", up.source)
+    wait_until(lambda: up.shows(expected), what="everything is there again")
+    assert up.interrupt() == 0, up.log()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"redis://127.0.0.1:"], ids=["empty", "no text", "half"])
+def test_a_url_file_that_is_damaged_is_none(up: Up, content: bytes) -> None:
+    up.data.mkdir()
+    (up.data / "redis.url").write_bytes(content)
+    # Nobody listens on the port of Redis itself, or somebody does: it is asked in any case.
+    assert "Traceback" not in _tally("status", env={"TALLY_DATA_DIR": str(up.data)}).stderr
+    up.start("--aggregators", "0")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    assert up.interrupt() == 0, up.log()
+
+
+def test_a_server_that_cannot_start_is_quoted(up: Up, left: Callable[[], list[int]]) -> None:
+    up.start("--aggregators", "0")
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    assert up.interrupt() == 0, up.log()
+    (appended,) = (up.data / "appendonlydir").glob("*.incr.aof")
+    appended.write_bytes(b"garbage\n")
+    done = _tally("up", "--port", str(up.port), "--data", str(up.data))
+    _assert_refused(done, 1, "the embedded server does not start: Bad file format reading the append only file")
+    assert str(up.data / "valkey.log") in done.stderr
+    assert left() == []
 
 
 def test_up_uses_the_redis_that_is_set_and_takes_standard_input(
