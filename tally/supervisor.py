@@ -93,6 +93,7 @@ class Supervisor:
     async def _keep(self, service: Service) -> int:
         log = get_logger().bind(name=service.name)
         failures = 0
+        first = True
         while True:
             began = time.monotonic()
             process = await self._spawn(service)
@@ -102,8 +103,10 @@ class Supervisor:
             code = await process.wait()
             if self._stop.is_set() or (service.ends and code == 0):
                 return code
-            if code == EXIT_USAGE or not service.restart:
+            # What it was started with was right once; what it names, a file perhaps, may come back.
+            if (code == EXIT_USAGE and first) or not service.restart:
                 raise Failure(f"{service.name} ended with exit code {code}; see above")
+            first = False
             failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
             delay_seconds = backoff_seconds(failures, first=0.2)
             log.error("service died, starting it again", exit_code=code, in_seconds=round(delay_seconds, 2))

@@ -13,12 +13,14 @@ from tally.runtime import Failure
 from tally.supervisor import Service, Supervisor
 from tests.waiting import wait_until
 
-#: `python -m pidfile …`: writes its process number where told, then sleeps or ends as told.
+#: `python -m pidfile PATH HOW…`: writes its process number where told, then sleeps or ends as told for each start.
 _PROGRAM = """
 import os, sys, time
-path, code = sys.argv[1:]
+path, *codes = sys.argv[1:]
 with open(path, "a") as file:
     print(os.getpid(), file=file)
+with open(path) as file:
+    code = codes[min(len(file.readlines()), len(codes)) - 1]
 if code != "sleep":
     sys.exit(int(code))
 time.sleep(1000)
@@ -74,6 +76,20 @@ async def test_a_service_that_ends_well_is_over_and_one_that_cannot_be_run_is_a_
     finally:
         await asyncio.wait_for(supervisor.stop_all(), 60)
     assert len(_pids(pids)) == 1
+
+
+async def test_a_service_that_ran_and_cannot_be_run_now_is_tried_again(tmp_path: Path, program: str) -> None:
+    # As an ingestor whose file is gone when it is started again.
+    pids = tmp_path / "pids"
+    supervisor = Supervisor(stop=asyncio.Event())
+    supervisor.start(Service(name="a", arguments=[program, str(pids), "1", "2", "2", "0"], ends=True))
+    watching = asyncio.create_task(supervisor.watch(lambda: None, every_seconds=0.01))
+    try:
+        assert await asyncio.wait_for(supervisor.wait("a"), 60) == 0
+    finally:
+        await asyncio.wait_for(supervisor.stop_all(), 60)
+        await watching
+    assert len(_pids(pids)) == 4
 
 
 @pytest.mark.parametrize("turns", range(4))
