@@ -8,8 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from tally.runtime import refusal
+from tally.seldom import Seldom
 from tally.store import StoreUnavailable
 from tally.telemetry import get_logger
 
@@ -76,6 +79,7 @@ TOKEN = described(401, "The header Authorization has no token, or another one", 
 def install(app: FastAPI) -> None:
     """Answer every error of this app with problem details, and say so in its OpenAPI document."""
     plain = app.openapi
+    seldom = Seldom()
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -88,6 +92,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(StoreUnavailable)
     async def _away(_: Request, error: StoreUnavailable) -> JSONResponse:
         return away(error)
+
+    @app.exception_handler(RedisError)
+    async def _refused(request: Request, error: RedisError) -> JSONResponse:
+        sentence = refusal(error)
+        if sentence is None:
+            return await _unexpected(request, error)
+        seldom.warning("redis refuses", problem=sentence)
+        return problem(503, "Redis refuses", detail=sentence)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

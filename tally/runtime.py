@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import uvloop
-from redis.exceptions import AuthenticationError, AuthorizationError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 
 from tally import settings as settings_module
 from tally.settings import Settings, SettingsError
@@ -119,16 +119,30 @@ def load_or_exit(**overrides: Any) -> Settings:
 
 
 def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine on uvloop and return its result; a Failure or a wrong password becomes an exit."""
+    """Run a coroutine on uvloop and return its result; a Failure, or what Redis refuses for good, becomes an exit."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(body)
     except Failure as error:
         fail(str(error), code=error.exit_code)
-    except (AuthenticationError, AuthorizationError) as error:
-        fail(f"Redis refuses the password or the user of TALLY_REDIS_URL: {error}", code=EXIT_FAILURE)
+    except RedisError as error:
+        sentence = refusal(error)
+        if sentence is None:
+            raise
+        fail(sentence, code=EXIT_FAILURE)
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def refusal(error: RedisError) -> str | None:
+    """A sentence, if Redis refused what it will refuse again, because of how TALLY_REDIS_URL or Redis is set."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return f"Redis refuses the password or the user of TALLY_REDIS_URL: {error}"
+    if isinstance(error, NoPermissionError):
+        return f"Redis does not allow the user of TALLY_REDIS_URL what Tally needs: {error}"
+    if isinstance(error, ResponseError) and "DB index" in str(error):
+        return f"Redis does not have the database that TALLY_REDIS_URL names: {error}"
+    return None
 
 
 def fail(message: str, *, code: int) -> NoReturn:

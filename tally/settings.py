@@ -329,11 +329,12 @@ def is_redis_url(url: str) -> bool:
     try:
         path = urlsplit(url).path
         # It connects with its first command only.
-        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+        database: int = ConnectionPool.from_url(url).make_connection().db  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, RedisError):  # TypeError: an option that there is not
         return False
     # The client takes a path that is no number for database 0.
-    return url.startswith("unix://") or re.fullmatch(r"/?[0-9]*", path) is not None
+    is_number = url.startswith("unix://") or re.fullmatch(r"/?[0-9]*", path) is not None
+    return is_number and 0 <= database < 2**31
 
 
 def without_password(url: str) -> str:

@@ -199,6 +199,30 @@ async def test_a_host_that_cannot_be_is_a_503_too() -> None:
         _assert_away(await client.get(WORDS))
 
 
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("//weak:word@", "Redis does not allow the user of TALLY_REDIS_URL"),
+        ("//weak:wrong@", "Redis refuses the password or the user"),
+        ("/99", "Redis does not have the database"),
+    ],
+    ids=["no permission", "a wrong password", "no such database"],
+)
+async def test_what_redis_refuses_for_good_is_a_503_that_says_why(
+    durable_server: Server, where: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with durable_server.client() as redis:
+        redis.execute_command("ACL", "SETUSER", "weak", "on", ">word", "~*", "+client")
+    scheme, host, database = durable_server.url.replace("//", "/").split("/")
+    url = f"{scheme}{where}{host}/{database}" if "@" in where else f"{scheme}//{host}{where}"
+    async with _api(url) as client:
+        for path in (TYPES, WORDS, "/readyz", "/v1/stats"):
+            assert says in _assert_problem(await client.get(path), 503, "Redis refuses")["detail"]
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("redis refuses") == 1, "and not at every request"
+    assert "request failed" not in said.out + said.err
+
+
 # Health.
 
 

@@ -271,6 +271,27 @@ def test_a_wrong_password_ends_a_service_with_a_sentence(durable_server: Server)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [["status"], ["aggregate"], ["ingest", "x"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("redis://weak:word@127.0.0.1:{port}/0", "Redis does not allow the user of TALLY_REDIS_URL"),
+        ("redis://127.0.0.1:{port}/99", "Redis does not have the database"),
+    ],
+    ids=["no permission", "no such database"],
+)
+def test_what_redis_refuses_for_good_ends_a_command_with_a_sentence(
+    durable_server: Server, command: list[str], where: str, says: str
+) -> None:
+    Path("x").touch()
+    with durable_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">word", "~*", "+client")
+    done = _tally(*command, env={"TALLY_REDIS_URL": where.format(port=durable_server.port)})
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # up
 
 

@@ -33,6 +33,7 @@ def test_defaults_need_no_environment() -> None:
         ("TALLY_REDIS_URL", "redis://127.0.0.1:99999/0", "cannot be read"),
         ("TALLY_REDIS_URL", "redis://[::1", "cannot be read"),
         ("TALLY_REDIS_URL", "redis://localhost/first", "cannot be read"),
+        ("TALLY_REDIS_URL", "redis://localhost/99999999999", "cannot be read"),
         ("TALLY_REDIS_URL", "unix:///run/redis.sock?db=first", "cannot be read"),
         ("TALLY_REDIS_URL", "redis://localhost?time_out=1", "cannot be read"),
         ("TALLY_REDIS_TIMEOUT_SECONDS", "0", "greater than or equal to 1"),
