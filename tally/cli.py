@@ -183,10 +183,12 @@ def generate(
         else:
             unpaced()
             sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # `tally generate | head`: the reader has what it wanted. The interpreter would complain while it flushes.
+    except OSError as error:
+        # The interpreter would complain once more while it flushes.
         sys.stdout = open(Path("/dev/null"), "w")  # noqa: SIM115, PTH123
-        raise typer.Exit from None
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit from None  # `tally generate | head`: the reader has what it wanted
+        fail(f"standard output: {error.strerror}", code=EXIT_FAILURE)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

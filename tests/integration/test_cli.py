@@ -105,6 +105,16 @@ def test_generate_ends_quietly_when_its_reader_has_enough(options: list[str]) ->
         assert process.stderr.read() == b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("options", [["--count", "5"], ["--rate", "100000"], []], ids=["few", "at a rate", "all"])
+def test_generate_says_when_there_is_no_room_for_more(options: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*TALLY, "generate", *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "tally: standard output: No space left on device\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["--count", "-1"], "count=-1"), (["--start", "nan", "--count", "1"], "start=nan")]
 )
