@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import sys
 import tempfile
 from collections.abc import Coroutine, Sequence
@@ -12,13 +13,16 @@ from typing import Any
 
 from tally.embedded import EmbeddedServer
 from tally.keys import Keys
-from tally.runtime import Failure, Misuse, stop_on_signals
+from tally.runtime import Failure, Misuse, stop_on_signals, wait_or_stop
 from tally.settings import Settings, without_password
 from tally.sources import split_sources
 from tally.store import connect
 from tally.store.reads import CountReader
 from tally.supervisor import Service, Supervisor
 from tally.telemetry import get_logger
+
+#: How often the api is asked whether it is ready, and how long its answer may take.
+READY_POLL_SECONDS, READY_TIMEOUT_SECONDS = 0.05, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
             if not stop.is_set():
                 url = settings.redis_url or (server.url if server else "")
                 _start(supervisor, settings, url=url, sources=sources, aggregators=aggregators)
-                announcing = asyncio.create_task(_announce(settings, url=url))
+                announcing = asyncio.create_task(_announce(settings, stop, url=url))
                 await supervisor.watch(lambda: _tend(server))
                 announcing.cancel()
         finally:
@@ -91,16 +95,15 @@ def _tend(server: EmbeddedServer | None) -> None:
         get_logger().error("the server died and was started again")
 
 
-async def _announce(settings: Settings, *, url: str) -> None:
-    """Say where to look, once the api listens."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(settings.http_host, settings.http_port)
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        writer.close()
-        break
+async def _announce(settings: Settings, stop: asyncio.Event, *, url: str) -> None:
+    """Say where to look, once the api says that it is ready; meanwhile, once, what it waits for."""
+    waiting = False
+    while (answered := await asyncio.to_thread(_ready_status, settings)) != http.HTTPStatus.OK:
+        if answered is not None and not waiting:
+            get_logger().warning("waiting for Redis", redis=without_password(url))
+            waiting = True
+        if await wait_or_stop(stop, READY_POLL_SECONDS):
+            return
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     base = f"http://{host}:{settings.http_port}"
     sys.stdout.write(
@@ -112,6 +115,18 @@ async def _announce(settings: Settings, *, url: str) -> None:
         f"Ctrl-C stops it.\n\n"
     )
     sys.stdout.flush()
+
+
+def _ready_status(settings: Settings) -> int | None:
+    """What the api answers when it is asked whether it is ready; None while it does not answer."""
+    api = http.client.HTTPConnection(settings.http_host, settings.http_port, timeout=READY_TIMEOUT_SECONDS)
+    try:
+        api.request("GET", "/readyz")
+        return api.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        api.close()
 
 
 async def count_files(settings: Settings, files: Sequence[str]) -> Result:

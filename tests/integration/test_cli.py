@@ -588,6 +588,25 @@ def test_up_uses_the_redis_that_is_set_and_takes_standard_input(
     assert left() == []
 
 
+def test_up_says_that_it_waits_for_a_redis_that_is_not_there_and_counts_when_it_comes(
+    up: Up, tmp_path: Path, expected: Expected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path)
+    monkeypatch.setenv("TALLY_REDIS_URL", server.url)
+    up.start("--source", up.source)
+    wait_until(lambda: "waiting for Redis" in up.log(), what="it says so")
+    assert up.get("/healthz") == {"status": "ok"}
+    assert not up.output()
+    server.start()
+    try:
+        wait_until(lambda: "Tally is counting." in up.output(), what="it says where to look")
+        wait_until(lambda: up.shows(expected), what="everything is counted")
+        assert up.log().count("waiting for Redis") == 1
+        assert up.interrupt() == 0, up.log()
+    finally:
+        server.kill()
+
+
 def test_up_that_is_interrupted_while_it_starts_ends_and_leaves_nothing(up: Up, left: Callable[[], list[int]]) -> None:
     process = up.start()
     wait_until(lambda: any("valkey-server" in _command_of(pid) for pid in left()), what="the server starts")
