@@ -102,9 +102,14 @@ class EmbeddedServer:
             )
         self._launch()
 
+    @property
+    def dead(self) -> bool:
+        """Whether it ended although nobody stopped it."""
+        return self._keeper is not None and self._keeper.poll() is not None
+
     def restart_if_dead(self) -> bool:
-        """Start it again, at the same port, if it is gone; True if it was."""
-        if self._keeper is None or self._keeper.poll() is None:
+        """Start it again, at the same port, if it is dead; True if it was. Raises Failure as start does."""
+        if not self.dead:
             return False
         self._launch()
         return True

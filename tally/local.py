@@ -6,10 +6,9 @@ import asyncio
 import http.client
 import sys
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tally.embedded import EmbeddedServer
 from tally.keys import Keys
@@ -164,9 +163,9 @@ async def _count_with(
         )
     )
     supervisor.start(Service(name="aggregator", arguments=["aggregator"], variables=variables))
-    await _unless_stopped(supervisor.wait("ingestor"), stop)
+    await _wait_for("ingestor", supervisor, server, stop)
     supervisor.start(Service(name="drain", arguments=["aggregator", "--drain"], variables=variables, ends=True))
-    await _unless_stopped(supervisor.wait("drain"), stop)
+    await _wait_for("drain", supervisor, server, stop)
     redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
     try:
         reader = CountReader(redis, keys=Keys(), settings=settings)
@@ -175,11 +174,17 @@ async def _count_with(
         await redis.aclose()
 
 
-async def _unless_stopped(work: Coroutine[Any, Any, int], stop: asyncio.Event) -> None:
-    """Wait for a service to end. Raises Failure if we are to stop instead."""
-    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+async def _wait_for(name: str, supervisor: Supervisor, server: EmbeddedServer, stop: asyncio.Event) -> None:
+    """Wait for a service to end. Raises Failure if we are to stop instead, or if the others cannot do their part."""
+
+    def tend() -> None:
+        if server.dead:  # and its counts with it
+            raise Failure("the server died before everything was counted")
+
+    working = asyncio.ensure_future(supervisor.wait(name))
+    watching = asyncio.ensure_future(supervisor.watch(tend))
+    done, _ = await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+    watching.cancel()
+    await asyncio.gather(*done)
     if stop.is_set():
         raise Failure("stopped before everything was counted")
-    await working

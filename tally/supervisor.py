@@ -51,9 +51,12 @@ class Supervisor:
         return await self._keeping[name]
 
     async def watch(self, tend: Callable[[], None], *, every_seconds: float = 0.2) -> None:
-        """Until we are to stop: call `tend` again and again. Raises Failure when a service cannot be run."""
+        """Until we are to stop: call `tend` again and again, in a thread, because it may take its time.
+
+        Raises what `tend` raises, and Failure when a service cannot be run.
+        """
         while not await wait_or_stop(self._stop, every_seconds):
-            tend()
+            await asyncio.to_thread(tend)
             for task in self._keeping.values():
                 if task.done():
                     task.result()

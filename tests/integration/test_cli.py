@@ -167,16 +167,14 @@ def test_count_takes_several_files_and_standard_input_and_prints_tables_of_what_
     assert "and 1 more" in done.stdout
 
 
-@pytest.mark.parametrize("forced", [False, True], ids=["killed", "told to end twice"])
-def test_count_leaves_nothing_behind_however_it_ends(
-    tmp_path: Path, left: Callable[[], list[int]], forced: bool
-) -> None:
+@pytest.mark.parametrize("how", ["killed", "told to end twice", "its server dies"])
+def test_count_leaves_nothing_behind_however_it_ends(tmp_path: Path, left: Callable[[], list[int]], how: str) -> None:
     folder = tmp_path / "tmp"
     folder.mkdir()
     process = subprocess.Popen(
         [*TALLY, "count", "-"],
         stdin=subprocess.PIPE,  # and no end of it
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(folder)},
         start_new_session=True,
     )
@@ -185,17 +183,23 @@ def test_count_leaves_nothing_behind_however_it_ends(
         return [pid for pid in left() if command in _command_of(pid)]
 
     with process:
+        assert process.stdin is not None
+        assert process.stderr is not None
         wait_until(lambda: bool(runs("-m ingestor") and runs("-m aggregator")), what="it counts")
-        if forced:
+        if how == "told to end twice":
             (aggregator,) = runs("-m aggregator")
             os.kill(aggregator, signal.SIGSTOP)  # so that it cannot end in order
             process.terminate()
             wait_until(lambda: not runs("-m ingestor"), what="it stops in order")
             process.terminate()
             assert process.wait(10) == 128 + signal.SIGTERM
-        else:
+        elif how == "killed":
             process.kill()
-        assert process.stdin is not None
+        else:
+            (server,) = runs(SERVER)
+            os.kill(server, signal.SIGKILL)
+            assert process.wait(30) == 1
+            assert b"tally: the server died before everything was counted\n" in process.stderr.read()
         process.stdin.close()
     wait_until(lambda: not left(), what="nobody is left", seconds=30)
     assert list(folder.iterdir()) == []
