@@ -15,9 +15,9 @@ from tally.telemetry import get_logger
 class File:
     """A file, plain or compressed (.gz, .zst, .bz2), read from a position to its end.
 
-    Its name holds its absolute path and a fingerprint of its first bytes, so that another file that is put in its
-    place is counted and one that has only grown goes on. Positions in a compressed file are positions in what it
-    holds: to go on, it is unpacked again from its start.
+    Its name holds its real path, links followed, so that it is one file however it is spelled; and a fingerprint of
+    its first bytes, so that another file that is put in its place is counted and one that has only grown goes on.
+    Positions in a compressed file are positions in what it holds: to go on, it is unpacked again from its start.
     """
 
     rereadable = True
@@ -38,13 +38,14 @@ class File:
     def name(self, stored: Mapping[str, int]) -> str:
         with opened(self._path) as (content, _):
             first = Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
-        prefix = f"file:{printable(self._path)}#"
+        real_path = printable(self._path.resolve())
         # It may have been shorter when it was first seen: the longest beginning that is known decides.
         for length in range(len(first), 0, -1):
-            name = f"{prefix}{Fingerprint.of(first[:length])}"
-            if name in stored:
-                return name
-        return f"{prefix}{Fingerprint.of(first)}"
+            fingerprint = Fingerprint.of(first[:length])
+            for path in (real_path, printable(self._path)):  # the latter is how names were made before
+                if (name := f"file:{path}#{fingerprint}") in stored:
+                    return name
+        return f"file:{real_path}#{Fingerprint.of(first)}"
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
         with opened(self._path) as (content, raw):

@@ -54,6 +54,20 @@ def parse_tail(text: str) -> Tail:
     return Tail(text)
 
 
+def one_spelling(path: Path) -> Path:
+    """The absolute path without `..`, because under each spelling a file would be another one.
+
+    Links in front of `..` are followed, as the kernel does, or it would be another path. Those behind it are not: a
+    tail goes where they point next.
+    """
+    parts = path.absolute().parts
+    if ".." not in parts:
+        return Path("/", *parts[1:])  # which may have been //
+    behind = len(parts) - parts[::-1].index("..")
+    before = Path(*parts[:behind])
+    return before.resolve().joinpath(*parts[behind:]) if before.is_dir() else path.absolute()
+
+
 class Tail:
     """A runner that follows the file at a path, or all files that match a pattern."""
 
@@ -72,7 +86,7 @@ class _Following:
         self._context = context
         self._stop = context.stop
         self._log = get_logger().bind(source=f"tail:{text}")
-        absolute = Path(text).absolute()
+        absolute = one_spelling(Path(text))
         self._is_pattern = glob.has_magic(text) and not absolute.exists()
         self._pattern = str(absolute)
         self._base = absolute.parent

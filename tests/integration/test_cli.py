@@ -205,6 +205,14 @@ def test_count_leaves_nothing_behind_however_it_ends(tmp_path: Path, left: Calla
     assert list(folder.iterdir()) == []
 
 
+def test_count_of_a_file_under_two_spellings_counts_it_once(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "events").write_bytes(b'{"event_type": "a", "data": "b"}\n' * 7)
+    done = _tally("count", "--json", "events", "below/../events")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["types"] == {"a": 7}
+
+
 # Wrong settings, wrong sources.
 
 

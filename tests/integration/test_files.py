@@ -148,6 +148,20 @@ def test_the_files_of_a_folder_or_a_pattern_are_read_one_after_the_other(
         assert counted(client) == Expected.of(lines)
 
 
+def test_a_file_and_links_to_it_are_read_once(server: Server, stream: Stream, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    lines = some_lines(20_000, seed=9)
+    (folder / "2026-01-01.ndjson").write_bytes(b"".join(lines))
+    (folder / "current").symlink_to("2026-01-01.ndjson")
+    spelled = folder / ".." / "logs" / "2026-01-01.ndjson"
+    process = ingestor(str(folder), str(spelled), str(folder / "current"), server=server, folder=tmp_path, **SMALL)
+    with running(process):
+        kill_at_random_until_it_ends(process, stream, kills=2, seed=2)
+    assert stream.difference(lines) == ([], [])
+    assert list(stream.positions().values()) == [sum(map(len, lines))]
+
+
 def test_a_file_that_cannot_be_read_does_not_keep_the_others_of_its_folder_from_being_read(
     server: Server, stream: Stream, tmp_path: Path
 ) -> None:

@@ -26,14 +26,14 @@ from tests.waiting import wait_until
 class World:
     """A folder with a log in it, somebody who writes to it, and an ingestor that follows it."""
 
-    def __init__(self, folder: Path, server: Server, *, seed: int, source: str) -> None:
+    def __init__(self, folder: Path, server: Server, *, seed: int, sources: list[str]) -> None:
         self.folder = folder / "logs"
         self.folder.mkdir()
         self.log = self.folder / "events.log"
         self.chance = random.Random(seed)
         self.ingestor = Process(
             "ingestor",
-            source.format(self.folder),
+            *(source.format(self.folder) for source in sources),
             log=folder / "ingestor.log",
             TALLY_REDIS_URL=server.url,
             TALLY_MAX_BLOCK_BYTES="4096",
@@ -336,6 +336,13 @@ def pattern(world: World) -> None:
     world.write_and_kill()
 
 
+def two_spellings(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    rotate(world)
+    world.write_and_kill()
+
+
 def rotate(world: World) -> None:
     """events.log becomes events.log.1, that becomes events.log.2, and so on."""
     present = [path for path in world.folder.iterdir() if path.name.startswith("events.log.")]
@@ -382,13 +389,20 @@ SCENARIOS: list[Callable[[World], None]] = [
     not_there_yet,
     partial_line,
     pattern,
+    two_spellings,
 ]
+
+#: What is followed, where it is not one file.
+SOURCES: dict[Callable[[World], None], list[str]] = {
+    pattern: ["tail:{}/*.log"],
+    two_spellings: ["tail:{}/events.log", "tail:{}/../logs/events.log"],
+}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_every_line_once(server: Server, tmp_path: Path, scenario: Callable[[World], None]) -> None:
-    source = "tail:{}/*.log" if scenario is pattern else "tail:{}/events.log"
-    world = World(tmp_path, server, seed=SCENARIOS.index(scenario), source=source)
+    sources = SOURCES.get(scenario, ["tail:{}/events.log"])
+    world = World(tmp_path, server, seed=SCENARIOS.index(scenario), sources=sources)
     try:
         scenario(world)
         world.read_all()

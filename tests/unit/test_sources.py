@@ -82,6 +82,33 @@ def test_a_files_name_holds_its_absolute_path_and_says_the_same_again(events: Pa
     assert File(events).name({name: 5}) == name
 
 
+def test_a_file_has_one_name_however_it_is_spelled(events: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "below").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere" / "below")
+    (tmp_path / "current").symlink_to("events.jsonl")
+    names = {
+        File(Path(spelling)).name({})
+        for spelling in (
+            "events.jsonl",
+            "elsewhere/../events.jsonl",
+            "linked/../../events.jsonl",
+            f"/{events}",
+            "current",
+        )
+    }
+    assert names == {File(events).name({})}
+    assert ".." not in names.pop()
+
+
+def test_a_file_goes_on_under_the_name_that_it_was_given_before_names_held_the_real_path(events: Path) -> None:
+    (events.parent / "elsewhere").mkdir()
+    spelled = Path("elsewhere/../events.jsonl")
+    before = File(events).name({}).replace(str(events), str(spelled.absolute()))
+    assert ".." in before
+    assert File(spelled).name({before: 5}) == before
+    assert File(spelled).name({before: 5, File(events).name({}): 7}) == File(events).name({})
+
+
 @pytest.mark.parametrize("first_bytes", [1, 31, 1024, 5000])
 def test_a_file_that_has_grown_keeps_its_name(events: Path, first_bytes: int) -> None:
     events.write_bytes(b"a" * first_bytes)

@@ -13,6 +13,7 @@ from ingestor.sources import parse_source
 from ingestor.sources.fingerprints import Fingerprint
 from ingestor.sources.followed import FollowedFile, TailName, Truncated, find_name
 from ingestor.sources.rotated import Sibling, find_leftovers, gone, is_rotation_of, look_beside
+from ingestor.sources.tail import one_spelling
 
 LOG = Path("/logs/events.log")
 
@@ -44,6 +45,31 @@ def left(stored: dict[TailName, int], *siblings: Sibling, current: TailName | No
 def test_what_cannot_be_followed_is_explained(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_source(text.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "path"),
+    [
+        ("events.log", "events.log"),
+        ("below/../events.log", "events.log"),
+        ("linked/../events.log", "elsewhere/events.log"),
+        ("linked/../current", "elsewhere/current"),
+        ("current", "current"),
+        ("linked/events.log", "linked/events.log"),
+        ("below/../*.log", "*.log"),
+        ("*/../events.log", "*/../events.log"),
+        ("nowhere/../events.log", "nowhere/../events.log"),
+    ],
+)
+def test_a_followed_path_has_one_spelling_and_its_last_links_stay_links(
+    tmp_path: Path, spelling: str, path: str
+) -> None:
+    for folder in ("below", "elsewhere/below"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere" / "below")
+    (tmp_path / "current").symlink_to("events.log")
+    assert one_spelling(Path(spelling)) == tmp_path / path
+    assert one_spelling(Path("//logs/events.log")) == LOG
 
 
 @pytest.mark.parametrize("path", ["/logs/events.log", "/logs/a#b-c#1-2.log", "/lo gs/größe.log"])
