@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 
 from ingestor.feed import Feed
 from ingestor.progress import Measure
-from ingestor.sources import Context, File, Runner, Source, parse_source
+from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source
 from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.runtime import Failure, Misuse, backoff_seconds, wait_or_stop
@@ -37,6 +37,8 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
             sources.append(parse_source(text))
         except ValueError as error:
             problems.append(f"source {error}")
+    if sum(isinstance(source, StandardInput) for source in sources) > 1:
+        problems.append("source -: standard input can be read once only")
     if problems:
         raise Misuse("\n".join(problems))
     return sources

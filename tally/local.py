@@ -63,8 +63,6 @@ def _check_sources(sources: Sequence[str]) -> None:
     from ingestor.service import parse_sources  # ingestor imports this package, so not at the top
 
     parse_sources(sources)
-    if list(sources).count("-") > 1:
-        raise Misuse("source -: standard input can be read once only")
     if "-" in sources and sys.stdin.isatty():
         raise Misuse(
             "source -: standard input is a terminal; pipe something in, as in `tally generate | tally up -s -`"

@@ -8,6 +8,7 @@ that is more than one run of bytes, as connections are: it appends by itself.
 from __future__ import annotations
 
 import glob
+import shlex
 from pathlib import Path
 
 from ingestor.sources.base import CHUNK_BYTES, Context, Runner, Source
@@ -65,4 +66,11 @@ def parse_source(text: str) -> Source | Runner:
         return Files(text)
     if not path.exists():
         raise ValueError(f"there is no file {text!r}")
+    if not path.is_file():
+        # What it gives comes once, and opening it may wait for ever.
+        kind = "a pipe" if path.is_fifo() else "a socket" if path.is_socket() else "a device"
+        raise ValueError(
+            f"{text!r} is {kind} and no file: use - and pipe its lines in, or exec: with a command that gives them, as "
+            f"in 'exec:cat {shlex.quote(text)}'"
+        )
     return File(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -240,6 +241,37 @@ def test_a_wrong_setting_ends_every_command_with_what_would_be_right(arguments: 
 def test_a_wrong_source_ends_every_command_with_what_is_wrong(command: list[str], source: str, said: str) -> None:
     _assert_refused(_tally(*command, source), 2, said)
     assert not Path(".tally").exists(), "before anything is started"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("cat {events} | {tally} count --json /dev/stdin", "'/dev/stdin' is a pipe"),
+        ("{tally} count --json pipe", "'pipe' is a pipe"),
+        ("{tally} ingest <(cat {events})", "/dev/fd/"),
+        ("{tally} up --source pipe", "'pipe' is a pipe"),
+        ("{tally} ingest /dev/zero", "'/dev/zero' is a device"),
+        ("cat {events} | {tally} ingest - -", "standard input can be read once only"),
+        ('cat {events} | TALLY_SOURCE=\'["-", "-"]\' {tally} ingest', "standard input can be read once only"),
+        ("cat {events} | {tally} count --json - -", "standard input can be read once only"),
+    ],
+)
+def test_what_can_be_read_once_is_refused_as_a_file_and_a_second_time(
+    server: Server, events: Path, command: str, said: str
+) -> None:
+    os.mkfifo("pipe")
+    done = subprocess.run(
+        ["bash", "-c", command.format(events=events, tally=shlex.join(TALLY))],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+        check=False,
+    )
+    _assert_refused(done, 2, said)
+    with server.client() as client:
+        assert not client.keys("*")
 
 
 # ingest, aggregate, status

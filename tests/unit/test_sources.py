@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -64,6 +65,27 @@ def test_a_file_may_have_any_name_that_is_not_a_kind_of_source(tmp_path: Path, n
 def test_a_text_that_is_no_source_is_explained(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_source(text)
+
+
+def test_what_is_no_file_is_named_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo("my pipe")
+    (tmp_path / "link").symlink_to("my pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        for text, kind in (
+            ("my pipe", "a pipe"),
+            ("link", "a pipe"),
+            ("socket", "a socket"),
+            ("/dev/null", "a device"),
+        ):
+            with pytest.raises(ValueError, match=f"^'{text}' is {kind} and no file: use - .* as in 'exec:cat "):
+                parse_source(text)
+
+
+def test_standard_input_is_one_source_only() -> None:
+    parse_sources(["-", "demo:", "demo:"])
+    with pytest.raises(Failure, match=r"^source -: standard input can be read once only$"):
+        parse_sources(["-", "demo:", "-"])
 
 
 def test_every_wrong_source_is_named_at_once(events: Path) -> None:
