@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ingestor.framing import Framer
 from ingestor.sources.base import CHUNK_BYTES, Source
-from tally.runtime import backoff_seconds, wait_or_stop
+from tally.runtime import Failure, backoff_seconds, wait_or_stop
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, StoreUnavailable
 from tally.telemetry import get_logger
@@ -25,6 +25,10 @@ DURABLE_SECONDS = 5.0
 
 #: How long is waited instead where the server cannot tell: an append-only file is written out once a second.
 NOT_DURABLE_SECONDS = 2.0
+
+
+class Incomplete(Failure):
+    """We were stopped before all of a source was in the stream, or some of it was lost."""
 
 
 class Feed:
@@ -53,6 +57,10 @@ class Feed:
         self._framer = Framer(max_line_bytes=settings.max_line_bytes, max_block_bytes=settings.max_block_bytes)
         self._name = ""
         self._base = 0  # position at which the source began under its present name
+        self._position = 0  # behind what is in the stream under that name
+        self._ended = False  # the source, and all of it was appended
+        self._kept = False  # what was appended is on the server's disk
+        self._lost_bytes = 0
         self._unsettled: deque[Block] = deque()  # taken off the pile, not known to be in the stream
         self._reader: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()  # the pile grew, or the source ended, or we are to stop
@@ -66,12 +74,16 @@ class Feed:
         return self._name
 
     @property
-    def end(self) -> int:
-        """The position behind what was taken of the source."""
-        return self._framer.position - self._base
+    def position(self) -> int:
+        """The position behind what was appended."""
+        return self._position
 
     async def run(self) -> None:
-        """Feed until the end. Raises Failure when the source cannot be read."""
+        """Feed until the end, or until we are to stop.
+
+        Raises Failure when the source cannot be read, and Incomplete when a finite one is not in the stream whole, or
+        what was read of another one had to be thrown away.
+        """
         began = time.monotonic()
         stopping = asyncio.create_task(self._wake_on_stop())
         failures, appended_before = 0, 0
@@ -98,13 +110,39 @@ class Feed:
         finally:
             stopping.cancel()
             await self._stop_reading()
+        thrown_away = bool(self._unsettled) and not self._source.rereadable
+        if thrown_away:
+            self._lose(
+                "stopped before Redis had taken everything: lines that cannot be read again may be lost",
+                sum(block.end - block.start for block in self._unsettled) + self._framer.piled_bytes,
+            )
         self._log.info(
-            "source stopped" if self._stop.is_set() else "source ended",
+            "source ended" if self._ended else "source stopped",
             name=self._name,
-            position=self._framer.position,
+            position=self._position,
             appended_bytes=self.appended_bytes,
             seconds=round(time.monotonic() - began, 3),
         )
+        shortfall = self._shortfall()
+        if shortfall and (thrown_away or self._source.finite):
+            raise Incomplete(shortfall)
+
+    def _shortfall(self) -> str:
+        """Why not all of the source is in the stream and stays there; empty if it is."""
+        if self._lost_bytes:
+            return f"{self._lost_bytes:,} bytes of it are lost, or not known to be in the stream; see the log"
+        if not self._name:
+            return "stopped before Redis had answered"
+        if not self._ended:
+            again = "; run it again, and it goes on there" if self._source.rereadable else ""
+            return f"stopped at position {self._position}, before its end{again}"
+        if self._settles and not self._kept:
+            return "stopped before it was certain that Redis keeps all of it"
+        return ""
+
+    def _lose(self, sentence: str, lost_bytes: int, **details: str) -> None:
+        self._lost_bytes += lost_bytes
+        self._log.error(sentence, lost_bytes=lost_bytes, **details)
 
     async def _open(self) -> None:
         positions = await self._store.positions()
@@ -116,6 +154,8 @@ class Feed:
 
     def _start_reading(self, position: int) -> None:
         self._framer.restart(position)
+        self._position = position
+        self._ended = False
         self._unsettled.clear()
         self._room.set()
         self._changed.set()
@@ -150,6 +190,7 @@ class Feed:
             for outcome in outcomes:
                 if outcome.outcome in ("appended", "duplicate"):
                     block = self._unsettled.popleft()
+                    self._position = block.end - self._base
                     self.appended_bytes += block.end - block.start
                     self.appended_lines += block.lines.count(b"\n") + 1
                 elif outcome.outcome == "full":
@@ -178,7 +219,7 @@ class Feed:
                 await self._stop_reading()
             # In this order: what was fed before the end is taken before the end is believed.
             ended = self._reader.done()
-            finished = ended and not self._stop.is_set() and not self._broke_off()
+            finished = ended and not self._reader.cancelled() and not self._broke_off()
             while len(self._unsettled) < self._blocks_at_once:
                 block = self._framer.take(finished=finished)
                 if block is None:
@@ -191,6 +232,7 @@ class Feed:
             if ended:
                 if not self._reader.cancelled():
                     self._reader.result()  # raises what ended it
+                    self._ended = True
                 return False
             await self._changed.wait()
 
@@ -210,10 +252,6 @@ class Feed:
                 if self._source.rereadable:
                     return False
                 if time.monotonic() > deadline:
-                    self._log.error(
-                        "stopped with a full stream: lines that cannot be read again are lost",
-                        bytes=sum(block.end - block.start for block in self._unsettled) + self._framer.piled_bytes,
-                    )
                     return False
                 await asyncio.sleep(FULL_POLL_SECONDS)
             else:
@@ -230,12 +268,8 @@ class Feed:
             self._start_reading(outcome.position)
             return
         lost_bytes = ours - self._base - outcome.position
-        self._name, self._base = self._source.name({}), ours
-        self._log.error(
-            "redis lost lines that cannot be sent again; going on under a new name",
-            lost_bytes=lost_bytes,
-            name=self._name,
-        )
+        self._name, self._base, self._position = self._source.name({}), ours, 0
+        self._lose("redis lost lines that cannot be sent again; going on under a new name", lost_bytes, name=self._name)
 
     async def _settled_for_good(self) -> bool:
         """Make sure, after the end, that what was appended stays: False when the source must be read again.
@@ -244,10 +278,11 @@ class Feed:
         """
         if self._stop.is_set() and self._source.rereadable:
             return True
-        end = self.end
-        if not await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS):
-            await wait_or_stop(self._stop, NOT_DURABLE_SECONDS)
+        end = self._position
+        durable = await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS)
+        kept = durable or not await wait_or_stop(self._stop, NOT_DURABLE_SECONDS)
         position = await self._store.position(self._name)
+        self._kept = kept and position >= end
         if self._source.rereadable:
             if position < end:
                 self._log.warning("reading again from the stored position", ours=end, stored=position)
@@ -256,6 +291,6 @@ class Feed:
                 return False
             return True
         if position < end:
-            self._log.error("redis lost lines that cannot be sent again", lost_bytes=end - position)
+            self._lose("redis lost lines that cannot be sent again", end - position)
         await self._store.forget_sources([self._name])
         return True

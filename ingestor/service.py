@@ -9,7 +9,7 @@ from functools import partial
 
 from redis.exceptions import AuthenticationError, AuthorizationError
 
-from ingestor.feed import Feed
+from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
 from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source
 from tally.embedded import redis_url
@@ -49,7 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
 
     A source that fails does not stop the others, and is tried again as long as another one runs, if it can come
     back: a file that cannot be read now, an address that is taken. Raises Failure, when all have ended, with each
-    that had failed and did not come back.
+    that had failed and did not come back, and with each finite one that is not in the stream whole.
     """
     redis = connect(redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
     try:
@@ -92,6 +92,8 @@ class Keepers:
                 return
             except (AuthenticationError, AuthorizationError):
                 raise  # the same for all of them, and no source's fault
+            except Incomplete:
+                raise  # it was told to stop, or has ended and cannot be read again
             except Exception as error:
                 failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
                 unexpected = not isinstance(error, Failure)

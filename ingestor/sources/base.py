@@ -26,6 +26,10 @@ class Source(Protocol):
     @property
     def rereadable(self) -> bool: ...
 
+    @property
+    def finite(self) -> bool:
+        """Whether it is expected to be appended whole, so that a stop before its end is a failure."""
+
     def name(self, stored: Mapping[str, int]) -> str:
         """Its name in the store, given the stored positions by name. Another one each time if it isn't rereadable."""
 
@@ -62,6 +66,7 @@ class Once:
     """What the sources that cannot be read again have in common: a name of their own each time."""
 
     rereadable = False
+    finite = False
     label: str
 
     def name(self, stored: Mapping[str, int]) -> str:  # noqa: ARG002

@@ -21,6 +21,7 @@ class File:
     """
 
     rereadable = True
+    finite = True
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis.exceptions import AuthenticationError, AuthorizationError
 
-from ingestor.feed import DURABLE_SECONDS, NOT_DURABLE_SECONDS, Feed
+from ingestor.feed import DURABLE_SECONDS, NOT_DURABLE_SECONDS, Feed, Incomplete
 from ingestor.progress import Measure
 from ingestor.sources.base import Context
 from ingestor.sources.files import File
@@ -40,7 +40,10 @@ class Files:
         return sorted(path for path in found if path.is_file())
 
     async def run(self, context: Context) -> None:
-        """Read each file to its end. Raises Failure, in the end, with each that could not be read."""
+        """Read each file to its end. Raises Failure, in the end, with each that could not be read.
+
+        Raises Incomplete when it was stopped before that.
+        """
         files = [File(path) for path in self._paths()]
         feeds: dict[File, Feed] = {}
         total_bytes = sum(file.size_bytes for file in files)
@@ -66,28 +69,38 @@ class Files:
                         problems.pop(file, None)
                     except (AuthenticationError, AuthorizationError):
                         raise
+                    except Incomplete:
+                        break  # we are to stop
                     except (Failure, OSError) as error:
                         problems[file] = str(error)
                         get_logger().error("file failed", source=self.label, path=file.label, error=str(error))
                     if context.stop.is_set():
                         break
-                # One wait for all of them: for each it would take a second a file.
-                waiting = await self._set_back(context, {file: feeds[file] for file in feeds if file not in problems})
+                else:
+                    read = {file: feed for file, feed in feeds.items() if file not in problems}
+                    # One wait for all of them: for each it would take a second a file.
+                    waiting = await self._set_back(context, read)
+        if waiting:
+            raise Incomplete("stopped before all files were read; run it again, and it goes on there")
         if problems:
             raise Failure("; ".join(problems.values()))
 
     async def _set_back(self, context: Context, feeds: dict[File, Feed]) -> list[File]:
-        """The files of which Redis has lost something by the time it has all on its disk: they are read on."""
-        if not feeds or context.stop.is_set():
+        """The files of which Redis has lost something by the time it has all on its disk: they are read on.
+
+        All of them when we are to stop before that is known.
+        """
+        if not feeds:
             return []
         name = next(reversed(feeds.values())).name
         try:
-            if not await context.store.wait_until_durable(name, timeout_seconds=DURABLE_SECONDS):
-                await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
+            durable = await context.store.wait_until_durable(name, timeout_seconds=DURABLE_SECONDS)
+            if not durable and await wait_or_stop(context.stop, NOT_DURABLE_SECONDS):
+                return list(feeds)
             stored = await context.store.positions()
         except StoreUnavailable:
             return list(feeds)  # their feeds wait for it to come back, and find nothing to read otherwise
-        behind = [file for file, feed in feeds.items() if stored.get(feed.name, 0) < feed.end]
+        behind = [file for file, feed in feeds.items() if stored.get(feed.name, 0) < feed.position]
         if behind:
             get_logger().warning("reading again from the stored positions", files=[file.label for file in behind])
         return behind

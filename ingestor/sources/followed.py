@@ -111,6 +111,7 @@ class FollowedFile:
     """
 
     rereadable = True
+    finite = False
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class StandardInput(Once):
     """Standard input, to its end."""
 
     label = "-"
+    finite = True
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
         # A thread rather than asyncio's pipe reader, which refuses a file or /dev/null. A daemon, because a read

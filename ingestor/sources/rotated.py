@@ -60,6 +60,7 @@ class RotatedArchive:
     """A rotated and compressed file as a source: it goes on where the file was left."""
 
     rereadable = True
+    finite = False
 
     def __init__(self, path: Path, leftover: Leftover) -> None:
         """`path` is the one from which it was rotated."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -130,10 +133,6 @@ def test_entries_of_other_clients_are_counted(server: Server, tmp_path: Path) ->
 
 
 def test_standard_input_is_appended_as_it_comes_and_its_source_is_forgotten(server: Server, tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     process = subprocess.Popen(
         [sys.executable, "-m", "ingestor", "-"],
         stdin=subprocess.PIPE,
@@ -224,3 +223,53 @@ def test_an_ingestor_that_cannot_reach_redis_stops_when_told(tmp_path: Path) -> 
     with running(ingestor):
         wait_until(lambda: "redis is away" in ingestor.log(), what="the ingestor looks for Redis")
         assert ingestor.stop() == 0
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_file_that_was_not_appended_whole_is_a_failure_and_goes_on_the_next_time(
+    server: Server, events: Path, tmp_path: Path, what: str
+) -> None:
+    """Who deletes it when the ingestor has ended well loses nothing."""
+    limits = {"TALLY_MAX_BLOCK_BYTES": "65536", "TALLY_MAX_BACKLOG_BLOCKS": "8", "TALLY_REDIS_URL": server.url}
+    source = str(events if what == "file" else events.parent)
+    ingestor = Process("ingestor", source, log=tmp_path / "ingestor.log", **limits)
+    aggregator = Process("aggregator", log=tmp_path / "aggregator.log", TALLY_REDIS_URL=server.url)
+    with running(ingestor), server.client() as client:
+        wait_until(lambda: "stream is full" in ingestor.log(), what="the ingestor says that the stream is full")
+        assert ingestor.stop() == 1
+        (position,) = (int(position) for position in client.hgetall(KEYS.sources).values())
+        assert 0 < position < events.stat().st_size
+        stopped = next(json.loads(line) for line in ingestor.log().splitlines() if "source stopped" in line)
+        assert stopped["position"] == position
+        assert f"tally: source {source}: stopped" in ingestor.log()
+        assert "run it again, and it goes on there" in ingestor.log()
+        assert "source failed" not in ingestor.log()
+        assert "Traceback" not in ingestor.log()
+        with running(aggregator):
+            ingestor.start()
+            assert ingestor.wait() == 0, ingestor.log()
+            wait_until(lambda: client.xlen(KEYS.stream) == 0, what="all is counted")
+        assert counted(client) == expected_of(events)
+
+
+def test_standard_input_that_was_stopped_before_its_end_is_a_failure(server: Server) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ingestor", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+    )
+    with process, server.client() as client:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write(b'{"event_type": "a", "data": "b"}\n')
+            process.stdin.flush()
+            wait_until(lambda: client.xlen(KEYS.stream) == 1, what="the line is on the stream")
+            process.terminate()
+            assert process.wait(30) == 1
+            said = process.stderr.read().decode()
+            assert "tally: source -: stopped at position 33, before its end\n" in said
+            assert "lost" not in said
+        finally:
+            process.kill()

@@ -1,0 +1,189 @@
+"""How a feed ends: with all of its source in the stream, or saying that it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from ingestor import feed as feed_module
+from ingestor.feed import Feed, Incomplete
+from tally.settings import Settings
+from tally.store import Append, Block, StoreUnavailable
+
+
+class Lines:
+    """A source that gives one chunk after the other as it is told."""
+
+    label = "lines"
+
+    def __init__(self, *, rereadable: bool, finite: bool) -> None:
+        self.rereadable, self.finite = rereadable, finite
+        self.given: asyncio.Queue[bytes] = asyncio.Queue()
+        self.ended = asyncio.Event()
+
+    def name(self, stored: Mapping[str, int]) -> str:
+        return "lines#1"
+
+    def give(self, *chunks: bytes) -> None:
+        """What comes next; an empty chunk is the end."""
+        for chunk in chunks:
+            self.given.put_nowait(chunk)
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:
+        while chunk := await self.given.get():
+            yield chunk
+        self.ended.set()
+
+
+class Store:
+    """What a feed asks of its store. It is full from a number of blocks on, and away when it is told to be."""
+
+    def __init__(self, *, room: int = 1000) -> None:
+        self.room = room
+        self.blocks: list[bytes] = []
+        self.stored = 0
+        self.away = False
+        self.before_answer: Callable[[], Any] | None = None
+
+    async def positions(self) -> dict[str, int]:
+        return {}
+
+    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
+        if self.away:
+            raise StoreUnavailable("away")
+        outcomes = []
+        for block in blocks:
+            if len(self.blocks) >= self.room:
+                outcomes.append(Append("full", self.stored))
+                break
+            self.blocks.append(block.lines)
+            self.stored = block.end
+            outcomes.append(Append("appended", block.end))
+        if self.before_answer is not None:
+            await self.before_answer()
+        return outcomes
+
+    async def backlog(self) -> int:
+        return len(self.blocks)
+
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
+        return True
+
+    async def position(self, source: str) -> int:
+        return self.stored
+
+    async def forget_sources(self, names: Sequence[str]) -> None:
+        pass
+
+
+class Log:
+    """What was logged: the sentences, each with its fields."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, Any]]] = []
+
+    def bind(self, **_: Any) -> Log:
+        return self
+
+    def note(self, sentence: str, **fields: Any) -> None:
+        self.said.append((sentence, fields))
+
+    info = warning = error = note
+
+    async def says(self, sentence: str) -> None:
+        """Wait until it does."""
+        async with asyncio.timeout(10):
+            while sentence not in [said for said, _ in self.said]:
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    log = Log()
+    monkeypatch.setattr(feed_module, "get_logger", lambda: log)
+    monkeypatch.setattr(feed_module, "FLUSH_SECONDS", 0.05)
+    return log
+
+
+def _feed(source: Lines, store: Any, stop: asyncio.Event) -> Feed:
+    return Feed(source, store=store, settings=Settings(max_backlog_blocks=1), stop=stop)
+
+
+async def _stopped_at(position: int, source: Lines, store: Store, stop: asyncio.Event) -> None:
+    """Run a feed and stop it when so much is in the stream."""
+    running = asyncio.create_task(_feed(source, store, stop).run())
+    async with asyncio.timeout(10):
+        while store.stored < position or not source.given.empty():
+            await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+
+
+@pytest.mark.parametrize("rereadable", [True, False])
+async def test_a_finite_source_that_is_stopped_before_its_end_is_a_failure(log: Log, rereadable: bool) -> None:
+    source, store, stop = Lines(rereadable=rereadable, finite=True), Store(), asyncio.Event()
+    source.give(b"a\nb\nc")
+    with pytest.raises(Incomplete, match=r"^stopped at position 4, before its end(; run it again.*)?$"):
+        await _stopped_at(4, source, store, stop)
+    assert log.said[-1][0] == "source stopped"
+    assert log.said[-1][1]["position"] == 4, "what is in the stream, not what was read"
+
+
+@pytest.mark.parametrize("rereadable", [True, False])
+async def test_a_source_without_an_end_is_stopped_without_a_failure(log: Log, rereadable: bool) -> None:
+    source, store, stop = Lines(rereadable=rereadable, finite=False), Store(), asyncio.Event()
+    source.give(b"a\nb\nc")
+    await _stopped_at(4, source, store, stop)
+    assert log.said[-1][0] == "source stopped"
+
+
+@pytest.mark.parametrize("finite", [True, False])
+async def test_what_is_thrown_away_is_a_failure_and_nobody_says_that_redis_lost_it(log: Log, finite: bool) -> None:
+    source, store, stop = Lines(rereadable=False, finite=finite), Store(room=1), asyncio.Event()
+
+    async def give_more() -> None:
+        store.before_answer = None
+        source.give(b"bb\n")
+
+    store.before_answer = give_more
+    source.give(b"a\n")
+    running = asyncio.create_task(_feed(source, store, stop).run())
+    await log.says("stream is full, source is not read for now")
+    stop.set()
+    with pytest.raises(Incomplete, match=r"^3 bytes of it are lost"):
+        await asyncio.wait_for(running, 10)
+    assert [(sentence, fields) for sentence, fields in log.said if "lost_bytes" in fields] == [
+        ("stopped before Redis had taken everything: lines that cannot be read again may be lost", {"lost_bytes": 3})
+    ]
+    assert (log.said[-1][0], log.said[-1][1]["position"]) == ("source stopped", 2)
+
+
+async def test_what_redis_did_not_take_before_it_went_away_is_said_to_be_lost(log: Log) -> None:
+    source, store, stop = Lines(rereadable=False, finite=False), Store(), asyncio.Event()
+    store.away = True
+    source.give(b"a\nb\n")
+    running = asyncio.create_task(_feed(source, store, stop).run())
+    await log.says("redis is away")
+    stop.set()
+    with pytest.raises(Incomplete, match=r"^4 bytes of it are lost"):
+        await asyncio.wait_for(running, 10)
+
+
+async def test_a_source_that_has_ended_when_it_is_stopped_has_its_last_line_appended(log: Log) -> None:
+    source, store, stop = Lines(rereadable=False, finite=True), Store(), asyncio.Event()
+
+    async def end_and_stop() -> None:
+        source.give(b"no line end", b"")
+        await source.ended.wait()
+        await asyncio.sleep(0)
+        store.before_answer = None
+        stop.set()
+
+    store.before_answer = end_and_stop
+    source.give(b"a\n")
+    await asyncio.wait_for(_feed(source, store, stop).run(), 10)
+    assert store.blocks == [b"a", b"no line end"]
+    assert (log.said[-1][0], log.said[-1][1]["position"]) == ("source ended", 13)
