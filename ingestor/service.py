@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 
 from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
-from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source
+from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, StandardInput, parse_source
 from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.runtime import Failure, Misuse, backoff_seconds, wait_or_stop
@@ -24,9 +24,6 @@ FORGET_AFTER_SECONDS = 7 * 86_400
 
 #: Names of sources that may be read again at any time. A tail forgets its own when their files are gone.
 KEPT = ("file:", "tail:")
-
-#: A source that ran for so long before it failed starts with a short back-off again.
-STEADY_SECONDS = 60.0
 
 
 def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:

@@ -11,7 +11,7 @@ import glob
 import shlex
 from pathlib import Path
 
-from ingestor.sources.base import CHUNK_BYTES, Context, Runner, Source
+from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Context, Runner, Source
 from ingestor.sources.demo import Demo
 from ingestor.sources.files import File
 from ingestor.sources.pipes import Command, StandardInput
@@ -19,6 +19,7 @@ from tally.generator import GeneratorSpec
 
 __all__ = [
     "CHUNK_BYTES",
+    "STEADY_SECONDS",
     "Command",
     "Context",
     "Demo",

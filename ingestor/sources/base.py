@@ -15,6 +15,9 @@ from tally.store import BlockStore
 #: How much is asked of a file or a pipe at once.
 CHUNK_BYTES = 1 << 20
 
+#: What ran for so long before it failed starts with a short back-off again.
+STEADY_SECONDS = 60.0
+
 
 class Source(Protocol):
     """What a feed reads. `chunks` may be called again, with another position, if the source is rereadable."""

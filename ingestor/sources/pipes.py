@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ingestor.sources.base import CHUNK_BYTES, Once
+from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Once
 from tally.runtime import backoff_seconds
 from tally.telemetry import get_logger
 
@@ -63,13 +64,13 @@ class Command(Once):
         log = get_logger().bind(command=self._command)
         failures = 0
         while True:
+            began = time.monotonic()
             process = await asyncio.create_subprocess_shell(
                 self._command, stdout=asyncio.subprocess.PIPE, limit=CHUNK_BYTES, start_new_session=True
             )
             assert process.stdout is not None
             try:
                 while chunk := await process.stdout.read(CHUNK_BYTES):
-                    failures = 0
                     yield chunk
                 code = await process.wait()
             finally:
@@ -77,7 +78,7 @@ class Command(Once):
             yield b"\n"  # half a line of this run does not go on in the next
             if code == 0:
                 return
-            failures += 1
+            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
             delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
             await asyncio.sleep(delay_seconds)  # the feed cancels us when it stops

@@ -208,8 +208,16 @@ async def test_a_command_that_ends_well_ends_the_source_with_its_lines_ended() -
     assert await _all_of(Command("printf 'a\\nb'")) == b"a\nb\n"
 
 
-async def test_a_command_that_fails_is_started_again_and_half_its_line_does_not_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("said", "steady_seconds", "expected"),
+    [
+        pytest.param("half", 60, [1, 2, 3], id="with half a line"),
+        pytest.param("", 60, [1, 2, 3], id="without a word"),
+        pytest.param("half", 0, [1, 1, 1], id="after a steady run"),
+    ],
+)
+async def test_a_command_that_fails_is_started_again_later_each_time_and_half_its_line_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, steady_seconds: float, expected: list[int]
 ) -> None:
     waits: list[int] = []
 
@@ -218,25 +226,11 @@ async def test_a_command_that_fails_is_started_again_and_half_its_line_does_not_
         return 0.0
 
     monkeypatch.setattr(pipes, "backoff_seconds", no_wait)
+    monkeypatch.setattr(pipes, "STEADY_SECONDS", steady_seconds)
     count = tmp_path / "runs"
-    command = f"echo x >> {count}; printf half; [ $(wc -l < {count}) -ge 3 ]"
-    assert await _all_of(Command(command)) == b"half\n" * 3
-    assert waits == [1, 1], "what gave output before it failed starts with a short wait again"
-
-
-async def test_a_command_that_fails_without_a_word_waits_longer_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[int] = []
-
-    def no_wait(failures: int, **_: float) -> float:
-        waits.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(pipes, "backoff_seconds", no_wait)
-    count = tmp_path / "runs"
-    assert await _all_of(Command(f"echo x >> {count}; [ $(wc -l < {count}) -ge 4 ]")) == b"\n" * 4
-    assert waits == [1, 2, 3]
+    command = f"echo x >> {count}; printf '{said}'; [ $(wc -l < {count}) -ge 4 ]"
+    assert await _all_of(Command(command)) == f"{said}\n".encode() * 4
+    assert waits == expected
 
 
 def _runs(pid: int) -> bool:
