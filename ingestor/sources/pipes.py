@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Once
@@ -19,6 +19,16 @@ from tally.telemetry import get_logger
 
 #: How long a program may take to end when it is told to, and how often it is looked whether it has.
 END_SECONDS, END_POLL_SECONDS = 2.0, 0.02
+
+#: Ends a program when we can no longer do it: waits for its group, then for a word or the end of the pipe, which comes
+#: when we are killed. A word means that the program is over.
+_SURVIVOR = """
+read -r group || exit 0
+read -r word && exit 0
+kill -TERM "-$group"
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 "-$group" || exit 0; sleep 0.1; done
+kill -KILL "-$group"
+"""
 
 
 class StandardInput(Once):
@@ -65,16 +75,18 @@ class Command(Once):
         failures = 0
         while True:
             began = time.monotonic()
-            process = await asyncio.create_subprocess_shell(
-                self._command, stdout=asyncio.subprocess.PIPE, limit=CHUNK_BYTES, start_new_session=True
-            )
-            assert process.stdout is not None
-            try:
-                while chunk := await process.stdout.read(CHUNK_BYTES):
-                    yield chunk
-                code = await process.wait()
-            finally:
-                await _end_group(process)
+            async with _survivor() as end_with_us:
+                process = await asyncio.create_subprocess_shell(
+                    self._command, stdout=asyncio.subprocess.PIPE, limit=CHUNK_BYTES, start_new_session=True
+                )
+                end_with_us(process.pid)
+                assert process.stdout is not None
+                try:
+                    while chunk := await process.stdout.read(CHUNK_BYTES):
+                        yield chunk
+                    code = await process.wait()
+                finally:
+                    await _end_group(process)
             yield b"\n"  # half a line of this run does not go on in the next
             if code == 0:
                 return
@@ -82,6 +94,41 @@ class Command(Once):
             delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
             await asyncio.sleep(delay_seconds)  # the feed cancels us when it stops
+
+
+@asynccontextmanager
+async def _survivor() -> AsyncIterator[Callable[[int], None]]:
+    """A process that ends a program when we are killed; give it the program's group.
+
+    The kernel could do that (PR_SET_PDEATHSIG), but to the shell alone and not to what that has started.
+    """
+    reading, writing = os.pipe()  # the program inherits neither
+    try:
+        survivor = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            _SURVIVOR,
+            stdin=reading,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C is not for it
+        )
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+
+    def tell(what: object) -> None:
+        with suppress(BrokenPipeError):  # somebody has ended it
+            os.write(writing, f"{what}\n".encode())
+
+    try:
+        yield tell
+    finally:
+        tell("over")
+        os.close(writing)
+        await survivor.wait()
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:

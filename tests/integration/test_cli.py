@@ -299,6 +299,53 @@ def test_ingest_twice_counts_once_and_status_shows_it(server: Server, events: Pa
     assert [each["position"] for each in after["sources"]] == [events.stat().st_size]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("echo $$ > quiet; exec sleep 1000", id="a program that says nothing"),
+        pytest.param("sh -c 'echo $$ > quiet; exec sleep 1000' | cat", id="one that the shell has started"),
+        pytest.param("trap '' TERM; sh -c 'echo $$ > quiet; exec sleep 1000'; exit 1", id="one that has to be killed"),
+    ],
+)
+def test_a_program_does_not_survive_an_ingestor_that_is_killed(
+    server: Server, left: Callable[[], list[int]], command: str
+) -> None:
+    process = subprocess.Popen(
+        [*TALLY, "ingest", f"exec:{command}"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+    )
+    with process:
+        try:
+            wait_until(lambda: Path("quiet").exists() and Path("quiet").read_text() != "", what="the program runs")
+            assert int(Path("quiet").read_text()) in left()
+        finally:
+            process.kill()
+    wait_until(lambda: not left(), what="the program is gone, and what has ended it", seconds=20)
+
+
+@pytest.mark.parametrize("command", ["true", "exit 1", "sleep 1000"])
+def test_nothing_is_left_of_a_program_that_ends_fails_or_is_stopped(
+    server: Server, left: Callable[[], list[int]], command: str
+) -> None:
+    process = subprocess.Popen(
+        [*TALLY, "ingest", f"exec:touch started; {command}"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+    )
+    with process:
+        try:
+            wait_until(Path("started").exists, what="the program was started")
+            if command != "true":
+                process.terminate()
+            assert process.wait(30) == 0
+            assert left() == []
+        finally:
+            process.kill()
+
+
 def test_a_drain_of_nothing_ends(server: Server) -> None:
     done = _tally("aggregate", "--drain", env={"TALLY_REDIS_URL": server.url})
     assert (done.returncode, done.stdout) == (0, "")
