@@ -214,7 +214,12 @@ def count(
 
 @app.command()
 def check(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file of events; `-` is standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A file of events, plain or `.gz`, `.zst` or `.bz2`; `-` is standard input."
+        ),
+    ],
     most_lines: Annotated[int, typer.Option("--lines", min=0, help="How many lines to read; 0 for all.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
@@ -224,14 +229,15 @@ def check(
     """
     from aggregator.check import check as check_lines
     from aggregator.check import describe, read_lines
+    from tally.archives import opened_buffered
 
     settings = load_or_exit(log_level="warning")
     try:
-        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as opened:
-            lines = read_lines(opened, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
+        with sys.stdin.buffer if file == "-" else opened_buffered(Path(file)) as content:
+            lines = read_lines(content, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
             report = check_lines(lines, settings, now_seconds=time.time())
-    except OSError as error:
-        fail(f"{file}: cannot be read: {error.strerror}", code=EXIT_USAGE)
+    except Failure as error:
+        fail(str(error), code=EXIT_USAGE)
     # Escaped, because what stands in a line may be meant for the terminal.
     typer.echo(json.dumps(asdict(report)) if as_json else describe(report))
     if not report.events:

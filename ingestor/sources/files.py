@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from ingestor.sources.archives import Reader, is_compressed, opened
 from ingestor.sources.base import CHUNK_BYTES
 from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from tally.archives import Reader, is_compressed, opened
 from tally.telemetry import get_logger
 
 

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingestor.sources.archives import SUFFIXES, Reader, holds_exactly, is_compressed, opened
 from ingestor.sources.files import File
 from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
 from ingestor.sources.followed import TailName, parse_names
+from tally.archives import SUFFIXES, Reader, holds_exactly, is_compressed, opened
 from tally.runtime import Failure
 
 

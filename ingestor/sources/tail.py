@@ -23,13 +23,13 @@ from typing import Any, TypeVar
 from redis.exceptions import AuthenticationError, AuthorizationError
 
 from ingestor.feed import Feed
-from ingestor.sources.archives import is_compressed
 from ingestor.sources.base import Context, Source
 from ingestor.sources.fingerprints import printable
 from ingestor.sources.followed import CUT_DOWN, FollowedFile, Truncated, parse_names
 from ingestor.sources.rotated import Leftover, RotatedArchive, find_leftovers, gone, look_beside
 from ingestor.sources.watch import Watch
 from ingestor.waiting import ask, or_stop
+from tally.archives import is_compressed
 from tally.runtime import Failure, backoff_seconds
 from tally.telemetry import get_logger
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import json
 import random
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tally.generator import Generator, GeneratorSpec
 from tests.expected import Expected, counted
+from tests.packing import PACK
 from tests.processes import Process, running
 from tests.server import Server
 from tests.stream import Stream
 from tests.waiting import wait_until
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-PACK: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstd.compress, "bz2": bz2.compress}
 
 SMALL = {"TALLY_MAX_BLOCK_BYTES": "2048", "TALLY_MAX_BLOCKS_IN_FLIGHT": "1", "TALLY_MAX_BACKLOG_BLOCKS": "100000"}
 

@@ -19,6 +19,7 @@ from tally.cli import app
 from tally.generator import Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry
+from tests.packing import PACK
 
 #: 2021-09-26T13:46:24Z.
 NOW = 1_632_663_984
@@ -279,6 +280,19 @@ def test_the_command_uses_the_settings_and_prints_json(runner: CliRunner) -> Non
     found = json.loads(result.output)
     assert (found["lines"], found["events"], found["top_types"]) == (2, 1, {"\u202e": 1})
     assert [each["lines"] for each in found["rejections"]] == [[2]]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst", "bz2"])
+def test_the_command_reads_archives_as_the_ingestor_does(runner: CliRunner, suffix: str) -> None:
+    packed = PACK[suffix]((EVENT + b"\n") * 5000)
+    Path(f"events.{suffix}").write_bytes(packed)
+    result = runner.invoke(app, ["check", "--lines", "0", f"events.{suffix}"])
+    assert result.exit_code == 0, result.output
+    assert "5,000 lines: 5,000 would be counted, 0 rejected" in result.output
+    Path(f"broken.{suffix}").write_bytes(packed[: len(packed) // 2])
+    result = runner.invoke(app, ["check", "--lines", "0", f"broken.{suffix}"])
+    assert result.exit_code == 2
+    assert f"broken.{suffix}: the archive is cut off" in result.output
 
 
 @pytest.mark.parametrize("file", ["nowhere", os.sep])

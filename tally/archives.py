@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from tally.runtime import Failure
 
@@ -48,14 +49,20 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 @contextmanager
+def opened_buffered(path: Path) -> Iterator[BinaryIO]:
+    """The same, for who reads line by line: what it holds alone."""
+    with opened(path) as (content, _), io.BufferedReader(cast(io.RawIOBase, content)) as buffered:
+        yield buffered
+
+
+@contextmanager
 def errors_explained(path: Path) -> Iterator[None]:
     """Errors of reading a file, as a Failure that says which file, what is wrong, and what can be done."""
     try:
         yield
     except EOFError as error:
         raise Failure(
-            f"{path}: the archive is cut off: its end is missing; what came before was taken. Put the whole file in "
-            "its place, and it goes on from there"
+            f"{path}: the archive is cut off: its end is missing. Put the whole file in its place and run this again"
         ) from error
     except (zlib.error, zstd.ZstdError, gzip.BadGzipFile) as error:
         raise _corrupt(path, error) from error
@@ -68,8 +75,7 @@ def errors_explained(path: Path) -> Iterator[None]:
 def _corrupt(path: Path, error: Exception) -> Failure:
     kind = path.suffix.removeprefix(".")
     return Failure(
-        f"{path}: the archive is corrupt ({kind}: {error}); what could be unpacked before that was noticed was taken. "
-        "Put a sound file in its place, and it goes on from there"
+        f"{path}: the archive is corrupt ({kind}: {error}). Put a sound file in its place and run this again"
     )
 
 
