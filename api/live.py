@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 from fastapi.sse import ServerSentEvent
+from redis.exceptions import RedisError
 
 from tally.rates import Rates
+from tally.runtime import refusal
 from tally.store import StoreUnavailable
 from tally.store.blocks import Consumer
 from tally.store.reads import CountReader
@@ -123,12 +125,13 @@ class Live:
         while not self._closed:
             try:
                 self._take(await self._read())
-            except StoreUnavailable as error:
+            except (StoreUnavailable, RedisError) as error:
+                detail = (refusal(error) if isinstance(error, RedisError) else None) or str(error)
                 if self._state is not None or not self._ticks:
-                    log.warning("redis is away", error=str(error))
+                    log.warning("redis is away", error=detail)
                 self._state = None
                 self._rates.clear()
-                self._tell("away", {"title": "Redis is away", "detail": str(error)})
+                self._tell("away", {"title": "Redis is away", "detail": detail})
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
                 log.exception("live poll failed")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from redis.exceptions import AuthenticationError, AuthorizationError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
 
 from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
@@ -87,7 +87,7 @@ class Keepers:
             try:
                 await self._run(source)
                 return
-            except (AuthenticationError, AuthorizationError):
+            except (AuthenticationError, AuthorizationError, NoPermissionError):
                 raise  # the same for all of them, and no source's fault
             except Incomplete:
                 raise  # it was told to stop, or has ended and cannot be read again

@@ -118,6 +118,18 @@ def test_a_file_that_is_ingested_again_counts_once_and_goes_on_when_it_has_grown
     assert ingest_and_count().types == {"a": 15, "other file": 3}
 
 
+def test_an_ingestor_that_is_to_stay_waits_for_its_stop_when_its_source_has_ended(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b'{"event_type": "a", "data": "b"}\n')
+    ingestor = Process("ingestor", "--stay", str(path), log=tmp_path / "log", TALLY_REDIS_URL=server.url)
+    with running(ingestor):
+        wait_until(lambda: "all sources have ended" in ingestor.log(), what="it has come to the end")
+        assert ingestor.exit_code is None
+        assert ingestor.stop() == 0
+
+
 def test_entries_of_other_clients_are_counted(server: Server, tmp_path: Path) -> None:
     aggregator = Process("aggregator", "--drain", log=tmp_path / "log", TALLY_REDIS_URL=server.url)
     with server.client() as client:
