@@ -124,9 +124,7 @@ class Settings(BaseSettings):
         le=536_870_912,
         description="Bytes in the body of a POST to the http source, as sent and after decompression",
     )
-    ingest_token: SecretStr | None = Field(
-        None, min_length=1, description="Bearer token that the http source asks for; unset: none"
-    )
+    ingest_token: SecretStr | None = Field(None, description="Bearer token that the http source asks for; unset: none")
     ingest_wait_for_disk: bool = Field(
         False,
         description="Answer a POST only when Redis has it on disk (WAITAOF; needs Redis 7.2 and appendonly yes)",
@@ -242,6 +240,14 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("ingest_token", "api_token")
+    @classmethod
+    def _tokens_guard_and_can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        # An empty one would look like a guard and be none; others do not come through a header, or a person, unharmed.
+        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
+            raise ValueError("a token is one or more visible ASCII characters, without white space; for none, unset it")
+        return value
+
     @field_validator("root_path")
     @classmethod
     def _root_path_is_a_path(cls, value: str) -> str:
@@ -347,9 +353,23 @@ def _explain(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     field = Settings.model_fields.get(name)
     message = problem["msg"].removeprefix("Value error, ")
+    variable = PREFIX + name.upper()
     given = "…" if name.endswith("_token") else without_password(str(problem["input"]))
-    line = f"{PREFIX}{name.upper()}={given}: {message}"
+    if (path := _file_of(variable)) is not None:
+        variable, given = f"{variable}_FILE", path  # what stands in the file is a secret, and the file is what to mend
+    line = f"{variable}={given}: {message}"
     return f"{line} ({field.description}; default: {field.default})" if field else line
+
+
+def _file_of(variable: str) -> str | None:
+    """The path of the file that gave this variable its value; None if it was given itself."""
+    for variables in (os.environ, dotenv_values(ENV_FILE)):
+        found = {name.upper(): value for name, value in variables.items()}
+        if variable in found:
+            return None
+        if (path := found.get(f"{variable}_FILE")) is not None:
+            return path
+    return None
 
 
 def unknown_variables() -> list[str]:

@@ -108,6 +108,37 @@ def test_a_redis_url_may_be_of_any_form_that_the_client_knows(monkeypatch: pytes
     assert load().redis_url == url
 
 
+@pytest.mark.parametrize("name", ["TALLY_API_TOKEN", "TALLY_INGEST_TOKEN"])
+@pytest.mark.parametrize("token", ["", " ", "two words", "end ", "\ttab", "sésame", "☃", "a\x7f"])
+@pytest.mark.parametrize("source", ["environment", "file", "dotenv", "file of dotenv"])
+def test_a_token_that_guards_nothing_or_cannot_be_sent_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, token: str, source: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"{token}\n", encoding="utf-8")
+    if source == "environment":
+        monkeypatch.setenv(name, token)
+    elif source == "file":
+        monkeypatch.setenv(f"{name}_FILE", str(secret))
+    elif source == "dotenv":
+        Path(".env").write_text(f"{name}='{token}'\n", encoding="utf-8")
+    else:
+        Path(".env").write_text(f"{name}_FILE={secret}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{name}_FILE={secret}: " if "file" in source else f"{name}=…: ")
+    assert "visible ASCII characters" in line
+
+
+@pytest.mark.parametrize("token", ["x", "!~", "a/b+c==", "0" * 4096])
+def test_a_token_may_be_any_visible_ascii(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("TALLY_API_TOKEN", token)
+    found = load().api_token
+    assert found is not None
+    assert found.get_secret_value() == token
+
+
 def test_every_setting_that_is_wrong_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("TALLY_HTTP_PORT", "TALLY_MAX_WORDS", "TALLY_MAX_TYPES"):
         monkeypatch.setenv(variable, "x")
