@@ -19,8 +19,7 @@ from redis.exceptions import RedisError
 from tally.rates import Rates
 from tally.runtime import refusal
 from tally.store import StoreUnavailable
-from tally.store.blocks import Consumer
-from tally.store.reads import CountReader
+from tally.store.reads import CountReader, is_alive
 from tally.telemetry import get_logger
 
 #: How often the poller asks Redis, in seconds.
@@ -34,14 +33,6 @@ MOST_TYPES, MOST_WORDS = 500, 100
 
 #: How long a browser waits before it connects again, in milliseconds.
 RETRY_MS = 2000
-
-#: An aggregator that was silent for so long is not alive: it reads once a second while there is nothing to do.
-ALIVE_SECONDS = 15.0
-
-
-def is_alive(consumer: Consumer) -> bool:
-    """Whether an aggregator was heard of lately."""
-    return consumer.idle_ms < ALIVE_SECONDS * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from api.data import BadStep, Data, Series
 from api.formats import UNCHANGED, as_json, described_tables, respond
-from api.live import Live, is_alive
+from api.live import Live
 from api.models import NameAnswer, RankingAnswer, RejectedAnswer, SeriesAnswer, StatsAnswer, TrendingAnswer
 from api.params import (
     Kind,
@@ -28,6 +28,7 @@ from api.params import (
 from api.ranking import Comparison, rising
 from tally import problems
 from tally.keys import TOP_WORDS
+from tally.store.reads import is_alive
 
 #: What a series covers when it is not said.
 DEFAULT_SERIES_SECONDS = 3600

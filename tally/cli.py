@@ -24,7 +24,7 @@ from tally.printing import printable
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings, without_password
 from tally.store import StoreUnavailable, connect
-from tally.store.reads import CountReader, Status
+from tally.store.reads import CountReader, Status, is_alive
 from tally.telemetry import configure
 from tally.top import run as run_top
 
@@ -251,7 +251,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     configure(settings, service="status")
     found = _ask(settings, lambda reader: reader.status())
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        consumers = [{**asdict(each), "alive": is_alive(each)} for each in found.consumers]
+        typer.echo(json.dumps({**asdict(found), "consumers": consumers}))
         return
     _print_status(found, url=without_password(redis_url(settings)))
 
@@ -308,13 +309,16 @@ def _print_status(found: Status, *, url: str) -> None:
         f", the oldest for {found.backlog.oldest_seconds:.1f} s" if found.backlog.oldest_seconds is not None else ""
     )
     console.print(f"Backlog: {found.backlog.blocks:,} blocks{waiting}", highlight=False)
+    if found.stuck:
+        console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
     if found.dead_blocks:
         console.print(f"[bold red]Dead: {found.dead_blocks:,} blocks killed every aggregator that tried them[/]")
     consumers = Table(title="Aggregators", title_justify="left")
-    for column in ("name", "pending blocks", "silent for"):
+    for column in ("name", "state", "pending blocks", "silent for"):
         consumers.add_column(column)
     for consumer in found.consumers:
-        consumers.add_row(printable(consumer.name), str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+        state = "alive" if is_alive(consumer) else "[bold red]silent[/]"
+        consumers.add_row(printable(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
     console.print(consumers)
     sources = Table(title="Sources", title_justify="left")
     for column in ("name", "position in bytes"):

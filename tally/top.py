@@ -8,9 +8,9 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from rich.console import Console, Group, RenderableType
@@ -31,6 +31,12 @@ EVERY_SECONDS = 1.0
 
 #: Rows of each table where nobody watches: in a pipe.
 ROWS_PIPED = 20
+
+#: What stands around a table's rows, and beside what is in a panel.
+TABLE_FRAME_ROWS, PANEL_FRAME_COLUMNS = 5, 4
+
+#: Between two figures.
+GAP = "   "
 
 #: Keys that end it.
 _QUIT = (b"q", b"Q", b"\x1b")
@@ -59,19 +65,20 @@ async def run(reader: CountReader, console: Console) -> None:
         raise Failure(f"no answer from Redis: {error}") from error
     if not console.is_terminal:
         await wait_or_stop(stop, EVERY_SECONDS)  # a rate needs two looks
-        console.print(_body(await _read(reader, rates), rows=ROWS_PIPED))
+        console.print(page(await _read(reader, rates), console))
         return
+    hint = "q quits" if sys.stdin.isatty() else ""
     with stop_on_signals(stop), _keys(stop), Live(console=console, screen=True, auto_refresh=False) as live:
         problem = ""
         while True:
-            live.update(_screen(frame, console, problem), refresh=True)
+            live.update(screen(frame, console, problem, hint), refresh=True)
             if await wait_or_stop(stop, EVERY_SECONDS):
                 return
             try:
                 frame, problem = await _read(reader, rates), ""
             except StoreUnavailable as error:
                 rates.clear()
-                problem = str(error)
+                frame, problem = replace(frame, rates=rates.rates()), str(error)
 
 
 async def _read(reader: CountReader, rates: Rates) -> Frame:
@@ -104,10 +111,16 @@ def _keys(stop: asyncio.Event) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def _screen(frame: Frame, console: Console, problem: str) -> RenderableType:
+def screen(frame: Frame, console: Console, problem: str = "", hint: str = "") -> RenderableType:
+    """All of a terminal: the figures in as many lines as they need, the tables in the rest.
+
+    `problem` says why Redis does not answer, `hint` which key ends this.
+    """
+    head = _head(frame, problem, hint, console.width)
+    head_rows = len(console.render_lines(head, pad=False))
     layout = Layout()
-    layout.split_column(Layout(_head(frame, problem), size=4), Layout(name="body"))
-    rows = max(1, console.size.height - 4 - 4)
+    layout.split_column(Layout(head, size=head_rows), Layout(name="body"))
+    rows = max(1, console.size.height - head_rows - TABLE_FRAME_ROWS)
     layout["body"].split_row(
         Layout(_table("Event types", frame.types, rows, frame.status.totals["events"])),
         Layout(_table("Words", frame.words, rows, frame.status.totals["words"])),
@@ -115,35 +128,50 @@ def _screen(frame: Frame, console: Console, problem: str) -> RenderableType:
     return layout
 
 
-def _body(frame: Frame, *, rows: int) -> RenderableType:
+def page(frame: Frame, console: Console) -> RenderableType:
+    """The same to be printed once."""
     totals = frame.status.totals
     return Group(
-        _head(frame, ""),
-        _table("Event types", frame.types, rows, totals["events"]),
-        _table("Words", frame.words, rows, totals["words"]),
+        _head(frame, "", "", console.width),
+        _table("Event types", frame.types, ROWS_PIPED, totals["events"]),
+        _table("Words", frame.words, ROWS_PIPED, totals["words"]),
     )
 
 
-def _head(frame: Frame, problem: str) -> RenderableType:
-    status = frame.status
-    rate = "  ".join(
-        f"{seconds} s {'–' if value is None else f'{value:,.0f}'}/s" for seconds, value in frame.rates.items()
-    )
-    totals = status.totals
-    first = Text(
-        f"{totals['events']:,} events   {totals['words']:,} words   {totals['rejected']:,} rejected   "
-        f"{totals['lost']:,} lost   rate: {rate}"
-    )
-    backlog = status.backlog
-    waiting = f", the oldest for {backlog.oldest_seconds:.1f} s" if backlog.oldest_seconds is not None else ""
-    second = Text(f"backlog {backlog.blocks:,} blocks{waiting}   {len(status.consumers)} aggregators   q quits")
+def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
+    status, totals = frame.status, frame.status.totals
+    counts = [f"{totals[name]:,} {name}" for name in ("events", "words", "rejected", "lost")]
+    rates = [f"{seconds} s {'–' if rate is None else f'{rate:,.0f}'}/s" for seconds, rate in frame.rates.items()]
+    waiting = status.backlog.oldest_seconds
+    pipeline = [
+        f"backlog {status.backlog.blocks:,} blocks" + ("" if waiting is None else f", oldest {waiting:.1f} s"),
+        f"{status.alive:,} aggregator{'' if status.alive == 1 else 's'} alive",
+    ]
+    if status.dead_blocks:
+        pipeline.append(f"{status.dead_blocks:,} dead blocks")
+    if status.stuck:
+        pipeline.append("nothing is being counted")
+    wrong = status.stuck or status.dead_blocks or totals["lost"]
+    lines = [
+        _filled(counts, width),
+        _filled([f"rate {rates[0]}", *rates[1:]], width),
+        _filled([*pipeline, *([hint] if hint else [])], width, style="bold red" if wrong else ""),
+    ]
     if problem:
-        second = Text(f"disconnected, retrying: {problem}", style="bold red")
-    elif status.dead_blocks or totals["lost"] or (backlog.blocks and not status.consumers):
-        second.stylize("bold red")
-        if status.dead_blocks:
-            second.append(f"   {status.dead_blocks:,} dead blocks")
-    return Panel(Group(first, second), title="tally", title_align="left")
+        # What was read last is no news any more; the one thing that is must not be looked for.
+        lines[-1] = _filled([f"disconnected, retrying: {problem}", *([hint] if hint else [])], width, style="bold red")
+    return Panel(Group(*lines), title="tally", title_align="left")
+
+
+def _filled(parts: Sequence[str], width: int, *, style: str = "") -> Text:
+    """The parts beside each other, and in a new line where there is no room, lest one is torn in two."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(GAP) + len(part) > width - PANEL_FRAME_COLUMNS:
+            lines.append(part)
+        else:
+            lines[-1] += GAP + part
+    return Text("\n".join(lines), style=style)
 
 
 def _table(title: str, counts: dict[str, int], rows: int, total: int) -> Table:

@@ -31,8 +31,16 @@ PIPELINE_READS = 200
 #: How often a stretch is read again because windows were rolled up meanwhile.
 STRETCH_TRIES = 20
 
+#: An aggregator that was silent for so long is not alive: it reads once a second while there is nothing to do.
+ALIVE_SECONDS = 15.0
+
 #: The fields of the hash of totals.
 TOTALS = ("events", "words", "rejected", "lost", "lines", "bytes", "blocks")
+
+
+def is_alive(consumer: Consumer) -> bool:
+    """Whether an aggregator was heard of lately. One that was killed stays in the group, silent."""
+    return consumer.idle_ms < ALIVE_SECONDS * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,16 @@ class Status:
     distinct_words: int
     consumers: list[Consumer]
     sources: list[SourceState]
+
+    @property
+    def alive(self) -> int:
+        """How many of the aggregators are alive."""
+        return sum(map(is_alive, self.consumers))
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something waits and nobody counts."""
+        return self.backlog.blocks > 0 and not self.alive
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from tally.generator import Generator, GeneratorSpec
-from tally.keys import Keys
+from tally.keys import GROUP, Keys
 from tests.expected import Expected, counted
 from tests.server import Server, free_port
 from tests.waiting import wait_until
@@ -344,6 +344,20 @@ def test_nothing_is_left_of_a_program_that_ends_fails_or_is_stopped(
             assert left() == []
         finally:
             process.kill()
+
+
+def test_status_tells_aggregators_that_are_alive_from_those_that_are_not(server: Server) -> None:
+    with server.client() as client:
+        client.xgroup_create(KEYS.stream, GROUP, id="0", mkstream=True)
+        client.xgroup_createconsumer(KEYS.stream, GROUP, "fresh")
+    url = {"TALLY_REDIS_URL": server.url}
+    (fresh,) = json.loads(_tally("status", "--json", env=url).stdout)["consumers"]
+    assert (fresh["name"], fresh["alive"]) == ("fresh", True)
+    assert "alive" in _tally("status", env=url).stdout
+    with server.client() as client:
+        client.xgroup_delconsumer(KEYS.stream, GROUP, "fresh")
+        client.xadd(KEYS.stream, {"lines": "{}"})
+    assert "No aggregator is alive" in _tally("status", env=url).stdout
 
 
 def test_a_drain_of_nothing_ends(server: Server) -> None:

@@ -8,7 +8,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tally.keys import Keys
 from tally.rates import Rates
@@ -35,25 +36,46 @@ def test_into_a_pipe_it_prints_once_and_nothing_that_a_name_could_do_to_a_termin
     assert "75.0%" in done.stdout
     assert "[red]bar" in done.stdout, "markup in a name is text"
     assert "\x1b" not in done.stdout
+    assert "backlog 0 blocks" in done.stdout
+    assert "quits" not in done.stdout, "there is no key to press"
+
+
+@contextmanager
+def terminal(server: Server) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """`tally top` on a terminal of the most common size."""
+    ours, theirs = pty.openpty()
+    variables = {**os.environ, "TALLY_REDIS_URL": server.url, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(COMMAND, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
+    os.close(theirs)
+    try:
+        yield ours, process
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def test_on_a_terminal_it_shows_what_changes_and_q_quits(server: Server) -> None:
     counted(server)
-    ours, theirs = pty.openpty()
-    variables = {**os.environ, "TALLY_REDIS_URL": server.url, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
-    process = subprocess.Popen(COMMAND, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
-    os.close(theirs)
-    try:
-        _read_until(ours, lambda text: "4 events" in text)
+    with terminal(server) as (ours, process):
+        _read_until(ours, lambda text: "4 events" in text and "backlog 0 blocks" in text and "q quits" in text)
         with server.client() as client:
             client.hset(Keys().totals, "events", 5)
         _read_until(ours, lambda text: "5 events" in text)
         os.write(ours, b"q")
         assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
+
+
+def test_on_a_terminal_it_says_that_redis_is_away_and_goes_on_when_it_is_back(durable_server: Server) -> None:
+    counted(durable_server)
+    with terminal(durable_server) as (ours, process):
+        _read_until(ours, lambda text: "4 events" in text)
+        durable_server.stop()
+        _read_until(ours, lambda text: "disconnected, retrying" in text and "1 s –/s" in text)
+        durable_server.start()
+        _read_until(ours, lambda text: "backlog 0 blocks" in text)
+        os.write(ours, b"q")
+        assert process.wait(20) == 0
 
 
 def _read_until(descriptor: int, condition: Callable[[str], bool]) -> None:

@@ -1,0 +1,97 @@
+"""What `tally top` shows of a state of the pipeline, at the width of a common terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tally.store.blocks import Consumer
+from tally.store.reads import ALIVE_SECONDS, Backlog, Status
+from tally.top import Frame, page, screen
+
+RED = "\x1b[1;31m"
+
+SILENT = Consumer(name="killed", pending=3, idle_ms=round(ALIVE_SECONDS * 1000))
+ALIVE = Consumer(name="working", pending=3, idle_ms=round(ALIVE_SECONDS * 1000) - 1)
+
+
+def frame(*consumers: Consumer, blocks: int = 0, dead: int = 0, lost: int = 0, events: int = 123_456_789_012) -> Frame:
+    totals = {"events": events, "words": 3 * events, "rejected": events // 10, "lost": lost}
+    totals |= {"lines": events, "bytes": events * 100, "blocks": 5}
+    status = Status(
+        totals=totals,
+        backlog=Backlog(blocks=blocks, lines=blocks * 100, oldest_seconds=12.3 if blocks else None),
+        dead_blocks=dead,
+        distinct_types=30,
+        distinct_words=30,
+        consumers=list(consumers),
+        sources=[],
+    )
+    names = {f"name{at}": 100 - at for at in range(60)}
+    return Frame(status, types=names, words=names, rates={"1": 801_234.0, "10": 799_000.0, "60": None})
+
+
+def shown(frame: Frame, *, width: int = 80, height: int = 24, problem: str = "") -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system="standard")
+    with console.capture() as captured:
+        console.print(screen(frame, console, problem, "q quits"))
+    return captured.get()
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 200])
+def test_no_figure_is_cut_off_or_torn_however_wide_the_terminal_is(width: int) -> None:
+    text = shown(frame(ALIVE, SILENT, blocks=1234, dead=7), width=width, height=30)
+    for part in (
+        "123,456,789,012 events",
+        "370,370,367,036 words",
+        "12,345,678,901 rejected",
+        "0 lost",
+        "1 s 801,234/s",
+        "60 s –/s",
+        "backlog 1,234 blocks, oldest 12.3 s",
+        "1 aggregator alive",
+        "7 dead blocks",
+        "q quits",
+        "name0",
+    ):
+        assert part in text
+    assert len(text.rstrip("\n").split("\n")) <= 30
+
+
+def test_the_rest_of_the_screen_is_filled_with_names() -> None:
+    lines = shown(frame(ALIVE)).rstrip("\n").split("\n")
+    assert len(lines) == 24
+    assert sum("name" in line for line in lines) == 24 - 6 - 5 + 1, "but for the head and the tables' own heads"
+
+
+def test_that_redis_does_not_answer_is_shown_in_full() -> None:
+    why = "Error 111 connecting to a-rather-long-host-name.example.net:6379. Connection refused."
+    text = shown(frame(ALIVE), problem=why)
+    assert f"{RED}disconnected, retrying: Error 111" in text
+    assert "refused." in text
+    assert "q quits" in text
+
+
+def test_aggregators_that_are_all_dead_raise_the_alarm_as_if_there_were_none() -> None:
+    for consumers in ((), (SILENT,), (SILENT, SILENT)):
+        text = shown(frame(*consumers, blocks=3))
+        assert f"{RED}backlog 3 blocks" in text
+        assert "0 aggregators alive" in text
+        assert "nothing is being counted" in text
+    for calm in (frame(SILENT), frame(ALIVE, SILENT, blocks=3)):
+        assert RED not in shown(calm).partition("name0")[0].replace(f"{RED}count", "")
+
+
+@pytest.mark.parametrize("wrong", [{"dead": 1}, {"lost": 1}])
+def test_what_went_wrong_is_red(wrong: dict[str, int]) -> None:
+    assert f"{RED}backlog" in shown(frame(ALIVE, **wrong))
+
+
+def test_a_pipe_is_told_of_no_key() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with console.capture() as captured:
+        console.print(page(frame(ALIVE, blocks=2), console))
+    assert "backlog 2 blocks" in captured.get()
+    assert "quits" not in captured.get()
