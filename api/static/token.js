@@ -3,10 +3,17 @@
 import { byId, setText } from "./dom.js";
 
 const KEY = "tally-token";
+
+/** What a token is made of; the api takes no other. With anything else in a header, fetch throws before it asks. */
+const TOKEN = /^[!-~]+$/;
+
 let asking = null;
 
 /** The token as it was given, or null. */
-export const token = () => sessionStorage.getItem(KEY);
+export function token() {
+  const kept = sessionStorage.getItem(KEY);
+  return kept !== null && TOKEN.test(kept) ? kept : null;
+}
 
 /** Wait for another token than `refused`. Many requests that were refused wait for the same answer. */
 export function askForToken(refused) {
@@ -25,7 +32,12 @@ function ask(refused) {
     const reopen = () => dialog.showModal(); // without a token there is nothing to see behind it
     const submit = (event) => {
       event.preventDefault();
-      sessionStorage.setItem(KEY, input.value);
+      const given = input.value.trim(); // what is copied often brings a space or a line end along
+      if (!TOKEN.test(given)) {
+        setText(byId("token-error"), "A token has only letters, digits and signs of ASCII, and no space inside.");
+        return;
+      }
+      sessionStorage.setItem(KEY, given);
       input.value = "";
       form.removeEventListener("submit", submit);
       dialog.removeEventListener("close", reopen);

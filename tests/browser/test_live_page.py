@@ -293,6 +293,29 @@ def test_the_token_is_asked_for(server: Server, start: StartPipeline, open_tab: 
     expect(tab.page.locator("#docs")).to_contain_text(re.compile("/v1/types|make assets"))
 
 
+@pytest.mark.parametrize("token", ["☃", "sésame", "two words", "   "])
+def test_a_token_that_no_header_carries_is_refused_in_the_dialog(
+    server: Server, start: StartPipeline, open_tab: OpenTab, token: str
+) -> None:
+    pipeline = start(server, TALLY_API_TOKEN="right")
+    pipeline.count(event("foo"))
+    tab = open_tab(pipeline.url)
+    tab.forgive("401")
+    dialog = tab.page.get_by_role("dialog", name="Token")
+    dialog.get_by_label("Token").fill(token)
+    dialog.get_by_role("button", name="Continue").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("ASCII")
+    assert tab.page.evaluate("sessionStorage.length") == 0
+    # One that an earlier page has kept is asked for again.
+    tab.page.evaluate("token => sessionStorage.setItem('tally-token', token)", token)
+    tab.page.reload()
+    expect(dialog).to_be_visible()
+    dialog.get_by_label("Token").fill(" right\t")
+    dialog.get_by_role("button", name="Continue").click()
+    tab.expect_state("Live")
+    tab.expect_rows("types", {"foo": 1})
+
+
 def test_by_keyboard_alone(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("foo", "first")] * 2, event("bar", "second", ago=1800))
     tab = open_tab(pipeline.url)
