@@ -10,7 +10,9 @@ const signedFormat = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero
 const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const secondFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const momentParts = { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
+const thisYearFormat = new Intl.DateTimeFormat(undefined, momentParts);
+const momentFormat = new Intl.DateTimeFormat(undefined, { ...momentParts, year: "numeric" });
 
 /** 1234567 as 1,234,567. */
 export const whole = (number) => wholeFormat.format(number);
@@ -61,8 +63,21 @@ export const second = (unixSeconds) => secondFormat.format(date(unixSeconds));
 /** Day and month. */
 export const day = (unixSeconds) => dayFormat.format(date(unixSeconds));
 
-/** Day and time. */
-export const moment = (unixSeconds) => momentFormat.format(date(unixSeconds));
+/** Day and time; the year only of another one than this. */
+export const moment = (unixSeconds) => formatOf(date(unixSeconds)).format(date(unixSeconds));
+
+/** From one moment to another; without the day where both are today. */
+export function span(from, to) {
+  const [first, last] = [date(from), date(to)];
+  const today = new Date().toDateString();
+  const format = first.toDateString() === today && last.toDateString() === today ? minuteFormat : formatOf(first, last);
+  return format.formatRange(first, last);
+}
+
+function formatOf(...dates) {
+  const year = new Date().getFullYear();
+  return dates.every((each) => each.getFullYear() === year) ? thisYearFormat : momentFormat;
+}
 
 // What would be invisible, or would turn the text around it: control characters, marks of direction, fillers,
 // half surrogates. Joiners (U+200C, U+200D) stay, because some scripts are written with them.

@@ -1,11 +1,14 @@
 // The sheet over the page: one name in full, rejected lines, the pipeline's parts.
 
 import { explain, getJson } from "./api.js";
-import { Chart } from "./chart.js";
+import { Chart, MISSING, drawable } from "./chart.js";
 import { byId, make, nameElement, setName } from "./dom.js";
-import { duration, moment, percent, second, visible, whole } from "./format.js";
+import { duration, moment, percent, second, span, visible, whole } from "./format.js";
 import { AXES } from "./timeline.js";
-import { change, onChange, view } from "./view.js";
+import { change, onChange, stretch, view } from "./view.js";
+
+/** What of all time is drawn at least, in seconds. */
+const LEAST_DRAWN = 3600;
 
 /** How often it was opened or closed: an answer that comes late belongs to nothing. */
 let opened = 0;
@@ -22,12 +25,17 @@ export function start() {
     byId("sheet-body").replaceChildren();
     change({ type: "", word: "" });
   });
-  byId("show-rejected").addEventListener("click", () => open("Rejected lines", rejected));
+  byId("show-rejected").addEventListener("click", showRejected);
   byId("show-pipeline").addEventListener("click", () => open("Aggregators and sources", pipeline));
   onChange((_, changed) => {
     if (changed.has("type") || changed.has("word")) showName();
   });
   showName();
+}
+
+/** Show samples of rejected lines. */
+export function showRejected() {
+  open("Rejected lines", rejected);
 }
 
 function showName() {
@@ -72,28 +80,45 @@ function table(heads, rows) {
 }
 
 async function oneName(body, kind, name) {
-  const found = await getJson(`v1/${kind}/${encodeURIComponent(name)}`);
+  const path = `v1/${kind}/${encodeURIComponent(name)}`;
+  let found = await getJson(path, stretch());
+  const { first, last } = found;
+  const always = view().window === "all";
+  if (always && first && first.start < found.as_of - LEAST_DRAWN) found = await getJson(path, { from: first.start });
   const full = make("bdi", { className: "given whole" });
   setName(full, name);
   // Windows of more than a minute are all that is kept of what is long ago.
   const within = ({ seconds }) => (seconds > 60 ? `, within ${duration(seconds)}` : "");
   const seen = (window) => (window ? `${moment(window.start)}${within(window)}` : "not in what is kept");
+  const { times, counts, step, from, to } = found.series;
+  const drawn = counts.reduce((sum, count) => sum + count, 0);
+  const entries = [
+    ["Count of all time", whole(Math.max(found.count, drawn))], // the series may be read a moment later
+    ["Share", percent(found.share)],
+    ["Rank", found.rank === null ? "–" : whole(found.rank)],
+    ["First seen", seen(first)],
+    ["Last seen", seen(last)],
+  ];
+  if (!always) entries.splice(1, 0, ["Count in this stretch", whole(drawn)]);
+  const note = make("p", { className: "muted", textContent: drawn
+    ? `Counts in each ${duration(step)}, ${span(from, to)}`
+    : `Not counted in ${span(from, to)}: there is nothing to draw.` });
+  body.append(make("p", { className: "full-name" }, full), facts(entries), note);
+  if (!drawn) return null;
   const plot = make("div", { className: "plot small" });
-  body.append(make("p", { className: "full-name" }, full),
-    facts([
-      ["Count of all time", whole(found.count)],
-      ["Share", percent(found.share)],
-      ["Rank", found.rank === null ? "–" : whole(found.rank)],
-      ["First seen", seen(found.first)],
-      ["Last seen", seen(found.last)],
-    ]), plot);
+  body.append(plot);
   return async () => {
-    const { times, counts, step } = found.series;
-    if (!counts.some(Boolean)) return;
-    const mine = (chart = new Chart(plot, { height: 160, axes: AXES }));
-    if (!(await mine.ready())) return;
-    plot.before(make("p", { className: "muted", textContent: `Counts in each ${duration(step)}` }));
-    mine.set({ times, rows: [{ color: "--series-1", values: counts }] });
+    const shown = drawable({ times, rows: [{ color: "--series-1", values: counts }] }, step);
+    const mine = (chart = new Chart(plot, {
+      height: 160,
+      axes: AXES,
+      label: `Counts of ${visible(name)}`,
+      describe: (index) => `${moment(shown.times[index])}: ${whole(shown.rows[0].values[index])}`,
+      describeSpan: (since, until) => `${span(since, until)}: ${whole(
+        shown.rows[0].values.reduce((sum, count, at) => sum + (shown.times[at] >= since && shown.times[at] <= until ? count : 0), 0))}`,
+    }));
+    if (await mine.ready()) mine.set(shown);
+    else note.textContent = MISSING;
   };
 }
 

@@ -1,15 +1,18 @@
 // The chart of events per second by type: the most frequent types by name, all others together.
 
 import { explain, getJson } from "./api.js";
-import { Chart, MISSING } from "./chart.js";
+import { Chart, MISSING, drawable } from "./chart.js";
 import { byId, make, setName, setText } from "./dom.js";
-import { day, minute, moment, rate, short } from "./format.js";
+import { day, minute, moment, rate, short, span, visible } from "./format.js";
 import { Poll } from "./poll.js";
 import { change, stretch, view } from "./view.js";
 
 const MOST_TYPES = 6;
 const OTHERS = "all others";
 const OTHERS_COLOR = "--series-other";
+
+/** Types that are read aloud for a moment; the legend has all. */
+const MOST_SAID = 3;
 
 /** The newest cell has only begun: in its first seconds it says too little to be drawn. */
 const LEAST_SECONDS = 5;
@@ -39,8 +42,11 @@ export class Timeline {
     this.#chart = new Chart(byId("plot"), {
       height: 240,
       axes: AXES,
+      label: "Events per second by type",
+      describe: (index) => this.#describe(index),
+      describeSpan: (from, to) => this.#describeSpan(from, to),
       onCursor: (index) => this.#pointAt(index),
-      onZoom: (span) => this.#zoomed(span),
+      onZoom: (zoom) => this.#zoomed(zoom),
     });
     this.#poll = new Poll({
       load: (signal) => load(signal),
@@ -55,7 +61,6 @@ export class Timeline {
   async start() {
     if (!(await this.#chart.ready())) {
       note(MISSING);
-      byId("plot").hidden = true;
       return;
     }
     this.#ready = true;
@@ -77,7 +82,8 @@ export class Timeline {
 
   #show(answer) {
     this.#answer = answer;
-    note(answer.rows.length ? "" : "No events in this time.");
+    note(answer.times.length ? "" : "No events in this time: nothing to draw.");
+    if (view().window === "custom" && answer.to) setText(byId("timeline-stretch"), span(answer.from, answer.to));
     this.#color(answer.rows.map((row) => row.name));
     this.#legend();
     this.#draw();
@@ -139,16 +145,33 @@ export class Timeline {
     setText(byId("timeline-at"), this.#cursor === null || !times.length ? "" : moment(times[at]));
   }
 
+  /** What is under the keyboard's cursor, to be heard. */
+  #describe(index) {
+    const { times, rows } = this.#answer;
+    const ranked = rows.map(({ name, values }) => ({ name: name === null ? OTHERS : visible(name), value: values[index] }))
+      .sort((one, other) => other.value - one.value);
+    const total = ranked.reduce((sum, { value }) => sum + value, 0);
+    const most = ranked.slice(0, MOST_SAID).filter(({ value }) => value > 0);
+    return `${moment(times[index])}: ${[`${rate(total)} a second`, ...most.map(({ name, value }) => `${name} ${rate(value)}`)].join(", ")}`;
+  }
+
+  #describeSpan(from, to) {
+    const { times, rows } = this.#answer;
+    const within = times.map((at, index) => (at >= from && at <= to ? index : -1)).filter((index) => index >= 0);
+    const sum = rows.reduce((most, { values }) => most + within.reduce((added, index) => added + values[index], 0), 0);
+    return `${span(from, to)}: ${rate(sum / within.length)} a second`;
+  }
+
   #pointAt(index) {
     this.#cursor = index;
     if (this.#answer) this.#values();
   }
 
-  #zoomed(span) {
-    byId("zoom-out").hidden = byId("zoom-use").hidden = span === null;
-    if (!span) return;
+  #zoomed(zoom) {
+    byId("zoom-out").hidden = byId("zoom-use").hidden = zoom === null;
+    if (!zoom) return;
     byId("zoom-use").onclick = () => {
-      const [from, to] = [span.from, span.to].map((at) => `${new Date(Math.round(at) * 1000).toISOString().slice(0, 19)}Z`);
+      const [from, to] = [zoom.from, zoom.to].map((at) => `${new Date(Math.round(at) * 1000).toISOString().slice(0, 19)}Z`);
       change({ window: "custom", from, to, types_offset: "0", words_offset: "0" });
     };
   }
@@ -160,16 +183,16 @@ function note(text) {
   element.hidden = !text;
 }
 
-/** {times, rows: [{name, values}]}: events per second, the most frequent type first; name null is all others. */
+/** {from, to, times, rows: [{name, values}]}: events per second, the most frequent type first; name null is all others. */
 async function load(signal) {
   const { window } = view();
-  const span = window === "24h" || window === "custom" ? stretch() : { window: "1h" };
-  const top = await getJson("v1/types", { ...span, limit: MOST_TYPES }, signal);
+  const asked = window === "24h" || window === "custom" ? stretch() : { window: "1h" };
+  const top = await getJson("v1/types", { ...asked, limit: MOST_TYPES }, signal);
   const names = top.items.map((item) => item.name);
   if (!names.length) return { times: [], rows: [] };
   const [all, named] = await Promise.all([
-    getJson("v1/series", { by: "types", ...span }, signal),
-    getJson("v1/series", { by: "types", name: names, ...span }, signal),
+    getJson("v1/series", { by: "types", ...asked }, signal),
+    getJson("v1/series", { by: "types", name: names, ...asked }, signal),
   ]);
   // The two may have been made on either side of a full minute: only what both have.
   const times = all.times.filter((at) => at >= named.from && at < named.to);
@@ -184,8 +207,6 @@ async function load(signal) {
   const rows = named.series.map((series) => ({ name: series.name, counts: counts(series, named) }));
   const others = total.map((count, at) => Math.max(0, count - rows.reduce((sum, row) => sum + row.counts[at], 0)));
   if (top.matched > names.length) rows.push({ name: null, counts: others });
-  return {
-    times: times.slice(first, kept),
-    rows: rows.map((row) => ({ name: row.name, values: row.counts.map((count, at) => count / seconds[first + at]) })),
-  };
+  const rates = rows.map(({ name, counts }) => ({ name, values: counts.map((count, at) => count / seconds[first + at]) }));
+  return { from: all.from, to: all.to, ...drawable({ times: times.slice(first, kept), rows: rates }, all.step) };
 }

@@ -432,12 +432,112 @@ def test_the_chart(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
     tab.page.get_by_role("button", name="Rank this stretch").click()
     expect(tab.page.get_by_label("Custom")).to_be_checked()
-    expect(tab.page.locator("#timeline-stretch")).to_have_text("custom stretch")
+    expect(tab.page.locator("#timeline-stretch")).to_contain_text("–")
     expect(tab.page.locator("#types tbody tr").first).to_be_visible()
-    # By keyboard.
-    tab.page.locator("#plot").focus()
-    tab.page.keyboard.press("ArrowLeft")
+
+
+def charted(pipeline: Pipeline) -> None:
+    """Half an hour of which every minute has 60 of one type and 30 of another."""
+    now = int(time.time()) // 60 * 60
+    each = [("foo", 60), ("bar", 30)]
+    pipeline.count(
+        *[
+            {"event_type": name, "data": "x", "timestamp": now - 60 * at}
+            for at in range(1, 31)
+            for name, count in each
+            for _ in range(count)
+        ]
+    )
+
+
+def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    needs_vendor()
+    charted(pipeline)
+    tab = open_tab(f"{pipeline.url}/?window=1h")
+    plot, said = tab.page.locator("#plot"), tab.page.locator(".timeline .said")
+    press = tab.page.keyboard.press
+    zoom_out = tab.page.get_by_role("button", name="Zoom out")
+    expect(tab.page.locator("#legend li")).to_have_count(2)
+    expect(plot).to_have_attribute("role", "application")
+    expect(plot).to_have_accessible_description(re.compile("Arrow keys.*Shift.*Enter.*Escape"))
+    expect(tab.page.locator(".timeline .help")).to_be_hidden()
+    plot.focus()
+    press("End")
+    expect(tab.page.locator(".timeline .help")).to_be_visible()
+    press("ArrowLeft")
+    press("ArrowLeft")
+    expect(said).to_have_text(re.compile(r"^.*\d:\d\d.*: 1\.5 a second, foo 1, bar 0\.5$"))
     expect(tab.page.locator("#timeline-at")).to_have_text(re.compile(r"\d:\d\d"))
+    earlier = said.text_content()
+    press("ArrowLeft")
+    expect(said).not_to_have_text(earlier or "")
+    # Nothing is selected yet.
+    press("Enter")
+    expect(said).to_contain_text("Shift and an arrow key select")
+    expect(zoom_out).to_be_hidden()
+    for _ in range(4):
+        press("Shift+ArrowLeft")
+    expect(said).to_have_text(re.compile(r"^Selected .*–.*: 1\.5 a second$"))
+    press("Enter")
+    expect(said).to_contain_text("Zoomed in on")
+    expect(zoom_out).to_be_visible()
+    # It stays zoomed in while new counts come and types change places, and the arrows stay inside.
+    pipeline.count(*[event("bar")] * 4000)
+    expect(tab.page.locator("#legend li").first).to_contain_text("bar")
+    expect(zoom_out).to_be_visible()
+    press("End")
+    last = said.text_content()
+    press("ArrowRight")
+    expect(said).to_have_text(last or "")
+    press("Escape")
+    expect(said).to_have_text("Zoomed out")
+    expect(zoom_out).to_be_hidden()
+    press("End")
+    expect(said).not_to_have_text(last or "")
+    # A selection is taken back alone.
+    press("Shift+Home")
+    press("Escape")
+    expect(said).to_have_text("Nothing is selected")
+
+
+def test_the_chart_by_touch(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    needs_vendor()
+    charted(pipeline)
+    tab = open_tab(f"{pipeline.url}/?window=1h", has_touch=True, viewport={"width": 375, "height": 700})
+    expect(tab.page.locator("#legend li")).to_have_count(2)
+    over = tab.page.locator("#plot .u-over")
+    assert over.evaluate("each => getComputedStyle(each).touchAction") == "pan-y pinch-zoom"
+    box = over.bounding_box()
+    assert box is not None
+    devtools = tab.page.context.new_cdp_session(tab.page)
+    zoom_out = tab.page.get_by_role("button", name="Zoom out")
+
+    def touch(kind: str, *at: tuple[float, float]) -> None:
+        points = [{"x": box["x"] + box["width"] * x, "y": box["y"] + box["height"] * y} for x, y in at]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    # A tap tells what was when.
+    touch("touchStart", (0.5, 0.5))
+    touch("touchEnd")
+    expect(tab.page.locator("#timeline-at")).to_have_text(re.compile(r"\d:\d\d"))
+    expect(zoom_out).to_be_hidden()
+    # Up and down is the page's.
+    touch("touchStart", (0.5, 0.9))
+    for step in range(1, 9):
+        touch("touchMove", (0.5, 0.9 - 0.1 * step))
+    touch("touchEnd")
+    wait_until(lambda: bool(tab.page.evaluate("scrollY > 0")), what="the page has scrolled")
+    expect(zoom_out).to_be_hidden()
+    tab.page.evaluate("scrollTo(0, 0)")
+    # Sideways selects, and zooms when the finger goes.
+    touch("touchStart", (0.3, 0.5))
+    for step in range(1, 9):
+        touch("touchMove", (0.3 + 0.05 * step, 0.5))
+    assert over.locator(".u-select").evaluate("each => each.offsetWidth") > 50
+    touch("touchEnd")
+    expect(zoom_out).to_be_visible()
+    tab.page.get_by_role("button", name="Rank this stretch").click()
+    expect(tab.page.get_by_label("Custom")).to_be_checked()
 
 
 def test_without_the_chart_everything_else_works(pipeline: Pipeline, open_tab: OpenTab) -> None:
