@@ -7,10 +7,35 @@ import { duration, percent, rate, short, whole } from "./format.js";
 const LATE = 10;
 const TOO_LATE = 60;
 
+/** From which share of rejected lines on: worth a look; wrong. A few are part of every stream, and one in ten of the demo. */
+const MANY_REJECTED = 0.2;
+const MOST_REJECTED = 0.5;
+
+/** The past that rejected lines are reckoned over, in seconds, and how many lines say enough. */
+const LATELY = 60;
+const LEAST_LINES = 10;
+
+/** Remembers a minute of totals, to say which share of the lines was rejected in it. */
+export class RejectedShare {
+  #past = []; // {at, lines, rejected}, oldest first
+
+  /** Take the totals of this moment, in seconds; gives {share, lately}, the share of all time where there is no other. */
+  add(at, { lines, rejected }) {
+    const newest = this.#past.at(-1);
+    if (newest && (lines < newest.lines || rejected < newest.rejected)) this.#past = []; // Redis lost its data
+    this.#past.push({ at, lines, rejected });
+    while (this.#past.length > 2 && this.#past[1].at <= at - LATELY) this.#past.shift();
+    const recent = lines - this.#past[0].lines;
+    if (recent >= LEAST_LINES) return { share: (rejected - this.#past[0].rejected) / recent, lately: true };
+    return { share: lines ? rejected / lines : 0, lately: false };
+  }
+}
+
 /**
  * What a message of the live feed means for each cell: {value, more, level}, where level is "", "warn" or "bad".
+ * `rejection` is what RejectedShare says.
  */
-export function judge({ totals, backlog, consumers, dead }) {
+export function judge({ totals, backlog, consumers, dead }, rejection) {
   const oldest = backlog.oldest_seconds ?? 0;
   const stuck = backlog.blocks > 0 && consumers === 0;
   let late = "";
@@ -27,7 +52,11 @@ export function judge({ totals, backlog, consumers, dead }) {
       level: late,
     },
     consumers: { value: whole(consumers), level: stuck ? "bad" : "" },
-    rejected: { value: whole(totals.rejected), level: "" },
+    rejected: {
+      value: whole(totals.rejected),
+      more: totals.rejected ? `${percent(rejection.share)} ${rejection.lately ? "lately" : "of all"}` : "none",
+      level: rejectedLevel(rejection),
+    },
     lost: {
       value: whole(totals.lost),
       more: totals.lost ? "blocks were deleted uncounted" : "none, ever",
@@ -41,13 +70,22 @@ export function judge({ totals, backlog, consumers, dead }) {
   };
 }
 
+function rejectedLevel({ share }) {
+  if (share >= MOST_REJECTED) return "bad";
+  return share >= MANY_REJECTED ? "warn" : "";
+}
+
 /** A sentence for each thing that is wrong. */
-export function alarms({ totals, backlog, consumers, dead }) {
+export function alarms({ totals, backlog, consumers, dead }, rejection) {
   const found = [];
   if (backlog.blocks > 0 && consumers === 0) {
     found.push("No aggregator is alive: lines wait and nothing is being counted. Start one with: tally aggregate");
   } else if ((backlog.oldest_seconds ?? 0) >= TOO_LATE) {
     found.push("Counting is more than a minute behind. More aggregators may help.");
+  }
+  // Of now only: what was rejected long ago needs nobody at three in the morning.
+  if (rejection.lately && rejection.share >= MOST_REJECTED) {
+    found.push("Most lines of the last minute were rejected. The samples have the reasons; tally check FILE suggests settings.");
   }
   if (dead > 0) found.push("Some blocks could not be counted by any aggregator and were set aside; see the aggregators’ logs.");
   if (totals.lost > 0) found.push("Some blocks were deleted from the stream before they were counted; their lines are lost.");
@@ -56,20 +94,27 @@ export function alarms({ totals, backlog, consumers, dead }) {
 
 export class Health {
   #lastAlarms = "";
+  #rejected = new RejectedShare();
 
   /** Show a message of the live feed. */
   show(message) {
-    for (const [name, cell] of Object.entries(judge(message))) {
+    const rejection = this.#rejected.add(message.as_of, message.totals);
+    for (const [name, cell] of Object.entries(judge(message, rejection))) {
       const element = byId(`health-${name}`);
       setText(element.querySelector(".value"), cell.value);
-      if (cell.more !== undefined) setText(element.querySelector(".more"), cell.more);
+      if (cell.more !== undefined) setText(element.querySelector(".part") ?? element.querySelector(".more"), cell.more);
       element.dataset.level = cell.level;
     }
-    byId("health-rejected").title = `${percent(message.totals.rejected / (message.totals.lines || 1))} of all lines`;
-    for (const span of ["1", "10", "60"]) setText(byId(`rate-${span}`), rate(message.rate[span]));
+    byId("health-rejected").title = rejection.lately ? "of the lines of the last minute" : "";
+    this.#rates(message.rate);
     setText(byId("total-events"), whole(message.totals.events));
     setText(byId("total-words"), whole(message.totals.words));
-    this.alarm(alarms(message));
+    this.alarm(alarms(message, rejection));
+  }
+
+  /** Nothing is heard of the pipeline: no rate is known. */
+  away() {
+    this.#rates({});
   }
 
   /** Show these sentences; they are announced when they change. */
@@ -78,6 +123,10 @@ export class Health {
     if (joined === this.#lastAlarms) return;
     this.#lastAlarms = joined;
     byId("alarms").replaceChildren(...sentences.map((text) => make("p", { className: "alarm", textContent: text })));
+  }
+
+  #rates(rates) {
+    for (const span of ["1", "10", "60"]) setText(byId(`rate-${span}`), rate(rates[span]));
   }
 
   /** Whether something is wrong. */

@@ -17,8 +17,8 @@ const IDLE_MS = 10_000;
 
 const health = new Health();
 const timeline = new Timeline();
-const types = new Ranking("types");
-const words = new Ranking("words");
+const types = new Ranking("types", { onSamples: sheet.showRejected });
+const words = new Ranking("words", { onSamples: sheet.showRejected });
 const trending = new Trending();
 const parts = [types, words, timeline, trending];
 
@@ -30,6 +30,7 @@ const feed = new Feed({
   onMessage(type, message) {
     if (type === "away") {
       connection("away", `Redis is away, retrying`);
+      health.away();
       health.alarm([`Redis is away: these are the last counts that were read (${message.detail})`]);
       lastEvents = null;
       return;
@@ -37,6 +38,7 @@ const feed = new Feed({
     connection("live", "Live");
     health.show(message);
     title(message);
+    for (const list of [types, words]) list.totals(message.totals);
     const now = performance.now();
     if (message.totals.events !== lastEvents || now - lastNudge >= IDLE_MS) {
       lastEvents = message.totals.events;
@@ -48,7 +50,7 @@ const feed = new Feed({
     if (reached === "retrying") {
       connection("away", `Disconnected, retrying: ${why}`);
       lastEvents = null;
-      setText(byId("rate-1"), "–");
+      health.away();
     }
     byId("retry").hidden = reached !== "retrying";
   },

@@ -2,9 +2,10 @@
 
 import { download, explain, getJson } from "./api.js";
 import { byId, make, setName, setText } from "./dom.js";
-import { growth, percent, signed, whole } from "./format.js";
+import { growth, percent, signed, span, whole } from "./format.js";
 import { Poll } from "./poll.js";
 import { change, stretch, view } from "./view.js";
+import { widened } from "./widened.js";
 
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
 const PAGE = 25;
@@ -22,10 +23,14 @@ export class Ranking {
   #section;
   #poll;
   #rows = new Map();
+  #totals = null;
+  #empty = false;
+  #samples = make("button", { type: "button", className: "link", textContent: "show samples" });
 
-  /** `kind` is types or words, and the id of the section to fill. */
-  constructor(kind) {
+  /** `kind` is types or words, and the id of the section to fill; `onSamples()` shows rejected lines. */
+  constructor(kind, { onSamples }) {
     this.#kind = kind;
+    this.#samples.addEventListener("click", onSamples);
     this.#section = byId(kind);
     this.#section.append(byId("list-template").content.cloneNode(true));
     const title = this.#part("h2");
@@ -44,9 +49,18 @@ export class Ranking {
   /** The question has changed. */
   ask() {
     this.#section.classList.toggle("compared", this.#compared);
+    this.#section.classList.toggle("ranked", this.#ranked);
     this.#heads();
     this.#section.setAttribute("aria-busy", "true");
     this.#poll.ask();
+  }
+
+  /** How much was counted of all time: says why a list may be empty. */
+  totals(totals) {
+    const before = this.#rejectedAll;
+    this.#totals = totals;
+    // Said when it becomes so, not with every line: a screen reader would read each.
+    if (this.#empty && before !== this.#rejectedAll) this.#noteEmpty();
   }
 
   /** Something was counted, or a while has passed. */
@@ -64,6 +78,11 @@ export class Ranking {
 
   get #compared() {
     return view().window !== "all";
+  }
+
+  /** Whether the rows’ numbers are ranks: places among all names. */
+  get #ranked() {
+    return this.#order === "-count" && !view().q;
   }
 
   get #order() {
@@ -133,23 +152,48 @@ export class Ranking {
       change({ [`${this.#kind}_offset`]: String(Math.max(0, Math.ceil(answer.matched / PAGE) - 1) * PAGE) });
       return;
     }
-    this.#note(answer.items.length ? "" : this.#nothing());
+    this.#empty = !answer.items.length;
+    if (this.#empty) this.#noteEmpty();
+    else this.#note("");
     this.#summary(answer);
-    this.#update(answer.items);
+    this.#update(answer.items, answer.comparison);
+    const before = answer.comparison?.previous;
+    this.#part("th.change").title = before ? `Against ${span(before.from, before.to)}` : "";
     this.#turning(answer);
+  }
+
+  get #rejectedAll() {
+    return this.#totals?.events === 0 && this.#totals.rejected > 0;
+  }
+
+  #noteEmpty() {
+    if (!this.#rejectedAll) {
+      this.#note(this.#nothing());
+      return;
+    }
+    const lines = this.#totals.rejected;
+    const text = lines === 1 ? "1 line was rejected: " : `${whole(lines)} lines were rejected: `;
+    const note = this.#part(".note");
+    if (note.contains(this.#samples)) note.firstChild.data = text; // moved, the button would lose the focus
+    else note.replaceChildren(text, this.#samples);
+    note.hidden = false;
   }
 
   #nothing() {
     if (view().q) return "No name contains this.";
-    if (view().window === "all") return "Nothing was counted yet.";
+    if (view().window === "all") return this.#totals?.events ? "No words in what was counted." : "Nothing was counted yet.";
     return "Nothing in this stretch of time. An event belongs to the time that it carries: see All.";
   }
 
   #summary(answer) {
     const parts = [`${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
-    if (view().q) parts.unshift(`${whole(answer.matched)} found`);
+    if (answer.from !== null) parts.unshift(span(answer.from, answer.to));
+    if (view().q) parts.push(`${whole(answer.matched)} found`);
     if (answer.other) parts.push(`${whole(answer.other)} over the limit of names`);
     setText(this.#part(".summary"), parts.join(" · "));
+    const wider = widened(answer);
+    setText(this.#part(".widened"), wider);
+    this.#part(".widened").hidden = !wider;
   }
 
   #turning({ matched, items }) {
@@ -160,7 +204,7 @@ export class Ranking {
   }
 
   /** Rows belong to names, and move with them: whoever has the focus on a name keeps it. */
-  #update(items) {
+  #update(items, comparison) {
     const focused = document.activeElement;
     const body = this.#part("tbody");
     const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(name)]));
@@ -170,7 +214,8 @@ export class Ranking {
     items.forEach((item, at) => {
       const row = rows.get(item.name);
       if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
-      fillRow(row, item, { rank: this.#offset + at + 1, bar: item.count / most });
+      // Where nothing at all was before, that everything is new says nothing.
+      fillRow(row, item, { rank: this.#offset + at + 1, bar: item.count / most, alone: comparison?.previous.total === 0 });
     });
     if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   }
@@ -189,14 +234,14 @@ function makeRow(name) {
   return row;
 }
 
-function fillRow(row, item, { rank, bar }) {
+function fillRow(row, item, { rank, bar, alone }) {
   const [rankCell, nameCell, countCell, shareCell, changeCell] = row.children;
   setText(rankCell, whole(rank));
   nameCell.style.setProperty("--bar-length", bar.toFixed(4));
   setText(countCell, whole(item.count));
   setText(shareCell, percent(item.share));
-  if (item.change === undefined) return;
-  setText(changeCell, growth(item.change, item.previous));
-  changeCell.title = `${signed(item.change)}, before: ${whole(item.previous)}`;
-  changeCell.dataset.sign = Math.sign(item.change);
+  const known = Number.isInteger(item.change) && !alone;
+  setText(changeCell, known ? growth(item.change, item.previous) : "–");
+  changeCell.title = known ? `${signed(item.change)}, before: ${whole(item.previous)}` : "";
+  changeCell.dataset.sign = known ? Math.sign(item.change) : 0;
 }

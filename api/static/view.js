@@ -2,7 +2,8 @@
 // shared, and is changed nowhere but here.
 
 const ORDERS = ["-count", "count", "name", "-name", "-change", "change"];
-const WINDOWS = ["1m", "15m", "1h", "24h", "all", "custom"];
+const SECONDS = { "1m": 60, "15m": 900, "1h": 3600, "24h": 86_400 };
+const WINDOWS = [...Object.keys(SECONDS), "all", "custom"];
 const isMoment = (text) => text === "" || !Number.isNaN(Date.parse(text));
 const isOffset = (text) => /^\d{1,9}$/.test(text);
 
@@ -61,4 +62,11 @@ export function stretch({ window, from, to } = current) {
   if (window === "all") return {};
   if (window !== "custom") return { window };
   return to ? { from, to } : { from };
+}
+
+/** The same in Unix seconds, {from, to}, for who asks at the moment `now`; null for all time. */
+export function moments(now, { window, from, to } = current) {
+  if (window === "all") return null;
+  if (window !== "custom") return { from: now - SECONDS[window], to: now };
+  return { from: Date.parse(from) / 1000, to: to ? Date.parse(to) / 1000 : now };
 }

@@ -88,8 +88,11 @@ def test_the_server_goes_away_and_comes_back(durable_server: Server, start: Star
     tab = open_tab(pipeline.url)
     tab.forgive("503")
     tab.expect_rows("types", {"foo": 1})
+    expect(tab.page.locator("#rate-1")).to_have_text(re.compile(r"^\d"))
     durable_server.stop()
     tab.expect_state("Redis is away, retrying")
+    for seconds in (1, 10, 60):
+        expect(tab.page.locator(f"#rate-{seconds}")).to_have_text("–")
     expect(tab.page.locator("#alarms p")).to_contain_text("Redis is away")
     assert tab.rows("types") == {"foo": "1"}
     durable_server.start()
@@ -156,6 +159,41 @@ def test_a_custom_stretch(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab.page.get_by_label("to", exact=True).fill(moments[0])
     tab.page.get_by_role("button", name="Apply").click()
     expect(tab.page.locator("#custom-error")).to_have_text("The beginning must be before the end.")
+
+
+def test_a_stretch_that_is_counted_in_whole_hours_says_so(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    day = (int(time.time()) // 86400 - 2) * 86400
+    moment = day + 2 * 3600 + 600
+    minutes = [{"event_type": "filler", "data": "x", "timestamp": time.time() - 60 * at} for at in range(400)]
+    pipeline.count(*[{"event_type": "then", "data": "y", "timestamp": moment - 300}] * 7, *minutes)
+
+    def asked(start: int, end: int) -> str:
+        first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (start, end))
+        return f"{pipeline.url}/?window=custom&from={first}&to={last}"
+
+    # Ten minutes of two days ago, of which only hours are kept.
+    tab = open_tab(asked(moment, moment + 600), timezone_id="UTC")
+    tab.expect_rows("types", {"then": 7})
+    types = tab.page.locator("#types")
+    expect(types.locator(".summary")).to_contain_text(re.compile(r"2:00\s–\s3:00\sAM"))
+    expect(types.locator(".widened")).to_contain_text(
+        re.compile(r"Wider than the .*2:10\s–\s2:20\sAM that was asked for")
+    )
+    # A whole hour is what it is.
+    tab.page.goto(asked(day + 7200, day + 10800))
+    tab.expect_rows("types", {"then": 7})
+    expect(types.locator(".summary")).to_contain_text(re.compile(r"2:00\s–\s3:00\sAM"))
+    expect(types.locator(".widened")).to_be_hidden()
+    # Seconds of today, of which minutes are kept.
+    now = int(time.time()) // 60 * 60
+    tab.page.goto(asked(now - 1795, now - 1205))
+    expect(types.locator(".widened")).to_have_text("Widened to whole windows of time.")
+    # What ends now is always a little wider.
+    tab.page.get_by_label("15 m").check()
+    expect(types.locator(".summary")).to_contain_text("–")
+    expect(types.locator(".widened")).to_be_hidden()
+    tab.page.get_by_label("All", exact=True).check()
+    expect(types.locator(".summary")).to_have_text("2 distinct · 407 in all")
 
 
 def test_search(pipeline: Pipeline, open_tab: OpenTab) -> None:
@@ -239,6 +277,53 @@ def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert "type=foo" in tab.page.url
 
 
+def test_one_name_in_the_stretch_that_is_chosen(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    needs_vendor()
+    now = int(time.time()) // 60 * 60
+    pipeline.count(*[{"event_type": "foo", "data": "x", "timestamp": now - 3 * 3600}] * 3, event("bar"))
+    tab = open_tab(f"{pipeline.url}/?window=15m&type=foo")
+    sheet, facts = tab.page.locator("#sheet"), tab.page.locator("#sheet .facts")
+    expect(sheet).to_contain_text(re.compile(r"Not counted in \d.*: there is nothing to draw\."))
+    expect(facts).to_contain_text("Count in this stretch0")
+    expect(facts).to_contain_text("Count of all time3")
+    expect(sheet.locator(".plot")).to_have_count(0)
+    tab.page.goto(f"{pipeline.url}/?window=24h&type=foo")
+    expect(facts).to_contain_text("Count in this stretch3")
+    expect(sheet.locator("canvas")).to_be_visible()
+    # All time, from when it was first seen.
+    tab.page.goto(f"{pipeline.url}/?type=foo")
+    expect(sheet).to_contain_text("Counts in each")
+    expect(sheet.locator("canvas")).to_be_visible()
+    sheet.locator(".plot").focus()
+    tab.page.keyboard.press("Home")
+    expect(sheet.locator(".said")).to_have_text(re.compile(r"\d:\d\d.*: \d+$"))
+    # A single cell is drawn as well.
+    first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 3 * 3600 + each)) for each in (0, 60))
+    tab.page.goto(f"{pipeline.url}/?window=custom&from={first}&to={last}&type=foo")
+    expect(facts).to_contain_text("Count in this stretch3")
+    tab.page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+
+
+def test_only_a_rank_is_shown_as_one(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event("foo", ago=60)] * 3, *[event("bar", ago=60)] * 2, event("baz", ago=60))
+    tab = open_tab(pipeline.url)
+    ranks = tab.page.locator("#types tbody .rank")
+    expect(ranks).to_have_text(["1", "2", "3"])
+    expect(ranks.first).to_be_visible()
+    tab.page.get_by_label("Search names").fill("ba")
+    tab.expect_rows("types", {"bar": 2, "baz": 1})
+    expect(ranks.first).to_be_hidden()
+    expect(tab.page.locator("#types thead .rank")).to_be_hidden()
+    tab.page.get_by_label("Search names").fill("")
+    tab.expect_rows("types", {"foo": 3, "bar": 2, "baz": 1})
+    expect(ranks.first).to_be_visible()
+    tab.page.locator("#types").get_by_role("button", name="Name").click()
+    tab.expect_rows("types", {"bar": 2, "baz": 1, "foo": 3})
+    expect(ranks.first).to_be_hidden()
+    expect(tab.page.locator("#words tbody .rank").first).to_be_visible()
+
+
 def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"), "<b>not json</b>")
     tab = open_tab(pipeline.url)
@@ -250,6 +335,39 @@ def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_ta
     tab.page.keyboard.press("Escape")
     tab.page.get_by_role("button", name="Show all").click()
     expect(tab.page.locator("#sheet tbody tr").first).to_contain_text("alive")
+
+
+def test_lines_that_are_all_rejected_are_loud(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*["not an event"] * 5000)
+    tab = open_tab(pipeline.url)
+    cell = tab.page.locator("#health-rejected")
+    expect(cell).to_contain_text("5,000")
+    tab.page.reload()  # and see no line come: what was of all time has to do
+    expect(cell).to_have_attribute("data-level", "bad")
+    expect(cell).to_contain_text("100.0% of all")
+    for kind in ("types", "words"):
+        expect(tab.page.locator(f"#{kind} .note")).to_have_text("5,000 lines were rejected: show samples")
+    expect(tab.page.locator("#alarms p")).to_have_count(0)  # none of late
+    pipeline.count(*["not an event"] * 50)
+    expect(cell).to_contain_text("100.0% lately")
+    expect(tab.page.get_by_role("alert")).to_contain_text(["Most lines of the last minute were rejected"])
+    # What is of now decides, and an event or two make a list.
+    pipeline.count(*[event("foo")] * 150)
+    expect(cell).to_have_attribute("data-level", "warn")
+    expect(cell).to_contain_text("25.0% lately")
+    expect(tab.page.locator("#alarms p")).to_have_count(0)
+    tab.expect_rows("types", {"foo": 150})
+    pipeline.count(*[event("foo")] * 350)
+    expect(cell).to_have_attribute("data-level", "")
+
+
+def test_samples_of_rejected_lines_are_one_click_from_an_empty_list(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{pipeline.url}/?window=15m")
+    expect(tab.page.locator("#types .note")).to_contain_text("Nothing in this stretch")
+    pipeline.count("not an event")
+    expect(tab.page.locator("#types .note")).to_have_text("1 line was rejected: show samples")
+    tab.page.locator("#types").get_by_role("button", name="show samples").click()
+    expect(tab.page.locator("#sheet .samples .line")).to_have_text("not an event")
 
 
 def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
@@ -638,3 +756,38 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#trending-words li").first).to_contain_text("fresh")
     tab.page.locator("#trending-types").get_by_role("button", name="sudden").click()
     expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")
+
+
+@pytest.mark.parametrize(
+    ("past", "said"),
+    [
+        ({}, "Nothing rises."),
+        ({"baseline": {"total": 7}}, "Nothing rises."),
+        ({"baseline": {"total": 0}}, "Nothing to compare with yet."),
+        ({"baseline_totals": {"types": 7, "words": 7}}, "Nothing rises."),
+        ({"baseline_totals": {"types": 0, "words": 0}}, "Nothing to compare with yet."),
+    ],
+)
+def test_trending_without_a_past(
+    pipeline: Pipeline, open_tab: OpenTab, past: dict[str, dict[str, int]], said: str
+) -> None:
+    answer = pipeline.ask("v1/trending")
+    for field in ("baseline", "baseline_totals"):
+        answer.pop(field, None)
+    tab = open_tab("about:blank")
+    tab.page.route("**/v1/trending?*", lambda route: route.fulfill(json=answer | past | {"types": [], "words": []}))
+    tab.page.goto(pipeline.url)
+    for kind in ("types", "words"):
+        expect(tab.page.locator(f"#trending-{kind} li")).to_have_text([said])
+
+
+def test_a_change_against_nothing_is_not_called_new(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo"))
+    answer = pipeline.ask("v1/types", window="15m", compare="previous")
+    answer |= {"comparison": {"present": {"from": 900, "to": 1800, "total": 1}}}
+    answer["comparison"]["previous"] = {"from": 0, "to": 900, "total": 0}
+    tab = open_tab("about:blank")
+    tab.page.route("**/v1/types?*", lambda route: route.fulfill(json=answer))
+    tab.page.goto(f"{pipeline.url}/?window=15m")
+    expect(tab.page.locator("#types tbody .change")).to_have_text(["–"])
+    expect(tab.page.locator("#types th.change")).to_have_attribute("title", re.compile("^Against .*1970"))

@@ -1,0 +1,22 @@
+// An answer is a sum of whole windows, so it may be of a longer stretch than was asked for. This says so.
+
+import { moment, span } from "./format.js";
+import { moments, view } from "./view.js";
+
+/** A minute more at the beginning of "15 m" surprises nobody, nor does up to this share of a longer stretch. */
+const EXPECTED_SECONDS = 60;
+const EXPECTED_SHARE = 0.1;
+
+/** A sentence where the answer's stretch, `from` to `to`, is not the one that was asked for; else nothing. */
+export function widened({ from, to, as_of: asOf }, asking = view()) {
+  const asked = moments(asOf, asking);
+  if (!asked || from === null) return "";
+  const exact = asking.window === "custom";
+  const slack = exact ? 0 : Math.max(EXPECTED_SECONDS, EXPECTED_SHARE * (asked.to - asked.from));
+  if (from - asked.from > slack) return `Nothing is kept any more of the time before ${moment(from)}.`;
+  // What ends now ends with the window of now, which holds nothing that is later.
+  const wider = Math.max(asked.from - from, asking.to ? to - asked.to : 0);
+  if (wider <= slack) return "";
+  if (wider < EXPECTED_SECONDS) return "Widened to whole windows of time.";
+  return `Wider than the ${span(asked.from, asked.to)} that was asked for: of that time only longer windows are kept.`;
+}
