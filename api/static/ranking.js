@@ -157,8 +157,10 @@ export class Ranking {
     else this.#note("");
     this.#summary(answer);
     this.#update(answer.items, answer.comparison);
-    const before = answer.comparison?.previous;
-    this.#part("th.change").title = before ? `Against ${span(before.from, before.to)}` : "";
+    const compared = answer.comparison;
+    this.#part("th.change").title = compared
+      ? `${span(compared.present.from, compared.present.to)} against ${span(compared.previous.from, compared.previous.to)}`
+      : "";
     this.#turning(answer);
   }
 
@@ -242,6 +244,6 @@ function fillRow(row, item, { rank, bar, alone }) {
   setText(shareCell, percent(item.share));
   const known = Number.isInteger(item.change) && !alone;
   setText(changeCell, known ? growth(item.change, item.previous) : "–");
-  changeCell.title = known ? `${signed(item.change)}, before: ${whole(item.previous)}` : "";
+  changeCell.title = known ? `${signed(item.change)}: ${whole(item.compared)}, before: ${whole(item.previous)}` : "";
   changeCell.dataset.sign = known ? Math.sign(item.change) : 0;
 }

@@ -30,24 +30,20 @@ export class Trending {
   }
 
   #show(answer) {
-    setText(byId("trending-note"), `last ${windowOf(view())}, ${span(answer.from, answer.to)}, against the time before`);
+    setText(byId("trending-note"),
+      `last ${windowOf(view())}, ${span(answer.from, answer.to)}, against ${span(answer.baseline_from, answer.baseline_to)}`);
     for (const kind of ["types", "words"]) {
       const list = byId(`trending-${kind}`);
       const focused = list.contains(document.activeElement) ? document.activeElement.given : null;
-      const alone = before(answer, kind) === 0;
-      const rises = alone ? [] : answer[kind];
-      list.replaceChildren(...rises.map((rise) => item(kind, rise)));
-      const nothing = alone ? "Nothing to compare with yet." : "Nothing rises.";
-      if (!rises.length) list.append(make("li", { className: "muted", textContent: nothing }));
+      list.replaceChildren(...answer[kind].map((rise) => item(kind, rise)));
+      const nothing = answer.baseline_totals[kind] ? "Nothing rises." : "Nothing to compare with yet.";
+      if (!answer[kind].length) list.append(make("li", { className: "muted", textContent: nothing }));
       [...list.querySelectorAll("button")].find((button) => button.given === focused)?.focus({ preventScroll: true });
     }
   }
 }
 
 const windowOf = ({ window }) => (window === "all" || window === "custom" ? DEFAULT_WINDOW : window);
-
-/** All that was counted in the time before, of this kind or at all; undefined where the api does not say. */
-const before = ({ baseline_totals: totals, baseline }, kind) => totals?.[kind] ?? baseline?.total;
 
 function item(kind, { name, count, expected, ratio }) {
   const button = make("button", { type: "button" }, nameElement(name));

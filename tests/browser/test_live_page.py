@@ -758,36 +758,21 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")
 
 
-@pytest.mark.parametrize(
-    ("past", "said"),
-    [
-        ({}, "Nothing rises."),
-        ({"baseline": {"total": 7}}, "Nothing rises."),
-        ({"baseline": {"total": 0}}, "Nothing to compare with yet."),
-        ({"baseline_totals": {"types": 7, "words": 7}}, "Nothing rises."),
-        ({"baseline_totals": {"types": 0, "words": 0}}, "Nothing to compare with yet."),
-    ],
-)
-def test_trending_without_a_past(
-    pipeline: Pipeline, open_tab: OpenTab, past: dict[str, dict[str, int]], said: str
-) -> None:
-    answer = pipeline.ask("v1/trending")
-    for field in ("baseline", "baseline_totals"):
-        answer.pop(field, None)
-    tab = open_tab("about:blank")
-    tab.page.route("**/v1/trending?*", lambda route: route.fulfill(json=answer | past | {"types": [], "words": []}))
-    tab.page.goto(pipeline.url)
+def test_trending_without_a_past_is_not_that_nothing_rises(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*[event("sudden", "fresh")] * 30)
+    tab = open_tab(pipeline.url)
     for kind in ("types", "words"):
-        expect(tab.page.locator(f"#trending-{kind} li")).to_have_text([said])
+        expect(tab.page.locator(f"#trending-{kind} li")).to_have_text(["Nothing to compare with yet."])
+    pipeline.count(*[event("sudden", "fresh", ago=2400)] * 300)
+    for kind in ("types", "words"):
+        expect(tab.page.locator(f"#trending-{kind} li")).to_have_text(["Nothing rises."])
 
 
 def test_a_change_against_nothing_is_not_called_new(pipeline: Pipeline, open_tab: OpenTab) -> None:
-    pipeline.count(event("foo"))
-    answer = pipeline.ask("v1/types", window="15m", compare="previous")
-    answer |= {"comparison": {"present": {"from": 900, "to": 1800, "total": 1}}}
-    answer["comparison"]["previous"] = {"from": 0, "to": 900, "total": 0}
-    tab = open_tab("about:blank")
-    tab.page.route("**/v1/types?*", lambda route: route.fulfill(json=answer))
-    tab.page.goto(f"{pipeline.url}/?window=15m")
+    pipeline.count(*[event("foo", ago=120)] * 2)
+    tab = open_tab(f"{pipeline.url}/?window=15m")
+    tab.expect_rows("types", {"foo": 2})
     expect(tab.page.locator("#types tbody .change")).to_have_text(["–"])
-    expect(tab.page.locator("#types th.change")).to_have_attribute("title", re.compile("^Against .*1970"))
+    expect(tab.page.locator("#types th.change")).to_have_attribute("title", re.compile("–.* against .*–"))
+    pipeline.count(event("bar", ago=1500))
+    expect(tab.page.locator("#types tbody .change")).to_have_text(["new"])
