@@ -247,12 +247,12 @@ def test_waiting_for_a_disk_that_is_not_written_is_said(intake: Intake) -> None:
     assert "TALLY_INGEST_WAIT_FOR_DISK is set, but Redis says" in answer.json["detail"]
 
 
-@settings(TALLY_INGEST_TOKEN="s3cret-ä")
+@settings(TALLY_INGEST_TOKEN="s3cret-!")
 def test_a_token(intake: Intake, server: Server) -> None:
-    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret-ä"}):
-        answer = post(intake.port, EVENT, **{name: value.encode().decode("latin-1") for name, value in headers.items()})
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret-!"}):
+        answer = post(intake.port, EVENT, **headers)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert post(intake.port, EVENT, authorization="bearer s3cret-ä".encode().decode("latin-1")).status == 202
+    assert post(intake.port, EVENT, authorization="bearer s3cret-!").status == 202
     assert raw(intake.port, b"GET /healthz HTTP/1.0\r\n\r\n").endswith(b'{"status":"ok"}')
     assert intake.drain(server).events == 1
 
