@@ -12,16 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from api import middleware
 from api.middleware import GIVEN_A_SECOND, MAX_HELD_SECONDS, FreshAnswers
 from api.snapshot import CHECK_SECONDS
-
-
-class Clock:
-    """Time that passes only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.unit.clock import Clock
 
 
 class Route:

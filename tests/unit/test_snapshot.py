@@ -8,16 +8,7 @@ import pytest
 
 from api import snapshot
 from api.snapshot import CHECK_SECONDS, DUTY, MAX_AGE_SECONDS, Snapshot
-
-
-class Clock:
-    """Time that passes only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.unit.clock import Clock
 
 
 class Source:
