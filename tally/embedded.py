@@ -21,7 +21,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -89,8 +89,8 @@ class EmbeddedServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self._port}/0"
 
-    def start(self) -> None:
-        """Start it and wait until it has loaded its data. Raises Failure with what is wrong."""
+    def start(self, *, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Start it and wait until it has loaded its data, or until `stopped`. Raises Failure with what is wrong."""
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._data_dir / "lock")
@@ -100,7 +100,7 @@ class EmbeddedServer:
             raise Failure(
                 f"another tally up uses the data folder {self._data_dir}; stop it, or name another folder with --data"
             )
-        self._launch()
+        self._launch(stopped)
 
     @property
     def dead(self) -> bool:
@@ -120,13 +120,15 @@ class EmbeddedServer:
             self._cut_lifeline(self._keeper)
             with suppress(subprocess.TimeoutExpired):
                 self._keeper.wait(_END_SECONDS)
-        if self._lock is not None:  # or else the URL is that of somebody else's server
+        if self._lock is not None:
             with suppress(OSError):
-                (self._data_dir / _URL_FILE).unlink()
+                # Or else our folder was removed, and the URL is that of another server, in another one of that name.
+                if (self._data_dir / "lock").samefile(f"/dev/fd/{self._lock.fileno()}"):
+                    (self._data_dir / _URL_FILE).unlink()
             self._lock.close()
         self._keeper = self._lock = None
 
-    def _launch(self) -> None:
+    def _launch(self, stopped: Callable[[], bool] = lambda: False) -> None:
         log_path = self._data_dir / "valkey.log"
         try:
             with self._server_lock() as lock, log_path.open("ab") as log:
@@ -139,8 +141,8 @@ class EmbeddedServer:
                 lock.flush()
                 logged_bytes = log.tell()
                 self._spawn(lock, log)
-            self._wait_until_ready(log_path, logged_bytes)
-            self._write_url()
+            if self._wait_until_ready(log_path, logged_bytes, stopped):
+                self._write_url()
         except (ValkeyServerError, OSError) as error:
             raise Failure(f"the embedded server does not start: {error}") from error
 
@@ -201,11 +203,13 @@ class EmbeddedServer:
         ours = os.fsencode(self._data_dir.resolve()).decode("utf-8", errors="replace")
         return bool(client.config_get("dir")["dir"] == ours)
 
-    def _wait_until_ready(self, log_path: Path, logged_bytes: int) -> None:
+    def _wait_until_ready(self, log_path: Path, logged_bytes: int, stopped: Callable[[], bool]) -> bool:
         assert self._keeper is not None
         assert self._port is not None
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
+            if stopped():
+                return False
             if self._keeper.poll() is not None:
                 raise Failure(
                     f"the embedded server does not start: {_last_words(log_path, logged_bytes)}\n"
@@ -213,7 +217,7 @@ class EmbeddedServer:
                 )
             with suppress(redis.RedisError, OSError), _client(self._port) as client:
                 if self._is_ours(client) and client.ping():
-                    return
+                    return True
             time.sleep(0.02)
         raise Failure(f"the embedded server is not ready after {_START_SECONDS:.0f} s; see {log_path}")
 

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 #: How long the program may take to end before it is killed.
@@ -26,6 +27,7 @@ _LIFELINE = 0
 def main(arguments: list[str]) -> int:
     """Run the program to its end; its exit code."""
     removed, folder, *command = arguments
+    folder_before = Path(folder).stat()
     told_to_end = False
 
     def end(*_: object) -> None:
@@ -58,7 +60,10 @@ def main(arguments: list[str]) -> int:
         if waking in ready:
             os.read(waking, 4096)
     if cut or (select.select([_LIFELINE], [], [], 0)[0] and not os.read(_LIFELINE, 1)):
-        _remove(Path(removed))
+        with suppress(FileNotFoundError):
+            # Somebody may have removed the folder, and somebody else may have made one in its place.
+            if os.path.samestat(folder_before, Path(folder).stat()):
+                _remove(Path(removed))
     return program.returncode
 
 

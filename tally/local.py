@@ -45,7 +45,7 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
     with stop_on_signals(stop, at_once=supervisor.kill_all):
         try:
             if server is not None:
-                await asyncio.to_thread(server.start)
+                await asyncio.to_thread(server.start, stopped=stop.is_set)
             if not stop.is_set():
                 url = settings.redis_url or (server.url if server else "")
                 _start(supervisor, settings, url=url, sources=sources, aggregators=aggregators)

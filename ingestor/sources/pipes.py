@@ -132,9 +132,10 @@ async def _survivor() -> AsyncIterator[Callable[[int], None]]:
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:
-    """End a program that still runs, and what it started: a shell may be gone before its children are."""
-    if process.returncode is not None:
-        return
+    """End a program that still runs, and what it started: a shell may be gone before its children are.
+
+    After a run that ended by itself too, or each run of a program that fails would leave its children to the next one.
+    """
     # The group is asked, not the shell: its children may still be writing out what they hold.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)

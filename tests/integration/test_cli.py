@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -719,6 +720,39 @@ def test_up_that_is_interrupted_while_it_starts_ends_and_leaves_nothing(up: Up, 
     assert process.wait(30) in (0, 130), up.log()
     wait_until(lambda: not left(), what="nothing is left", seconds=10)
     assert "Traceback" not in up.log()
+
+
+def test_up_stops_although_its_server_is_not_ready_yet(up: Up, left: Callable[[], list[int]]) -> None:
+    def servers() -> list[int]:
+        return [pid for pid in left() if _command_of(pid).partition(" ")[0].endswith("valkey-server")]
+
+    process = up.start()
+    wait_until(lambda: bool(servers()), what="the server starts")
+    (server,) = servers()
+    os.kill(server, signal.SIGSTOP)  # as one that loads a large file
+    try:
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping the server" in up.log(), what="it no longer waits")
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert process.wait(30) == 0, up.log()
+    wait_until(lambda: not left(), what="nothing is left", seconds=10)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_up_whose_folder_was_removed_leaves_the_one_in_its_place_alone(
+    up: Up, tmp_path: Path, left: Callable[[], list[int]], how: signal.Signals
+) -> None:
+    first = up.start()
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    shutil.rmtree(up.data)
+    up.data.mkdir()
+    url = up.data / "redis.url"
+    url.write_text("redis://127.0.0.1:1/0\n", encoding="utf-8")  # as another `tally up` has it
+    first.send_signal(how)
+    first.wait(60)
+    wait_until(lambda: not left(), what="nothing of it is left", seconds=40)
+    assert url.exists()
 
 
 def test_a_second_ctrl_c_ends_everything_at_once(up: Up, left: Callable[[], list[int]]) -> None:

@@ -246,6 +246,7 @@ def _runs(pid: int) -> bool:
     [
         pytest.param("sleep 1000 & echo $!; wait", id="one that ends when asked"),
         pytest.param("trap '' TERM; sleep 1000 & echo $!; wait", id="one that has to be killed"),
+        pytest.param("sleep 1000 & echo $!", id="one that is gone before its child"),
         pytest.param("sh -c 'trap \"\" TERM; echo $$; exec sleep 1000' & wait", id="one whose child has to be killed"),
     ],
 )
@@ -260,6 +261,17 @@ async def test_a_command_that_is_no_longer_read_is_ended_with_all_that_it_starte
     finally:
         if _runs(child):
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ending", ["exit 0", "[ $(wc -l < pids) = 2 ]"], ids=["ends", "fails first"])
+async def test_what_a_command_leaves_behind_is_ended_after_each_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipes, "backoff_seconds", lambda *_, **__: 0.0)
+    await _all_of(Command(f"sleep 1000 > /dev/null & echo $! >> pids; {ending}"))
+    children = [int(pid) for pid in Path("pids").read_text(encoding="utf-8").split()]
+    await asyncio.to_thread(wait_until, lambda: not any(map(_runs, children)), what="its children are gone", seconds=5)
 
 
 async def test_the_demo_gives_as_many_lines_as_its_spec_says() -> None:
