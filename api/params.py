@@ -228,6 +228,25 @@ class SeriesParams(SeriesSpan):
         return self
 
 
+class NameParams(SeriesSpan):
+    """What the answers about one name take."""
+
+    name: list[str] = Field(
+        [],
+        max_length=1,
+        description="The name, if it is not in the path, as in `/v1/types/?name=..`: there clients take `.` and `..` "
+        "for folders",
+        examples=[["foo"]],
+    )
+
+    def named(self, in_path: str) -> str:
+        """The name that is asked for. Raises BadParameter if there are two."""
+        name = self.name[0] if self.name else in_path
+        if in_path not in ("", name):
+            raise BadParameter("name", "the path has another one; give it either there or here")
+        return name
+
+
 class TrendingParams(Strict):
     """What /v1/trending takes."""
 

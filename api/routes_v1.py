@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from api.data import BadStep, Data, Series
@@ -16,6 +17,7 @@ from api.live import Live
 from api.models import NameAnswer, RankingAnswer, RejectedAnswer, SeriesAnswer, StatsAnswer, TrendingAnswer
 from api.params import (
     Kind,
+    NameParams,
     NoParams,
     RankingParams,
     RejectedParams,
@@ -39,7 +41,24 @@ SERIES_COLUMNS = ("time", "name", "count")
 RISE_COLUMNS = ("name", "count", "previous", "expected", "ratio", "score")
 SAMPLE_COLUMNS = ("id", "at", "line", "reason", "source")
 
-_Name = Annotated[str, Path(max_length=4096, description="The type or word, percent-encoded", examples=["foo"])]
+_Name = Annotated[
+    str, Path(alias="name", max_length=4096, description="The type or word, percent-encoded", examples=["foo"])
+]
+
+
+class _Anything(Convertor[str]):
+    """The rest of a path, whatever it is: Starlette's own `path` ends at a line's end, which a name may have."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any", _Anything())
 
 _NEVER = problems.described(404, "That was never counted", title="'foo' was never counted among the types")
 
@@ -128,15 +147,15 @@ def router(data: Data, live: Live) -> APIRouter:
         }
         return as_json(answer)
 
-    @routes.get("/types/{name:path}", responses=_documented(NameAnswer) | _NEVER, response_class=Response)
-    async def type_(name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
+    @routes.get("/types/{name:any}", responses=_documented(NameAnswer) | _NEVER, response_class=Response)
+    async def type_(in_path: _Name, params: Annotated[NameParams, Query()]) -> Response:
         """One event type: its count and place, when it was first and last seen, its series."""
-        return await one("types", name, params)
+        return await one("types", params.named(in_path), params)
 
-    @routes.get("/words/{name:path}", responses=_documented(NameAnswer) | _NEVER, response_class=Response)
-    async def word(name: _Name, params: Annotated[SeriesSpan, Query()]) -> Response:
+    @routes.get("/words/{name:any}", responses=_documented(NameAnswer) | _NEVER, response_class=Response)
+    async def word(in_path: _Name, params: Annotated[NameParams, Query()]) -> Response:
         """One word: its count and place, when it was first and last seen, its series."""
-        return await one("words", name, params)
+        return await one("words", params.named(in_path), params)
 
     @routes.get("/series", responses=_documented(SeriesAnswer, row=_CELL), response_class=Response)
     async def series(request: Request, params: Annotated[SeriesParams, Query()]) -> Response:

@@ -165,6 +165,10 @@ def test_every_parameter_and_answer_has_a_true_example(client: httpx.Client, doc
                 assert jsonschema_rs.is_valid(parameter["schema"], example), (path, parameter["name"], example)
                 if parameter["in"] == "query":
                     params = NEEDS.get(example if isinstance(example, str) else "", {}) | {parameter["name"]: example}
+                    if parameter["name"] == "name" and "{name}" in path:  # it stands either there or here
+                        answer = client.get(path.replace("{name}", ""), params=params)
+                        assert answer.status_code in (200, 404), (path, params)
+                        continue
                     assert client.get(address(path), params=params).status_code == 200, (path, params)
         for status, answer in operations["get"]["responses"].items():
             for form, described in answer.get("content", {}).items():

@@ -200,13 +200,26 @@ def test_names_from_events_come_back_as_they_are(client: httpx.Client, server: S
         "naïve",
         "%2F",
         " ",
+        "",
+        "a\nb",
+        "foo\n",
+        "\n",
+        ".",
+        "..",
     ]
     lines = [json.dumps({"event_type": name, "data": ""}).encode() for name in hostile]
     count(server, b"\n".join(lines))
     names = [item["name"] for item in client.get("/v1/types").json()["items"]]
     assert set(hostile) <= set(names)
     for name in hostile:
-        assert client.get(f"/v1/types/{quote(name, safe='')}").json()["name"] == name
+        by_query = client.get("/v1/types/", params={"name": name}).json()
+        assert (by_query["name"], by_query["count"]) == (name, 1)
+        if name not in (".", ".."):  # in a path the client takes them for folders
+            by_path = client.get(f"/v1/types/{quote(name, safe='')}").json()
+            assert (by_path["name"], by_path["count"]) == (name, 1)
+    for query in ("foo?name=bar", "?name=a&name=b"):
+        twice = client.get(f"/v1/types/{query}")
+        assert (twice.status_code, twice.json()["parameter"]) == (422, "name")
     rows = list(csv.DictReader(io.StringIO(client.get("/v1/types?format=csv").text)))
     assert "'=HYPERLINK(1)" in [row["name"] for row in rows], "no spreadsheet takes it for a formula"
 
