@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Generator, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -65,12 +65,13 @@ class Decoder:
         """The same, a block a step, so that others may have the processor in between."""
         counts = Counts()
         texts: dict[int, Texts] = {}  # by window
+        rejects = _Rejects()
         for entry in entries:
             if entry.lines is None:
-                self._reject(counts, b"", "the entry has no field 'lines'", entry)
+                rejects.add(b"", "the entry has no field 'lines'", entry.source)
                 continue
             counts.bytes += len(entry.lines)
-            events = self._decode(entry, entry.lines, counts)
+            events = self._decode(entry.lines, entry.source, rejects)
             for start, group in self._by_window(events, entry.arrived_seconds):
                 window = counts.windows.get(start)
                 if window is None:
@@ -82,6 +83,11 @@ class Decoder:
         for start, window in counts.windows.items():
             window.words = self._words.count(texts[start].pieces())
             bound_names(window.types, self._max_name_bytes)
+        counts.rejected = rejects.number
+        counts.samples = [
+            Sample(line[:SAMPLE_BYTES], why if isinstance(why, str) else self._reason(line, why), source)
+            for line, why, source in rejects.newest
+        ]
         return counts
 
     def reason(self, line: bytes) -> str | None:
@@ -92,12 +98,12 @@ class Decoder:
             return None if _is_blank(line) else self._reason(line, error)
         return None
 
-    def _decode(self, entry: Entry, block: bytes, counts: Counts) -> list[Event]:
+    def _decode(self, block: bytes, source: str, rejects: _Rejects) -> list[Event]:
         if len(block) <= self._max_line_bytes or self._no_line_too_long(block):
             events = self._decode_clean(block)
             if events is not None:
                 return events
-        return self._decode_each(entry, block, counts)
+        return self._decode_each(block, source, rejects)
 
     def _decode_clean(self, block: bytes) -> list[Event] | None:
         """All lines at once; None unless every one of them is an event, and now and then although it is.
@@ -119,7 +125,7 @@ class Decoder:
             return None
         return events if len(events) == line_ends + 1 else None
 
-    def _decode_each(self, entry: Entry, block: bytes, counts: Counts) -> list[Event]:
+    def _decode_each(self, block: bytes, source: str, rejects: _Rejects) -> list[Event]:
         """Line by line: the good ones, while the others are rejected."""
         lines = block.split(b"\n")
         readable = lines if _is_text(block) else _unreadable_marked(lines)
@@ -137,7 +143,8 @@ class Decoder:
                 line = lines[len(events) + failures]
                 failures += 1
                 if not _is_blank(line):
-                    self._reject(counts, line, error, entry)
+                    # Without its traceback, by which it would keep alive all that was decoded here.
+                    rejects.add(line, error.with_traceback(None), source)
             else:
                 return events
 
@@ -208,11 +215,17 @@ class Decoder:
             return f"not an event: {error}"
         return f"not JSON: {error}"
 
-    def _reject(self, counts: Counts, line: bytes, why: str | Exception, entry: Entry) -> None:
-        counts.rejected += 1
-        if len(counts.samples) < MAX_SAMPLES:
-            reason = why if isinstance(why, str) else self._reason(line, why)
-            counts.samples.append(Sample(line[:SAMPLE_BYTES], reason, entry.source))
+
+class _Rejects:
+    """How many lines of a batch were rejected, and the newest of them: (line, why, source)."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.newest: deque[tuple[bytes, str | Exception, str]] = deque(maxlen=MAX_SAMPLES)
+
+    def add(self, line: bytes, why: str | Exception, source: str) -> None:
+        self.number += 1
+        self.newest.append((line, why, source))
 
 
 def _ends_between_braces(block: bytes) -> int | None:

@@ -28,9 +28,6 @@ from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.store.reads import CountReader
 
-#: An answer over HTTP should not wait as long as a batch of counts may.
-READ_TIMEOUT_SECONDS = 5.0
-
 _ERRORS = UNCHANGED | problems.PARAMETER | problems.AWAY
 _COUNTS = {
     "description": "How often each was counted, over all time, the most frequent first",
@@ -48,9 +45,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
 
     `app.state.live` is the live feed; whoever stops the server ends it first.
     """
-    client = redis or connect(
-        redis_url(settings), timeout_seconds=min(READ_TIMEOUT_SECONDS, settings.redis_timeout_seconds)
-    )
+    client = redis or connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
     keys = Keys()
     reader = CountReader(client, keys=keys, settings=settings)
     live = Live(reader)
@@ -140,6 +135,7 @@ def _health(blocks: BlockStore) -> APIRouter:
     def answers(example: dict[str, str]) -> dict[int | str, dict[str, Any]]:
         return {200: {"content": {"application/json": {"example": example}}}}
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", responses=answers({"status": "ok"}))
     async def healthz() -> dict[str, str]:
         """Whether this process answers. Says nothing about Redis."""
@@ -147,6 +143,7 @@ def _health(blocks: BlockStore) -> APIRouter:
 
     unready = problems.described(503, "Redis does not answer, or cannot be written to", title="Redis is away")
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", responses=answers({"status": "ready"}) | unready)
     async def readyz() -> JSONResponse:
         """Whether Redis answers and can be written to."""

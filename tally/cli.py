@@ -264,9 +264,11 @@ def top() -> None:
     configure(settings, service="top")
 
     async def body() -> None:
-        redis = connect(redis_url(settings), timeout_seconds=5)
+        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
         try:
             await run_top(CountReader(redis, keys=Keys(), settings=settings), Console())
+        except StoreUnavailable as error:
+            raise _no_answer(settings, error) from error
         finally:
             await redis.aclose()
 
@@ -275,19 +277,21 @@ def top() -> None:
 
 def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
     async def body() -> T:
-        redis = connect(redis_url(settings), timeout_seconds=5)
+        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
         try:
             return await question(CountReader(redis, keys=Keys(), settings=settings))
         except StoreUnavailable as error:
-            raise Failure(
-                f"no answer from {without_password(redis_url(settings))}: {error}\n"
-                "Is `tally up` running in this folder? Otherwise set TALLY_REDIS_URL."
-            ) from error
+            raise _no_answer(settings, error) from error
         finally:
             await redis.aclose()
 
     answer: T = run_or_exit(body())
     return answer
+
+
+def _no_answer(settings: Settings, error: StoreUnavailable) -> Failure:
+    hint = "" if settings.redis_url else "\nIs `tally up` running in this folder? Otherwise set TALLY_REDIS_URL."
+    return Failure(f"no answer from {without_password(redis_url(settings))}: {error}{hint}")
 
 
 def _counts_table(title: str, counts: dict[str, int], *, limit: int) -> Table:

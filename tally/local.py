@@ -59,10 +59,15 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
                 await asyncio.to_thread(server.stop)
 
 
-def _check_sources(sources: Sequence[str]) -> None:
-    from ingestor.service import parse_sources  # ingestor imports this package, so not at the top
+def _check_sources(sources: Sequence[str], *, endless: bool = True) -> None:
+    # ingestor imports this package, so not at the top
+    from ingestor.service import parse_sources
+    from ingestor.sources import Runner
+    from ingestor.sources.folders import Files
 
-    parse_sources(sources)
+    for source in parse_sources(sources):
+        if not endless and isinstance(source, Runner) and not isinstance(source, Files):
+            raise Misuse(f"source {source.label}: it never ends; to count what comes, run tally up --source")
     if "-" in sources and sys.stdin.isatty():
         raise Misuse(
             "source -: standard input is a terminal; pipe something in, as in `tally generate | tally up -s -`"
@@ -128,7 +133,7 @@ def _ready_status(settings: Settings) -> int | None:
 
 async def count_files(settings: Settings, files: Sequence[str]) -> Result:
     """Count files with a server of its own in a folder of its own, which are gone afterwards, however we end."""
-    _check_sources(files)
+    _check_sources(files, endless=False)
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="tally-") as folder:  # the server's keeper removes it if we cannot
         server = EmbeddedServer(Path(folder), durable=False)

@@ -27,6 +27,8 @@ PREFIX = "TALLY_"
 
 ENV_FILE = ".env"
 
+MAX_READ_TIMEOUT_SECONDS = 5.0
+
 DEFAULT_WORD_PATTERN = r"\w+(?:['’-]\w+)*"
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -75,7 +77,8 @@ class Settings(BaseSettings):
         30.0,
         ge=1,
         le=600,
-        description="How long an answer of Redis may take before the connection is given up",
+        description="How long an answer of Redis may take before the connection is given up; the api, `status` and "
+        "`top` wait 5 s at the most",
     )
     data_dir: Path = Field(
         Path(".tally"), description="The folder in which `tally up` keeps its embedded server's data"
@@ -151,7 +154,12 @@ class Settings(BaseSettings):
         le=65_536,
         description="UTF-8 bytes in an event type or a word; a longer one counts as `__other__`",
     )
-    max_rejected_samples: int = Field(1000, ge=0, le=1_000_000, description="Rejected lines kept as samples")
+    max_rejected_samples: int = Field(
+        1000,
+        ge=0,
+        le=1_000_000,
+        description="Rejected lines kept as samples; of those counted together the newest 20 at the most",
+    )
     fold_case: bool = Field(False, description="Count words without regard to case")
     word_pattern: str = Field(
         DEFAULT_WORD_PATTERN,
@@ -294,6 +302,11 @@ class Settings(BaseSettings):
             return "," + ",".join(Path(value[1:]).read_text(encoding="utf-8").replace(",", " ").split())
         except (OSError, ValueError) as error:
             raise ValueError(f"the file cannot be read: {error}") from None
+
+    @property
+    def read_timeout_seconds(self) -> float:
+        """How long who only reads waits for Redis: somebody waits for the answer."""
+        return min(MAX_READ_TIMEOUT_SECONDS, self.redis_timeout_seconds)
 
     @cached_property
     def type_path(self) -> fields.Path:

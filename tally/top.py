@@ -22,7 +22,7 @@ from rich.text import Text
 
 from tally.printing import printable
 from tally.rates import Rates
-from tally.runtime import Failure, stop_on_signals, wait_or_stop
+from tally.runtime import stop_on_signals, wait_or_stop
 from tally.store import StoreUnavailable
 from tally.store.reads import CountReader, Status
 
@@ -55,14 +55,11 @@ class Frame:
 async def run(reader: CountReader, console: Console) -> None:
     """Draw until `q` is pressed or a signal comes; print once where standard output is no terminal.
 
-    Raises Failure when Redis cannot be reached at the start.
+    Raises StoreUnavailable when Redis cannot be reached at the start.
     """
     stop = asyncio.Event()
     rates = Rates(every_seconds=EVERY_SECONDS)
-    try:
-        frame = await _read(reader, rates)
-    except StoreUnavailable as error:
-        raise Failure(f"no answer from Redis: {error}") from error
+    frame = await _read(reader, rates)
     if not console.is_terminal:
         await wait_or_stop(stop, EVERY_SECONDS)  # a rate needs two looks
         console.print(page(await _read(reader, rates), console))

@@ -66,7 +66,8 @@ def parse_source(text: str) -> Source | Runner:
 
         return Files(text)
     if not path.exists():
-        raise ValueError(f"there is no file {text!r}")
+        what = "kind of source or file" if "://" in text else "file"
+        raise ValueError(f"{text!r}: there is no such {what}")
     if not path.is_file():
         # What it gives comes once, and opening it may wait for ever.
         kind = "a pipe" if path.is_fifo() else "a socket" if path.is_socket() else "a device"

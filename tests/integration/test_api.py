@@ -368,3 +368,10 @@ def test_a_process_answers_over_http_survives_its_redis_and_ends_in_order(
         process.send(signal.SIGTERM)
         assert process.wait(30) == 0
     assert "Traceback" not in process.log()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_answers_head_too(client: httpx.AsyncClient, path: str) -> None:
+    """As uptime checkers ask."""
+    answer = await client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")

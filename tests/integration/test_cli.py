@@ -232,12 +232,15 @@ def test_a_wrong_setting_ends_every_command_with_what_would_be_right(arguments: 
 @pytest.mark.parametrize(
     ("command", "source", "said"),
     [
-        (["ingest"], "nowhere.ndjson", "there is no file 'nowhere.ndjson'"),
+        (["ingest"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
         (["ingest"], "demo:?speed=1", "'speed'"),
-        (["count"], "nowhere.ndjson", "there is no file 'nowhere.ndjson'"),
-        (["up", "--source"], "nowhere.ndjson", "there is no file 'nowhere.ndjson'"),
+        (["count"], "tcp://127.0.0.1:9", "source tcp://127.0.0.1:9: it never ends"),
+        (["count"], "tail:nowhere.ndjson", "it never ends"),
+        (["ingest"], "ftp://x", "'ftp://x': there is no such kind of source or file"),
+        (["count"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
+        (["up", "--source"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
     ],
-    ids=["ingest a file", "ingest demo", "count", "up"],
+    ids=["ingest a file", "ingest demo", "count tcp", "count tail", "ingest ftp", "count", "up"],
 )
 def test_a_wrong_source_ends_every_command_with_what_is_wrong(command: list[str], source: str, said: str) -> None:
     _assert_refused(_tally(*command, source), 2, said)
@@ -367,9 +370,13 @@ def test_a_drain_of_nothing_ends(server: Server) -> None:
 
 
 def test_status_without_a_server_says_how_to_find_one() -> None:
+    Path(".tally").mkdir()
     url = f"redis://127.0.0.1:{free_port()}/0"
+    Path(".tally/redis.url").write_text(f"{url}\n", encoding="utf-8")
+    _assert_refused(_tally("status"), 1, f"no answer from {url}", "tally up")
     done = _tally("status", env={"TALLY_REDIS_URL": url})
-    _assert_refused(done, 1, f"no answer from {url}", "tally up")
+    _assert_refused(done, 1, f"no answer from {url}")
+    assert "TALLY_REDIS_URL" not in done.stderr, "that is what it was told"
 
 
 def test_a_password_is_not_shown_when_there_is_no_answer() -> None:

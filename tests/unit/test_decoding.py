@@ -203,7 +203,8 @@ def test_a_flood_of_garbage_leaves_a_bounded_number_of_bounded_samples() -> None
     assert counts.rejected == 100
     assert len(counts.samples) == MAX_SAMPLES
     assert {len(sample.line) for sample in counts.samples} == {SAMPLE_BYTES}
-    assert counts.samples[0].line.startswith(b"0x")
+    newest = range(100 - MAX_SAMPLES, 100)
+    assert [int(sample.line.partition(b"x")[0]) for sample in counts.samples] == list(newest)
 
 
 def test_a_sample_names_the_source_of_its_block() -> None:

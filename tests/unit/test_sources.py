@@ -54,7 +54,7 @@ def test_a_file_may_have_any_name_that_is_not_a_kind_of_source(tmp_path: Path, n
     ("text", "problem"),
     [
         ("", r"a source is -, a path, a folder, a pattern, tail:PATH, .* or demo:\?rate=100"),
-        ("nowhere.jsonl", "there is no file 'nowhere.jsonl'"),
+        ("nowhere.jsonl", "'nowhere.jsonl': there is no such file"),
         ("*.nothing", r"no file matches '\*.nothing'"),
         ("exec:", "exec: needs a command"),
         ("exec:  ", "exec: needs a command"),
