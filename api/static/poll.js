@@ -11,6 +11,8 @@ export class Poll {
   #pauseMs;
   #running = null;
   #nextAt = 0;
+  #timer = null; // of a nudge that came too early
+  #late = false; // a nudge came while an answer was awaited, which may be of before
 
   /** `load(signal)` asks, `show(answer)` and `fail(error)` take what comes. */
   constructor({ load, show, fail, pauseMs }) {
@@ -20,13 +22,23 @@ export class Poll {
     this.#pauseMs = pauseMs;
   }
 
-  /** Something may have changed: ask, unless that was done a moment ago or nobody is looking. */
+  /** Something may have changed: ask as soon as that is allowed, unless nobody is looking. */
   nudge() {
-    if (!this.#running && !document.hidden && performance.now() >= this.#nextAt) this.ask();
+    if (document.hidden) return;
+    if (this.#running) this.#late = true;
+    else this.#timer ??= setTimeout(() => this.#due(), this.#nextAt - performance.now());
+  }
+
+  #due() {
+    this.#timer = null;
+    if (!document.hidden) this.ask();
   }
 
   /** The question has changed: ask now. */
   async ask() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#late = false;
     this.#running?.abort();
     const mine = new AbortController();
     this.#running = mine;
@@ -41,6 +53,7 @@ export class Poll {
       this.#running = null;
       const now = performance.now();
       this.#nextAt = now + Math.max(this.#pauseMs, PATIENCE * (now - began));
+      if (this.#late) this.nudge();
     }
   }
 }

@@ -57,10 +57,10 @@ export class Ranking {
 
   /** How much was counted of all time: says why a list may be empty. */
   totals(totals) {
-    const before = this.#rejectedAll;
+    const before = this.#why;
     this.#totals = totals;
     // Said when it becomes so, not with every line: a screen reader would read each.
-    if (this.#empty && before !== this.#rejectedAll) this.#noteEmpty();
+    if (this.#empty && before !== this.#why) this.#noteEmpty();
   }
 
   /** Something was counted, or a while has passed. */
@@ -168,9 +168,14 @@ export class Ranking {
     return this.#totals?.events === 0 && this.#totals.rejected > 0;
   }
 
+  /** Why the list is empty; nothing where every line was rejected. */
+  get #why() {
+    return this.#rejectedAll ? "" : this.#nothing();
+  }
+
   #noteEmpty() {
     if (!this.#rejectedAll) {
-      this.#note(this.#nothing());
+      this.#note(this.#why);
       return;
     }
     const lines = this.#totals.rejected;
@@ -183,8 +188,10 @@ export class Ranking {
 
   #nothing() {
     if (view().q) return "No name contains this.";
-    if (view().window === "all") return this.#totals?.events ? "No words in what was counted." : "Nothing was counted yet.";
-    return "Nothing in this stretch of time. An event belongs to the time that it carries: see All.";
+    if (view().window !== "all") return "Nothing in this stretch of time. An event belongs to the time that it carries: see All.";
+    if (!this.#totals?.events) return "Nothing was counted yet.";
+    // The totals come by themselves, and may be newer than the list.
+    return this.#kind === "words" && !this.#totals.words ? "No words in what was counted." : "Not up to date yet.";
   }
 
   #summary(answer) {

@@ -153,7 +153,7 @@ class Tab:
         )
         return {name: count for name, count in found}  # noqa: C416 - dict() has no type for lists of two
 
-    def expect_rows(self, kind: str, rows: dict[str, int]) -> None:
+    def expect_rows(self, kind: str, rows: dict[str, int], *, seconds: float = 20) -> None:
         """Wait until the list shows these, in this order."""
         wanted = {name: f"{count:,}" for name, count in rows.items()}
         found: dict[str, str] = {}
@@ -165,7 +165,7 @@ class Tab:
             return list(found.items()) == list(wanted.items())
 
         try:
-            wait_until(as_wanted, what=f"{kind} are as they should be", seconds=20)
+            wait_until(as_wanted, what=f"{kind} are as they should be", seconds=seconds)
         except AssertionError:
             assert list(found.items()) == list(wanted.items())
             raise

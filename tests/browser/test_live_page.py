@@ -55,6 +55,31 @@ def test_counts_come_live_without_a_reload(pipeline: Pipeline, open_tab: OpenTab
     assert tab.page.evaluate("window.loadedOnce") is True
 
 
+def test_the_lists_are_not_behind_the_totals(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#types .note")).to_have_text("Nothing was counted yet.")
+    for burst in range(1, 4):
+        # The second half comes when the first has just been asked for; then comes nothing more.
+        pipeline.count(*[event("foo")] * 7)
+        tab.page.wait_for_timeout(500)
+        pipeline.count(event("foo"))
+        tab.expect_rows("types", {"foo": 8 * burst}, seconds=5)
+
+
+def test_a_list_that_is_behind_the_totals_does_not_say_that_nothing_was_counted(
+    pipeline: Pipeline, open_tab: OpenTab
+) -> None:
+    tab = open_tab(pipeline.url)
+    types, words = (tab.page.locator(f"#{kind} .note") for kind in ("types", "words"))
+    expect(types).to_have_text("Nothing was counted yet.")
+    tab.page.route(re.compile(r"/v1/(types|words)\?"), lambda route: None)  # and never answer
+    pipeline.count(event("foo", ""))
+    expect(types).to_have_text("Not up to date yet.")
+    expect(words).to_have_text("No words in what was counted.")
+    pipeline.count(event("foo", "lorem"))
+    expect(words).to_have_text("Not up to date yet.")
+
+
 def test_the_api_goes_away_and_comes_back(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"))
     tab = open_tab(pipeline.url)

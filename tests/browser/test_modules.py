@@ -41,6 +41,34 @@ def test_server_sent_events_cut_anywhere(pipeline: Pipeline, open_tab: OpenTab, 
     assert all(each == MESSAGES for each in found)
 
 
+def test_a_question_is_asked_again_after_a_nudge_that_came_too_early(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html").page
+    found = page.evaluate(
+        """async () => {
+            const { Poll } = await import("./poll.js");
+            const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+            let loads = 0;
+            const load = async () => { loads += 1; await wait(20); };
+            const poll = new Poll({ load, show() {}, fail(error) { throw error; }, pauseMs: 200 });
+            const after = async (ms) => { await wait(ms); return loads; };
+            const found = [];
+            await poll.ask();
+            for (let at = 0; at < 3; at += 1) poll.nudge(); // in the pause: once, when it is over
+            found.push(await after(50), await after(600));
+            poll.nudge(); // after it: at once
+            await wait(5);
+            for (let at = 0; at < 3; at += 1) poll.nudge(); // while it is answered: once more, after the pause
+            found.push(await after(50), await after(600));
+            await poll.ask();
+            poll.nudge();
+            await poll.ask(); // stands for the nudge
+            found.push(await after(600));
+            return found;
+        }"""
+    )
+    assert found == [1, 2, 3, 4, 6]
+
+
 def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> None:
     page = open_tab(f"{pipeline.url}/static/index.html").page
     found = page.evaluate(
