@@ -147,6 +147,17 @@ def test_windows(pipeline: Pipeline, open_tab: OpenTab) -> None:
         tab.expect_rows("types", dict(sorted(rows.items(), key=lambda row: (-row[1], row[0]))))
 
 
+def test_the_chosen_window_can_be_read_under_the_mouse(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url)
+    background = "label => getComputedStyle(label.querySelector('span')).backgroundColor"
+    chosen, other = (tab.page.locator("#windows label").filter(has_text=name) for name in ("All", "15 m"))
+    away = {label: label.evaluate(background) for label in (chosen, other)}
+    chosen.hover()
+    assert chosen.evaluate(background) == away[chosen]
+    other.hover()
+    assert other.evaluate(background) not in away.values()
+
+
 def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, open_tab: OpenTab) -> None:
     # Minutes that are over are compared; what was counted a second ago is shown and not compared yet.
     pipeline.count(
