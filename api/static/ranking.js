@@ -111,7 +111,7 @@ export class Ranking {
     // One listener for all rows, whose names come and go.
     this.#part("tbody").addEventListener("click", (event) => {
       const row = event.target.closest("button")?.closest("tr");
-      if (row) change(this.#kind === "types" ? { type: row.given, word: "" } : { word: row.given, type: "" });
+      if (row) change(this.#kind === "types" ? { type: row.given, word: null } : { word: row.given, type: null });
     });
   }
 

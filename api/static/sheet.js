@@ -23,7 +23,7 @@ export function start() {
     chart?.destroy();
     chart = null;
     byId("sheet-body").replaceChildren();
-    change({ type: "", word: "" });
+    change({ type: null, word: null });
   });
   byId("show-rejected").addEventListener("click", showRejected);
   byId("show-pipeline").addEventListener("click", () => open("Aggregators and sources", pipeline));
@@ -40,8 +40,8 @@ export function showRejected() {
 
 function showName() {
   const { type, word } = view();
-  if (type) open("Event type", (body) => oneName(body, "types", type));
-  else if (word) open("Word", (body) => oneName(body, "words", word));
+  if (type !== null) open("Event type", (body) => oneName(body, "types", type));
+  else if (word !== null) open("Word", (body) => oneName(body, "words", word));
 }
 
 /**
@@ -80,11 +80,12 @@ function table(heads, rows) {
 }
 
 async function oneName(body, kind, name) {
-  const path = `v1/${kind}/${encodeURIComponent(name)}`;
-  let found = await getJson(path, stretch());
+  // Not as a part of the path, of which `.` would be taken away.
+  const ask = (parameters) => getJson(`v1/${kind}/`, { name, ...parameters });
+  let found = await ask(stretch());
   const { first, last } = found;
   const always = view().window === "all";
-  if (always && first && first.start < found.as_of - LEAST_DRAWN) found = await getJson(path, { from: first.start });
+  if (always && first && first.start < found.as_of - LEAST_DRAWN) found = await ask({ from: first.start });
   const full = make("bdi", { className: "given whole" });
   setName(full, name);
   // Windows of more than a minute are all that is kept of what is long ago.

@@ -48,7 +48,7 @@ const windowOf = ({ window }) => (window === "all" || window === "custom" ? DEFA
 function item(kind, { name, count, expected, ratio }) {
   const button = make("button", { type: "button" }, nameElement(name));
   button.given = name;
-  button.addEventListener("click", () => change(kind === "types" ? { type: name, word: "" } : { word: name, type: "" }));
+  button.addEventListener("click", () => change(kind === "types" ? { type: name, word: null } : { word: name, type: null }));
   return make("li", {}, button,
     make("span", { className: "ratio", textContent: ratio === null ? "new" : times(ratio) }),
     make("span", { className: "muted counts", textContent: `${whole(count)}, expected ${short(expected)}` }));

@@ -7,7 +7,8 @@ const WINDOWS = [...Object.keys(SECONDS), "all", "custom"];
 const isMoment = (text) => text === "" || !Number.isNaN(Date.parse(text));
 const isOffset = (text) => /^\d{1,9}$/.test(text);
 
-// Parameter -> its default and which texts it may have. Whatever else an address says is left out.
+// Parameter -> its default and which texts it may have. Whatever else an address says is left out. A name may be any text,
+// the empty one too: null is none.
 const PARAMETERS = {
   window: ["all", (text) => WINDOWS.includes(text)],
   from: ["", isMoment],
@@ -18,8 +19,8 @@ const PARAMETERS = {
   words_order: ["-count", (text) => ORDERS.includes(text)],
   types_offset: ["0", isOffset],
   words_offset: ["0", isOffset],
-  type: ["", () => true],
-  word: ["", () => true],
+  type: [null, () => true],
+  word: [null, () => true],
 };
 
 function read() {
