@@ -125,7 +125,8 @@ async function oneName(body, kind, name) {
 
 async function rejected(body) {
   const { items, total } = await getJson("v1/rejected", { limit: 50 });
-  body.append(make("p", { className: "muted", textContent: `${whole(total)} lines in all; the newest ${whole(items.length)}, with the reason:` }));
+  // Of those that were counted together only so many are kept: these need not be the newest lines.
+  body.append(make("p", { className: "muted", textContent: `${whole(total)} in all; ${whole(items.length)} as samples, with the reason:` }));
   body.append(make("ol", { className: "samples" }, ...items.map(({ at, reason, line, source }) => make("li", {},
     make("p", { className: "reason", textContent: visible(reason) }),
     make("p", { className: "muted" }, `${second(at)} from `, nameElement(source)),

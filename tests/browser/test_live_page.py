@@ -391,6 +391,15 @@ def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_ta
     expect(tab.page.locator("#sheet tbody tr").first).to_contain_text("alive")
 
 
+def test_samples_of_rejected_lines_are_not_called_the_newest(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*["not an event"] * 205)
+    kept = len(pipeline.ask("v1/rejected", limit=50)["items"])
+    assert kept < 50, "so many are kept of a batch that this test says nothing"
+    tab = open_tab(pipeline.url)
+    tab.page.get_by_role("button", name="Show samples").click()
+    expect(tab.page.locator("#sheet")).to_contain_text(f"205 in all; {kept} as samples, with the reason:")
+
+
 def test_lines_that_are_all_rejected_are_loud(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*["not an event"] * 5000)
     tab = open_tab(pipeline.url)
