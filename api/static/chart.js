@@ -89,9 +89,13 @@ export class Chart {
     return this.#uPlot !== null;
   }
 
-  /** Show `rows` of {color, values} over `times`, the first row at the bottom. `color` is a custom property's name. */
+  /**
+   * Show `rows` of {color, values} over `times`, the first row at the bottom. `color` is a custom property's name. Without
+   * times there is nothing to make scales of, and no chart.
+   */
   set({ times, rows }) {
     this.#shown = { times, rows };
+    this.#host.hidden = this.#help.hidden = !times.length;
     this.#draw(false);
   }
 

@@ -617,6 +617,25 @@ def test_the_chart(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#types tbody tr").first).to_be_visible()
 
 
+def test_no_chart_where_there_is_nothing_to_draw(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    needs_vendor()
+    tab = open_tab(pipeline.url)
+    plot, note = tab.page.locator("#plot"), tab.page.locator("#plot-note")
+    expect(note).to_have_text("No events in this time: nothing to draw.")
+    expect(plot).to_be_hidden()
+    pipeline.count(event("foo", ago=60))
+    expect(plot).to_be_visible()
+    expect(note).to_be_hidden()
+    canvas = tab.page.locator("#plot canvas")
+    wait_until(
+        lambda: canvas.evaluate("(canvas) => canvas.clientWidth === canvas.closest('.plot').clientWidth"),
+        what="the chart is as wide as its place",
+    )
+    tab.page.goto(f"{pipeline.url}/?window=custom&from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z")
+    expect(note).to_be_visible()
+    expect(plot).to_be_hidden()
+
+
 def charted(pipeline: Pipeline) -> None:
     """Half an hour of which every minute has 60 of one type and 30 of another."""
     now = int(time.time()) // 60 * 60
