@@ -68,7 +68,7 @@ class Decoder:
         rejects = _Rejects()
         for entry in entries:
             if entry.lines is None:
-                rejects.add(b"", "the entry has no field 'lines'", entry.source)
+                rejects.add([b""], entry.source, "the entry has no field 'lines'")
                 continue
             counts.bytes += len(entry.lines)
             events = self._decode(entry.lines, entry.source, rejects)
@@ -85,8 +85,7 @@ class Decoder:
             bound_names(window.types, self._max_name_bytes)
         counts.rejected = rejects.number
         counts.samples = [
-            Sample(line[:SAMPLE_BYTES], why if isinstance(why, str) else self._reason(line, why), source)
-            for line, why, source in rejects.newest
+            Sample(line[:SAMPLE_BYTES], why or self.reason(line) or "", source) for line, source, why in rejects.newest
         ]
         return counts
 
@@ -132,6 +131,7 @@ class Decoder:
         if len(block) > self._max_line_bytes:
             readable = [line if len(line) <= self._max_line_bytes else _UNREADABLE for line in readable]
         events: list[Event] = []
+        rejected: list[bytes] = []
         failures = 0
         # `map` goes on behind the line that raised, and `extend` keeps what came before it: an exception costs nothing
         # where there is none.
@@ -139,13 +139,13 @@ class Decoder:
         while True:
             try:
                 events.extend(rest)
-            except _UNDECODABLE as error:
+            except _UNDECODABLE:
                 line = lines[len(events) + failures]
                 failures += 1
-                if not _is_blank(line):
-                    # Without its traceback, by which it would keep alive all that was decoded here.
-                    rejects.add(line, error.with_traceback(None), source)
+                if line and not line.isspace():
+                    rejected.append(line)
             else:
+                rejects.add(rejected, source)
                 return events
 
     def _no_line_too_long(self, lines: bytes) -> bool:
@@ -217,15 +217,15 @@ class Decoder:
 
 
 class _Rejects:
-    """How many lines of a batch were rejected, and the newest of them: (line, why, source)."""
+    """How many lines of a batch were rejected, and the newest: (line, source, why, unless the line shows it)."""
 
     def __init__(self) -> None:
         self.number = 0
-        self.newest: deque[tuple[bytes, str | Exception, str]] = deque(maxlen=MAX_SAMPLES)
+        self.newest: deque[tuple[bytes, str, str]] = deque(maxlen=MAX_SAMPLES)
 
-    def add(self, line: bytes, why: str | Exception, source: str) -> None:
-        self.number += 1
-        self.newest.append((line, why, source))
+    def add(self, lines: list[bytes], source: str, why: str = "") -> None:
+        self.number += len(lines)
+        self.newest.extend((line, source, why) for line in lines[-MAX_SAMPLES:])
 
 
 def _ends_between_braces(block: bytes) -> int | None:
