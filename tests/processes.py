@@ -20,8 +20,9 @@ class Process:
         self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it."""
+    def start(self, **variables: str) -> None:
+        """Start it, from now on with these variables too."""
+        self._variables.update(variables)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._arguments],

@@ -29,6 +29,9 @@ class Stream:
     def appended_bytes(self) -> int:
         return sum(self.positions().values())
 
+    def blocks(self) -> int:
+        return int(self._client.xlen(self._keys.stream))
+
     def lines(self) -> list[bytes]:
         return [line for _, fields in self._client.xrange(self._keys.stream) for line in fields[b"lines"].split(b"\n")]
 

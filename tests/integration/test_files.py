@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,12 @@ from tests.server import Server
 from tests.stream import Stream
 from tests.waiting import wait_until
 
-SMALL = {"TALLY_MAX_BLOCK_BYTES": "2048", "TALLY_MAX_BLOCKS_IN_FLIGHT": "1", "TALLY_MAX_BACKLOG_BLOCKS": "100000"}
+BLOCKS_A_LIFE = 100
+SMALL = {
+    "TALLY_MAX_BLOCK_BYTES": "2048",
+    "TALLY_MAX_BLOCKS_IN_FLIGHT": "1",
+    "TALLY_MAX_BACKLOG_BLOCKS": str(BLOCKS_A_LIFE),
+}
 
 
 def some_lines(count: int, seed: int) -> list[bytes]:
@@ -39,15 +43,18 @@ def ingestor(*sources: str, server: Server, folder: Path, **variables: str) -> P
 
 
 def kill_at_random_until_it_ends(process: Process, stream: Stream, *, kills: int, seed: int) -> None:
-    """Each time it is killed a random moment after it has got somewhere."""
+    """Each time it is killed after a random number of blocks.
+
+    Nobody counts, and each life has room for so many blocks more, and the last for all: so it cannot come to its end
+    before it was killed, however fast it is.
+    """
     chance = random.Random(seed)
-    for _ in range(kills):
-        before = stream.appended_bytes()
-        wait_until(lambda before=before: stream.appended_bytes() > before, what="something is appended")  # type: ignore[misc]
-        time.sleep(chance.uniform(0.0, 0.1))  # when the kill comes is what is random here
-        assert process.exit_code is None, "it ended before it could be killed"
+    for life in range(1, kills + 1):
+        enough = chance.randint(stream.blocks() + 1, life * BLOCKS_A_LIFE)
+        wait_until(lambda enough=enough: stream.blocks() >= enough, what=f"{enough} blocks are appended")  # type: ignore[misc]
         process.kill()
-        process.start()
+        room = (life + 1) * BLOCKS_A_LIFE if life < kills else 100_000
+        process.start(TALLY_MAX_BACKLOG_BLOCKS=str(room))
     assert process.wait() == 0, process.log()
 
 

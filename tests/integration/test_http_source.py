@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import itertools
 import json
 import random
 import signal
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from tally.listening import allow_connections
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.proxy import LossyProxy
-from tests.senders import Answer, post, raw, wait_for_port
+from tests.senders import post, raw, wait_for_port
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 
@@ -136,12 +138,14 @@ def test_a_key_counts_once_and_belongs_to_one_body(intake: Intake, server: Serve
     assert intake.drain(server).events == 2
 
 
-def send_all(port: int, bodies: list[bytes], *, prefix: str) -> None:
-    """Send each until it is answered with 202."""
-    for at, body in enumerate(bodies):
+def send_until(over: threading.Event, port: int, bodies: Iterator[bytes], *, prefix: str) -> list[bytes]:
+    """Send one after the other, each until it is answered with 202; those that were sent."""
+    sent: list[bytes] = []
+    while not over.is_set():
+        body = next(bodies)
         while True:
             try:
-                answer = post(port, body, idempotency_key=f"{prefix}-{at}")
+                answer = post(port, body, idempotency_key=f"{prefix}-{len(sent)}")
             except (OSError, http.client.HTTPException):
                 time.sleep(0.05)  # as a client does that lost its server
                 continue
@@ -149,15 +153,15 @@ def send_all(port: int, bodies: list[bytes], *, prefix: str) -> None:
                 break
             assert answer.status in (429, 503), answer
             time.sleep(0.05)
+        sent.append(body)
+    return sent
 
 
-def bodies_of(sender: int, count: int) -> list[bytes]:
+def bodies_of(sender: int) -> Iterator[bytes]:
     chance = random.Random(sender)
-    bodies = []
-    for at in range(count):
+    for at in itertools.count():
         lines = [f'{{"event_type": "s{sender}", "data": "b{at} l{line}"}}' for line in range(chance.randrange(1, 300))]
-        bodies.append("\n".join([*lines, "garbage"]).encode())
-    return bodies
+        yield "\n".join([*lines, "garbage"]).encode()
 
 
 def test_killed_ingestors_with_clients_that_send_again(server: Server, tmp_path: Path) -> None:
@@ -166,32 +170,30 @@ def test_killed_ingestors_with_clients_that_send_again(server: Server, tmp_path:
     small = {"TALLY_MAX_BLOCK_BYTES": "1024", "TALLY_MAX_BACKLOG_BLOCKS": "200", "TALLY_REDIS_URL": server.url}
     intake = Intake(tmp_path, **small)
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **small)
-    bodies = {f"s{sender}": bodies_of(sender, 150) for sender in range(3)}
-    with running(intake.process, aggregator), server.client() as client:
-        threads = [
-            threading.Thread(target=send_all, args=(intake.port, each), kwargs={"prefix": prefix}, daemon=True)
-            for prefix, each in bodies.items()
+    over = threading.Event()
+    with (
+        running(intake.process, aggregator),
+        server.client() as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        senders = [
+            pool.submit(send_until, over, intake.port, bodies_of(sender), prefix=f"s{sender}") for sender in range(3)
         ]
-        for thread in threads:
-            thread.start()
-        kills = 0
-        while kills < 4 and any(thread.is_alive() for thread in threads):
-            before = client.hgetall(KEYS.sources)
-
-            def moved(before: Any = before) -> bool:
-                return client.hgetall(KEYS.sources) != before or not any(thread.is_alive() for thread in threads)
-
-            wait_until(moved, what="something is appended")
-            time.sleep(chance.uniform(0, 0.2))  # when the kill comes is what is random here
-            intake.process.kill()
-            intake.process.start()
-            kills += 1
-        for thread in threads:
-            thread.join()
+        try:
+            for _ in range(4):
+                before: Any = client.hget(KEYS.totals, "blocks")
+                wait_until(
+                    lambda before=before: client.hget(KEYS.totals, "blocks") != before,  # type: ignore[misc]
+                    what="something is counted",
+                )
+                time.sleep(chance.uniform(0, 0.2))  # when the kill comes is what is random here
+                intake.process.kill()
+                intake.process.start()
+        finally:
+            over.set()
+        bodies = [body for sender in senders for body in sender.result()]
         assert aggregator.stop() == 0
-        assert kills == 4
-    expected = Expected.of(line for each in bodies.values() for body in each for line in body.split(b"\n"))
-    assert intake.drain(server) == expected
+    assert intake.drain(server) == Expected.of(line for body in bodies for line in body.split(b"\n"))
 
 
 def test_lost_replies_of_redis(server: Server, tmp_path: Path) -> None:
@@ -460,23 +462,20 @@ def test_a_head_without_end_is_cut_off(intake: Intake) -> None:
 
 
 def test_a_stop_answers_what_it_has_begun(intake: Intake, server: Server) -> None:
-    begun, stopped = threading.Event(), threading.Event()
-
-    def pieces() -> Iterator[bytes]:
-        yield (EVENT + b"\n") * 1000
-        begun.set()
-        stopped.wait(30)
-        yield (EVENT + b"\n") * 1000
-
-    answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(post(intake.port, pieces())))
-    thread.start()
-    begun.wait(30)
-    time.sleep(0.5)  # until it has come in
-    intake.process.send(signal.SIGTERM)
-    wait_until(lambda: '"stopping"' in intake.process.log(), what="it stops")
-    stopped.set()
-    thread.join()
+    half = (EVENT + b"\n") * 1000
+    head = (
+        b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n"
+        b"content-length: %d\r\nexpect: 100-continue\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", intake.port), timeout=30) as connection:
+        connection.sendall(head % (2 * len(half)))
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n", "the body is being read"
+        connection.sendall(half)
+        intake.process.send(signal.SIGTERM)
+        wait_until(lambda: '"stopping"' in intake.process.log(), what="it stops")
+        connection.sendall(half)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert intake.process.wait(30) == 0
-    assert (answers[0].status, answers[0].json) == (202, {"lines": 2000})
+    assert answer.startswith(b"HTTP/1.1 202 "), answer
+    assert answer.endswith(b'{"lines":2000}'), answer
     assert intake.drain(server).events == 2000
