@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import sys
 import time
@@ -29,6 +31,8 @@ from tally.telemetry import configure
 from tally.top import run as run_top
 
 T = TypeVar("T")
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 app = typer.Typer(
     name="tally",
@@ -183,12 +187,9 @@ def generate(
         else:
             unpaced()
             sys.stdout.buffer.flush()
-    except OSError as error:
-        # The interpreter would complain once more while it flushes.
-        sys.stdout = open(Path("/dev/null"), "w")  # noqa: SIM115, PTH123
-        if isinstance(error, BrokenPipeError):
-            raise typer.Exit from None  # `tally generate | head`: the reader has what it wanted
-        fail(f"standard output: {error.strerror}", code=EXIT_FAILURE)
+    except BrokenPipeError:
+        _discard_output()
+        raise typer.Exit from None  # `tally generate | head`: the reader has what it wanted
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -332,5 +333,21 @@ def _print_status(found: Status, *, url: str) -> None:
     console.print(sources)
 
 
+def main() -> None:
+    """The command. What cannot be written is said in a line: a full disk is nothing that a traceback explains."""
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _discard_output()
+        fail(f"cannot write {error.filename or 'the output'}: {error.strerror}", code=EXIT_FAILURE)
+
+
+def _discard_output() -> None:
+    """Or the interpreter would complain once more, while it flushes."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
 if __name__ == "__main__":
-    app()
+    main()

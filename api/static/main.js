@@ -24,6 +24,7 @@ const parts = [types, words, timeline, trending];
 
 let state = "";
 let lastEvents = null;
+let grew = false; // since the tick before
 let lastNudge = 0;
 
 const feed = new Feed({
@@ -40,8 +41,11 @@ const feed = new Feed({
     title(message);
     for (const list of [types, words]) list.totals(message.totals);
     const now = performance.now();
-    if (message.totals.events !== lastEvents || now - lastNudge >= IDLE_MS) {
+    const growing = message.totals.events !== lastEvents;
+    // After the last of them once more: an answer that others ask for too may be a little older than this message.
+    if (growing || grew || now - lastNudge >= IDLE_MS) {
       lastEvents = message.totals.events;
+      grew = growing;
       lastNudge = now;
       for (const part of parts) part.nudge();
     }

@@ -72,6 +72,37 @@ def expected(events: Path) -> Expected:
     return Expected.of(events.read_bytes().split(b"\n"))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate --count 5",
+        "generate --rate 100000",
+        "generate",
+        "count FILE",
+        "count --json FILE",
+        "check FILE",
+        "status",
+        "status --json",
+        "top",
+        "--help",
+    ],
+)
+def test_an_output_that_is_full_is_said_in_a_line(server: Server, events: Path, command: str) -> None:
+    arguments = [str(events) if each == "FILE" else each for each in command.split()]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*TALLY, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "TALLY_REDIS_URL": server.url},
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "tally: cannot write the output: No space left on device\n")
+
+
 def test_help_names_every_command_and_version_says_which() -> None:
     done = _tally("--help")
     assert done.returncode == 0
@@ -105,16 +136,6 @@ def test_generate_ends_quietly_when_its_reader_has_enough(options: list[str]) ->
         process.stdout.close()
         assert process.wait(30) == 0
         assert process.stderr.read() == b""
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-@pytest.mark.parametrize("options", [["--count", "5"], ["--rate", "100000"], []], ids=["few", "at a rate", "all"])
-def test_generate_says_when_there_is_no_room_for_more(options: list[str]) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [*TALLY, "generate", *options], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
-        )
-    assert (done.returncode, done.stderr) == (1, "tally: standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize(

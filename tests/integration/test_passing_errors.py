@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +60,34 @@ def _busy(server: Server) -> Iterator[None]:
                 client.config_set(name, value)
 
 
-@pytest.mark.parametrize("refusing", [_without_replicas, _busy])
+@contextmanager
+def _cannot_save(server: Server) -> Iterator[None]:
+    """A snapshot has failed, because a folder stands where its file would be: MISCONF, until one succeeds."""
+    with server.client() as client:
+        found: Any = client.config_get("dir", "dbfilename")
+        in_the_way = Path(found["dir"]) / found["dbfilename"]
+        in_the_way.mkdir()
+        client.config_set("save", "3600 1000000")
+        try:
+            _save(client, "err")
+            yield
+        finally:
+            client.config_set("save", "")
+            in_the_way.rmdir()
+            _save(client, "ok")
+            in_the_way.unlink()
+
+
+def _save(client: redis_py.Redis, outcome: str) -> None:
+    def is_over() -> bool:
+        found: Any = client.info("persistence")
+        return not found["rdb_bgsave_in_progress"] and bool(found["rdb_last_bgsave_status"] == outcome)
+
+    client.bgsave()
+    wait_until(is_over, what=f"a snapshot ends with {outcome}")
+
+
+@pytest.mark.parametrize("refusing", [_without_replicas, _busy, _cannot_save])
 async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     server: Server, redis: Redis, settings: Settings, refusing: Any
 ) -> None:
