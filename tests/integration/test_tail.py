@@ -92,11 +92,10 @@ class World:
         wait_until(
             lambda: self.stream.appended_bytes() >= self.written_bytes,
             what=f"{self.written_bytes} bytes are appended; {self.ingestor.log()[-3000:]}",
-            seconds=20,
         )
 
     def says(self, text: str) -> None:
-        wait_until(lambda: text in self.ingestor.log(), what=f"the log says {text!r}", seconds=20)
+        wait_until(lambda: text in self.ingestor.log(), what=f"the log says {text!r}")
 
 
 def rename_and_create(world: World) -> None:
