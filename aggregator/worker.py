@@ -200,14 +200,15 @@ class Worker:
                     self.progress.buried += 1
                     self._log.error("block moved to the dead stream", id=entry_id, deliveries=deliveries)
                     continue
-                # Only a try by another process counts: a lost connection is not the block's fault.
+                # Only a try by another process counts: a lost connection is not the block's fault, nor if it takes the
+                # answer to this very call with it.
+                self._tried.add(entry_id)
                 entry = await self._store.retry(
                     consumer=self._consumer,
                     entry_id=entry_id,
                     deliveries=deliveries if tried else deliveries + 1,
                 )
                 if entry is not None:
-                    self._tried.add(entry_id)
                     await self._apply([entry], self._decoder.count([entry]))
         self._tried.clear()
 
