@@ -536,6 +536,7 @@ async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolle
     assert await windows.drop(level=0, starts=[10]) == ["kept"]
     assert await shard.redis.exists(KEYS.window_types(1, 10), KEYS.window_words(1, 10)) == 0
     assert (await windows.windows())[0].rolled == {20, 30, 40}
+    assert (await windows.windows())[0].whole_since == 20
     assert await shard.hash(KEYS.window_types(2, 10)) == {"foo": 1}
 
     await shard.count(_one(60), **small)
