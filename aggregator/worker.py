@@ -156,7 +156,8 @@ class Worker:
                 return counts
 
     def _start_reading(self) -> asyncio.Task[list[Entry]]:
-        block_ms = None if self._drain else BLOCK_MS
+        # An answer that comes as late as the connection waits for one would look like a server that is away.
+        block_ms = None if self._drain else min(BLOCK_MS, int(self._settings.redis_timeout_seconds * 500))
         return asyncio.create_task(
             self._store.read(consumer=self._consumer, count=self._batch_blocks, block_ms=block_ms),
             name="read",

@@ -759,6 +759,22 @@ async def test_a_block_whose_answers_are_lost_is_not_buried(shard: Shard, monkey
     assert (await shard.hash(KEYS.types), await shard.entries(KEYS.dead)) == ({"foo": 1}, [])
 
 
+async def test_a_read_waits_less_than_its_connection(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(redis_timeout_seconds=1)
+    store, stop, waits = shard.blocks(), asyncio.Event(), []
+
+    async def read(*, block_ms: int, **_: Any) -> list[Any]:
+        waits.append(block_ms)
+        stop.set()
+        return []
+
+    monkeypatch.setattr(store, "read", read)
+    roll_up = RollUp(shard.windows(), settings=settings)
+    await Worker(store=store, roll_up=roll_up, settings=settings, consumer="a", stop=stop).run()
+    assert waits
+    assert max(waits) < 1000
+
+
 async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) -> None:
     """Before Redis 7.2 a read that finds nothing does not show it, and an idle aggregator would be taken for dead."""
     store = shard.blocks()
