@@ -7,6 +7,7 @@ to after the last one that is known: it was rotated in and out again within one 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
@@ -35,6 +36,19 @@ class Sibling:
     def compressed(self) -> bool:
         return is_compressed(self.path)
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+    def is_there(self) -> bool:
+        """Whether it still is at its path: rotations shift names."""
+        try:
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
@@ -57,7 +71,7 @@ class Beside:
 
 
 class RotatedArchive:
-    """A rotated and compressed file as a source: it goes on where the file was left."""
+    """A rotated and compressed file as a source: it goes on where the file was left. `chunks` may raise Replaced."""
 
     rereadable = True
     finite = False
@@ -67,7 +81,7 @@ class RotatedArchive:
         sibling = leftover.sibling
         fingerprint = Fingerprint.of(sibling.first)
         self._name = leftover.name or TailName(printable(path), sibling.device, sibling.inode, 1, fingerprint)
-        self._file = File(sibling.path)
+        self._file = File(sibling.path, identity=sibling.identity)
         self.label = f"tail:{printable(sibling.path)}"
 
     def name(self, stored: Mapping[str, int]) -> str:  # noqa: ARG002
@@ -98,7 +112,8 @@ def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], boo
                 continue
             if status.st_ino not in inodes and not is_rotation_of(path, other):
                 continue
-            with opened(other) as (content, _):
+            with opened(other) as (content, raw):
+                status = os.fstat(raw.fileno())  # another one may have come to its name meanwhile
                 first = Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
         except (OSError, Failure):
             continue  # gone meanwhile, or not ours to read, or half compressed

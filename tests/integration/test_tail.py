@@ -71,8 +71,8 @@ class World:
             time.sleep(self.chance.uniform(0.0, 0.15))  # when the kill comes is what is random here
             self.restart()
 
-    def up(self) -> None:
-        self.ingestor.start()
+    def up(self, **variables: str) -> None:
+        self.ingestor.start(**variables)
         self.starts += 1
 
     def ready(self) -> None:
@@ -244,6 +244,33 @@ def rotate_and_compress_while_down(world: World) -> None:
     world.write_and_kill()
 
 
+def rotate_again_while_what_was_rotated_waits(world: World) -> None:
+    """Names shift while the stream is full: what is at a name then is not what was found there."""
+    world.up()
+    world.write_and_kill()
+    world.down()
+    for suffix in (".gz", "", ".bz2"):
+        world.write(300)
+        rotate(world)
+        if suffix:
+            compress(world.folder / "events.log.1", suffix)
+    world.write(300)
+    world.stream.take()
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2")
+    world.says("stream is full")
+    world.write(300)
+    rotate(world)
+    world.write(300)
+
+    def all_is_appended() -> bool:
+        world.stream.take()
+        return world.stream.appended_bytes() >= world.written_bytes
+
+    wait_until(all_is_appended, what="all is appended", seconds=20)
+    world.down()
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2048")
+
+
 def delete(world: World) -> None:
     world.up()
     world.write_and_kill()
@@ -382,6 +409,7 @@ SCENARIOS: list[Callable[[World], None]] = [
     rotate_twice_while_down,
     rotate_twice_while_down_and_delete_the_oldest,
     rotate_and_compress_while_down,
+    rotate_again_while_what_was_rotated_waits,
     delete,
     delete_at_once,
     same_inode_used_again,
