@@ -41,13 +41,16 @@ class Sibling:
         return self.device, self.inode
 
     def is_there(self) -> bool:
-        """Whether it still is at its path: rotations shift names."""
+        """Whether it still is at its path: rotations shift names, and give the inodes of deleted files to new ones."""
         try:
-            with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-        except OSError:
+            status, first = _look_at(self.path)
+        except (OSError, Failure):
             return False
-        return (status.st_dev, status.st_ino) == self.identity
+        return self.is_same((status.st_dev, status.st_ino), first)
+
+    def is_same(self, identity: tuple[int, int], first: bytes) -> bool:
+        """Whether an open file with these first bytes is this one, which may have grown."""
+        return identity == self.identity and first.startswith(self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +115,17 @@ def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], boo
                 continue
             if status.st_ino not in inodes and not is_rotation_of(path, other):
                 continue
-            with opened(other) as (content, raw):
-                status = os.fstat(raw.fileno())  # another one may have come to its name meanwhile
-                first = Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
+            status, first = _look_at(other)  # another one may have come to its name meanwhile
         except (OSError, Failure):
             continue  # gone meanwhile, or not ours to read, or half compressed
         found.append(Sibling(other, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, first))
     return sorted(found, key=lambda each: (each.modified_ns, each.path))
+
+
+def _look_at(path: Path) -> tuple[os.stat_result, bytes]:
+    """Of one and the same file: what the system says of it, and its first bytes. Raises OSError and Failure."""
+    with opened(path) as (content, raw):
+        return os.fstat(raw.fileno()), Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
 
 
 def _files_beside(path: Path) -> Iterator[Path]:

@@ -284,6 +284,10 @@ class _Following:
         for each in beside.unknown:
             if await self._last_append_was_before(path, stored, each.sibling.modified_ns // 1_000_000):
                 leftovers.append(each)
+        if file is not None and not file.is_at(path):
+            # Rotated away itself while it waited. What nobody has read of and is newer comes after it, by the search of
+            # the next file: after a kill in between, what is older than the newest known would be left alone.
+            leftovers = [each for each in leftovers if each.name or each.sibling.modified_ns < file.modified_ns]
         return leftovers
 
     async def _read_leftover(self, path: Path, leftover: Leftover, *, is_last: bool) -> None:
@@ -303,7 +307,7 @@ class _Following:
             file = FollowedFile(sibling.path, place=path, name=leftover.name, truncated=self._truncated)
         except OSError:
             return  # it is gone again; the next search finds what became of it
-        if file.identity != sibling.identity:
+        if not sibling.is_same(file.identity, file.first()):
             file.close()
             raise Replaced
         file.retire()

@@ -10,8 +10,10 @@ import bz2
 import gzip
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,16 @@ class World:
             what=f"{self.written_bytes} bytes are appended; {self.ingestor.log()[-3000:]}",
             seconds=20,
         )
+
+    def log_is_open(self) -> bool:
+        """Whether the ingestor has the file open that is at the followed path now."""
+        now = self.log.stat()
+        for link in Path(f"/proc/{self.ingestor.pid}/fd").iterdir():
+            with suppress(OSError):
+                found = link.stat()
+                if (found.st_dev, found.st_ino) == (now.st_dev, now.st_ino):
+                    return True
+        return False
 
     def says(self, text: str) -> None:
         wait_until(lambda: text in self.ingestor.log(), what=f"the log says {text!r}", seconds=20)
@@ -271,6 +283,31 @@ def rotate_again_while_what_was_rotated_waits(world: World) -> None:
     world.up(TALLY_MAX_BACKLOG_BLOCKS="2048")
 
 
+def rotate_unseen_while_others_wait(world: World) -> None:
+    """What came and went unseen is newer than what was seen and waits, and is not read before it."""
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2")
+    world.write(300)
+    world.says("stream is full")
+    for _ in range(2):
+        rotate(world)
+        world.write(20)
+        wait_until(world.log_is_open, what="the new file is seen")
+    world.ingestor.send(signal.SIGSTOP)
+    for _ in range(2):
+        rotate(world)
+        world.write(20)
+    world.ingestor.send(signal.SIGCONT)
+    wait_until(world.log_is_open, what="the new file is seen")
+
+    def the_next_is_begun() -> bool:
+        world.stream.take()
+        return len(world.stream.positions()) > 1
+
+    wait_until(the_next_is_begun, what="the next file is begun", seconds=20)
+    world.down()
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2048")
+
+
 def delete(world: World) -> None:
     world.up()
     world.write_and_kill()
@@ -410,6 +447,7 @@ SCENARIOS: list[Callable[[World], None]] = [
     rotate_twice_while_down_and_delete_the_oldest,
     rotate_and_compress_while_down,
     rotate_again_while_what_was_rotated_waits,
+    rotate_unseen_while_others_wait,
     delete,
     delete_at_once,
     same_inode_used_again,

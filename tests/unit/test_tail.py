@@ -259,3 +259,19 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):
         FollowedFile(tmp_path / "pipe")
+
+
+def test_a_rotated_file_is_known_again_at_its_place_by_what_it_begins_with(tmp_path: Path) -> None:
+    """A rotation in between may put another file there, to which the system may have given the same inode."""
+    rotated = tmp_path / "events.log.1"
+    rotated.write_bytes(A)
+    (found,) = look_beside(tmp_path / "events.log", stored=(), skip=lambda _: False)
+    assert found.is_there()
+    with rotated.open("ab") as file:
+        file.write(B)
+    assert found.is_there(), "it has grown"
+    rotated.write_bytes(B + A)
+    assert rotated.stat().st_ino == found.inode
+    assert not found.is_there()
+    rotated.rename(tmp_path / "events.log.2")
+    assert not found.is_there()
