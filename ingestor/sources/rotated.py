@@ -20,6 +20,9 @@ from ingestor.sources.followed import TailName, parse_names
 from tally.archives import SUFFIXES, Reader, holds_exactly, is_compressed, opened
 from tally.runtime import Failure
 
+#: How often a folder is looked at while a rotation is on its way.
+LOOKS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
@@ -107,19 +110,32 @@ def is_rotation_of(path: Path, other: Path) -> bool:
 def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], bool]) -> list[Sibling]:
     """The files beside a path that may be rotated from it, the least recently written first."""
     inodes = {name.inode for name in parse_names(stored)}
-    found = []
+    for _ in range(LOOKS):
+        places = _places_beside(path, inodes, skip)
+        found = []
+        for other in places:
+            try:
+                status, first = _look_at(other)
+            except (OSError, Failure):
+                continue  # gone meanwhile, or not ours to read, or half compressed
+            found.append(Sibling(other, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, first))
+        if _places_beside(path, inodes, skip) == places:
+            break  # else names were shifted, and one may have slipped by: from where we had not looked to where we had
+    return sorted(found, key=lambda each: (each.modified_ns, each.path))
+
+
+def _places_beside(path: Path, inodes: Collection[int], skip: Callable[[Path], bool]) -> dict[Path, int]:
+    """The files that `look_beside` looks at, each with its inode."""
+    places = {}
     for other in _files_beside(path):
         try:
             status = other.stat()
-            if not stat.S_ISREG(status.st_mode) or skip(other):
-                continue
-            if status.st_ino not in inodes and not is_rotation_of(path, other):
-                continue
-            status, first = _look_at(other)  # another one may have come to its name meanwhile
-        except (OSError, Failure):
-            continue  # gone meanwhile, or not ours to read, or half compressed
-        found.append(Sibling(other, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, first))
-    return sorted(found, key=lambda each: (each.modified_ns, each.path))
+        except OSError:
+            continue
+        is_candidate = status.st_ino in inodes or is_rotation_of(path, other)
+        if is_candidate and stat.S_ISREG(status.st_mode) and not skip(other):
+            places[other] = status.st_ino
+    return places
 
 
 def _look_at(path: Path) -> tuple[os.stat_result, bytes]:
