@@ -156,7 +156,8 @@ class Worker:
                 return counts
 
     def _start_reading(self) -> asyncio.Task[list[Entry]]:
-        block_ms = None if self._drain else BLOCK_MS
+        # An answer that comes as late as the connection waits for one would look like a server that is away.
+        block_ms = None if self._drain else min(BLOCK_MS, int(self._settings.redis_timeout_seconds * 500))
         return asyncio.create_task(
             self._store.read(consumer=self._consumer, count=self._batch_blocks, block_ms=block_ms),
             name="read",
@@ -200,14 +201,15 @@ class Worker:
                     self.progress.buried += 1
                     self._log.error("block moved to the dead stream", id=entry_id, deliveries=deliveries)
                     continue
-                # Only a try by another process counts: a lost connection is not the block's fault.
+                # Only a try by another process counts: a lost connection is not the block's fault, nor if it takes the
+                # answer to this very call with it.
+                self._tried.add(entry_id)
                 entry = await self._store.retry(
                     consumer=self._consumer,
                     entry_id=entry_id,
                     deliveries=deliveries if tried else deliveries + 1,
                 )
                 if entry is not None:
-                    self._tried.add(entry_id)
                     await self._apply([entry], self._decoder.count([entry]))
         self._tried.clear()
 

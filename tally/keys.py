@@ -12,6 +12,8 @@
 | `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `lost`, `lines`, `bytes`, `blocks`|
 | `tally:{S}:windows:L`            | sorted set | starts of the windows of length L that are kept                  |
 | `tally:{S}:rolled:L`             | sorted set | those of them whose counts are already in the next length        |
+| `tally:{S}:dropped`              | sorted set | L, scored by the start of the oldest window of that length that  |
+|                                  |            | was left when one was dropped: before it, they are not all there |
 | `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
 | `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`              |
@@ -94,6 +96,10 @@ class Keys:
 
     def rolled(self, seconds: int) -> str:
         return self._key("rolled", seconds)
+
+    @property
+    def dropped(self) -> str:
+        return self._key("dropped")
 
     def window_types(self, seconds: int, start: int) -> str:
         return self._key("types", seconds, start)

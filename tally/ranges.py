@@ -16,10 +16,14 @@ from tally.windows import WindowLength
 
 @dataclass(frozen=True, slots=True)
 class WindowStarts:
-    """The windows of one length, as starts in Unix seconds, oldest first, and those of them that are rolled."""
+    """The windows of one length, as starts in Unix seconds, oldest first, and those of them that are rolled.
+
+    Before `whole_since` some were dropped; None if none ever was.
+    """
 
     starts: tuple[int, ...]
     rolled: frozenset[int]
+    whole_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,7 @@ class Windows:
     def __init__(self, lengths: Sequence[WindowLength], found: Sequence[WindowStarts]) -> None:
         self._lengths = lengths
         self._found = found
-        # Shorter windows than the kept-th newest may be dropped, or lack events that came late.
-        self._horizons = [
-            each.starts[-length.kept] if len(each.starts) >= length.kept else None
-            for length, each in zip(lengths, found, strict=True)
-        ]
+        self._horizons = [_horizon(length, each) for length, each in zip(lengths, found, strict=True)]
 
     def resolution(self, at: float) -> WindowLength:
         """The shortest length that is kept, with all longer ones, as far back as this moment; else the longest."""
@@ -127,6 +127,17 @@ class Windows:
             if each not in found.rolled
         ]
         return here + (self._unrolled(level - 1, start, end) if level else [])
+
+
+def _horizon(length: WindowLength, found: WindowStarts) -> int | None:
+    """From when on the windows of a length are all there, with all that they should hold; None if they always were.
+
+    Those before the kept-th newest may lack events that came late. Where fewer were kept once, there are fewer now.
+    """
+    horizons = [found.whole_since] if found.whole_since is not None else []
+    if len(found.starts) >= length.kept:
+        horizons.append(found.starts[-length.kept])
+    return max(horizons, default=None)
 
 
 def _between(starts: Sequence[int], start: int, end: int) -> Sequence[int]:

@@ -17,6 +17,7 @@ class Stream:
     def __init__(self, port: int) -> None:
         self._client: Any = redis.Redis(port=port, socket_timeout=30)
         self._keys = Keys()
+        self._taken: list[bytes] = []
 
     def close(self) -> None:
         self._client.close()
@@ -33,9 +34,20 @@ class Stream:
         return int(self._client.xlen(self._keys.stream))
 
     def lines(self) -> list[bytes]:
-        return [line for _, fields in self._client.xrange(self._keys.stream) for line in fields[b"lines"].split(b"\n")]
+        return self._taken + _lines(self._client.xrange(self._keys.stream))
+
+    def take(self) -> None:
+        """Make room in the stream, as aggregators do. What was in it is still among the lines."""
+        entries = self._client.xrange(self._keys.stream)
+        if entries:
+            self._taken += _lines(entries)
+            self._client.xdel(self._keys.stream, *(id_ for id_, _ in entries))
 
     def difference(self, written: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
         """The lines that are missing, and those that are too many."""
         found, wanted = Counter(self.lines()), Counter(line.rstrip(b"\n") for line in written)
         return list((wanted - found).elements()), list((found - wanted).elements())
+
+
+def _lines(entries: Any) -> list[bytes]:
+    return [line for _, fields in entries for line in fields[b"lines"].split(b"\n")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from ingestor.sources.base import CHUNK_BYTES
 from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
 from tally.archives import Reader, is_compressed, opened
 from tally.telemetry import get_logger
+
+
+class Replaced(Exception):
+    """Another file stands at the path than the one that was meant."""
 
 
 class File:
@@ -23,8 +28,10 @@ class File:
     rereadable = True
     finite = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, identity: tuple[int, int] | None = None) -> None:
+        """With `identity`, a device and an inode, another file at the path is not read: `chunks` raises Replaced."""
         self._path = path.absolute()
+        self._identity = identity
         self.label = printable(path)
         self.read_bytes = 0  # of the file itself, as it is on the disk
 
@@ -50,6 +57,9 @@ class File:
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
         with opened(self._path) as (content, raw):
+            status = os.fstat(raw.fileno())
+            if self._identity is not None and self._identity != (status.st_dev, status.st_ino):
+                raise Replaced
             size = self.size_bytes
             reached = await asyncio.to_thread(content.seek, position)
             if reached < position or (not is_compressed(self._path) and position > size):

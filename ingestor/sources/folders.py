@@ -99,7 +99,9 @@ class Files:
                 return list(feeds)
             stored = await context.store.positions()
         except StoreUnavailable:
-            return list(feeds)  # their feeds wait for it to come back, and find nothing to read otherwise
+            # Their feeds wait for it to come back, but not for it to take writes: they may find nothing to read.
+            await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
+            return list(feeds)
         behind = [file for file, feed in feeds.items() if stored.get(feed.name, 0) < feed.position]
         if behind:
             get_logger().warning("reading again from the stored positions", files=[file.label for file in behind])

@@ -153,6 +153,18 @@ class FollowedFile:
         return os.fstat(self._descriptor).st_size
 
     @property
+    def modified_ns(self) -> int:
+        return os.fstat(self._descriptor).st_mtime_ns
+
+    def is_at(self, path: Path) -> bool:
+        """Whether it is at this path now, whatever was noticed so far."""
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
+
+    @property
     def retired(self) -> bool:
         return self._retired
 

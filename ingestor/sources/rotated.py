@@ -7,6 +7,7 @@ to after the last one that is known: it was rotated in and out again within one 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
@@ -18,6 +19,9 @@ from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printa
 from ingestor.sources.followed import TailName, parse_names
 from tally.archives import SUFFIXES, Reader, holds_exactly, is_compressed, opened
 from tally.runtime import Failure
+
+#: How often a folder is looked at while a rotation is on its way.
+LOOKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,22 @@ class Sibling:
     @property
     def compressed(self) -> bool:
         return is_compressed(self.path)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+    def is_there(self) -> bool:
+        """Whether it still is at its path: rotations shift names, and give the inodes of deleted files to new ones."""
+        try:
+            status, first = _look_at(self.path)
+        except (OSError, Failure):
+            return False
+        return self.is_same((status.st_dev, status.st_ino), first)
+
+    def is_same(self, identity: tuple[int, int], first: bytes) -> bool:
+        """Whether an open file with these first bytes is this one, which may have grown."""
+        return identity == self.identity and first.startswith(self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +77,7 @@ class Beside:
 
 
 class RotatedArchive:
-    """A rotated and compressed file as a source: it goes on where the file was left."""
+    """A rotated and compressed file as a source: it goes on where the file was left. `chunks` may raise Replaced."""
 
     rereadable = True
     finite = False
@@ -67,7 +87,7 @@ class RotatedArchive:
         sibling = leftover.sibling
         fingerprint = Fingerprint.of(sibling.first)
         self._name = leftover.name or TailName(printable(path), sibling.device, sibling.inode, 1, fingerprint)
-        self._file = File(sibling.path)
+        self._file = File(sibling.path, identity=sibling.identity)
         self.label = f"tail:{printable(sibling.path)}"
 
     def name(self, stored: Mapping[str, int]) -> str:  # noqa: ARG002
@@ -90,20 +110,38 @@ def is_rotation_of(path: Path, other: Path) -> bool:
 def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], bool]) -> list[Sibling]:
     """The files beside a path that may be rotated from it, the least recently written first."""
     inodes = {name.inode for name in parse_names(stored)}
-    found = []
+    for _ in range(LOOKS):
+        places = _places_beside(path, inodes, skip)
+        found = []
+        for other in places:
+            try:
+                status, first = _look_at(other)
+            except (OSError, Failure):
+                continue  # gone meanwhile, or not ours to read, or half compressed
+            found.append(Sibling(other, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, first))
+        if _places_beside(path, inodes, skip) == places:
+            break  # else names were shifted, and one may have slipped by: from where we had not looked to where we had
+    return sorted(found, key=lambda each: (each.modified_ns, each.path))
+
+
+def _places_beside(path: Path, inodes: Collection[int], skip: Callable[[Path], bool]) -> dict[Path, int]:
+    """The files that `look_beside` looks at, each with its inode."""
+    places = {}
     for other in _files_beside(path):
         try:
             status = other.stat()
-            if not stat.S_ISREG(status.st_mode) or skip(other):
-                continue
-            if status.st_ino not in inodes and not is_rotation_of(path, other):
-                continue
-            with opened(other) as (content, _):
-                first = Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
-        except (OSError, Failure):
-            continue  # gone meanwhile, or not ours to read, or half compressed
-        found.append(Sibling(other, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, first))
-    return sorted(found, key=lambda each: (each.modified_ns, each.path))
+        except OSError:
+            continue
+        is_candidate = status.st_ino in inodes or is_rotation_of(path, other)
+        if is_candidate and stat.S_ISREG(status.st_mode) and not skip(other):
+            places[other] = status.st_ino
+    return places
+
+
+def _look_at(path: Path) -> tuple[os.stat_result, bytes]:
+    """Of one and the same file: what the system says of it, and its first bytes. Raises OSError and Failure."""
+    with opened(path) as (content, raw):
+        return os.fstat(raw.fileno()), Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
 
 
 def _files_beside(path: Path) -> Iterator[Path]:

@@ -24,6 +24,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError
 
 from ingestor.feed import Feed
 from ingestor.sources.base import Context, Source
+from ingestor.sources.files import Replaced
 from ingestor.sources.fingerprints import printable
 from ingestor.sources.followed import CUT_DOWN, FollowedFile, Truncated, parse_names
 from ingestor.sources.rotated import Leftover, RotatedArchive, find_leftovers, gone, look_beside
@@ -226,12 +227,12 @@ class _Following:
             file.close()
 
     async def _feed(self, source: Source, identity: tuple[int, int]) -> None:
-        """Feed one file. What is wrong with it is logged, and it is tried again later. Raises Truncated."""
+        """Feed one file. What is wrong with it is logged, and it is tried again later. Raises Truncated, Replaced."""
         context = self._context
         try:
             await Feed(source, store=context.store, settings=context.settings, stop=self._stop).run()
             self._failures.pop(identity, None)
-        except (Truncated, AuthenticationError, AuthorizationError):
+        except (Truncated, Replaced, AuthenticationError, AuthorizationError):
             raise
         except Exception as error:
             self._failures[identity] += 1
@@ -255,50 +256,67 @@ class _Following:
     async def _read_leftovers(self, path: Path, file: FollowedFile | None) -> None:
         """Read what was rotated away from a path and is still beside it, before the file that is there now."""
         async with self._searching[path]:
-            stored = await self._positions()
-            others = [each for each in self._files if each is not file]
-            open_names = {str(each.stored_name) for each in others}
-            siblings = await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
-            open_now = {each.identity for each in self._files}
-            beside = find_leftovers(
-                path,
-                stored={name: position for name, position in stored.items() if name not in open_names},
-                siblings=[each for each in siblings if (each.device, each.inode) not in open_now],
-                current=file.find_name(stored) if file is not None else None,
-                heads=[each.first() for each in self._files if each.path == path],
-            )
-            leftovers = beside.leftovers
-            for each in beside.unknown:
-                if await self._last_append_was_before(path, stored, each.sibling.modified_ns // 1_000_000):
-                    leftovers.append(each)
-            for each in leftovers:
-                if self._stop.is_set():
-                    return
-                await self._read_leftover(path, each, is_last=each is leftovers[-1] and not (file and file.size))
+            leftovers = await self._find_leftovers(path, file)
+            while leftovers and not self._stop.is_set():
+                is_last = len(leftovers) == 1 and not (file and file.size)
+                try:
+                    await self._read_leftover(path, leftovers.pop(0), is_last=is_last)
+                except Replaced:
+                    # Rotated again, while those before it were read. It is in another place, and what is in its place
+                    # must not be read under its name.
+                    leftovers = await self._find_leftovers(path, file)
             await self._forget_gone()
 
+    async def _find_leftovers(self, path: Path, file: FollowedFile | None) -> list[Leftover]:
+        stored = await self._positions()
+        others = [each for each in self._files if each is not file]
+        open_names = {str(each.stored_name) for each in others}
+        siblings = await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
+        open_now = {each.identity for each in self._files}
+        beside = find_leftovers(
+            path,
+            stored={name: position for name, position in stored.items() if name not in open_names},
+            siblings=[each for each in siblings if each.identity not in open_now],
+            current=file.find_name(stored) if file is not None else None,
+            heads=[each.first() for each in self._files if each.path == path],
+        )
+        leftovers = beside.leftovers
+        for each in beside.unknown:
+            if await self._last_append_was_before(path, stored, each.sibling.modified_ns // 1_000_000):
+                leftovers.append(each)
+        if file is not None and not file.is_at(path):
+            # Rotated away itself while it waited. What nobody has read of and is newer comes after it, by the search of
+            # the next file: after a kill in between, what is older than the newest known would be left alone.
+            leftovers = [each for each in leftovers if each.name or each.sibling.modified_ns < file.modified_ns]
+        return leftovers
+
     async def _read_leftover(self, path: Path, leftover: Leftover, *, is_last: bool) -> None:
+        """Raises Replaced if it no longer is where it was found."""
         sibling = leftover.sibling
+        if not sibling.is_there():
+            raise Replaced
         self._log.info(
             "reading on in a file that was rotated away",
             path=printable(sibling.path),
             known=leftover.name is not None,
         )
-        identity = (sibling.device, sibling.inode)
         if sibling.compressed:
-            await self._feed(RotatedArchive(path, leftover), identity)
+            await self._feed(RotatedArchive(path, leftover), sibling.identity)
             return
         try:
             file = FollowedFile(sibling.path, place=path, name=leftover.name, truncated=self._truncated)
         except OSError:
             return  # it is gone again; the next search finds what became of it
+        if not sibling.is_same(file.identity, file.first()):
+            file.close()
+            raise Replaced
         file.retire()
         if not is_last:
             file.successor_written()
         self._files[file] = asyncio.Event()
         try:
             if await self._or_stop(file.has_line()) and not self._stop.is_set():
-                await self._feed(file, identity)
+                await self._feed(file, sibling.identity)
         except Truncated:
             self._log.warning("a rotated file was cut down while it was read", path=printable(sibling.path))
         finally:

@@ -4,16 +4,18 @@
 --      2 rolled    sorted set  those already in the next length
 --      3 types     hash        the window's
 --      4 words     hash        the window's
+--      5 dropped   sorted set  length, scored by the start of the oldest window that was left when one was dropped
 -- ARGV 1 start     of the window, in Unix seconds
 --      2 kept      how many windows of that length are kept
 --      3 last      '1' for the longest length, which is rolled into nothing
+--      4 seconds   the length
 --
 -- Returns 'dropped', 'kept' (it is not the oldest, or not one too many) or 'unrolled' (roll it first).
 --
 -- Atomic, or counts that come in between would be lost to the longer window.
 
-local windows, rolled, types, words = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local start, kept, last = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local windows, rolled, types, words, dropped = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local start, kept, last, seconds = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4]
 
 if redis.call('ZCARD', windows) <= kept or redis.call('ZRANGE', windows, 0, 0)[1] ~= start then
   return 'kept'
@@ -25,4 +27,6 @@ end
 redis.call('UNLINK', types, words)
 redis.call('ZREM', windows, start)
 redis.call('ZREM', rolled, start)
+-- The number kept may be raised later: how many there are would then no longer tell since when they are all there.
+redis.call('ZADD', dropped, 'GT', redis.call('ZRANGE', windows, 0, 0)[1], seconds)
 return 'dropped'

@@ -134,7 +134,9 @@ class BlockStore:
         pipeline.hincrby(self._keys.sources, source, 0)
         pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
         with errors_translated():
-            *_, reply = await pipeline.execute(raise_on_error=False)
+            written, reply = await pipeline.execute(raise_on_error=False)
+            if isinstance(written, Exception):
+                raise written  # the other answer is then about nothing of ours
             if isinstance(reply, exceptions.ResponseError):
                 return "appendonly is disabled" in str(reply)
             if isinstance(reply, Exception):

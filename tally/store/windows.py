@@ -33,11 +33,17 @@ class WindowStore:
         for length in self._settings.window_lengths:
             pipeline.zrange(self._keys.windows(length.seconds), 0, -1)
             pipeline.zrange(self._keys.rolled(length.seconds), 0, -1)
+        pipeline.zrange(self._keys.dropped, 0, -1, withscores=True)
         with errors_translated():
-            replies = await execute(pipeline)
+            *replies, dropped = await execute(pipeline)
+        whole_since = {int(seconds): int(start) for seconds, start in dropped}
         return [
-            WindowStarts(tuple(int(start) for start in starts), frozenset(int(start) for start in rolled))
-            for starts, rolled in zip(replies[::2], replies[1::2], strict=True)
+            WindowStarts(
+                tuple(int(start) for start in starts),
+                frozenset(int(start) for start in rolled),
+                whole_since.get(length.seconds),
+            )
+            for length, starts, rolled in zip(self._settings.window_lengths, replies[::2], replies[1::2], strict=True)
         ]
 
     async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:
@@ -73,5 +79,6 @@ class WindowStore:
             self._keys.rolled(seconds),
             self._keys.window_types(seconds, start),
             self._keys.window_words(seconds, start),
+            self._keys.dropped,
         ]
-        return keys, [start, lengths[level].kept, int(level == len(lengths) - 1)]
+        return keys, [start, lengths[level].kept, int(level == len(lengths) - 1), seconds]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from redis.asyncio import Redis
 from tally.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, StoreUnavailable
+from tally.store import Block, BlockStore, StoreUnavailable, WindowStore
+from tally.store.reads import CountReader
 from tests.server import Server
 from tests.waiting import wait_until
 
@@ -101,8 +103,22 @@ async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     for refused in (
         lambda: store.count(ids=ids, counts=Counts(rejected=2)),
         lambda: store.forget_sources(["s"]),
+        lambda: store.wait_until_durable("s", timeout_seconds=1),
     ):
         with refusing(server), pytest.raises(StoreUnavailable):
             await refused()
     await store.count(ids=ids, counts=Counts(rejected=2))
     assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"
+
+
+async def test_what_is_read_in_a_transaction_is_waited_for_too(
+    server: Server, redis: Redis, settings: Settings
+) -> None:
+    """A busy server takes its MULTI, but not what is in it."""
+    windows = WindowStore(redis, keys=Keys(), settings=settings)
+    reader = CountReader(redis, keys=Keys(), settings=settings)
+    with _busy(server):
+        for read in (windows.windows, partial(reader.distinct, "types")):
+            with pytest.raises(StoreUnavailable):
+                await read()
+    assert await reader.distinct("types") == (0, 0)

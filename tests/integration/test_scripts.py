@@ -23,7 +23,7 @@ from aggregator.worker import Worker
 from tally.counts import Counts, Sample, WindowCounts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store import Append, Block, BlockStore, GroupMissing, WindowStore, connect
+from tally.store import Append, Block, BlockStore, GroupMissing, StoreUnavailable, WindowStore, connect
 from tally.store.blocks import Applied, Missing
 
 KEYS = Keys()
@@ -536,6 +536,7 @@ async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolle
     assert await windows.drop(level=0, starts=[10]) == ["kept"]
     assert await shard.redis.exists(KEYS.window_types(1, 10), KEYS.window_words(1, 10)) == 0
     assert (await windows.windows())[0].rolled == {20, 30, 40}
+    assert (await windows.windows())[0].whole_since == 20
     assert await shard.hash(KEYS.window_types(2, 10)) == {"foo": 1}
 
     await shard.count(_one(60), **small)
@@ -726,6 +727,52 @@ async def test_a_block_that_is_deleted_when_it_is_due_for_burial_does_not_hold_i
     assert await shard.hash(KEYS.types) == {"foo": 1}
     assert (await shard.hash(KEYS.totals))["lost"] == 1
     assert await shard.pending() == []
+
+
+async def test_a_block_whose_answers_are_lost_is_not_buried(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one that ends its reader's process is: a connection that breaks again and again is not its fault."""
+    await shard.pending_blocks(1, consumer="a", lines=b'{"event_type":"foo","data":"a"}')
+    settings = Settings(max_deliveries=2)
+    store = shard.blocks(max_deliveries=2)
+    answered, retry = 0, store.retry
+
+    async def lossy_retry(**arguments: Any) -> Any:
+        nonlocal answered
+        entry = await retry(**arguments)
+        answered += 1
+        if answered <= 3:
+            raise StoreUnavailable("the answer is lost")
+        return entry
+
+    monkeypatch.setattr(store, "retry", lossy_retry)
+    monkeypatch.setattr("aggregator.worker.backoff_seconds", lambda _: 0.0)
+    worker = Worker(
+        store=store,
+        roll_up=RollUp(shard.windows(), settings=settings),
+        settings=settings,
+        consumer="a",
+        stop=asyncio.Event(),
+        drain=True,
+    )
+    await asyncio.wait_for(worker.run(), 30)
+    assert answered == 4
+    assert (await shard.hash(KEYS.types), await shard.entries(KEYS.dead)) == ({"foo": 1}, [])
+
+
+async def test_a_read_waits_less_than_its_connection(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(redis_timeout_seconds=1)
+    store, stop, waits = shard.blocks(), asyncio.Event(), []
+
+    async def read(*, block_ms: int, **_: Any) -> list[Any]:
+        waits.append(block_ms)
+        stop.set()
+        return []
+
+    monkeypatch.setattr(store, "read", read)
+    roll_up = RollUp(shard.windows(), settings=settings)
+    await Worker(store=store, roll_up=roll_up, settings=settings, consumer="a", stop=stop).run()
+    assert waits
+    assert max(waits) < 1000
 
 
 async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) -> None:

@@ -129,6 +129,29 @@ async def test_a_stretch_is_answered_to_the_minute_where_minutes_are_kept_and_by
     assert counts["a"] == (stretch.end - stretch.start) // MINUTE
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_stretches_stay_exact_when_more_windows_are_kept_than_before(
+    pipeline: Pipeline, redis: Redis, server: Server, seed: int
+) -> None:
+    """Those that were dropped by then are not taken for empty ones, nor those that late events bring back for whole."""
+    chance = random.Random(seed)
+    longer = Pipeline(redis, Settings(redis_url=server.url, windows="60x600,3600x200,86400x60"))
+    events: list[int] = []
+    for step in range(150):
+        present = pipeline if step < 120 else longer
+        longer.now = pipeline.now = pipeline.now + chance.choice([60, 600, 3600, 7200])
+        at = [int(present.now) - chance.choice([0, 60, 3600, 7200, DAY, 3 * DAY]) for _ in range(5)]
+        await present.count([event("a", each) for each in at])
+        events += at
+        await present.roll_up()
+    for _ in range(150):
+        start = chance.randrange(EPOCH - 3 * DAY, int(longer.now))
+        end = start + chance.choice([MINUTE, HOUR, DAY, 3 * DAY])
+        stretch, counts = await longer.reader.sum_stretch("types", start, end)
+        want = sum(stretch.start <= each < stretch.end for each in events)
+        assert counts["a"] == want, f"[{start}, {end}) as [{stretch.start}, {stretch.end})"
+
+
 async def test_windows_stay_in_bounds(pipeline: Pipeline, redis: Redis) -> None:
     for day in range(60):
         pipeline.now = EPOCH + (day + 1) * DAY

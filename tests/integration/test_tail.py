@@ -10,8 +10,10 @@ import bz2
 import gzip
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,8 +73,8 @@ class World:
             time.sleep(self.chance.uniform(0.0, 0.15))  # when the kill comes is what is random here
             self.restart()
 
-    def up(self) -> None:
-        self.ingestor.start()
+    def up(self, **variables: str) -> None:
+        self.ingestor.start(**variables)
         self.starts += 1
 
     def ready(self) -> None:
@@ -93,6 +95,16 @@ class World:
             lambda: self.stream.appended_bytes() >= self.written_bytes,
             what=f"{self.written_bytes} bytes are appended; {self.ingestor.log()[-3000:]}",
         )
+
+    def log_is_open(self) -> bool:
+        """Whether the ingestor has the file open that is at the followed path now."""
+        now = self.log.stat()
+        for link in Path(f"/proc/{self.ingestor.pid}/fd").iterdir():
+            with suppress(OSError):
+                found = link.stat()
+                if (found.st_dev, found.st_ino) == (now.st_dev, now.st_ino):
+                    return True
+        return False
 
     def says(self, text: str) -> None:
         wait_until(lambda: text in self.ingestor.log(), what=f"the log says {text!r}")
@@ -243,6 +255,58 @@ def rotate_and_compress_while_down(world: World) -> None:
     world.write_and_kill()
 
 
+def rotate_again_while_what_was_rotated_waits(world: World) -> None:
+    """Names shift while the stream is full: what is at a name then is not what was found there."""
+    world.up()
+    world.write_and_kill()
+    world.down()
+    for suffix in (".gz", "", ".bz2"):
+        world.write(300)
+        rotate(world)
+        if suffix:
+            compress(world.folder / "events.log.1", suffix)
+    world.write(300)
+    world.stream.take()
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2")
+    world.says("stream is full")
+    world.write(300)
+    rotate(world)
+    world.write(300)
+
+    def all_is_appended() -> bool:
+        world.stream.take()
+        return world.stream.appended_bytes() >= world.written_bytes
+
+    wait_until(all_is_appended, what="all is appended", seconds=20)
+    world.down()
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2048")
+
+
+def rotate_unseen_while_others_wait(world: World) -> None:
+    """What came and went unseen is newer than what was seen and waits, and is not read before it."""
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2")
+    world.write(300)
+    world.says("stream is full")
+    for _ in range(2):
+        rotate(world)
+        world.write(20)
+        wait_until(world.log_is_open, what="the new file is seen")
+    world.ingestor.send(signal.SIGSTOP)
+    for _ in range(2):
+        rotate(world)
+        world.write(20)
+    world.ingestor.send(signal.SIGCONT)
+    wait_until(world.log_is_open, what="the new file is seen")
+
+    def the_next_is_begun() -> bool:
+        world.stream.take()
+        return len(world.stream.positions()) > 1
+
+    wait_until(the_next_is_begun, what="the next file is begun", seconds=20)
+    world.down()
+    world.up(TALLY_MAX_BACKLOG_BLOCKS="2048")
+
+
 def delete(world: World) -> None:
     world.up()
     world.write_and_kill()
@@ -381,6 +445,8 @@ SCENARIOS: list[Callable[[World], None]] = [
     rotate_twice_while_down,
     rotate_twice_while_down_and_delete_the_oldest,
     rotate_and_compress_while_down,
+    rotate_again_while_what_was_rotated_waits,
+    rotate_unseen_while_others_wait,
     delete,
     delete_at_once,
     same_inode_used_again,

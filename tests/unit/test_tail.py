@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.sources import parse_source
+from ingestor.sources import parse_source, rotated
 from ingestor.sources.fingerprints import Fingerprint
 from ingestor.sources.followed import FollowedFile, TailName, Truncated, find_name
 from ingestor.sources.rotated import Sibling, find_leftovers, gone, is_rotation_of, look_beside
@@ -259,3 +259,42 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="not a regular file"):
         FollowedFile(tmp_path / "pipe")
+
+
+def test_a_rotated_file_is_known_again_at_its_place_by_what_it_begins_with(tmp_path: Path) -> None:
+    """A rotation in between may put another file there, to which the system may have given the same inode."""
+    first = tmp_path / "events.log.1"
+    first.write_bytes(A)
+    (found,) = look_beside(tmp_path / "events.log", stored=(), skip=lambda _: False)
+    assert found.is_there()
+    with first.open("ab") as file:
+        file.write(B)
+    assert found.is_there(), "it has grown"
+    first.write_bytes(B + A)
+    assert first.stat().st_ino == found.inode
+    assert not found.is_there()
+    first.rename(tmp_path / "events.log.2")
+    assert not found.is_there()
+
+
+def test_names_that_are_shifted_while_a_folder_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is missed, in whatever order they are looked at."""
+    for number, content in ((1, A), (2, B), (3, C)):
+        (tmp_path / f"events.log.{number}").write_bytes(content)
+    look_at, looked = rotated._look_at, 0
+
+    def shifting(path: Path) -> tuple[os.stat_result, bytes]:
+        nonlocal looked
+        looked += 1
+        if looked == 2:
+            for number in (3, 2, 1):
+                (tmp_path / f"events.log.{number}").rename(tmp_path / f"events.log.{number + 1}")
+        return look_at(path)
+
+    monkeypatch.setattr(rotated, "_look_at", shifting)
+    siblings = look_beside(tmp_path / "events.log", stored=(), skip=lambda _: False)
+    assert {each.path.name: each.first for each in siblings} == {
+        "events.log.2": A,
+        "events.log.3": B,
+        "events.log.4": C,
+    }
