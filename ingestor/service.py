@@ -35,6 +35,9 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
             sources.append(parse_source(text))
         except ValueError as error:
             problems.append(f"source {error}")
+        except OSError as error:
+            # As for a folder that is mounted into a container and is another user's alone.
+            problems.append(f"source {text!r}: cannot be read: {error.strerror}")
     if sum(isinstance(source, StandardInput) for source in sources) > 1:
         problems.append("source -: standard input can be read once only")
     if problems:
