@@ -15,6 +15,7 @@ from aggregator.decoding import Decoder
 from aggregator.rollup import RollUp
 from tally.counts import Counts
 from tally.runtime import backoff_seconds, wait_or_stop
+from tally.seldom import Outage
 from tally.settings import Settings
 from tally.store import BlockStore, Entry, GroupMissing, StoreUnavailable
 from tally.store.blocks import Missing
@@ -77,6 +78,7 @@ class Worker:
         self._drain = drain
         self._decoder = Decoder(settings)
         self._log = get_logger().bind(consumer=consumer)
+        self._outage = Outage(self._log)
         self._tried: set[str] = set()  # taken by this process and not yet applied: not to be held against the block
         self._batch_blocks = BATCH_LARGE_BLOCKS
         self._claim_due = 0.0  # monotonic seconds
@@ -101,7 +103,7 @@ class Worker:
                 failures = failures + 1 if self.progress.batches == batches_before else 1
                 batches_before = self.progress.batches
                 delay_seconds = backoff_seconds(failures)
-                self._log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
+                self._outage.lasts(error, retry_in_seconds=delay_seconds)
                 await wait_or_stop(self._stop, delay_seconds)
         await self._leave()
 
@@ -124,6 +126,7 @@ class Worker:
                     reading = self._start_reading()
                 entries = await reading
                 reading = None
+                self._outage.is_over()
                 self._tried.update(entry.id for entry in entries)
                 if entries and not self._stop.is_set() and not self._upkeep_due():
                     self._adapt_batch(entries)

@@ -115,7 +115,10 @@ class Live:
         due = time.monotonic()
         while not self._closed:
             try:
-                self._take(await self._read())
+                state = await self._read()
+                if self._state is None and self._ticks:
+                    log.info("redis is back")
+                self._take(state)
             except (StoreUnavailable, RedisError) as error:
                 detail = (refusal(error) if isinstance(error, RedisError) else None) or str(error)
                 if self._state is not None or not self._ticks:

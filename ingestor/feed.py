@@ -10,6 +10,7 @@ from contextlib import suppress
 from ingestor.framing import Framer
 from ingestor.sources.base import CHUNK_BYTES, Source
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
+from tally.seldom import LASTING_SECONDS, Outage
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, StoreUnavailable
 from tally.telemetry import get_logger
@@ -47,6 +48,8 @@ class Feed:
         self._store = store
         self._stop = stop
         self._log = get_logger().bind(source=source.label)
+        self._outage = Outage(self._log)
+        self._full_next = 0.0  # when it may be said again, in monotonic seconds
         self._blocks_at_once = settings.max_blocks_in_flight
         self._max_backlog_blocks = settings.max_backlog_blocks
         self._max_pile_bytes = (
@@ -99,7 +102,7 @@ class Feed:
                     failures = failures + 1 if self.appended_bytes == appended_before else 1
                     appended_before = self.appended_bytes
                     delay_seconds = backoff_seconds(failures)
-                    self._log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
+                    self._outage.lasts(error, retry_in_seconds=delay_seconds)
                     if self._stop.is_set():
                         deadline = deadline or time.monotonic() + FLUSH_SECONDS
                         if time.monotonic() > deadline or self._source.rereadable or not self._name:
@@ -187,6 +190,7 @@ class Feed:
         """
         while self._unsettled or await self._take():
             outcomes = await self._store.append(source=self._name, blocks=self._sendable())
+            self._outage.is_over()
             for outcome in outcomes:
                 if outcome.outcome in ("appended", "duplicate"):
                     block = self._unsettled.popleft()
@@ -243,10 +247,16 @@ class Feed:
 
     async def _wait_for_room(self) -> bool:
         """Wait until the stream has room again; False when we are to stop and need not go on."""
-        self._log.info("stream is full, source is not read for now")
         began = time.monotonic()
+        said = False
         deadline = None
-        while await self._store.backlog() >= self._max_backlog_blocks:
+        while True:
+            # While aggregators are slower than the source it has room, and is full again, many times a second.
+            if not said and time.monotonic() >= self._full_next:
+                said, self._full_next = True, time.monotonic() + LASTING_SECONDS
+                self._log.info("stream is full, source is not read for now")
+            if await self._store.backlog() < self._max_backlog_blocks:
+                break
             if self._stop.is_set():
                 deadline = deadline or time.monotonic() + FLUSH_SECONDS
                 if self._source.rereadable:
@@ -256,7 +266,8 @@ class Feed:
                 await asyncio.sleep(FULL_POLL_SECONDS)
             else:
                 await wait_or_stop(self._stop, FULL_POLL_SECONDS)
-        self._log.info("stream has room again", waited_seconds=round(time.monotonic() - began, 3))
+        if said:
+            self._log.info("stream has room again", waited_seconds=round(time.monotonic() - began, 3))
         return True
 
     async def _go_on_elsewhere(self, outcome: Append) -> None:

@@ -15,6 +15,7 @@ from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, Stan
 from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.runtime import Failure, Misuse, backoff_seconds, wait_or_stop
+from tally.seldom import Outage
 from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.telemetry import get_logger
@@ -34,6 +35,9 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
             sources.append(parse_source(text))
         except ValueError as error:
             problems.append(f"source {error}")
+        except OSError as error:
+            # As for a folder that is mounted into a container and is another user's alone.
+            problems.append(f"source {text!r}: cannot be read: {error.strerror}")
     if sum(isinstance(source, StandardInput) for source in sources) > 1:
         problems.append("source -: standard input can be read once only")
     if problems:
@@ -149,6 +153,7 @@ def _measure(file: File, feed: Feed) -> Measure:
 async def _tidy(store: BlockStore, stop: asyncio.Event) -> None:
     """Wait for Redis; then forget what ingestors that were killed left behind, and say what is dangerous."""
     log = get_logger()
+    outage = Outage(log)
     failures = 0
     while not stop.is_set():
         try:
@@ -157,9 +162,10 @@ async def _tidy(store: BlockStore, stop: asyncio.Event) -> None:
             await store.create_group()  # before anything can fill Redis, which refuses it when it is full
             stale = await store.sources_last_seen_before(int((time.time() - FORGET_AFTER_SECONDS) * 1000))
             await store.forget_sources([name for name in stale if not name.startswith(KEPT)])
+            outage.is_over()
             return
         except StoreUnavailable as error:
             failures += 1
             delay_seconds = backoff_seconds(failures)
-            log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
+            outage.lasts(error, retry_in_seconds=delay_seconds)
             await wait_or_stop(stop, delay_seconds)

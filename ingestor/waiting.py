@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tally.runtime import backoff_seconds, wait_or_stop
+from tally.seldom import Outage
 from tally.store import StoreUnavailable
 from tally.telemetry import Logger
 
@@ -26,13 +27,16 @@ async def or_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None
 
 async def ask(question: Callable[[], Awaitable[T]], *, stop: asyncio.Event, log: Logger) -> T | None:
     """Ask Redis until it answers; None when `stop` is set first."""
+    outage = Outage(log)
     failures = 0
     while not stop.is_set():
         try:
-            return await question()
+            answer = await question()
+            outage.is_over()
+            return answer
         except StoreUnavailable as error:
             failures += 1
             delay_seconds = backoff_seconds(failures)
-            log.warning("redis is away", error=str(error), retry_in_seconds=round(delay_seconds, 2))
+            outage.lasts(error, retry_in_seconds=delay_seconds)
             await wait_or_stop(stop, delay_seconds)
     return None

@@ -1,11 +1,14 @@
-"""Warnings that anybody can provoke, said now and then, with how often it happened since."""
+"""What would be said again and again, by whoever provokes it or for as long as it lasts, said now and then."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from tally.telemetry import get_logger
+from tally.telemetry import Logger, get_logger
+
+#: How often a trouble that lasts is told of.
+LASTING_SECONDS = 30.0
 
 
 class Seldom:
@@ -25,3 +28,30 @@ class Seldom:
             return
         self._next[event] = now + self._seconds
         get_logger().warning(event, times=self._unsaid.pop(event, 0) + 1, **self._bound, **fields)
+
+
+class Outage:
+    """Says that Redis is away: at first, then now and then however often it is tried, and once when it is back."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._began: float | None = None
+        self._said = False  # of this outage
+        self._next = 0.0
+
+    def lasts(self, error: Exception, *, retry_in_seconds: float) -> None:
+        """It was tried, and is to be tried again."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began, self._said = now, False
+        # Also where it is away for moments only, again and again, as while it is all but full.
+        if now >= self._next:
+            self._next, self._said = now + LASTING_SECONDS, True
+            self._log.warning("redis is away", error=str(error), retry_in_seconds=round(retry_in_seconds, 2))
+
+    def is_over(self) -> None:
+        """It did what it was asked to, as it mostly does."""
+        if self._began is not None:
+            if self._said:
+                self._log.info("redis is back", away_seconds=round(time.monotonic() - self._began, 3))
+            self._began = None

@@ -386,7 +386,7 @@ def _file_of(variable: str) -> str | None:
 
 
 def unknown_variables() -> list[str]:
-    """A sentence for each variable with our prefix that is no setting: most likely a slip of the pen."""
+    """A sentence for each variable with our prefix that is no setting, most likely by a slip, or that is not read."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {name + "_FILE" for name in known} | COMPOSE_VARIABLES
     sentences = []
@@ -395,4 +395,7 @@ def unknown_variables() -> list[str]:
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             sentences.append(f"{variable} is not a setting{hint}")
+        # As in docker-compose.yml, which sets TALLY_REDIS_URL itself. (That it wins over .env is meant.)
+        elif variable.endswith("_FILE") and {variable, variable.removesuffix("_FILE")} <= os.environ.keys():
+            sentences.append(f"{variable} is not read, because {variable.removesuffix('_FILE')} is set")
     return sentences

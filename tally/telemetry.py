@@ -16,7 +16,7 @@ def configure(settings: Settings, *, service: str) -> Logger:
     """Set up logging of this process, on standard error, and return its logger.
 
     Records of other libraries (uvicorn's, asyncio's) come out in the same form. Variables that look like
-    settings but are none are named once.
+    settings but are none, or are not read, are named once.
     """
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -54,7 +54,7 @@ def configure(settings: Settings, *, service: str) -> Logger:
     structlog.contextvars.bind_contextvars(service=service)
     log = get_logger()
     for sentence in unknown_variables():
-        log.warning("unknown setting", problem=sentence)
+        log.warning("setting has no effect", problem=sentence)
     return log
 
 

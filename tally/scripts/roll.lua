@@ -38,6 +38,9 @@ local function counts_of(key)
   end
   return {names, numbers}
 end
+-- A full server refuses what needs memory as a script's first write, but nothing behind one that needs none, which this
+-- is: it removes nothing. Only windows that were rolled are dropped, and that is what empties a server full of counts.
+redis.call('ZREM', levels[1].rolled, start)
 add_to_windows(levels, places, 2, counts_of(types), counts_of(words), max_types, max_words, other)
 redis.call('ZADD', levels[1].rolled, start, start)
 return 'rolled'

@@ -301,9 +301,24 @@ class BlockStore:
         return found[0][0].decode() if found else None
 
     async def check_writable(self) -> None:
-        """Write a key that is gone after a second. Raises StoreUnavailable with what is wrong."""
+        """Write a key that is gone after a second, and look whether blocks fit. Raises StoreUnavailable if not."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(self._keys.probe, 1, px=1000)
+        pipeline.info("memory")
         with errors_translated():
-            await self._redis.set(self._keys.probe, 1, px=1000)
+            written, memory = await pipeline.execute(raise_on_error=False)
+            if isinstance(written, Exception):
+                raise written
+            if isinstance(memory, exceptions.ResponseError):
+                return  # a hosted Redis that hides INFO
+            if isinstance(memory, Exception):
+                raise memory
+        if memory.get("maxmemory_policy") != "noeviction":
+            return  # it makes room by itself
+        # One that refuses blocks stays a little below its limit, where a key still fits: what is sent counts, too.
+        limit, used = memory["maxmemory"], memory["used_memory"]
+        if limit and limit - used < self._settings.max_blocks_in_flight * self._settings.max_block_bytes:
+            raise StoreUnavailable(f"Redis is full: it uses {used:,} of its maxmemory of {limit:,} bytes")
 
     async def advice(self) -> list[str]:
         """What about the server's set-up endangers exact counts, a sentence each. Raises StoreUnavailable."""

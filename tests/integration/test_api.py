@@ -257,6 +257,11 @@ async def test_not_ready_when_redis_is_out_of_memory_but_counts_are_read(durable
             response = await client.get("/readyz")
             _assert_away(response)
             assert "maxmemory" in response.json()["detail"]
+            # Room for a key, and none for a block, which is where a Redis that is full of counts stays.
+            redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 1_000_000)
+            response = await client.get("/readyz")
+            _assert_away(response)
+            assert response.json()["detail"].startswith("Redis is full: it uses")
             assert (await client.get(TYPES)).json() == {"foo": 3}
             redis.config_set("maxmemory", "0")
             assert (await client.get("/readyz")).status_code == 200

@@ -14,6 +14,7 @@ from tally.store import Block, BlockStore, connect
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
+from tests.waiting import wait_until
 
 
 def test_a_backlog_that_fills_redis_is_counted_all_the_same(durable_server: Server, tmp_path: Path) -> None:
@@ -54,3 +55,28 @@ async def test_a_block_that_kills_is_buried_all_the_same(durable_server: Server)
             assert await store.backlog() == 0
     finally:
         await connection.aclose()
+
+
+def test_windows_that_are_too_many_are_dropped_from_a_redis_that_is_full(
+    durable_server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson"
+    first = 1_600_000_000 // 86_400 * 86_400
+    path.write_text(
+        "".join(f'{{"event_type": "a", "data": "b", "timestamp": {first + 60 * minute}}}\n' for minute in range(200))
+    )
+    url = {"TALLY_REDIS_URL": durable_server.url}
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url)
+    with running(ingestor):
+        assert ingestor.wait() == 0, ingestor.log()
+    with durable_server.client() as client:
+        client.config_set("maxmemory", "1mb")
+        drain = Process("aggregator", "--drain", log=tmp_path / "drain.log", **url)
+        with running(drain):
+            assert drain.wait(60) == 0, drain.log()
+        minutes = Keys().windows(60)
+        assert client.zcard(minutes) == 200
+        few = Process("aggregator", log=tmp_path / "few.log", **url, TALLY_WINDOWS="60x120,3600x48")
+        with running(few):
+            wait_until(lambda: client.zcard(minutes) == 120, what="as many minutes are kept as are set now")
+        assert client.hgetall(Keys().window_types(3600, first + 3600)) == {"a": "60"}

@@ -237,6 +237,21 @@ def test_an_ingestor_that_cannot_reach_redis_stops_when_told(tmp_path: Path) -> 
         assert ingestor.stop() == 0
 
 
+def test_services_say_when_redis_is_away_and_when_it_is_back(durable_server: Server, tmp_path: Path) -> None:
+    url = {"TALLY_REDIS_URL": durable_server.url}
+    ingestor = Process("ingestor", "demo:?rate=1000", log=tmp_path / "ingestor.log", **url)
+    aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **url)
+    with running(ingestor, aggregator):
+        wait_until(lambda: "aggregator started" in aggregator.log(), what="the aggregator begins")
+        wait_until(lambda: "source opened" in ingestor.log(), what="the ingestor begins")
+        durable_server.kill()
+        for service in (ingestor, aggregator):
+            wait_until(lambda log=service.log: "redis is away" in log(), what="it says so")  # type: ignore[misc]
+        durable_server.start()
+        for service in (ingestor, aggregator):
+            wait_until(lambda log=service.log: "redis is back" in log(), what="it says so")  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_file_that_was_not_appended_whole_is_a_failure_and_goes_on_the_next_time(
     server: Server, events: Path, tmp_path: Path, what: str

@@ -345,6 +345,8 @@ def test_live_feed_says_that_redis_is_away_and_goes_on(durable_server: Server, t
             event, _, _ = next(feed)
         assert event == "snapshot"
         assert client.get("/v1/types").status_code == 200
+    said = [line["event"] for line in map(json.loads, (tmp_path / "api.log").read_text().splitlines())]
+    assert [event for event in said if event.startswith("redis is")] == ["redis is away", "redis is back"]
 
 
 def test_a_stop_ends_open_feeds_promptly(server: Server, tmp_path: Path) -> None:

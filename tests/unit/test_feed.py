@@ -187,3 +187,45 @@ async def test_a_source_that_has_ended_when_it_is_stopped_has_its_last_line_appe
     await asyncio.wait_for(_feed(source, store, stop).run(), 10)
     assert store.blocks == [b"a", b"no line end"]
     assert (log.said[-1][0], log.said[-1][1]["position"]) == ("source ended", 13)
+
+
+async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: Log) -> None:
+    source, stop = Lines(rereadable=False, finite=True), asyncio.Event()
+    store: Any = Store(room=1)
+    asked = 0
+
+    async def backlog() -> int:
+        nonlocal asked
+        asked += 1
+        store.room += asked % 2  # it is found full once each time
+        return 1 - asked % 2
+
+    store.backlog = backlog
+    source.give(*(b"%0600d\n" % number for number in range(9)), b"")
+    feed = Feed(source, store=store, settings=Settings(max_block_bytes=1024, max_backlog_blocks=1), stop=stop)
+    await asyncio.wait_for(feed.run(), 10)
+    assert len(store.blocks) == 9
+    assert [said for said, _ in log.said if said.startswith("stream")] == [
+        "stream is full, source is not read for now",
+        "stream has room again",
+    ]
+
+
+async def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, store, stop = Lines(rereadable=False, finite=True), Store(), asyncio.Event()
+    store.away = True
+    tries = 0
+
+    def no_wait(attempt: int) -> float:
+        nonlocal tries
+        tries += 1
+        store.away = tries < 5
+        return 0.0
+
+    monkeypatch.setattr(feed_module, "backoff_seconds", no_wait)
+    source.give(b"a\n", b"")
+    await asyncio.wait_for(_feed(source, store, stop).run(), 10)
+    assert [said for said, _ in log.said if said.startswith("redis")] == ["redis is away", "redis is back"]
+    assert tries == 5

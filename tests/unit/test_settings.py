@@ -244,6 +244,15 @@ def test_settings_secret_files_and_composes_variables_are_known(monkeypatch: pyt
     assert [each for each in unknown_variables() if "TALLY_TEST_SERVER" not in each] == []
 
 
+def test_a_secret_file_beside_the_variable_itself_is_named_because_it_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TALLY_REDIS_URL", "redis://127.0.0.1")
+    monkeypatch.setenv("TALLY_REDIS_URL_FILE", "nowhere")
+    (sentence,) = (each for each in unknown_variables() if "TALLY_TEST_SERVER" not in each)
+    assert sentence == "TALLY_REDIS_URL_FILE is not read, because TALLY_REDIS_URL is set"
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().http_port = 1  # type: ignore[misc]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 import signal
 import socket
 from collections.abc import AsyncGenerator
@@ -15,7 +17,7 @@ import pytest
 from ingestor.service import parse_sources
 from ingestor.sources import CHUNK_BYTES, Command, Demo, File, Runner, StandardInput, parse_source, pipes
 from tally.generator import GeneratorSpec
-from tally.runtime import Failure
+from tally.runtime import Failure, Misuse
 from tests.waiting import wait_until
 
 
@@ -92,6 +94,18 @@ def test_every_wrong_source_is_named_at_once(events: Path) -> None:
     with pytest.raises(Failure) as caught:
         parse_sources(["nowhere", str(events), "exec:"])
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["private", "private/events.jsonl", "tail:private/*.log"])
+def test_a_folder_that_is_closed_to_us_is_named(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    Path("private").mkdir()
+    # Nothing is closed to root, as whom tests may run.
+    monkeypatch.setattr(Path, "iterdir" if text == "private" else "is_dir", refuse)
+    with pytest.raises(Misuse, match=f"^source {re.escape(repr(text))}: cannot be read: Permission denied$"):
+        parse_sources([text])
 
 
 # Files.
