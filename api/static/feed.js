@@ -3,6 +3,7 @@
 import { explain, request } from "./api.js";
 import { backoff } from "./backoff.js";
 import { messages } from "./sse.js";
+import { isAsked } from "./token.js";
 
 /** Something comes every second; a connection that is silent for so long is dead, whatever the network says. */
 const SILENCE_MS = 10_000;
@@ -50,7 +51,8 @@ export class Feed {
     let silence;
     const heard = () => {
       clearTimeout(silence);
-      silence = setTimeout(() => aborting.abort(), SILENCE_MS);
+      // While a person looks for the token, nobody is silent.
+      silence = setTimeout(() => (isAsked() ? heard() : aborting.abort()), SILENCE_MS);
     };
     const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
     try {

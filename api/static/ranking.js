@@ -64,8 +64,8 @@ export class Ranking {
   }
 
   /** Something was counted, or a while has passed. */
-  nudge() {
-    this.#poll.nudge();
+  nudge(atOnce) {
+    this.#poll.nudge(atOnce);
   }
 
   #part(selector) {
@@ -220,6 +220,7 @@ export class Ranking {
     for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
     this.#rows = rows;
     const most = items.reduce((found, item) => Math.max(found, item.count), 1);
+    this.#part("table").style.setProperty("--count-digits", room(whole(most)));
     items.forEach((item, at) => {
       const row = rows.get(item.name);
       if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
@@ -228,6 +229,12 @@ export class Ranking {
     });
     if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   }
+}
+
+/** How many digits wide a number is: what stands between them is half as wide at the most. */
+function room(text) {
+  const digits = text.match(/\p{Nd}/gu).length;
+  return digits + (text.length - digits) / 2;
 }
 
 function makeRow(name) {

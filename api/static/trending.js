@@ -25,8 +25,8 @@ export class Trending {
   }
 
   /** Something was counted, or a while has passed. */
-  nudge() {
-    this.#poll.nudge();
+  nudge(atOnce) {
+    this.#poll.nudge(atOnce);
   }
 
   #show(answer) {

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenTab, Pipeline, StartPipeline
+from tests.browser.conftest import KEYS, OpenTab, Pipeline, StartPipeline
 from tests.server import Server
 from tests.waiting import wait_until
 
@@ -121,8 +121,11 @@ def test_the_server_goes_away_and_comes_back(durable_server: Server, start: Star
         expect(tab.page.locator(f"#rate-{seconds}")).to_have_text("–")
     expect(tab.page.locator("#alarms p")).to_contain_text("Redis is away")
     assert tab.rows("types") == {"foo": "1"}
+    expect(tab.page.locator('.health [data-level=""]')).to_have_count(0)  # nothing is known to be well
+    expect(tab.page.locator("#health-oldest .more")).to_have_text("not known")
     durable_server.start()
     tab.expect_state("Live")
+    expect(tab.page.locator('.health [data-level=""]')).to_have_count(6)
     expect(tab.page.locator("#alarms p")).to_have_count(0)
     pipeline.count(event("foo"))
     tab.expect_rows("types", {"foo": 2})
@@ -440,6 +443,7 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
     expect(tab.page.get_by_role("alert")).to_contain_text(["No aggregator is alive"])
     expect(tab.page.locator("#health-consumers")).to_have_attribute("data-level", "bad")
     expect(tab.page.locator("#health-backlog .value")).to_have_text("1")
+    expect(tab.page.locator("#health-oldest .more")).to_have_text("nothing is being counted")
     expect(tab.page).to_have_title("Alarm – Tally")
     pipeline.aggregator.start()
     try:
@@ -472,6 +476,30 @@ def test_the_token_is_asked_for(server: Server, start: StartPipeline, open_tab: 
     assert (pipeline.token or "") not in tab.page.url
     tab.page.get_by_role("link", name="API docs").click()
     expect(tab.page.locator("#docs")).to_contain_text(re.compile("/v1/types|make assets"))
+
+
+def test_who_looks_for_the_token_is_not_called_disconnected(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    pipeline = start(server, TALLY_API_TOKEN="right")
+    tab = open_tab("about:blank")
+    tab.forgive("401")
+    tab.page.clock.install()
+    tab.open(pipeline.url)
+    dialog = tab.page.get_by_role("dialog", name="Token")
+    expect(dialog).to_be_visible()
+    tab.page.clock.fast_forward(15_000)
+    tab.page.evaluate(
+        """() => {
+            const text = document.getElementById("connection-text");
+            window.said = [];
+            new MutationObserver(() => window.said.push(text.textContent)).observe(text, { childList: true });
+        }"""
+    )
+    dialog.get_by_label("Token").fill("right")
+    dialog.get_by_role("button", name="Continue").click()
+    tab.expect_state("Live")
+    assert tab.page.evaluate("window.said") == ["Live"]
 
 
 @pytest.mark.parametrize("token", ["☃", "sésame", "two words", "   "])
@@ -567,6 +595,20 @@ def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipelin
     assert tab.page.evaluate("document.querySelectorAll('*').length") < 1500
     # What a person would feel is 0.1 s or so; the bound is for a machine that does ten other things.
     assert tab.page.evaluate("window.longest") < 500
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline, open_tab: OpenTab, width: int) -> None:
+    counts = {f"type{at}": 98_765_432_109 // 10**at for at in range(11)}
+    with server.client() as client:
+        client.hset(KEYS.types, mapping=counts)
+        client.hset(KEYS.totals, mapping={"events": sum(counts.values()), "rejected": 1_234_567_890})
+    pipeline = start(server, aggregator=False)
+    tab = open_tab(pipeline.url, viewport={"width": width, "height": 900})
+    tab.expect_rows("types", counts)
+    expect(tab.page.locator("#health-rejected .value")).to_have_text("1,234,567,890")
+    cut = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+    assert tab.page.locator("#types :is(th, td):not(.name), .health li").evaluate_all(cut) == []
 
 
 def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
@@ -856,6 +898,13 @@ def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, sch
         client.xgroup_destroy("tally:{0}:stream", "aggregators")
     pipeline.send(event("foo"))
     expect(tab.page.locator("#alarms p")).to_have_count(1)
+    check()
+    tab.forgive("ERR_|503")
+    tab.page.route("**/v1/words*", lambda route: route.fulfill(status=503, json={"title": "Redis is away"}))
+    tab.page.get_by_label("1 h", exact=True).check()
+    expect(tab.page.locator("#words.stale")).to_have_count(1)
+    pipeline.api.kill()
+    tab.expect_state(re.compile("^Disconnected, retrying"))
     check()
 
 
