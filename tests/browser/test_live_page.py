@@ -921,6 +921,20 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")
 
 
+def test_what_is_a_little_more_frequent_by_chance_is_not_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(
+        *[event("one", "this", ago=2400)] * 200,
+        *[event("two", "that", ago=2400)] * 200,
+        *[event("one", "this")] * 53,
+        *[event("two", "that")] * 47,
+        event("two", "once"),
+    )
+    wait_until(lambda: bool(pipeline.ask("v1/trending")["types"]), what="something rises")
+    tab = open_tab(pipeline.url)
+    for kind in ("types", "words"):
+        expect(tab.page.locator(f"#trending-{kind} li")).to_have_text(["Nothing rises."])
+
+
 def test_trending_without_a_past_is_not_that_nothing_rises(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("sudden", "fresh")] * 30)
     tab = open_tab(pipeline.url)
