@@ -36,7 +36,6 @@ export class Ranking {
     const title = this.#part("h2");
     title.id = `${kind}-title`;
     title.textContent = TITLES[kind];
-    this.#part(".export").setAttribute("aria-label", `${TITLES[kind]} as CSV`);
     this.#poll = new Poll({
       load: (signal) => getJson(`v1/${kind}`, { ...this.#question(), limit: PAGE, offset: this.#offset }, signal),
       show: (answer) => this.#show(answer),
@@ -210,6 +209,9 @@ export class Ranking {
     setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
     this.#part(".before").disabled = first === 0;
     this.#part(".after").disabled = first + items.length >= matched;
+    const exported = matched > MOST_EXPORTED ? `CSV, the first ${whole(MOST_EXPORTED)}` : "CSV";
+    setText(this.#part(".export"), exported);
+    this.#part(".export").setAttribute("aria-label", `${TITLES[this.#kind]} as ${exported}`);
   }
 
   /** Rows belong to names, and move with them: whoever has the focus on a name keeps it. */

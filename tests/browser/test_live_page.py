@@ -600,6 +600,8 @@ def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipelin
     tab = open_tab(f"{pipeline.url}/?window=15m")
     expect(tab.page.locator("#words .position")).to_have_text("1–25 of 10,080")
     expect(tab.page.locator("#types .position")).to_have_text("1–25 of 500")
+    expect(tab.page.locator("#types .export")).to_have_text("CSV")
+    expect(tab.page.locator("#words .export")).to_have_text("CSV, the first 10,000")
     tab.page.evaluate(
         """() => {
             window.longest = 0;
@@ -629,7 +631,12 @@ def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline,
     tab.expect_rows("types", counts)
     expect(tab.page.locator("#health-rejected .value")).to_have_text("1,234,567,890")
     cut = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
-    assert tab.page.locator("#types :is(th, td):not(.name), .health li").evaluate_all(cut) == []
+    cells = tab.page.locator("#types :is(th, td):not(.name), .health li")
+    assert cells.evaluate_all(cut) == []
+    tab.page.get_by_label("1 h", exact=True).check()
+    tab.page.locator("#types").get_by_role("button", name="Change").click()
+    expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
+    assert cells.evaluate_all(cut) == []
 
 
 def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
