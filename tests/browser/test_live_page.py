@@ -81,6 +81,29 @@ def test_a_list_that_is_behind_the_totals_does_not_say_that_nothing_was_counted(
     expect(words).to_have_text("Not up to date yet.")
 
 
+def test_pages_that_are_hidden_leave_connections_for_the_one_that_is_looked_at(
+    pipeline: Pipeline, open_tab: OpenTab
+) -> None:
+    pipeline.count(event("foo"))
+    tab = open_tab(pipeline.url)
+    # A browser without a screen hides no page.
+    hide = "Object.defineProperty(document, 'hidden', { get: () => hidden }); var hidden = true;"
+    hidden = []
+    for _ in range(7):  # it has six connections
+        hidden.append(tab.page.context.new_page())
+        hidden[-1].goto(pipeline.url)
+        expect(hidden[-1].locator("#total-events")).to_have_text("1")
+        hidden[-1].evaluate(hide)
+    pipeline.count(event("foo"))
+    tab.expect_rows("types", {"foo": 2})
+    expect(hidden[0].locator("#total-events")).to_have_text("2")  # it looks now and then, for its title
+    pipeline.count(event("foo"))
+    hidden[1].evaluate("hidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(hidden[1].locator("#types tbody .count")).to_have_text("3")
+    expect(hidden[1].locator("#total-events")).to_have_text("3")
+    expect(hidden[1].locator("#connection-text")).to_have_text("Live")
+
+
 def test_the_api_goes_away_and_comes_back(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"))
     tab = open_tab(pipeline.url)
