@@ -656,10 +656,37 @@ def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline,
     cut = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
     cells = tab.page.locator("#types :is(th, td):not(.name), .health li")
     assert cells.evaluate_all(cut) == []
+    past_the_padding = """cells => cells.filter((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        const edge = cell.getBoundingClientRect().right - parseFloat(getComputedStyle(cell).paddingRight);
+        return text.getBoundingClientRect().right > edge + 1;
+    }).map((cell) => cell.textContent)"""
+    assert tab.page.locator("#types td:is(.count, .share)").evaluate_all(past_the_padding) == []
     tab.page.get_by_label("1 h", exact=True).check()
     tab.page.locator("#types").get_by_role("button", name="Change").click()
     expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
     assert cells.evaluate_all(cut) == []
+
+
+def test_the_labels_of_the_chart_have_room_in_every_language(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    minute = int(time.time()) // 60 * 60 - 120
+    with server.client() as client:
+        client.zadd(KEYS.windows(60), {str(minute): minute})
+        client.hset(KEYS.window_types(60, minute), "foo", 60 * 9_500_000)  # 2,5 Mio., 5 Mio., 7,5 Mio.
+    pipeline = start(server, aggregator=False)
+    tab = open_tab(pipeline.url, locale="de-DE")
+    room = tab.page.locator("#plot .u-over")
+    expect(room).to_be_visible()
+    label = """label => {
+        const context = document.createElement("canvas").getContext("2d");
+        context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+        return context.measureText(label).width;
+    }"""
+    gap = 5  # uPlot's own, between a label and what is drawn
+    assert room.evaluate("over => over.offsetLeft") >= tab.page.evaluate(label, "7,5 Mio.") + gap
 
 
 def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
