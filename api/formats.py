@@ -27,8 +27,8 @@ UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer is the one whose ETag was sent in If-None-Match"}
 }
 
-#: What spreadsheets take for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: What spreadsheets take for the beginning of a formula, the full-width forms too, or leave out in front of one.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n", "\0")
 
 
 def respond(
@@ -43,7 +43,7 @@ def respond(
 
     Every row has the same columns, and their names are ours: names from events could be anything, and come twice.
     """
-    chosen = format_ or _accepted(request.headers.get("accept", ""))
+    chosen = format_ or _accepted(",".join(request.headers.getlist("accept")))
     if chosen == "csv":
         body = _csv(columns, rows)
     elif chosen == "ndjson":

@@ -22,7 +22,7 @@ MAX_HELD_SECONDS = MAX_AGE_SECONDS
 #: An answer that is asked for more often than this is held longer than the moment for which no snapshot is checked.
 GIVEN_A_SECOND = 1000
 
-#: When an answer was made, as it stands in JSON. In a name the quotation marks would be escaped.
+#: When an answer was made, as it stands in JSON. In a name that is a value the quotation marks would be escaped.
 _AS_OF = re.compile(rb'"as_of":[0-9.e+]+')
 
 #: What tells one answer from another: path, query, Accept.
@@ -128,14 +128,15 @@ class FreshAnswers:
         self._making: dict[_Question, asyncio.Event] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = get_route_path(scope) if scope["type"] == "http" and scope["method"] == "GET" else ""
+        path = get_route_path(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else ""
         if not path.startswith(("/v1/", "/events/")) or path == "/v1/live":
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "method": "GET"}  # the server leaves out the body of an answer to HEAD
         accept, if_none_match = b"", b""
         for name, value in scope["headers"]:
             if name == b"accept":
-                accept = value
+                accept += b"," + value  # it may be sent in several headers, and the route reads all
             elif name == b"if-none-match":
                 if_none_match = value
         question = (path, scope["query_string"], accept)
@@ -191,14 +192,17 @@ class FreshAnswers:
         if start is None:
             return None
         body = b"".join(parts)
-        etag = _etag(body)
+        etag = _etag(body, named=get_route_path(scope).startswith("/events/"))
         headers = [*start["headers"], (b"etag", etag.encode()), (b"cache-control", b"no-cache")]
         return _Answer(time.monotonic(), etag, headers, body)
 
 
-def _etag(body: bytes) -> str:
-    """A weak one, because when an answer was made is left out: it is the same as long as its counts are."""
-    digest = hashlib.blake2b(_AS_OF.sub(b"", body, count=1), digest_size=12)
+def _etag(body: bytes, *, named: bool) -> str:
+    """A weak one, because when an answer was made is left out: it is the same as long as its counts are.
+
+    `named` is whether names from events are the answer's keys: there `as_of` is such a name, and its number a count.
+    """
+    digest = hashlib.blake2b(body if named else _AS_OF.sub(b"", body, count=1), digest_size=12)
     return f'W/"{digest.hexdigest()}"'
 
 

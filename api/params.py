@@ -112,7 +112,7 @@ class Span(Strict):
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError("from: it must be before to")
         if self.start is not None and self.end is None and self.start >= time.time():
-            raise ValueError("from: it must be before now, or to be given")
+            raise ValueError("from: without to, it must be before now")
         return self
 
     def bounds(self, *, unit_seconds: int) -> tuple[int, int] | None:

@@ -35,6 +35,9 @@ ROWS_PIPED = 20
 #: What stands around a table's rows, and beside what is in a panel.
 TABLE_FRAME_ROWS, PANEL_FRAME_COLUMNS = 5, 4
 
+#: With fewer columns than that the tables stand one over the other: beside each other they would have no names.
+NARROW_COLUMNS = 60
+
 #: Between two figures.
 GAP = "   "
 
@@ -117,8 +120,11 @@ def screen(frame: Frame, console: Console, problem: str = "", hint: str = "") ->
     head_rows = len(console.render_lines(head, pad=False))
     layout = Layout()
     layout.split_column(Layout(head, size=head_rows), Layout(name="body"))
-    rows = max(1, console.size.height - head_rows - TABLE_FRAME_ROWS)
-    layout["body"].split_row(
+    room = console.size.height - head_rows
+    narrow = console.width < NARROW_COLUMNS
+    rows = max(1, (room // 2 if narrow else room) - TABLE_FRAME_ROWS)
+    split = layout["body"].split_column if narrow else layout["body"].split_row
+    split(
         Layout(_table("Event types", frame.types, rows, frame.status.totals["events"])),
         Layout(_table("Words", frame.words, rows, frame.status.totals["words"])),
     )
@@ -138,7 +144,7 @@ def page(frame: Frame, console: Console) -> RenderableType:
 def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
     status, totals = frame.status, frame.status.totals
     counts = [f"{totals[name]:,} {name}" for name in ("events", "words", "rejected", "lost")]
-    rates = [f"{seconds} s {'–' if rate is None else f'{rate:,.0f}'}/s" for seconds, rate in frame.rates.items()]
+    rates = [f"{seconds} s {_rate(rate)}/s" for seconds, rate in frame.rates.items()]
     waiting = status.backlog.oldest_seconds
     pipeline = [
         f"backlog {status.backlog.blocks:,} blocks" + ("" if waiting is None else f", oldest {waiting:.1f} s"),
@@ -158,6 +164,15 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
         # What was read last is no news any more; the one thing that is must not be looked for.
         lines[-1] = _filled([f"disconnected, retrying: {problem}", *([hint] if hint else [])], width, style="bold red")
     return Panel(Group(*lines), title="tally", title_align="left")
+
+
+def _rate(rate: float | None) -> str:
+    """A few events a minute are not none."""
+    if rate is None:
+        return "–"
+    if 0 < rate < 0.05:
+        return "<0.1"
+    return f"{rate:,.{1 if 0 < rate < 100 else 0}f}"
 
 
 def _filled(parts: Sequence[str], width: int, *, style: str = "") -> Text:

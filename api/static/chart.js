@@ -18,6 +18,11 @@ const LABEL_STEPS = [1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60)
 /** A finger or a mouse that moved less, in pixels, has selected nothing. */
 const LEAST_DRAG = 5;
 
+/** How wide the labels of values are at the least, and how wide a letter of theirs is at the most, in pixels: some
+ * languages have long words for a million. */
+const LEAST_LABEL = 48;
+const LETTER = 8;
+
 /** Cells that Page Up and Page Down move by. */
 const LEAP = 10;
 
@@ -172,7 +177,8 @@ export class Chart {
       axes: [
         { stroke: color("--muted"), font, grid: { show: false }, ticks: { ...lines, size: 4 }, size: 30, space: 76, incrs: LABEL_STEPS,
           values: (_, splits) => splits.map((at) => this.#axes.time(at, splits[1] - splits[0])) },
-        { stroke: color("--muted"), font, grid: lines, ticks: { show: false }, size: 48, space: 36,
+        { stroke: color("--muted"), font, grid: lines, ticks: { show: false }, space: 36,
+          size: (_, labels) => Math.max(LEAST_LABEL, ...(labels ?? []).map((label) => (label.length + 1) * LETTER)),
           values: (_, splits) => splits.map(this.#axes.value) },
       ],
       series: [{}, ...rows.map((row) => ({

@@ -9,6 +9,7 @@ const growthFormat = new Intl.NumberFormat(undefined, { style: "percent", maximu
 const signedFormat = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
 const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const secondFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const momentParts = { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
 const thisYearFormat = new Intl.DateTimeFormat(undefined, momentParts);
@@ -26,9 +27,10 @@ export const signed = (number) => signedFormat.format(number);
 /** 0.1234 as 12.3%; a share that would round to nothing as <0.1%. */
 export const percent = (share) => (share > 0 && share < 0.0005 ? `<${percentFormat.format(0.001)}` : percentFormat.format(share));
 
-/** Events per second; null while it is not known. */
+/** Events per second; null while it is not known. What would round to nothing is <0.1. */
 export function rate(number) {
   if (number === null || number === undefined) return "–";
+  if (number > 0 && number < 0.05) return `<${tenthFormat.format(0.1)}`;
   if (number >= 1e6) return short(number);
   return number < 100 ? tenthFormat.format(number) : whole(Math.round(number));
 }
@@ -57,8 +59,13 @@ const date = (unixSeconds) => new Date(unixSeconds * 1000);
 /** Hours and minutes. */
 export const minute = (unixSeconds) => minuteFormat.format(date(unixSeconds));
 
-/** Hours, minutes and seconds. */
-export const second = (unixSeconds) => secondFormat.format(date(unixSeconds));
+const isToday = (at) => at.toDateString() === new Date().toDateString();
+
+/** Hours, minutes and seconds, behind the day where it is not today. */
+export function second(unixSeconds) {
+  const at = date(unixSeconds);
+  return (isToday(at) ? secondFormat : fullFormat).format(at);
+}
 
 /** Day and month. */
 export const day = (unixSeconds) => dayFormat.format(date(unixSeconds));
@@ -69,8 +76,7 @@ export const moment = (unixSeconds) => formatOf(date(unixSeconds)).format(date(u
 /** From one moment to another; without the day where both are today. */
 export function span(from, to) {
   const [first, last] = [date(from), date(to)];
-  const today = new Date().toDateString();
-  const format = first.toDateString() === today && last.toDateString() === today ? minuteFormat : formatOf(first, last);
+  const format = isToday(first) && isToday(last) ? minuteFormat : formatOf(first, last);
   return format.formatRange(first, last);
 }
 

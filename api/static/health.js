@@ -40,15 +40,17 @@ export function judge({ totals, backlog, consumers, dead }, rejection) {
   const stuck = backlog.blocks > 0 && consumers === 0;
   let late = "";
   if (oldest >= LATE) late = oldest >= TOO_LATE ? "bad" : "warn";
+  let pace = late ? "counting is behind" : "counting keeps up";
+  if (stuck) [late, pace] = ["bad", "nothing is being counted"];
   return {
     backlog: {
       value: whole(backlog.blocks),
       more: backlog.blocks ? `blocks, about ${short(backlog.lines)} lines` : "nothing waits",
-      level: stuck ? "bad" : late,
+      level: late,
     },
     oldest: {
       value: backlog.oldest_seconds === null ? "–" : duration(oldest),
-      more: late ? "counting is behind" : "counting keeps up",
+      more: pace,
       level: late,
     },
     consumers: { value: whole(consumers), level: stuck ? "bad" : "" },
@@ -112,9 +114,11 @@ export class Health {
     this.alarm(alarms(message, rejection));
   }
 
-  /** Nothing is heard of the pipeline: no rate is known. */
+  /** Nothing is heard of the pipeline: no rate is known, and nothing is known to be well. */
   away() {
     this.#rates({});
+    for (const cell of document.querySelectorAll('.health [data-level=""]')) cell.removeAttribute("data-level");
+    setText(byId("health-oldest").querySelector(".more"), "not known");
   }
 
   /** Show these sentences; they are announced when they change. */

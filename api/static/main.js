@@ -36,6 +36,8 @@ const feed = new Feed({
       lastEvents = null;
       return;
     }
+    // What failed meanwhile took its time, and would be asked for again only after four times as long.
+    const back = state === "away";
     connection("live", "Live");
     health.show(message);
     title(message);
@@ -43,11 +45,11 @@ const feed = new Feed({
     const now = performance.now();
     const growing = message.totals.events !== lastEvents;
     // After the last of them once more: an answer that others ask for too may be a little older than this message.
-    if (growing || grew || now - lastNudge >= IDLE_MS) {
+    if (back || growing || grew || now - lastNudge >= IDLE_MS) {
       lastEvents = message.totals.events;
       grew = growing;
       lastNudge = now;
-      for (const part of parts) part.nudge();
+      for (const part of parts) part.nudge(back);
     }
   },
   onState(reached, why) {

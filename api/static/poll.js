@@ -22,10 +22,11 @@ export class Poll {
     this.#pauseMs = pauseMs;
   }
 
-  /** Something may have changed: ask as soon as that is allowed, unless nobody is looking. */
-  nudge() {
+  /** Something may have changed: ask as soon as that is allowed, or `atOnce`, unless nobody is looking. */
+  nudge(atOnce = false) {
     if (document.hidden) return;
-    if (this.#running) this.#late = true;
+    if (atOnce) this.ask();
+    else if (this.#running) this.#late = true;
     else this.#timer ??= setTimeout(() => this.#due(), this.#nextAt - performance.now());
   }
 

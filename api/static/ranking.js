@@ -36,7 +36,6 @@ export class Ranking {
     const title = this.#part("h2");
     title.id = `${kind}-title`;
     title.textContent = TITLES[kind];
-    this.#part(".export").setAttribute("aria-label", `${TITLES[kind]} as CSV`);
     this.#poll = new Poll({
       load: (signal) => getJson(`v1/${kind}`, { ...this.#question(), limit: PAGE, offset: this.#offset }, signal),
       show: (answer) => this.#show(answer),
@@ -64,8 +63,8 @@ export class Ranking {
   }
 
   /** Something was counted, or a while has passed. */
-  nudge() {
-    this.#poll.nudge();
+  nudge(atOnce) {
+    this.#poll.nudge(atOnce);
   }
 
   #part(selector) {
@@ -210,6 +209,9 @@ export class Ranking {
     setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
     this.#part(".before").disabled = first === 0;
     this.#part(".after").disabled = first + items.length >= matched;
+    const exported = matched > MOST_EXPORTED ? `CSV, the first ${whole(MOST_EXPORTED)}` : "CSV";
+    setText(this.#part(".export"), exported);
+    this.#part(".export").setAttribute("aria-label", `${TITLES[this.#kind]} as ${exported}`);
   }
 
   /** Rows belong to names, and move with them: whoever has the focus on a name keeps it. */
@@ -220,6 +222,7 @@ export class Ranking {
     for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
     this.#rows = rows;
     const most = items.reduce((found, item) => Math.max(found, item.count), 1);
+    this.#part("table").style.setProperty("--count-digits", room(whole(most)));
     items.forEach((item, at) => {
       const row = rows.get(item.name);
       if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
@@ -228,6 +231,12 @@ export class Ranking {
     });
     if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   }
+}
+
+/** How many digits wide a number is: what stands between them is half as wide at the most. */
+function room(text) {
+  const digits = text.match(/\p{Nd}/gu).length;
+  return digits + (text.length - digits) / 2;
 }
 
 function makeRow(name) {

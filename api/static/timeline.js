@@ -76,8 +76,8 @@ export class Timeline {
   }
 
   /** Something was counted, or a while has passed. */
-  nudge() {
-    if (this.#ready) this.#poll.nudge();
+  nudge(atOnce) {
+    if (this.#ready) this.#poll.nudge(atOnce);
   }
 
   #show(answer) {

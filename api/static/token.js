@@ -9,6 +9,9 @@ const TOKEN = /^[!-~]+$/;
 
 let asking = null;
 
+/** Whether the token is being asked for. */
+export const isAsked = () => asking !== null;
+
 /** The token as it was given, or null. */
 export function token() {
   const kept = sessionStorage.getItem(KEY);

@@ -8,6 +8,10 @@ import { change, view } from "./view.js";
 
 const MOST = 8;
 
+/** The least score, a G², of what is shown: that of one name in a thousand by chance alone (chi-squared, one degree of
+ * freedom). Something is always a little more frequent than before, though all be steady. */
+const LEAST_SCORE = 10.83;
+
 /** A stretch that trending can be asked for; all time and a custom one have no present. */
 const DEFAULT_WINDOW = "15m";
 
@@ -25,8 +29,8 @@ export class Trending {
   }
 
   /** Something was counted, or a while has passed. */
-  nudge() {
-    this.#poll.nudge();
+  nudge(atOnce) {
+    this.#poll.nudge(atOnce);
   }
 
   #show(answer) {
@@ -35,9 +39,10 @@ export class Trending {
     for (const kind of ["types", "words"]) {
       const list = byId(`trending-${kind}`);
       const focused = list.contains(document.activeElement) ? document.activeElement.given : null;
-      list.replaceChildren(...answer[kind].map((rise) => item(kind, rise)));
+      const rises = answer[kind].filter(({ score }) => score >= LEAST_SCORE);
+      list.replaceChildren(...rises.map((rise) => item(kind, rise)));
       const nothing = answer.baseline_totals[kind] ? "Nothing rises." : "Nothing to compare with yet.";
-      if (!answer[kind].length) list.append(make("li", { className: "muted", textContent: nothing }));
+      if (!rises.length) list.append(make("li", { className: "muted", textContent: nothing }));
       [...list.querySelectorAll("button")].find((button) => button.given === focused)?.focus({ preventScroll: true });
     }
   }

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenTab, Pipeline, StartPipeline
+from tests.browser.conftest import KEYS, OpenTab, Pipeline, StartPipeline
 from tests.server import Server
 from tests.waiting import wait_until
 
@@ -81,6 +81,29 @@ def test_a_list_that_is_behind_the_totals_does_not_say_that_nothing_was_counted(
     expect(words).to_have_text("Not up to date yet.")
 
 
+def test_pages_that_are_hidden_leave_connections_for_the_one_that_is_looked_at(
+    pipeline: Pipeline, open_tab: OpenTab
+) -> None:
+    pipeline.count(event("foo"))
+    tab = open_tab(pipeline.url)
+    # A browser without a screen hides no page.
+    hide = "Object.defineProperty(document, 'hidden', { get: () => hidden }); var hidden = true;"
+    hidden = []
+    for _ in range(7):  # it has six connections
+        hidden.append(tab.page.context.new_page())
+        hidden[-1].goto(pipeline.url)
+        expect(hidden[-1].locator("#total-events")).to_have_text("1")
+        hidden[-1].evaluate(hide)
+    pipeline.count(event("foo"))
+    tab.expect_rows("types", {"foo": 2})
+    expect(hidden[0].locator("#total-events")).to_have_text("2")  # it looks now and then, for its title
+    pipeline.count(event("foo"))
+    hidden[1].evaluate("hidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(hidden[1].locator("#types tbody .count")).to_have_text("3")
+    expect(hidden[1].locator("#total-events")).to_have_text("3")
+    expect(hidden[1].locator("#connection-text")).to_have_text("Live")
+
+
 def test_the_api_goes_away_and_comes_back(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"))
     tab = open_tab(pipeline.url)
@@ -121,8 +144,11 @@ def test_the_server_goes_away_and_comes_back(durable_server: Server, start: Star
         expect(tab.page.locator(f"#rate-{seconds}")).to_have_text("–")
     expect(tab.page.locator("#alarms p")).to_contain_text("Redis is away")
     assert tab.rows("types") == {"foo": "1"}
+    expect(tab.page.locator('.health [data-level=""]')).to_have_count(0)  # nothing is known to be well
+    expect(tab.page.locator("#health-oldest .more")).to_have_text("not known")
     durable_server.start()
     tab.expect_state("Live")
+    expect(tab.page.locator('.health [data-level=""]')).to_have_count(6)
     expect(tab.page.locator("#alarms p")).to_have_count(0)
     pipeline.count(event("foo"))
     tab.expect_rows("types", {"foo": 2})
@@ -440,6 +466,7 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
     expect(tab.page.get_by_role("alert")).to_contain_text(["No aggregator is alive"])
     expect(tab.page.locator("#health-consumers")).to_have_attribute("data-level", "bad")
     expect(tab.page.locator("#health-backlog .value")).to_have_text("1")
+    expect(tab.page.locator("#health-oldest .more")).to_have_text("nothing is being counted")
     expect(tab.page).to_have_title("Alarm – Tally")
     pipeline.aggregator.start()
     try:
@@ -472,6 +499,30 @@ def test_the_token_is_asked_for(server: Server, start: StartPipeline, open_tab: 
     assert (pipeline.token or "") not in tab.page.url
     tab.page.get_by_role("link", name="API docs").click()
     expect(tab.page.locator("#docs")).to_contain_text(re.compile("/v1/types|make assets"))
+
+
+def test_who_looks_for_the_token_is_not_called_disconnected(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    pipeline = start(server, TALLY_API_TOKEN="right")
+    tab = open_tab("about:blank")
+    tab.forgive("401")
+    tab.page.clock.install()
+    tab.open(pipeline.url)
+    dialog = tab.page.get_by_role("dialog", name="Token")
+    expect(dialog).to_be_visible()
+    tab.page.clock.fast_forward(15_000)
+    tab.page.evaluate(
+        """() => {
+            const text = document.getElementById("connection-text");
+            window.said = [];
+            new MutationObserver(() => window.said.push(text.textContent)).observe(text, { childList: true });
+        }"""
+    )
+    dialog.get_by_label("Token").fill("right")
+    dialog.get_by_role("button", name="Continue").click()
+    tab.expect_state("Live")
+    assert tab.page.evaluate("window.said") == ["Live"]
 
 
 @pytest.mark.parametrize("token", ["☃", "sésame", "two words", "   "])
@@ -533,6 +584,27 @@ def test_by_keyboard_alone(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(focused).to_have_text("first")  # back where it was
 
 
+@pytest.mark.parametrize("query", ["", "?window=custom&from=2026-01-01T00:00:00Z"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_focus_is_never_behind_the_toolbar(pipeline: Pipeline, open_tab: OpenTab, width: int, query: str) -> None:
+    pipeline.count(*[event(f"type{at}") for at in range(25)])
+    tab = open_tab(f"{pipeline.url}/{query}", viewport={"width": width, "height": 500})
+    expect(tab.page.locator("#types tbody tr")).to_have_count(25)
+    behind = """() => {
+        const toolbar = document.querySelector(".toolbar");
+        const [focused, bar] = [document.activeElement, toolbar].map((each) => each.getBoundingClientRect());
+        return !toolbar.contains(document.activeElement) && focused.top < bar.bottom && focused.bottom > bar.top;
+    }"""
+    tab.page.locator("#types tbody button").last.focus()
+    for _ in range(24):
+        tab.page.keyboard.press("Shift+Tab")
+        assert not tab.page.evaluate(behind), tab.page.evaluate("document.activeElement.textContent")
+    tab.page.get_by_role("link", name="Skip to the counts").focus()
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("#lists")).to_be_focused()
+    assert not tab.page.evaluate(behind)
+
+
 def test_the_focus_stays_on_a_name_whose_place_changes(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("foo")] * 2, event("bar"))
     tab = open_tab(pipeline.url)
@@ -551,6 +623,8 @@ def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipelin
     tab = open_tab(f"{pipeline.url}/?window=15m")
     expect(tab.page.locator("#words .position")).to_have_text("1–25 of 10,080")
     expect(tab.page.locator("#types .position")).to_have_text("1–25 of 500")
+    expect(tab.page.locator("#types .export")).to_have_text("CSV")
+    expect(tab.page.locator("#words .export")).to_have_text("CSV, the first 10,000")
     tab.page.evaluate(
         """() => {
             window.longest = 0;
@@ -567,6 +641,52 @@ def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipelin
     assert tab.page.evaluate("document.querySelectorAll('*').length") < 1500
     # What a person would feel is 0.1 s or so; the bound is for a machine that does ten other things.
     assert tab.page.evaluate("window.longest") < 500
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline, open_tab: OpenTab, width: int) -> None:
+    counts = {f"type{at}": 98_765_432_109 // 10**at for at in range(11)}
+    with server.client() as client:
+        client.hset(KEYS.types, mapping=counts)
+        client.hset(KEYS.totals, mapping={"events": sum(counts.values()), "rejected": 1_234_567_890})
+    pipeline = start(server, aggregator=False)
+    tab = open_tab(pipeline.url, viewport={"width": width, "height": 900})
+    tab.expect_rows("types", counts)
+    expect(tab.page.locator("#health-rejected .value")).to_have_text("1,234,567,890")
+    cut = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+    cells = tab.page.locator("#types :is(th, td):not(.name), .health li")
+    assert cells.evaluate_all(cut) == []
+    past_the_padding = """cells => cells.filter((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        const edge = cell.getBoundingClientRect().right - parseFloat(getComputedStyle(cell).paddingRight);
+        return text.getBoundingClientRect().right > edge + 1;
+    }).map((cell) => cell.textContent)"""
+    assert tab.page.locator("#types td:is(.count, .share)").evaluate_all(past_the_padding) == []
+    tab.page.get_by_label("1 h", exact=True).check()
+    tab.page.locator("#types").get_by_role("button", name="Change").click()
+    expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
+    assert cells.evaluate_all(cut) == []
+
+
+def test_the_labels_of_the_chart_have_room_in_every_language(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    minute = int(time.time()) // 60 * 60 - 120
+    with server.client() as client:
+        client.zadd(KEYS.windows(60), {str(minute): minute})
+        client.hset(KEYS.window_types(60, minute), "foo", 60 * 9_500_000)  # 2,5 Mio., 5 Mio., 7,5 Mio.
+    pipeline = start(server, aggregator=False)
+    tab = open_tab(pipeline.url, locale="de-DE")
+    room = tab.page.locator("#plot .u-over")
+    expect(room).to_be_visible()
+    label = """label => {
+        const context = document.createElement("canvas").getContext("2d");
+        context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+        return context.measureText(label).width;
+    }"""
+    gap = 5  # uPlot's own, between a label and what is drawn
+    assert room.evaluate("over => over.offsetLeft") >= tab.page.evaluate(label, "7,5 Mio.") + gap
 
 
 def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
@@ -857,6 +977,13 @@ def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, sch
     pipeline.send(event("foo"))
     expect(tab.page.locator("#alarms p")).to_have_count(1)
     check()
+    tab.forgive("ERR_|503")
+    tab.page.route("**/v1/words*", lambda route: route.fulfill(status=503, json={"title": "Redis is away"}))
+    tab.page.get_by_label("1 h", exact=True).check()
+    expect(tab.page.locator("#words.stale")).to_have_count(1)
+    pipeline.api.kill()
+    tab.expect_state(re.compile("^Disconnected, retrying"))
+    check()
 
 
 def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
@@ -870,6 +997,20 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#trending-words li").first).to_contain_text("fresh")
     tab.page.locator("#trending-types").get_by_role("button", name="sudden").click()
     expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")
+
+
+def test_what_is_a_little_more_frequent_by_chance_is_not_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(
+        *[event("one", "this", ago=2400)] * 200,
+        *[event("two", "that", ago=2400)] * 200,
+        *[event("one", "this")] * 53,
+        *[event("two", "that")] * 47,
+        event("two", "once"),
+    )
+    wait_until(lambda: bool(pipeline.ask("v1/trending")["types"]), what="something rises")
+    tab = open_tab(pipeline.url)
+    for kind in ("types", "words"):
+        expect(tab.page.locator(f"#trending-{kind} li")).to_have_text(["Nothing rises."])
 
 
 def test_trending_without_a_past_is_not_that_nothing_rises(pipeline: Pipeline, open_tab: OpenTab) -> None:

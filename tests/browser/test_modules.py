@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from unittest.mock import ANY
+
 import pytest
 
 from tests.browser.conftest import OpenTab, Pipeline
@@ -63,10 +66,14 @@ def test_a_question_is_asked_again_after_a_nudge_that_came_too_early(pipeline: P
             poll.nudge();
             await poll.ask(); // stands for the nudge
             found.push(await after(600));
+            await poll.ask();
+            poll.nudge();
+            poll.nudge(true); // in the pause all the same
+            found.push(loads, await after(600));
             return found;
         }"""
     )
-    assert found == [1, 2, 3, 4, 6]
+    assert found == [1, 2, 3, 4, 6, 8, 8]
 
 
 def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> None:
@@ -78,7 +85,7 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
                 [0.04, 9.96, 60, 119, 3600, 86400, 200000].map(duration),
                 [[5, 10], [-5, 10], [0, 10], [3, 0], [0, 0], [990, 10]].map((each) => growth(...each)),
                 [0, 0.0001, 0.5, 1].map(percent),
-                [null, 0, 0.25, 99.96, 1234.5, 2500000].map(rate),
+                [null, 0, 0.02, 0.25, 99.96, 1234.5, 2500000].map(rate),
                 ["a b", " a ", "", "\\t", "\\u202e", "\\u{e0041}", "\\ud800", "نمی‌خواهم", "👩‍👩‍👧"].map(visible),
             ];
         }"""
@@ -87,6 +94,18 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
         ["0 s", "10 s", "1 min", "119 s", "1 h", "1 d", "2 d"],
         ["+50%", "-50%", "0%", "new", "–", "×100"],
         ["0.0%", "<0.1%", "50.0%", "100.0%"],
-        ["–", "0", "0.3", "100", "1,235", "2.5M"],
+        ["–", "0", "<0.1", "0.3", "100", "1,235", "2.5M"],
         ["a b", "␣a␣", "(empty)", "⟨U+0009⟩", "⟨U+202E⟩", "⟨U+E0041⟩", "⟨U+D800⟩", "نمی‌خواهم", "👩‍👩‍👧"],
     ]
+
+
+def test_a_moment_of_another_day_has_its_date(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html").page
+    found = page.evaluate(
+        """async () => {
+            const { second } = await import("./format.js");
+            return [Date.now() / 1000, 1.0e9].map(second);
+        }"""
+    )
+    assert [re.sub(r"\d", "0", each) for each in found] == [ANY, "Sep 0, 0000, 0:00:00 AM"]
+    assert re.fullmatch(r"\d+:\d\d:\d\d [AP]M", found[0])

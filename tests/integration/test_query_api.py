@@ -161,6 +161,25 @@ def test_the_form_is_the_one_that_accept_likes_best(shared_api: httpx.Client, ac
     assert answer.headers["vary"] == "Accept"
 
 
+def test_accept_may_come_in_several_headers(shared_api: httpx.Client) -> None:
+    accepts = [("Accept", "text/csv"), ("Accept", "application/json")]
+    for headers in (accepts, accepts[:1], accepts[1:], accepts[::-1]):
+        # One right after the other: what is given to one must not be given again to who likes another form best.
+        answer = shared_api.get("/v1/types", headers=httpx.Headers(headers))
+        wanted = "text/csv" if headers == accepts[:1] else "application/json"
+        assert answer.headers["content-type"].partition(";")[0] == wanted
+
+
+@pytest.mark.parametrize("path", ["/v1/types?limit=2", "/v1/stats", "/events/CountWords", "/v1/types?limit=0", "/v1/n"])
+def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if get.is_success and path != "/v1/stats":  # of which something always changes
+        assert head.headers["etag"] == get.headers["etag"]
+        assert client.head(path, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
+
+
 def test_a_plus_that_was_not_escaped_is_one(client: httpx.Client) -> None:
     moment = "2026-11-23T14:00:00"
     escaped = client.get(f"/v1/types?from={moment}%2B02:00&to={moment}.5%2B01:00").json()
@@ -177,6 +196,19 @@ def test_an_answer_that_the_client_has_is_not_sent_again(client: httpx.Client, s
     later = client.get("/v1/types", headers={"If-None-Match": first.headers["etag"]})
     assert later.status_code == 200
     assert "new" in [item["name"] for item in later.json()["items"]]
+
+
+@pytest.mark.parametrize("path", ["/events/CountByEventType", "/events/CountWords"])
+def test_a_name_that_is_called_like_a_field_of_ours_is_counted_on(
+    client: httpx.Client, server: Server, path: str
+) -> None:
+    line = b'{"event_type": "as_of", "data": "as_of"}'
+    count(server, line)
+    first = client.get(path)
+    count(server, line)
+    later = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (first.json()["as_of"], later.status_code) == (1, 200)
+    assert later.json()["as_of"] == 2
 
 
 def test_one_name(client: httpx.Client) -> None:
@@ -204,6 +236,9 @@ def test_names_from_events_come_back_as_they_are(client: httpx.Client, server: S
         "a\nb",
         "foo\n",
         "\n",
+        "\n=1+1",
+        "\0=1+1",
+        "\uff1d1+1",
         ".",
         "..",
     ]
@@ -221,7 +256,8 @@ def test_names_from_events_come_back_as_they_are(client: httpx.Client, server: S
         twice = client.get(f"/v1/types/{query}")
         assert (twice.status_code, twice.json()["parameter"]) == (422, "name")
     rows = list(csv.DictReader(io.StringIO(client.get("/v1/types?format=csv").text)))
-    assert "'=HYPERLINK(1)" in [row["name"] for row in rows], "no spreadsheet takes it for a formula"
+    formulas = {"=HYPERLINK(1)", "\n=1+1", "\0=1+1", "\uff1d1+1"}
+    assert {f"'{name}" for name in formulas} <= {row["name"] for row in rows}, "no spreadsheet takes them for formulas"
 
 
 def table(answer: httpx.Response) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -64,6 +65,19 @@ def test_the_rest_of_the_screen_is_filled_with_names() -> None:
     lines = shown(frame(ALIVE)).rstrip("\n").split("\n")
     assert len(lines) == 24
     assert sum("name" in line for line in lines) == 24 - 6 - 5 + 1, "but for the head and the tables' own heads"
+
+
+def test_a_narrow_terminal_has_the_names_of_both_tables() -> None:
+    big = replace(frame(ALIVE), types={"a-type": 98_765_432_109}, words={"a-word": 98_765_432_109})
+    text = shown(big, width=40, height=30)
+    for part in ("a-type", "a-word", "98,765,432,109"):
+        assert part in text
+    assert len(text.rstrip("\n").split("\n")) == 30
+
+
+def test_a_few_events_a_minute_are_not_none() -> None:
+    for rate, text in {0.0: "0", 0.02: "<0.1", 0.3: "0.3", 41.24: "41.2", 1234.5: "1,234"}.items():
+        assert f"1 s {text}/s" in shown(replace(frame(ALIVE), rates={"1": rate}))
 
 
 def test_that_redis_does_not_answer_is_shown_in_full() -> None:
