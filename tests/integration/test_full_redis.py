@@ -76,6 +76,10 @@ def test_windows_that_are_too_many_are_dropped_from_a_redis_that_is_full(
             assert drain.wait(60) == 0, drain.log()
         minutes = Keys().windows(60)
         assert client.zcard(minutes) == 200
+        try:
+            client.pipeline(transaction=True).ping().execute()
+        except redis.exceptions.OutOfMemoryError:
+            pytest.skip("this server refuses even reads in a transaction while it is full, as Redis 7.0 does")
         few = Process("aggregator", log=tmp_path / "few.log", **url, TALLY_WINDOWS="60x120,3600x48")
         with running(few):
             wait_until(lambda: client.zcard(minutes) == 120, what="as many minutes are kept as are set now")
