@@ -20,8 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from redis.exceptions import AuthenticationError, AuthorizationError
-
 from ingestor.feed import Feed
 from ingestor.sources.base import Context, Source
 from ingestor.sources.fingerprints import printable
@@ -31,6 +29,7 @@ from ingestor.sources.watch import Watch
 from ingestor.waiting import ask, or_stop
 from tally.archives import is_compressed
 from tally.runtime import Failure, backoff_seconds
+from tally.store import REFUSALS
 from tally.telemetry import get_logger
 
 T = TypeVar("T")
@@ -231,7 +230,7 @@ class _Following:
         try:
             await Feed(source, store=context.store, settings=context.settings, stop=self._stop).run()
             self._failures.pop(identity, None)
-        except (Truncated, AuthenticationError, AuthorizationError):
+        except (Truncated, *REFUSALS):
             raise
         except Exception as error:
             self._failures[identity] += 1

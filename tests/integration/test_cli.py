@@ -436,6 +436,17 @@ def test_what_redis_refuses_for_good_ends_a_command_with_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("source", ["x", "tail:x", "."], ids=["file", "tail", "folder"])
+def test_an_ingestor_that_may_read_and_not_append_ends_with_a_sentence(durable_server: Server, source: str) -> None:
+    Path("x").write_bytes(b'{"event_type": "a", "data": "b"}\n')
+    with durable_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">word", "~*", "+@all", "-@scripting")
+    done = _tally("ingest", source, env={"TALLY_REDIS_URL": durable_server.url.replace("//", "//weak:word@")})
+    assert done.returncode == 1
+    assert "tally: Redis does not allow the user of TALLY_REDIS_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # up
 
 
