@@ -230,11 +230,13 @@ def check(
     """
     from aggregator.check import check as check_lines
     from aggregator.check import describe, read_lines
-    from tally.archives import opened_buffered
+    from tally.archives import errors_explained, opened_buffered
 
     settings = load_or_exit(log_level="warning")
+    if file == "-" and sys.stdin is None:
+        fail("-: standard input is closed", code=EXIT_USAGE)
     try:
-        with sys.stdin.buffer if file == "-" else opened_buffered(Path(file)) as content:
+        with errors_explained(Path(file)), sys.stdin.buffer if file == "-" else opened_buffered(Path(file)) as content:
             lines = read_lines(content, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
             report = check_lines(lines, settings, now_seconds=time.time())
     except Failure as error:

@@ -62,11 +62,10 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
 def _check_sources(sources: Sequence[str], *, endless: bool = True) -> None:
     # ingestor imports this package, so not at the top
     from ingestor.service import parse_sources
-    from ingestor.sources import Runner
-    from ingestor.sources.folders import Files
+    from ingestor.sources import never_ends
 
     for source in parse_sources(sources):
-        if not endless and isinstance(source, Runner) and not isinstance(source, Files):
+        if not endless and never_ends(source):
             raise Misuse(f"source {source.label}: it never ends; to count what comes, run tally up --source")
     if "-" in sources and sys.stdin.isatty():
         raise Misuse(

@@ -257,11 +257,12 @@ def test_a_wrong_setting_ends_every_command_with_what_would_be_right(arguments: 
         (["ingest"], "demo:?speed=1", "'speed'"),
         (["count"], "tcp://127.0.0.1:9", "source tcp://127.0.0.1:9: it never ends"),
         (["count"], "tail:nowhere.ndjson", "it never ends"),
+        (["count"], "demo:?rate=1000", "source demo:: it never ends"),
         (["ingest"], "ftp://x", "'ftp://x': there is no such kind of source or file"),
         (["count"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
         (["up", "--source"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
     ],
-    ids=["ingest a file", "ingest demo", "count tcp", "count tail", "ingest ftp", "count", "up"],
+    ids=["ingest a file", "ingest demo", "count tcp", "count tail", "count demo", "ingest ftp", "count", "up"],
 )
 def test_a_wrong_source_ends_every_command_with_what_is_wrong(command: list[str], source: str, said: str) -> None:
     _assert_refused(_tally(*command, source), 2, said)
@@ -297,6 +298,29 @@ def test_what_can_be_read_once_is_refused_as_a_file_and_a_second_time(
     _assert_refused(done, 2, said)
     with server.client() as client:
         assert not client.keys("*")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("ingest - <&-", 2, "source -: standard input is closed"),
+        ("count - <&-", 2, "source -: standard input is closed"),
+        ("check - <&-", 2, "-: standard input is closed"),
+        ("ingest - 0>written", 1, "source -: it cannot be read: Bad file descriptor"),
+        ("count - 0>written", 1, "source -: it cannot be read: Bad file descriptor"),
+        ("check - 0>written", 2, "-: cannot be read: Bad file descriptor"),
+    ],
+)
+def test_a_standard_input_that_cannot_be_read_is_said(server: Server, command: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(TALLY)} {command}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+        check=False,
+    )
+    _assert_refused(done, code, said)
 
 
 # ingest, aggregate, status
