@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from ingestor.feed import Feed
 from ingestor.sources.base import Context, Source
@@ -100,7 +101,8 @@ class _Following:
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
         self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._unreadable: dict[Path, str] = {}
-        self._searching: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Held by those who search; a pattern may see new paths for years.
+        self._searching: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self) -> None:
         """Follow until `stop` is set. Raises what no file's task can get over."""
@@ -253,7 +255,7 @@ class _Following:
 
     async def _read_leftovers(self, path: Path, file: FollowedFile | None) -> None:
         """Read what was rotated away from a path and is still beside it, before the file that is there now."""
-        async with self._searching[path]:
+        async with self._searching.setdefault(path, asyncio.Lock()):
             stored = await self._positions()
             others = [each for each in self._files if each is not file]
             open_names = {str(each.stored_name) for each in others}
