@@ -265,17 +265,7 @@ def top() -> None:
     """Watch rates, ranked types and words and the backlog in the terminal; `q` quits. Prints once into a pipe."""
     settings = load_or_exit(log_level="error")
     configure(settings, service="top")
-
-    async def body() -> None:
-        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
-        try:
-            await run_top(CountReader(redis, keys=Keys(), settings=settings), Console())
-        except StoreUnavailable as error:
-            raise _no_answer(settings, error) from error
-        finally:
-            await redis.aclose()
-
-    run_or_exit(body())
+    _ask(settings, lambda reader: run_top(reader, Console()))
 
 
 def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
