@@ -22,7 +22,7 @@ from tally.embedded import redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
-from tally.printing import printable
+from tally.printing import markup
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings, without_password
 from tally.store import StoreUnavailable, connect
@@ -292,7 +292,7 @@ def _counts_table(title: str, counts: dict[str, int], *, limit: int) -> Table:
     table.add_column("name")
     table.add_column("count", justify="right")
     for name, value in list(counts.items())[:limit]:
-        table.add_row(printable(name), f"{value:,}")
+        table.add_row(markup(name), f"{value:,}")
     if len(counts) > limit:
         table.caption = f"and {len(counts) - limit:,} more"
     return table
@@ -315,13 +315,13 @@ def _print_status(found: Status, *, url: str) -> None:
         consumers.add_column(column)
     for consumer in found.consumers:
         state = "alive" if is_alive(consumer) else "[bold red]silent[/]"
-        consumers.add_row(printable(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+        consumers.add_row(markup(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
     console.print(consumers)
     sources = Table(title="Sources", title_justify="left")
     for column in ("name", "position in bytes"):
         sources.add_column(column)
     for each in found.sources:
-        sources.add_row(printable(each.name), f"{each.position:,}")
+        sources.add_row(markup(each.name), f"{each.position:,}")
     console.print(sources)
 
 
