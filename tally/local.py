@@ -107,15 +107,18 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str) -> Non
             return
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     base = f"http://{host}:{settings.http_port}"
-    sys.stdout.write(
-        f"\nTally is counting.\n\n"
-        f"  live page     {base}/\n"
-        f"  event types   {base}/events/CountByEventType\n"
-        f"  words         {base}/events/CountWords\n"
-        f"  redis         {without_password(url)}\n\n"
-        f"Ctrl-C stops it.\n\n"
-    )
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(
+            f"\nTally is counting.\n\n"
+            f"  live page     {base}/\n"
+            f"  event types   {base}/events/CountByEventType\n"
+            f"  words         {base}/events/CountWords\n"
+            f"  redis         {without_password(url)}\n\n"
+            f"Ctrl-C stops it.\n\n"
+        )
+        sys.stdout.flush()
+    except OSError as error:  # a full disk, a closed pipe: no reason to count nothing
+        get_logger().warning("cannot write to standard output", error=error.strerror, page=base)
 
 
 def _ready_status(settings: Settings) -> int | None:

@@ -646,6 +646,15 @@ def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
     assert left() == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_up_counts_although_it_cannot_say_where_to_look(up: Up, tmp_path: Path, expected: Expected) -> None:
+    (tmp_path / "out").symlink_to("/dev/full")
+    up.start("--source", up.source)
+    wait_until(lambda: "cannot write to standard output" in up.log(), what="it says so in the log")
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    assert up.interrupt() == 0, up.log()
+
+
 def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) -> None:
     up.start("--aggregators", "0")
     wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
@@ -826,10 +835,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(up: Up, left: Callable[[], list
     (aggregator,) = (pid for pid in left() if "-m aggregator" in _command_of(pid))
     os.kill(aggregator, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
-    wait_until(
-        lambda: '"name": "aggregator-1"' in up.log().rpartition("stopping service")[0] + up.log(), what="stopping"
-    )
-    wait_until(lambda: "stopping service" in up.log(), what="it stops in order")
+    wait_until(lambda: '{"name": "aggregator-1", "event": "stopping service"' in up.log(), what="it stops in order")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     wait_until(lambda: not left(), what="nothing is left", seconds=10)
