@@ -17,6 +17,7 @@ import msgspec
 from aggregator.decoding import Decoder
 from aggregator.events import EventFields
 from aggregator.suggest import Suggestion, suggest, suggest_time
+from tally.printing import printable
 from tally.settings import Settings, SettingsError, load
 from tally.store import Entry
 from tally.windows import MAX_FUTURE_SECONDS
@@ -210,11 +211,6 @@ def _objects(lines: list[bytes]) -> Iterator[dict[str, Any]]:
 def _shown(line: bytes) -> str:
     text = line[: 4 * _SHOWN].decode(errors="replace")
     return printable(text[:_SHOWN]) + ("…" if len(text) > _SHOWN or len(line) > 4 * _SHOWN else "")
-
-
-def printable(text: str) -> str:
-    """Text of a stranger, safe to print: no control characters, nothing that turns the direction of writing."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def describe(report: Report) -> str:

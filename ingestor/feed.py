@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
 
 from ingestor.framing import Framer
 from ingestor.sources.base import CHUNK_BYTES, Source
@@ -126,6 +125,7 @@ class Feed:
             appended_bytes=self.appended_bytes,
             seconds=round(time.monotonic() - began, 3),
         )
+        self._raise_what_ended_reading()
         shortfall = self._shortfall()
         if shortfall and (thrown_away or self._source.finite):
             raise Incomplete(shortfall)
@@ -166,10 +166,14 @@ class Feed:
         self._reader.add_done_callback(lambda _: self._changed.set())
 
     async def _stop_reading(self) -> None:
+        """End the reader, if it has not ended. Raises nothing: what it gave before an error is to be taken first."""
         if self._reader is not None:
             self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+            await asyncio.wait((self._reader,))
+
+    def _raise_what_ended_reading(self) -> None:
+        if self._reader is not None and not self._reader.cancelled():
+            self._reader.result()
 
     async def _read(self, position: int) -> None:
         async for chunk in self._source.chunks(position):
@@ -234,9 +238,8 @@ class Feed:
             if self._unsettled:
                 return True
             if ended:
-                if not self._reader.cancelled():
-                    self._reader.result()  # raises what ended it
-                    self._ended = True
+                self._raise_what_ended_reading()
+                self._ended = not self._reader.cancelled()
                 return False
             await self._changed.wait()
 

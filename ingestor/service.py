@@ -7,17 +7,15 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError
-
 from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
 from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, StandardInput, parse_source
+from ingestor.waiting import ask
 from tally.embedded import redis_url
 from tally.keys import Keys
-from tally.runtime import Failure, Misuse, backoff_seconds, wait_or_stop
-from tally.seldom import Outage
+from tally.runtime import Failure, Misuse, backoff_seconds
 from tally.settings import Settings
-from tally.store import BlockStore, StoreUnavailable, connect
+from tally.store import REFUSALS, BlockStore, connect
 from tally.telemetry import get_logger
 
 #: After so long without an append, the position of a source that cannot be read again is forgotten.
@@ -55,7 +53,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
     redis = connect(redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
     try:
         store = BlockStore(redis, keys=Keys(), settings=settings)
-        await _tidy(store, stop)
+        await ask(partial(_tidy, store), stop=stop, log=get_logger())
         context = Context(store=store, settings=settings, stop=stop)
         keepers = Keepers(context)
         showing = asyncio.create_task(context.progress.run(settings))
@@ -91,7 +89,7 @@ class Keepers:
             try:
                 await self._run(source)
                 return
-            except (AuthenticationError, AuthorizationError, NoPermissionError):
+            except REFUSALS:
                 raise  # the same for all of them, and no source's fault
             except Incomplete:
                 raise  # it was told to stop, or has ended and cannot be read again
@@ -150,22 +148,10 @@ def _measure(file: File, feed: Feed) -> Measure:
     return Measure(file.read_bytes, file.size_bytes, feed.appended_lines, feed.appended_bytes)
 
 
-async def _tidy(store: BlockStore, stop: asyncio.Event) -> None:
-    """Wait for Redis; then forget what ingestors that were killed left behind, and say what is dangerous."""
-    log = get_logger()
-    outage = Outage(log)
-    failures = 0
-    while not stop.is_set():
-        try:
-            for sentence in await store.advice():
-                log.warning("redis is set up dangerously", problem=sentence)
-            await store.create_group()  # before anything can fill Redis, which refuses it when it is full
-            stale = await store.sources_last_seen_before(int((time.time() - FORGET_AFTER_SECONDS) * 1000))
-            await store.forget_sources([name for name in stale if not name.startswith(KEPT)])
-            outage.is_over()
-            return
-        except StoreUnavailable as error:
-            failures += 1
-            delay_seconds = backoff_seconds(failures)
-            outage.lasts(error, retry_in_seconds=delay_seconds)
-            await wait_or_stop(stop, delay_seconds)
+async def _tidy(store: BlockStore) -> None:
+    """Forget what ingestors that were killed left behind, and say what is dangerous. Raises StoreUnavailable."""
+    for sentence in await store.advice():
+        get_logger().warning("redis is set up dangerously", problem=sentence)
+    await store.create_group()  # before anything can fill Redis, which refuses it when it is full
+    stale = await store.sources_last_seen_before(int((time.time() - FORGET_AFTER_SECONDS) * 1000))
+    await store.forget_sources([name for name in stale if not name.startswith(KEPT)])

@@ -22,7 +22,7 @@ from tally.embedded import redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
-from tally.printing import printable
+from tally.printing import markup
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings, without_password
 from tally.store import StoreUnavailable, connect
@@ -230,11 +230,13 @@ def check(
     """
     from aggregator.check import check as check_lines
     from aggregator.check import describe, read_lines
-    from tally.archives import opened_buffered
+    from tally.archives import errors_explained, opened_buffered
 
     settings = load_or_exit(log_level="warning")
+    if file == "-" and sys.stdin is None:
+        fail("-: standard input is closed", code=EXIT_USAGE)
     try:
-        with sys.stdin.buffer if file == "-" else opened_buffered(Path(file)) as content:
+        with errors_explained(Path(file)), sys.stdin.buffer if file == "-" else opened_buffered(Path(file)) as content:
             lines = read_lines(content, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
             report = check_lines(lines, settings, now_seconds=time.time())
     except Failure as error:
@@ -263,17 +265,7 @@ def top() -> None:
     """Watch rates, ranked types and words and the backlog in the terminal; `q` quits. Prints once into a pipe."""
     settings = load_or_exit(log_level="error")
     configure(settings, service="top")
-
-    async def body() -> None:
-        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
-        try:
-            await run_top(CountReader(redis, keys=Keys(), settings=settings), Console())
-        except StoreUnavailable as error:
-            raise _no_answer(settings, error) from error
-        finally:
-            await redis.aclose()
-
-    run_or_exit(body())
+    _ask(settings, lambda reader: run_top(reader, Console()))
 
 
 def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
@@ -300,7 +292,7 @@ def _counts_table(title: str, counts: dict[str, int], *, limit: int) -> Table:
     table.add_column("name")
     table.add_column("count", justify="right")
     for name, value in list(counts.items())[:limit]:
-        table.add_row(printable(name), f"{value:,}")
+        table.add_row(markup(name), f"{value:,}")
     if len(counts) > limit:
         table.caption = f"and {len(counts) - limit:,} more"
     return table
@@ -323,13 +315,13 @@ def _print_status(found: Status, *, url: str) -> None:
         consumers.add_column(column)
     for consumer in found.consumers:
         state = "alive" if is_alive(consumer) else "[bold red]silent[/]"
-        consumers.add_row(printable(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+        consumers.add_row(markup(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
     console.print(consumers)
     sources = Table(title="Sources", title_justify="left")
     for column in ("name", "position in bytes"):
         sources.add_column(column)
     for each in found.sources:
-        sources.add_row(printable(each.name), f"{each.position:,}")
+        sources.add_row(markup(each.name), f"{each.position:,}")
     console.print(sources)
 
 

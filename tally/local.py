@@ -62,11 +62,10 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
 def _check_sources(sources: Sequence[str], *, endless: bool = True) -> None:
     # ingestor imports this package, so not at the top
     from ingestor.service import parse_sources
-    from ingestor.sources import Runner
-    from ingestor.sources.folders import Files
+    from ingestor.sources import never_ends
 
     for source in parse_sources(sources):
-        if not endless and isinstance(source, Runner) and not isinstance(source, Files):
+        if not endless and never_ends(source):
             raise Misuse(f"source {source.label}: it never ends; to count what comes, run tally up --source")
     if "-" in sources and sys.stdin.isatty():
         raise Misuse(
@@ -108,15 +107,18 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str) -> Non
             return
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     base = f"http://{host}:{settings.http_port}"
-    sys.stdout.write(
-        f"\nTally is counting.\n\n"
-        f"  live page     {base}/\n"
-        f"  event types   {base}/events/CountByEventType\n"
-        f"  words         {base}/events/CountWords\n"
-        f"  redis         {without_password(url)}\n\n"
-        f"Ctrl-C stops it.\n\n"
-    )
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(
+            f"\nTally is counting.\n\n"
+            f"  live page     {base}/\n"
+            f"  event types   {base}/events/CountByEventType\n"
+            f"  words         {base}/events/CountWords\n"
+            f"  redis         {without_password(url)}\n\n"
+            f"Ctrl-C stops it.\n\n"
+        )
+        sys.stdout.flush()
+    except OSError as error:  # a full disk, a closed pipe: no reason to count nothing
+        get_logger().warning("cannot write to standard output", error=error.strerror, page=base)
 
 
 def _ready_status(settings: Settings) -> int | None:

@@ -120,6 +120,7 @@ def load_or_exit(**overrides: Any) -> Settings:
 
 def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine on uvloop and return its result; a Failure, or what Redis refuses for good, becomes an exit."""
+    _open_standard_descriptors()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(body)
@@ -132,6 +133,17 @@ def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
         fail(sentence, code=EXIT_FAILURE)
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _open_standard_descriptors() -> None:
+    """Give 0, 1 and 2 to nobody else, where we were started without them, as by `nohup tally serve <&-`.
+
+    The next file or socket would get the number, and whoever writes to standard error write into it. uvloop aborts the
+    process when it closes one of its own with such a number.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def refusal(error: RedisError) -> str | None:

@@ -371,7 +371,10 @@ def _explain(problem: Any) -> str:
     if (path := _file_of(variable)) is not None:
         variable, given = f"{variable}_FILE", path  # what stands in the file is a secret, and the file is what to mend
     line = f"{variable}={given}: {message}"
-    return f"{line} ({field.description}; default: {field.default})" if field else line
+    if field is None:
+        return line
+    default = "unset" if field.default is None else field.default
+    return f"{line} ({field.description}; default: {default})"
 
 
 def _file_of(variable: str) -> str | None:

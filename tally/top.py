@@ -20,7 +20,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tally.printing import printable
+from tally.printing import markup
 from tally.rates import Rates
 from tally.runtime import stop_on_signals, wait_or_stop
 from tally.store import StoreUnavailable
@@ -192,5 +192,5 @@ def _table(title: str, counts: dict[str, int], rows: int, total: int) -> Table:
     table.add_column("count", justify="right")
     table.add_column("share", justify="right")
     for name, count in islice(counts.items(), rows):
-        table.add_row(printable(name), f"{count:,}", f"{count / total:.1%}" if total else "")
+        table.add_row(markup(name), f"{count:,}", f"{count / total:.1%}" if total else "")
     return table

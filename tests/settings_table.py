@@ -24,7 +24,5 @@ def settings_table() -> str:
 
 if __name__ == "__main__":
     text = README.read_text(encoding="utf-8")
-    text = re.sub(
-        r"SETTINGS_TABLE\n|\| variable \|.*?\n(?=\n)", lambda _: settings_table(), text, count=1, flags=re.DOTALL
-    )
+    text = re.sub(r"\| variable \|.*?\n(?=\n)", lambda _: settings_table(), text, count=1, flags=re.DOTALL)
     README.write_text(text, encoding="utf-8")

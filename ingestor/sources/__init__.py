@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import shlex
+import sys
 from pathlib import Path
 
 from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Context, Runner, Source
@@ -27,6 +28,7 @@ __all__ = [
     "Runner",
     "Source",
     "StandardInput",
+    "never_ends",
     "parse_source",
 ]
 
@@ -35,6 +37,8 @@ def parse_source(text: str) -> Source | Runner:
     """Make a source of its text form. Raises ValueError with what is wrong and what would be right."""
     kind, colon, rest = text.partition(":")
     if text == "-":
+        if sys.stdin is None:
+            raise ValueError("-: standard input is closed")
         return StandardInput()
     if kind == "exec" and colon:
         if not rest.strip():
@@ -76,3 +80,12 @@ def parse_source(text: str) -> Source | Runner:
             f"in 'exec:cat {shlex.quote(text)}'"
         )
     return File(path)
+
+
+def never_ends(source: Source | Runner) -> bool:
+    """Whether it is known to go on for ever. Of a program nobody knows."""
+    from ingestor.sources.folders import Files
+
+    if isinstance(source, Demo):
+        return source.endless
+    return isinstance(source, Runner) and not isinstance(source, Files)

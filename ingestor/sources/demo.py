@@ -15,6 +15,11 @@ class Demo(Once):
         self._spec = spec
         self.label = "demo:"
 
+    @property
+    def endless(self) -> bool:
+        """Whether it gives lines for ever."""
+        return self._spec.count is None
+
     async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
         async for lines in Generator(self._spec).paced():
             yield lines

@@ -6,8 +6,6 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from redis.exceptions import AuthenticationError, AuthorizationError
-
 from ingestor.feed import DURABLE_SECONDS, NOT_DURABLE_SECONDS, Feed, Incomplete
 from ingestor.progress import Measure
 from ingestor.sources.base import Context
@@ -67,8 +65,6 @@ class Files:
                     try:
                         await feeds[file].run()
                         problems.pop(file, None)
-                    except (AuthenticationError, AuthorizationError):
-                        raise
                     except Incomplete:
                         break  # we are to stop
                     except (Failure, OSError) as error:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Once
-from tally.runtime import backoff_seconds
+from tally.runtime import Failure, backoff_seconds
 from tally.telemetry import get_logger
 
 #: How long a program may take to end when it is told to, and how often it is looked whether it has.
@@ -41,20 +41,26 @@ class StandardInput(Once):
         # A thread rather than asyncio's pipe reader, which refuses a file or /dev/null. A daemon, because a read
         # of an idle terminal cannot be called off.
         loop = asyncio.get_running_loop()
-        chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
         room = threading.Semaphore(2)
 
         def pump() -> None:
             with suppress(RuntimeError):  # the loop was closed while we read
                 while True:
                     room.acquire()
-                    chunk = os.read(sys.stdin.fileno(), CHUNK_BYTES)
+                    chunk: bytes | OSError
+                    try:
+                        chunk = os.read(sys.stdin.fileno(), CHUNK_BYTES)
+                    except OSError as error:
+                        chunk = error
                     loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-                    if not chunk:
+                    if not chunk or isinstance(chunk, OSError):
                         return
 
         threading.Thread(target=pump, name="standard input", daemon=True).start()
         while chunk := await chunks.get():
+            if isinstance(chunk, OSError):
+                raise Failure(f"it cannot be read: {chunk.strerror}") from chunk
             room.release()
             yield chunk
 

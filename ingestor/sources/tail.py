@@ -19,8 +19,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-
-from redis.exceptions import AuthenticationError, AuthorizationError
+from weakref import WeakValueDictionary
 
 from ingestor.feed import Feed
 from ingestor.sources.base import Context, Source
@@ -32,6 +31,7 @@ from ingestor.sources.watch import Watch
 from ingestor.waiting import ask, or_stop
 from tally.archives import is_compressed
 from tally.runtime import Failure, backoff_seconds
+from tally.store import REFUSALS
 from tally.telemetry import get_logger
 
 T = TypeVar("T")
@@ -102,7 +102,8 @@ class _Following:
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
         self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._unreadable: dict[Path, str] = {}
-        self._searching: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # Held by those who search; a pattern may see new paths for years.
+        self._searching: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self) -> None:
         """Follow until `stop` is set. Raises what no file's task can get over."""
@@ -232,7 +233,7 @@ class _Following:
         try:
             await Feed(source, store=context.store, settings=context.settings, stop=self._stop).run()
             self._failures.pop(identity, None)
-        except (Truncated, Replaced, AuthenticationError, AuthorizationError):
+        except (Truncated, Replaced, *REFUSALS):
             raise
         except Exception as error:
             self._failures[identity] += 1
@@ -255,7 +256,7 @@ class _Following:
 
     async def _read_leftovers(self, path: Path, file: FollowedFile | None) -> None:
         """Read what was rotated away from a path and is still beside it, before the file that is there now."""
-        async with self._searching[path]:
+        async with self._searching.setdefault(path, asyncio.Lock()):
             leftovers = await self._find_leftovers(path, file)
             while leftovers and not self._stop.is_set():
                 is_last = len(leftovers) == 1 and not (file and file.size)

@@ -1,10 +1,11 @@
 """The only code that speaks Redis: a typed method for each operation, over the scripts in tally/scripts."""
 
 from tally.store.blocks import Append, Block, BlockStore, Entry
-from tally.store.client import GroupMissing, StoreUnavailable, connect
+from tally.store.client import REFUSALS, GroupMissing, StoreUnavailable, connect
 from tally.store.windows import WindowStore
 
 __all__ = [
+    "REFUSALS",
     "Append",
     "Block",
     "BlockStore",

@@ -16,6 +16,9 @@ from redis.backoff import NoBackoff
 #: What the functions of windows_library.lua are put in front of.
 _USES_WINDOWS = frozenset({"count", "roll"})
 
+#: What Redis refuses however often it is asked: a wrong password, a user who may not do that.
+REFUSALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+
 #: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
 _PASSING = (
     "READONLY",
@@ -62,8 +65,8 @@ def errors_translated() -> Iterator[None]:
     """Raise StoreUnavailable or GroupMissing for the errors of redis-py that mean it; let the others through."""
     try:
         yield
-    except (exceptions.AuthenticationError, exceptions.AuthorizationError):
-        raise  # a wrong password stays wrong: say so and end
+    except REFUSALS:
+        raise  # of which two are ConnectionErrors to redis-py
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
     except exceptions.ResponseError as error:

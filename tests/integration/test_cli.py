@@ -257,11 +257,12 @@ def test_a_wrong_setting_ends_every_command_with_what_would_be_right(arguments: 
         (["ingest"], "demo:?speed=1", "'speed'"),
         (["count"], "tcp://127.0.0.1:9", "source tcp://127.0.0.1:9: it never ends"),
         (["count"], "tail:nowhere.ndjson", "it never ends"),
+        (["count"], "demo:?rate=1000", "source demo:: it never ends"),
         (["ingest"], "ftp://x", "'ftp://x': there is no such kind of source or file"),
         (["count"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
         (["up", "--source"], "nowhere.ndjson", "'nowhere.ndjson': there is no such file"),
     ],
-    ids=["ingest a file", "ingest demo", "count tcp", "count tail", "ingest ftp", "count", "up"],
+    ids=["ingest a file", "ingest demo", "count tcp", "count tail", "count demo", "ingest ftp", "count", "up"],
 )
 def test_a_wrong_source_ends_every_command_with_what_is_wrong(command: list[str], source: str, said: str) -> None:
     _assert_refused(_tally(*command, source), 2, said)
@@ -297,6 +298,29 @@ def test_what_can_be_read_once_is_refused_as_a_file_and_a_second_time(
     _assert_refused(done, 2, said)
     with server.client() as client:
         assert not client.keys("*")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("ingest - <&-", 2, "source -: standard input is closed"),
+        ("count - <&-", 2, "source -: standard input is closed"),
+        ("check - <&-", 2, "-: standard input is closed"),
+        ("ingest - 0>written", 1, "source -: it cannot be read: Bad file descriptor"),
+        ("count - 0>written", 1, "source -: it cannot be read: Bad file descriptor"),
+        ("check - 0>written", 2, "-: cannot be read: Bad file descriptor"),
+    ],
+)
+def test_a_standard_input_that_cannot_be_read_is_said(server: Server, command: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(TALLY)} {command}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+        check=False,
+    )
+    _assert_refused(done, code, said)
 
 
 # ingest, aggregate, status
@@ -433,6 +457,17 @@ def test_what_redis_refuses_for_good_ends_a_command_with_a_sentence(
     done = _tally(*command, env={"TALLY_REDIS_URL": where.format(port=durable_server.port)})
     assert done.returncode == 1
     assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("source", ["x", "tail:x", "."], ids=["file", "tail", "folder"])
+def test_an_ingestor_that_may_read_and_not_append_ends_with_a_sentence(durable_server: Server, source: str) -> None:
+    Path("x").write_bytes(b'{"event_type": "a", "data": "b"}\n')
+    with durable_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">word", "~*", "+@all", "-@scripting")
+    done = _tally("ingest", source, env={"TALLY_REDIS_URL": durable_server.url.replace("//", "//weak:word@")})
+    assert done.returncode == 1
+    assert "tally: Redis does not allow the user of TALLY_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -609,6 +644,15 @@ def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
     wait_until(lambda: up.get("/events/CountByEventType").get("later") == 1, what="it goes on counting")
     assert up.interrupt() == 0, up.log()
     assert left() == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_up_counts_although_it_cannot_say_where_to_look(up: Up, tmp_path: Path, expected: Expected) -> None:
+    (tmp_path / "out").symlink_to("/dev/full")
+    up.start("--source", up.source)
+    wait_until(lambda: "cannot write to standard output" in up.log(), what="it says so in the log")
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    assert up.interrupt() == 0, up.log()
 
 
 def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) -> None:
@@ -791,10 +835,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(up: Up, left: Callable[[], list
     (aggregator,) = (pid for pid in left() if "-m aggregator" in _command_of(pid))
     os.kill(aggregator, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
-    wait_until(
-        lambda: '"name": "aggregator-1"' in up.log().rpartition("stopping service")[0] + up.log(), what="stopping"
-    )
-    wait_until(lambda: "stopping service" in up.log(), what="it stops in order")
+    wait_until(lambda: '{"name": "aggregator-1", "event": "stopping service"' in up.log(), what="it stops in order")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     wait_until(lambda: not left(), what="nothing is left", seconds=10)

@@ -10,6 +10,7 @@ import pytest
 
 from ingestor import feed as feed_module
 from ingestor.feed import Feed, Incomplete
+from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store import Append, Block, StoreUnavailable
 
@@ -21,19 +22,22 @@ class Lines:
 
     def __init__(self, *, rereadable: bool, finite: bool) -> None:
         self.rereadable, self.finite = rereadable, finite
-        self.given: asyncio.Queue[bytes] = asyncio.Queue()
+        self.given: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self.ended = asyncio.Event()
 
     def name(self, stored: Mapping[str, int]) -> str:
         return "lines#1"
 
-    def give(self, *chunks: bytes) -> None:
-        """What comes next; an empty chunk is the end."""
+    def give(self, *chunks: bytes | Exception) -> None:
+        """What comes next; an empty chunk is the end, and so is an error."""
         for chunk in chunks:
             self.given.put_nowait(chunk)
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
         while chunk := await self.given.get():
+            if isinstance(chunk, Exception):
+                self.ended.set()
+                raise chunk
             yield chunk
         self.ended.set()
 
@@ -229,3 +233,35 @@ async def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(
     await asyncio.wait_for(_feed(source, store, stop).run(), 10)
     assert [said for said, _ in log.said if said.startswith("redis")] == ["redis is away", "redis is back"]
     assert tries == 5
+
+
+@pytest.mark.parametrize("finite", [True, False])
+async def test_what_a_source_gave_before_it_failed_is_appended_though_it_is_stopped_as_well(
+    log: Log, finite: bool
+) -> None:
+    source, store, stop = Lines(rereadable=False, finite=finite), Store(), asyncio.Event()
+
+    async def fail_and_stop() -> None:
+        source.give(b"bb\n", Failure("broken"))
+        await source.ended.wait()
+        await asyncio.sleep(0)
+        store.before_answer = None
+        stop.set()
+
+    store.before_answer = fail_and_stop
+    source.give(b"a\n")
+    with pytest.raises(Failure, match=r"^broken$"):
+        await asyncio.wait_for(_feed(source, store, stop).run(), 10)
+    assert store.blocks == [b"a", b"bb"]
+
+
+async def test_what_a_source_that_failed_gave_is_said_to_be_lost_if_redis_does_not_take_it(log: Log) -> None:
+    source, store, stop = Lines(rereadable=False, finite=False), Store(), asyncio.Event()
+    store.away = True
+    source.give(b"a\n", Failure("broken"))
+    running = asyncio.create_task(_feed(source, store, stop).run())
+    await log.says("redis is away")
+    stop.set()
+    with pytest.raises(Failure, match=r"^broken$"):
+        await asyncio.wait_for(running, 10)
+    assert [fields["lost_bytes"] for _, fields in log.said if "lost_bytes" in fields] == [2]

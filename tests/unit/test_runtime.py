@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -136,3 +137,18 @@ def test_a_process_ends_with_its_outcome_and_a_sentence(body: str, code: int, sa
     assert done.returncode == code
     assert done.stderr.startswith(said) if said else not done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_a_process_that_was_started_without_standard_input_or_output_ends_in_order(closed: str) -> None:
+    program = (
+        "import os\n"
+        "from tally.runtime import Failure, run_service\n"
+        "async def main(settings, stop):\n"
+        "    assert os.open(os.devnull, os.O_RDONLY) > 2\n"
+        "    raise Failure('no luck')\n"
+        "run_service('test', main)\n"
+    )
+    command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(program)} {closed}"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "tally: no luck\n")
