@@ -75,18 +75,9 @@ def errors_translated() -> Iterator[None]:
             raise GroupMissing(text) from error
         if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError | exceptions.OutOfMemoryError):
             raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
-        if text.partition(" ")[0] in _PASSING or _is_refused_transaction(error):
+        if text.partition(" ")[0] in _PASSING:
             raise StoreUnavailable(text) from error
         raise
-
-
-def _is_refused_transaction(error: exceptions.ResponseError) -> bool:
-    """Whether a server took none of a transaction, or one of its commands; the first word is then redis-py's or EXEC's.
-
-    Ours are well-formed, so it is for a while, as above; but for the user's rights, which stay as they are.
-    """
-    refused = isinstance(error, exceptions.ExecAbortError) or isinstance(error.__cause__, exceptions.ExecAbortError)
-    return refused and not isinstance(error, exceptions.NoPermissionError)
 
 
 async def execute(pipeline: Any) -> list[Any]:

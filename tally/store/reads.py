@@ -14,10 +14,12 @@ from tally.keys import OTHER, TOP_WORDS, Keys
 from tally.ranges import Stretch, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
-from tally.store.client import StoreUnavailable, errors_translated, execute
+from tally.store.client import Script, StoreUnavailable, errors_translated, execute
 from tally.store.windows import WindowStore
 
 Kind = Literal["types", "words"]
+
+_distinct = Script("distinct")
 
 #: How many fields of a hash are asked for at once: about a millisecond of Redis' time.
 SCAN_FIELDS = 2000
@@ -133,12 +135,8 @@ class CountReader:
     async def distinct(self, kind: Kind) -> tuple[int, int]:
         """How many names there are of all time besides `__other__`, and the count under that."""
         key = self._keys.types if kind == "types" else self._keys.words
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hlen(key)
-        pipeline.hget(key, OTHER)
-        with errors_translated():
-            names, other = await execute(pipeline)
-        return names - (other is not None), int(other or 0)
+        names, other = await _distinct.run(self._redis, (key,), (OTHER,))
+        return names, int(other)
 
     async def count_of(self, kind: Kind, name: str) -> int:
         """How often this name was counted over all time."""

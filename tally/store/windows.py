@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from tally.keys import OTHER, Keys
 from tally.ranges import WindowStarts
 from tally.settings import Settings
-from tally.store.client import Script, errors_translated, execute
+from tally.store.client import Script
 
-_roll, _drop = Script("roll"), Script("drop")
+_windows, _roll, _drop = Script("windows"), Script("roll"), Script("drop")
 
 #: What the two scripts return of a window.
 Rolled = Literal["rolled", "duplicate", "gone"]
@@ -29,21 +29,18 @@ class WindowStore:
 
     async def windows(self) -> list[WindowStarts]:
         """What windows there are, one element a length. Raises StoreUnavailable."""
-        pipeline = self._redis.pipeline(transaction=True)
+        keys = [self._keys.dropped]
         for length in self._settings.window_lengths:
-            pipeline.zrange(self._keys.windows(length.seconds), 0, -1)
-            pipeline.zrange(self._keys.rolled(length.seconds), 0, -1)
-        pipeline.zrange(self._keys.dropped, 0, -1, withscores=True)
-        with errors_translated():
-            *replies, dropped = await execute(pipeline)
-        whole_since = {int(seconds): int(start) for seconds, start in dropped}
+            keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
+        dropped, *found = await _windows.run(self._redis, keys, ())
+        whole_since = dict(zip(map(int, dropped[::2]), map(int, dropped[1::2]), strict=True))
         return [
             WindowStarts(
                 tuple(int(start) for start in starts),
                 frozenset(int(start) for start in rolled),
                 whole_since.get(length.seconds),
             )
-            for length, starts, rolled in zip(self._settings.window_lengths, replies[::2], replies[1::2], strict=True)
+            for length, starts, rolled in zip(self._settings.window_lengths, found[::2], found[1::2], strict=True)
         ]
 
     async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:

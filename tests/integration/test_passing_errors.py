@@ -111,10 +111,7 @@ async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"
 
 
-async def test_what_is_read_in_a_transaction_is_waited_for_too(
-    server: Server, redis: Redis, settings: Settings
-) -> None:
-    """A busy server takes its MULTI, but not what is in it."""
+async def test_what_is_read_in_a_script_is_waited_for_too(server: Server, redis: Redis, settings: Settings) -> None:
     windows = WindowStore(redis, keys=Keys(), settings=settings)
     reader = CountReader(redis, keys=Keys(), settings=settings)
     with _busy(server):
