@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from tally.rates import Rates
 from tally.runtime import refusal
 from tally.store import StoreUnavailable
+from tally.store.client import NO_ANSWER
 from tally.store.reads import CountReader, is_alive
 from tally.telemetry import get_logger
 
@@ -120,12 +121,13 @@ class Live:
                     log.info("redis is back")
                 self._take(state)
             except (StoreUnavailable, RedisError) as error:
-                detail = (refusal(error) if isinstance(error, RedisError) else None) or str(error)
+                refused = refusal(error) if isinstance(error, RedisError) else None
+                public = error.public if isinstance(error, StoreUnavailable) else NO_ANSWER
                 if self._state is not None or not self._ticks:
-                    log.warning("redis is away", error=detail)
+                    log.warning("redis is away", error=refused or str(error))
                 self._state = None
                 self._rates.clear()
-                self._tell("away", {"title": "Redis is away", "detail": detail})
+                self._tell("away", {"title": "Redis is away", "detail": refused or public})
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
                 log.exception("live poll failed")

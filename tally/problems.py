@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from tally.runtime import refusal
 from tally.seldom import Seldom
 from tally.store import StoreUnavailable
+from tally.store.client import NO_ANSWER
 from tally.telemetry import get_logger
 
 MEDIA_TYPE = "application/problem+json"
@@ -35,7 +36,7 @@ class Problem(BaseModel):
 
     title: str = Field(examples=["Redis is away"])
     status: int = Field(examples=[503])
-    detail: str | None = Field(None, examples=["ConnectionError: connection refused"])
+    detail: str | None = Field(None, examples=[NO_ANSWER])
     parameter: str | None = Field(None, description="The query or path parameter that is wrong")
 
 
@@ -46,9 +47,9 @@ def problem(status: int, title: str, *, headers: dict[str, str] | None = None, *
     return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def away(error: Exception) -> JSONResponse:
-    """Redis does not answer, or cannot be written to: 503, and when to ask again."""
-    return problem(503, "Redis is away", detail=str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def away(error: StoreUnavailable) -> JSONResponse:
+    """Redis does not answer, or cannot be written to: 503, and when to ask again. Does not say where Redis is."""
+    return problem(503, "Redis is away", detail=error.public, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def described(status: int, text: str, **example: str) -> dict[int | str, dict[str, Any]]:
@@ -71,7 +72,7 @@ AWAY = described(
     503,
     "Redis is away; Retry-After says when to ask again",
     title="Redis is away",
-    detail="ConnectionError: connection refused",
+    detail=NO_ANSWER,
 )
 TOKEN = described(401, "The header Authorization has no token, or another one", title="A token is needed")
 

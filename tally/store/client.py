@@ -33,8 +33,19 @@ _PASSING = (
 )
 
 
+#: What strangers are told of a connection that cannot be had: the error itself has the host and the port.
+NO_ANSWER = "Redis does not answer; the log of this service says more"
+
+
 class StoreUnavailable(Exception):
-    """Redis cannot be asked, or cannot be written to, just now. Nothing is known about the command's effect."""
+    """Redis cannot be asked, or cannot be written to, just now. Nothing is known about the command's effect.
+
+    Its text is for the log and may say where Redis is; `public` is what anybody may be told.
+    """
+
+    def __init__(self, text: str, *, public: str | None = None) -> None:
+        super().__init__(text)
+        self.public = text if public is None else public
 
 
 class GroupMissing(Exception):
@@ -68,7 +79,7 @@ def errors_translated() -> Iterator[None]:
     except REFUSALS:
         raise  # of which two are ConnectionErrors to redis-py
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        raise StoreUnavailable(f"{type(error).__name__}: {error}", public=NO_ANSWER) from error
     except exceptions.ResponseError as error:
         text = str(error)
         if "NOGROUP" in text or "no such key" in text.lower():

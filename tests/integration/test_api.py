@@ -194,6 +194,30 @@ async def test_it_starts_without_redis_and_finds_it_when_it_comes(tmp_path: Path
             server.kill()
 
 
+async def test_no_stranger_is_told_where_redis_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server(tmp_path)  # never started
+    for where in (server.url, "redis://secret-host.invalid:6379/0", "unix:///run/secret.sock"):
+        told = r"127\.0\.0\.1|secret|6379|" + str(server.port)
+        app = create_app(Settings(redis_url=where))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tally") as client,
+        ):
+            for path in (WORDS, "/v1/types", "/v1/stats", "/readyz"):
+                response = await client.get(path)
+                _assert_away(response)
+                assert not re.search(told, response.text), path
+            feed = app.state.live.watch(None)
+            heard = ""
+            while "Redis is away" not in heard:
+                event = await anext(feed)
+                heard += event.raw_data or ""
+            assert not re.search(told, heard)
+            await feed.aclose()
+        said = capsys.readouterr()
+        assert re.search(told, said.out + said.err), "the log says where"
+
+
 async def test_a_host_that_cannot_be_is_a_503_too() -> None:
     async with _api("redis://nowhere.invalid:6379/0") as client:
         _assert_away(await client.get(WORDS))
