@@ -45,6 +45,7 @@ class Decoder:
         self._words = WordCounter(
             pattern=settings.word_pattern,
             fold_case=settings.fold_case,
+            normalize=settings.normalize_words,
             max_name_bytes=settings.max_name_bytes,
             stop_words=settings.stop_word_set,
             min_length=settings.min_word_length,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from itertools import filterfalse
 
 from tally.keys import OTHER
-from tally.settings import DEFAULT_WORD_PATTERN
+from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern, normalized
 
 #: How many texts are looked at to tell whether texts repeat.
 _SAMPLE = 64
@@ -54,8 +55,9 @@ class WordCounter:
     never goes over white space, whatever the pattern says.
 
     With `fold_case` the pattern knows no case either, and what it finds is folded: not before, because folding makes
-    of one letter up to three, of which some are no letters to the pattern. Stop words are folded likewise. Stop words
-    and words under `min_length` characters are as if they were not there.
+    of one letter up to three, of which some are no letters to the pattern. With `normalize` words are in NFC: the
+    pattern sees them so, and what is folded is brought into that form again. Stop words are treated likewise. These and
+    words under `min_length` characters are as if they were not there.
     """
 
     def __init__(
@@ -63,21 +65,25 @@ class WordCounter:
         *,
         pattern: str,
         fold_case: bool,
+        normalize: bool = True,
         max_name_bytes: int,
         stop_words: frozenset[str] = frozenset(),
         min_length: int = 1,
     ) -> None:
-        compiled = re.compile(pattern, re.IGNORECASE if fold_case else 0)
+        compiled = compile_word_pattern(pattern, re.IGNORECASE if fold_case else 0)
         # Then a piece of letters and digits is one word, and needs no search.
         self._alphanumeric_is_word = pattern == DEFAULT_WORD_PATTERN
         self._find: Callable[[str], Iterable[re.Match[str]]] = compiled.finditer
         self._fold_case = fold_case
+        self._normalize = normalize
         self._max_name_bytes = max_name_bytes
-        self._stop_words = frozenset(map(str.casefold, stop_words)) if fold_case else stop_words
+        self._stop_words = frozenset(map(self._in_one_form, stop_words))
         self._min_length = min_length
 
     def count(self, pieces: Counter[str]) -> Counter[str]:
-        """How often each word stands in them."""
+        """How often each word stands in them. The pieces are this method's to change."""
+        if self._normalize:
+            _normalize(pieces)
         words: Counter[str] = Counter()
         at_once = self._alphanumeric_is_word and not self._fold_case
         for piece, times in pieces.items():
@@ -88,6 +94,8 @@ class WordCounter:
                 word = match[0]
                 if self._fold_case:
                     word = word.casefold()
+                    if self._normalize and not word.isascii():
+                        word = normalized(word)
                 words[word] += times
         words.pop("", None)  # a pattern such as \b finds it everywhere
         if self._stop_words or self._min_length > 1:
@@ -95,6 +103,22 @@ class WordCounter:
                 del words[word]
         bound_names(words, self._max_name_bytes)
         return words
+
+    def _in_one_form(self, word: str) -> str:
+        """A whole word as it is counted."""
+        if self._normalize:
+            word = normalized(word)
+        if self._fold_case:
+            word = word.casefold()
+        return normalized(word) if self._normalize else word
+
+
+def _normalize(pieces: Counter[str]) -> None:
+    """Bring the pieces into their one form. Nearly all are ASCII, and take next to no time."""
+    for piece in list(filterfalse(str.isascii, pieces)):
+        form = normalized(piece)
+        if form != piece:
+            pieces[form] += pieces.pop(piece)
 
 
 def bound_names(counts: Counter[str], max_name_bytes: int) -> None:

@@ -14,6 +14,7 @@ from tally.ranges import Stretch, Window, Windows
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
 from tally.store.reads import STRETCH_TRIES, CountReader, Kind, Status
+from tally.words import normalized
 
 #: Ranking a million words takes seconds of our own time: then the answer may be so old.
 MAX_SCAN_AGE_SECONDS = 10.0
@@ -68,6 +69,7 @@ class Data:
         self.reader = reader
         self._lengths = settings.window_lengths
         self.unit_seconds = self._lengths[0].seconds
+        self._normalize_words = settings.normalize_words
         self._all = {
             kind: Snapshot(version=reader.totals, load=self._loader(kind), max_age_seconds=MAX_SCAN_AGE_SECONDS)
             for kind in ("types", "words")
@@ -75,6 +77,10 @@ class Data:
         self._top_words = Snapshot(version=reader.totals, load=self._load_top_words)
         self._stretches: Snapshots[Ranking] = Snapshots(most=MOST_STRETCHES, make=self._stretch_snapshot)
         self._status = Snapshot(version=self._now, load=reader.status)
+
+    def as_counted(self, kind: Kind, name: str) -> str:
+        """A name, or a part of one, that somebody asks for: words in the form in which they are counted."""
+        return normalized(name) if kind == "words" and self._normalize_words else name
 
     async def all_time(self, kind: Kind, *, top: int | None = None) -> Ranking:
         """Counts of all time; with `top`, if the first so many are enough, without reading all words."""

@@ -85,17 +85,18 @@ def router(data: Data, live: Live) -> APIRouter:
 
     async def ranking(request: Request, kind: Kind, params: RankingParams) -> Response:
         bounds = params.bounds(unit_seconds=data.unit_seconds)
+        prefix, q = (part and data.as_counted(kind, part) for part in (params.prefix, params.q))
         if bounds is None:
-            filtered = params.prefix or params.q or params.order != "-count"
+            filtered = prefix or q or params.order != "-count"
             enough = params.offset + params.limit if not filtered else None
             found = await data.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
         else:
             found = await data.stretch(kind, *bounds)
         compared = await data.comparison(kind, params) if params.compare else None
-        names = found.matching(prefix=params.prefix, contains=params.q)
+        names = found.matching(prefix=prefix, contains=q)
         if compared is not None and "change" in params.order:
             # What fell to nothing changed most, and is no longer in the stretch.
-            both = [each.matching(prefix=params.prefix, contains=params.q) for each in compared.stretches]
+            both = [each.matching(prefix=prefix, contains=q) for each in compared.stretches]
             names = list((dict.fromkeys((name for each in both for name, _ in each), 0) | dict(names)).items())
         matched = len(names) if found.complete else found.distinct
         items = [_item(name, count, found.total) for name, count in _ordered(names, params, compared)]
@@ -126,6 +127,7 @@ def router(data: Data, live: Live) -> APIRouter:
         return await ranking(request, "words", params)
 
     async def one(kind: Kind, name: str, params: SeriesSpan) -> Response:
+        name = data.as_counted(kind, name)
         count = await data.reader.count_of(kind, name)
         if not count:
             raise HTTPException(404, f"{name!r} was never counted among the {kind}")
@@ -160,8 +162,11 @@ def router(data: Data, live: Live) -> APIRouter:
     @routes.get("/series", responses=_documented(SeriesAnswer, row=_CELL), response_class=Response)
     async def series(request: Request, params: Annotated[SeriesParams, Query()]) -> Response:
         """Counts on a regular grid, zeros filled in. As CSV or NDJSON a row is one name in one cell."""
-        found = await _series(data, params.by, params.name, params)
-        names: list[str | None] = [*params.name] or [None]
+        asked = [data.as_counted(params.by, name) for name in params.name]
+        if len(set(asked)) < len(asked):
+            raise problems.BadParameter("name", "two are spellings of the same word; give each once")
+        found = await _series(data, params.by, asked, params)
+        names: list[str | None] = [*asked] or [None]
         counted = [{"name": name, "counts": counts} for name, counts in zip(names, found.counts, strict=True)]
         answer = {"by": params.by, **_grid(found), "series": counted, "as_of": found.as_of}
         rows = (

@@ -26,6 +26,7 @@ DESCRIPTIONS: dict[Kind, str] = {
 #: The rich input's vocabulary; the word of rank r comes up in proportion to 1/r.
 RICH_WORDS = 200_000
 
+# All words of these lines are ASCII; there the default pattern finds the same.
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 

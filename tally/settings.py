@@ -22,14 +22,13 @@ from redis.asyncio import ConnectionPool
 
 from tally import fields
 from tally.windows import WindowLength, parse_window_lengths
+from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
 
 PREFIX = "TALLY_"
 
 ENV_FILE = ".env"
 
 MAX_READ_TIMEOUT_SECONDS = 5.0
-
-DEFAULT_WORD_PATTERN = r"\w+(?:['’-]\w+)*"
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -163,7 +162,12 @@ class Settings(BaseSettings):
     fold_case: bool = Field(False, description="Count words without regard to case")
     word_pattern: str = Field(
         DEFAULT_WORD_PATTERN,
-        description="What a word is: a Python regular expression, applied between white space",
+        description="What a word is: a Python regular expression, applied between white space, in which `\\p{Mn}` and "
+        "`\\p{Mc}` are combining marks",
+    )
+    normalize_words: bool = Field(
+        True,
+        description="Count a word in one form (Unicode's NFC), whether a letter and its mark are one character or two",
     )
 
     type_field: str = Field(
@@ -273,9 +277,10 @@ class Settings(BaseSettings):
     @classmethod
     def _word_pattern_compiles(cls, value: str) -> str:
         try:
-            pattern = re.compile(value)
+            pattern = compile_word_pattern(value)
         except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+            hint = r"; of \p{…} there are \p{Mn} and \p{Mc}" if r"\p" in str(error) else ""
+            raise ValueError(f"not a regular expression: {error}{hint}") from None
         if pattern.match(""):
             raise ValueError("it matches the empty word; end it with + rather than *")
         return value

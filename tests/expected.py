@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,8 +12,7 @@ from typing import Any
 import redis
 
 from tally.keys import Keys
-
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
+from tests.words import words_of
 
 
 @dataclass
@@ -39,7 +37,7 @@ class Expected:
             else:
                 found.events += 1
                 found.types[event["event_type"]] += 1
-                found.words.update(WORD.findall(event["data"]))
+                found.words.update(words_of(event["data"]))
         return found
 
 

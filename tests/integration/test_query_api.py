@@ -264,6 +264,33 @@ def table(answer: httpx.Response) -> list[list[str]]:
     return list(csv.reader(io.StringIO(answer.text)))
 
 
+def test_a_word_is_found_in_whichever_form_it_is_asked_for(client: httpx.Client, server: Server) -> None:
+    parts, whole = "re\u0301sume\u0301", "r\u00e9sum\u00e9"
+    count(server, json.dumps({"event_type": parts, "data": f"{parts} {whole}"}, ensure_ascii=False).encode())
+    for asked in (parts, whole):
+        answer = client.get(f"/v1/words/{quote(asked)}").json()
+        assert (answer["name"], answer["count"], sum(answer["series"]["counts"])) == (whole, 2, 2)
+        for part in ({"prefix": asked[:3]}, {"q": asked[1:].upper()}):
+            items = client.get("/v1/words", params=part).json()["items"]
+            assert [(each["name"], each["count"]) for each in items] == [(whole, 2)], part
+        answer = client.get("/v1/series", params={"by": "words", "name": [asked, "lorem"]}).json()
+        assert (answer["series"][0]["name"], sum(answer["series"][0]["counts"])) == (whole, 2)
+    assert client.get(f"/v1/types/{quote(parts)}").json()["count"] == 1
+    assert client.get(f"/v1/types/{quote(whole)}").status_code == 404
+    both = {"name": [parts, whole]}
+    twice = client.get("/v1/series", params={"by": "words", **both})
+    assert (twice.status_code, twice.json()["parameter"]) == (422, "name")
+    assert client.get("/v1/series", params={"by": "types", **both}).status_code == 200
+
+
+def test_a_word_is_asked_for_as_it_is_where_that_is_set(server: Server, tmp_path: Path) -> None:
+    parts = "re\u0301sume\u0301"
+    with server.client() as redis:
+        redis.hset(KEYS.words, parts, 1)
+    with api(server, tmp_path, TALLY_NORMALIZE_WORDS="false") as client:
+        assert client.get(f"/v1/words/{quote(parts)}").json()["name"] == parts
+
+
 def test_a_series_comes_as_a_row_a_cell_and_name_whatever_the_names_are(client: httpx.Client, server: Server) -> None:
     names = ["time", "=1+1", "count", "never"]
     count(server, b"\n".join(json.dumps({"event_type": name, "data": ""}).encode() for name in names[:3]))

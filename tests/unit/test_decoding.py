@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from hypothesis import assume, example, given
@@ -16,7 +17,8 @@ from tally.counts import Counts
 from tally.keys import OTHER
 from tally.settings import Settings
 from tally.store import Entry
-from tests.unit.plain_count import WORD, plain_count
+from tests.unit.plain_count import plain_count
+from tests.words import words_of
 
 #: 2021-09-26T13:46:24Z, and the start of its minute.
 ARRIVED = 1_632_663_984
@@ -357,7 +359,12 @@ def test_each_window_has_the_words_of_its_own_events() -> None:
 
 _texts = st.lists(
     st.sampled_from(
-        ["don't", "l’été", "co-op", "--", "'", "x", "Straße", "ΐ", "İ", " ", "\u2003", "\x1c", "\x85", ",", "_"]
+        [
+            *("don't", "l’été", "co-op", "--", "'", "x", "Straße", "ΐ", "İ", ",", "_", "e", "ü", "हि", "न्दी"),
+            # White space; marks, joiners, letters in parts, an emoji.
+            *" \u2003\x1c\x85",
+            *"\u0301\u0323\ufe0f\u200c\u200d\u212b\u1112\u1161\u11ab\U0001f468",
+        ]
     )
     | st.text(max_size=5),
     max_size=20,
@@ -366,11 +373,7 @@ _texts = st.lists(
 
 @given(_texts)
 def test_words_are_what_the_pattern_finds_in_the_whole_text(text: str) -> None:
-    assert _words(_count(_event(text))) == Counter(WORD.findall(text))
-
-
-def test_the_default_pattern_is_the_designs() -> None:
-    assert Settings().word_pattern == WORD.pattern
+    assert _words(_count(_event(text))) == Counter(words_of(text))
 
 
 @pytest.mark.parametrize(
@@ -391,9 +394,51 @@ def test_a_word_keeps_its_case_its_apostrophes_and_its_hyphens(text: str, words:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        pytest.param("हिन्दी भाषा।", ["हिन्दी", "भाषा"], id="Hindi"),
+        pytest.param("தமிழ், தமிழ்நாடு", ["தமிழ்", "தமிழ்நாடு"], id="Tamil"),
+        pytest.param("ශ්‍රී ලංකාව", ["ශ්‍රී", "ලංකාව"], id="Sinhala, with a joiner"),
+        pytest.param("র‍্যাব", ["র‍্যাব"], id="Bengali, a mark behind a joiner"),
+        pytest.param("می‌خواهم مُحَمَّد", ["می‌خواهم", "مُحَمَّد"], id="Persian with a non-joiner, Arabic with vowels"),
+        pytest.param("שָׁלוֹם", ["שָׁלוֹם"], id="Hebrew with points"),
+        pytest.param("ภาษาไทยง่าย", ["ภาษาไทยง่าย"], id="Thai has no spaces: a whole run"),
+        pytest.param("中文，日本語。", ["中文", "日本語"], id="nor have Chinese and Japanese"),
+        pytest.param("Việt Nam", ["Việt", "Nam"], id="Vietnamese"),
+        pytest.param("re\u0301sume\u0301 résumé", ["résumé"] * 2, id="in two parts, and in one"),
+        pytest.param(
+            "\u1112\u1161\u11ab\u1100\u1173\u11af", ["한글"], id="Korean, as macOS has it in the names of files"
+        ),
+        pytest.param("\u212bngstro\u0308m", ["Ångström"], id="a sign for a letter"),
+        pytest.param(
+            "\u2764\ufe0f \U0001f44d\U0001f3fd \U0001f468\u200d\U0001f4bb", [], id="emoji with what follows them"
+        ),
+        pytest.param("a\u200d b\u200c, \u200dc", ["a", "b", "c"], id="a joiner that joins nothing"),
+        pytest.param(
+            "\U0001e900\U0001e944\U00011103\U00011127",
+            ["\U0001e900\U0001e944\U00011103\U00011127"],
+            id="beyond the first plane",
+        ),
+    ],
+)
+def test_letters_and_their_marks_are_one_word_in_one_form(text: str, words: list[str]) -> None:
+    assert _words(_count(_event(text))) == Counter(normalize("NFC", word) for word in words)
+
+
+def test_types_stay_as_they_are() -> None:
+    counts = _count(_event(event_type="re\u0301sume\u0301"), _event(event_type="résumé"))
+    assert _types(counts) == {"re\u0301sume\u0301": 1, "résumé": 1}
+
+
+def test_words_stay_as_they_are_where_that_is_set() -> None:
+    counts = _count(_event("re\u0301sume\u0301 résumé"), normalize_words=False)
+    assert _words(counts) == {"re\u0301sume\u0301": 1, "résumé": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
         ("Lorem LOREM lorem", {"lorem": 3}),
         ("Straße STRASSE", {"strasse": 2}),
-        pytest.param("ταΐζω ΤΑΐΖΩ", {"ταΐζω".casefold(): 2}, id="a letter that folds to several"),
+        pytest.param("ταΐζω ΤΑΐΖΩ", {"ταΐζω": 2}, id="a letter that folds to several"),
         pytest.param("İstanbul", {"İstanbul".casefold(): 1}, id="a letter that folds to a combining mark"),
     ],
 )
@@ -433,7 +478,7 @@ def test_bounding_names_keeps_the_sum(names: list[str], max_name_bytes: int) -> 
     block = b"\n".join(_event(name, event_type=name) for name in names)
     counts = _count(block, max_name_bytes=max_name_bytes)
     assert counts.events == len(names)
-    assert counts.words == sum(len(WORD.findall(name)) for name in names)
+    assert counts.words == sum(len(words_of(name)) for name in names)
     every = {*_types(counts), *_words(counts)} - {OTHER}
     assert all(len(name.encode()) <= max_name_bytes for name in every)
 

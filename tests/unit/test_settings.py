@@ -50,6 +50,7 @@ def test_defaults_need_no_environment() -> None:
         ("TALLY_MAX_REJECTED_SAMPLES", "-1", "greater than or equal to 0"),
         ("TALLY_FOLD_CASE", "perhaps", "a valid boolean"),
         ("TALLY_WORD_PATTERN", "[a-z", "not a regular expression"),
+        ("TALLY_WORD_PATTERN", r"\p{L}+", r"of \p{…} there are \p{Mn} and \p{Mc}"),
         ("TALLY_WORD_PATTERN", r"\w*", "+ rather than *"),
         ("TALLY_WINDOWS", "60", "SECONDSxKEPT"),
         ("TALLY_WINDOWS", "60x360,90x100", "multiple of the length before it, 60"),

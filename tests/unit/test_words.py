@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
+from unicodedata import category, combining, is_normalized, normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.words import Texts, WordCounter, bound_names
-from tally.settings import DEFAULT_WORD_PATTERN, Settings
+from tally.settings import Settings
+from tally.words import DEFAULT_WORD_PATTERN, MARKS_ARE_IN, MOST_MARKS, compile_word_pattern, normalized
+from tests.words import words_of
 
 _texts = st.lists(st.sampled_from(["", " ", "a", "a b", "b  a a", "\u2003c\x1cd", "don't"]) | st.text(max_size=4))
 
@@ -35,7 +38,11 @@ def test_it_makes_no_difference_whether_texts_repeat(distinct: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("Lorem LOREM", {"lorem": 2}), ("ΐ ΐ", {"ΐ".casefold(): 2}), ("The the THE cat", {"the": 3, "cat": 1})],
+    [
+        ("Lorem LOREM", {"lorem": 2}),
+        ("ΐ \u03b9\u0308\u0301", {"ΐ": 2}),
+        ("The the THE cat", {"the": 3, "cat": 1}),
+    ],
 )
 def test_a_pattern_of_small_letters_finds_large_ones_too_where_case_is_folded(text: str, words: dict[str, int]) -> None:
     counter = WordCounter(pattern="[a-zΐ]+", fold_case=True, max_name_bytes=256)
@@ -67,12 +74,82 @@ def test_a_name_that_is_other_itself_is_counted_once_even_where_it_is_too_long()
 @given(st.text(st.sampled_from("aßÄ1٣ⅷ_'’-., ・\u0301") | st.characters(), max_size=30))
 def test_pieces_that_need_no_search_give_what_a_search_would(text: str) -> None:
     counter = WordCounter(pattern=DEFAULT_WORD_PATTERN, fold_case=False, max_name_bytes=1000)
-    pieces = text.split()
-    expected = Counter(word for piece in pieces for word in re.findall(DEFAULT_WORD_PATTERN, piece))
-    assert counter.count(Counter(pieces)) == expected
+    assert counter.count(Counter(text.split())) == Counter(words_of(text))
 
 
 def test_every_letter_and_digit_is_one_to_the_pattern_too() -> None:
     """Or a piece of them would not be one word."""
     every = "".join(filter(str.isalnum, map(chr, range(sys.maxunicode + 1))))
     assert re.fullmatch(r"\w+", every)
+
+
+# Marks.
+
+
+def test_all_marks_of_unicode_are_marks_to_the_pattern() -> None:
+    every = list(map(chr, range(sys.maxunicode + 1)))
+    for name in ("Mn", "Mc"):
+        found = "".join(filter(compile_word_pattern(rf"\p{{{name}}}").fullmatch, every))
+        assert found == "".join(each for each in every if category(each) == name), MARKS_ARE_IN
+
+
+def test_what_is_put_in_order_is_a_mark() -> None:
+    """Or long runs of it would not be seen."""
+    ordered = "".join(filter(combining, map(chr, range(sys.maxunicode + 1))))
+    assert compile_word_pattern(r"[\p{Mn}\p{Mc}]+").fullmatch(ordered)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (r"\p{Mn}", "e\u0301", ["\u0301"]),
+        (r"e\p{Mn}+x", "e\u0301\u0301x", ["e\u0301\u0301x"]),
+        (r"[^\p{Mn}]+", "ab\u0301c", ["ab", "c"]),
+        (r"[]\p{Mc}]+", "]\u0903", ["]\u0903"]),
+        (r"[^]\p{Mc}]+", "a]\u0903", ["a"]),
+        (r"[\]\p{Mc}]+", "]\u0903", ["]\u0903"]),
+        (r"\[\p{Mc}", "[\u0903", ["[\u0903"]),
+        (r"\\p\{Mc\}", r"\p{Mc}", [r"\p{Mc}"]),
+        (r"[\\p{Mc}]+", r"\p{Mc}", [r"\p{Mc}"]),
+        (r"[a[]\p{Mn}", "[\u0301", ["[\u0301"]),
+        (r"p{2}", "pp", ["pp"]),
+    ],
+)
+def test_a_pattern_may_name_marks_wherever_a_character_may_stand(pattern: str, text: str, found: list[str]) -> None:
+    assert compile_word_pattern(pattern).findall(text) == found
+
+
+_names = st.text(
+    st.sampled_from("aeßıİΐᾳ한\u1112\u1161\u0301\u0323\u0345\u0344\u0f73\u093c\u212b") | st.characters(), max_size=40
+)
+
+
+@given(_names, st.booleans())
+def test_all_spellings_of_a_word_are_one_and_stay_it(text: str, fold_case: bool) -> None:
+    counter = WordCounter(pattern=DEFAULT_WORD_PATTERN, fold_case=fold_case, max_name_bytes=1000)
+    words = counter.count(Counter(text.split()))
+    for form in ("NFC", "NFD"):
+        assert counter.count(Counter(normalize(form, text).split())) == words
+    assert counter.count(Counter(dict(words))) == words
+    assert all(is_normalized("NFC", word) for word in words)
+
+
+@given(st.lists(_names | st.integers(MOST_MARKS - 1, 200).map("a\u0301\u0323".__mul__), max_size=8).map("".join))
+def test_one_form_is_nfc_but_for_runs_of_marks_that_no_language_has(name: str) -> None:
+    form = normalized(name)
+    assert normalize("NFC", form) == normalize("NFC", name)
+    assert normalized(form) == form
+    assert is_normalized("NFC", form) or re.search(f"[\u0301\u0323]{{{MOST_MARKS},}}", name)
+
+
+def test_a_line_of_nothing_but_marks_takes_no_time_by_its_square() -> None:
+    marks = "e" + "\u0301\u0323" * 500_000  # to put these in order would take hours
+    assert normalized("e\u0301" + marks + "e\u0301") == "é" + marks + "é"
+
+
+@pytest.mark.parametrize("stop_word", ["RÉSUMÉ", "re\u0301sume\u0301"])
+def test_stop_words_are_compared_in_one_form_too(stop_word: str) -> None:
+    counter = WordCounter(
+        pattern=DEFAULT_WORD_PATTERN, fold_case=True, max_name_bytes=256, stop_words=frozenset({stop_word})
+    )
+    assert counter.count(Counter({"résumé": 1, "RE\u0301SUME\u0301": 1, "resume": 1})) == {"resume": 1}
