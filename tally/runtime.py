@@ -21,6 +21,11 @@ from tally.telemetry import configure, get_logger
 #: Exit codes: a setting or argument is wrong; the work itself failed.
 EXIT_USAGE, EXIT_FAILURE = 2, 1
 
+#: How a module of ours is started, in safe-path mode: `-m` alone would look for modules in the folder in which we were
+#: started first, and that is the user's, with an `api.py` or a `random.py` of his project. A flag rather than
+#: PYTHONSAFEPATH, which the programs of `exec:` would inherit.
+PYTHON_MODULE = (sys.executable, "-P", "-m")
+
 #: The variable with the number of a pipe's reading end whose writing end `tally up` holds: when it closes,
 #: `tally up` is gone, however it ended, and so should we be.
 LIFELINE_VARIABLE = "_TALLY_LIFELINE"

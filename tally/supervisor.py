@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, Failure, backoff_seconds, wait_or_stop
+from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, PYTHON_MODULE, Failure, backoff_seconds, wait_or_stop
 from tally.telemetry import get_logger
 
 #: How long a service may take to stop before it is killed.
@@ -29,7 +28,7 @@ class Service:
     variables: dict[str, str] = field(default_factory=dict)
     standard_input: bool = False  # it reads ours
     ends: bool = False  # it may end by itself, with 0
-    restart: bool = True  # when it ends with anything else; if not, that is a Failure
+    most_failures: int | None = None  # so many one after the other are a Failure; None: it is always started again
 
 
 class Supervisor:
@@ -106,11 +105,12 @@ class Supervisor:
             code = await process.wait()
             if self._stop.is_set() or (service.ends and code == 0):
                 return code
-            # What it was started with was right once; what it names, a file perhaps, may come back.
-            if (code == EXIT_USAGE and first) or not service.restart:
-                raise Failure(f"{service.name} ended with exit code {code}; see above")
-            first = False
             failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+            # What it was started with was right once; what it names, a file perhaps, may come back.
+            if (code == EXIT_USAGE and first) or failures == service.most_failures:
+                again = f", {failures} times in a row" if failures > 1 else ""
+                raise Failure(f"{service.name} ended with exit code {code}{again}; see above")
+            first = False
             delay_seconds = backoff_seconds(failures, first=0.2)
             log.error("service died, starting it again", exit_code=code, in_seconds=round(delay_seconds, 2))
             if await wait_or_stop(self._stop, delay_seconds):
@@ -118,8 +118,7 @@ class Supervisor:
 
     async def _spawn(self, service: Service) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+            *PYTHON_MODULE,
             *service.arguments,
             stdin=None if service.standard_input else asyncio.subprocess.DEVNULL,
             env={**os.environ, **service.variables, LIFELINE_VARIABLE: str(self._lifeline_end)},

@@ -25,7 +25,7 @@ class Process:
         self._variables.update(variables)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._arguments],
+                [sys.executable, "-P", "-m", *self._arguments],
                 env={**os.environ, **self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

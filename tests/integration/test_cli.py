@@ -25,7 +25,7 @@ from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 KEYS = Keys()
-TALLY = [sys.executable, "-m", "tally.cli"]
+TALLY = [sys.executable, "-P", "-m", "tally.cli"]
 
 #: What the command lines of the embedded server and of its keeper have in them.
 SERVER, KEEPER = "valkey-server 127.0.0.1:", "-m tally.keeper"

@@ -146,7 +146,7 @@ def test_entries_of_other_clients_are_counted(server: Server, tmp_path: Path) ->
 
 def test_standard_input_is_appended_as_it_comes_and_its_source_is_forgotten(server: Server, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "ingestor", "-"],
+        [sys.executable, "-P", "-m", "ingestor", "-"],
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "TALLY_REDIS_URL": server.url},
@@ -281,7 +281,7 @@ def test_a_file_that_was_not_appended_whole_is_a_failure_and_goes_on_the_next_ti
 
 def test_standard_input_that_was_stopped_before_its_end_is_a_failure(server: Server) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "ingestor", "-"],
+        [sys.executable, "-P", "-m", "ingestor", "-"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "TALLY_REDIS_URL": server.url},

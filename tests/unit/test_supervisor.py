@@ -106,3 +106,17 @@ async def test_a_service_that_is_just_being_started_is_stopped_too(tmp_path: Pat
         supervisor.kill_all()
         await stopping
     assert not any(_runs(pid) for pid in _pids(pids))
+
+
+async def test_a_service_that_fails_again_and_again_is_a_failure_where_nobody_watches(
+    tmp_path: Path, program: str
+) -> None:
+    pids = tmp_path / "pids"
+    supervisor = Supervisor(stop=asyncio.Event())
+    supervisor.start(Service(name="a", arguments=[program, str(pids), "1", "2", "0"], most_failures=3))
+    try:
+        with pytest.raises(Failure, match="a ended with exit code 0, 3 times in a row"):
+            await asyncio.wait_for(supervisor.wait("a"), 60)
+    finally:
+        await asyncio.wait_for(supervisor.stop_all(), 60)
+    assert len(_pids(pids)) == 3
