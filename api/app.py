@@ -18,7 +18,7 @@ from api import pages, routes_v1
 from api.data import Data
 from api.formats import UNCHANGED
 from api.live import Live
-from api.middleware import BearerToken, FreshAnswers, ProxyPath, SecurityHeaders
+from api.middleware import BearerToken, FreshAnswers, ProxyPath, SecurityHeaders, TakesNoEvents
 from api.params import LimitParams, given_once
 from api.snapshot import Snapshot
 from tally import __version__, problems
@@ -80,6 +80,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     app.add_middleware(FreshAnswers)
     if settings.api_token is not None:
         app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
+    app.add_middleware(TakesNoEvents)  # before the token: one for events would be told to be wrong
     if settings.cors_origins:
         origins = [origin.strip() for origin in settings.cors_origins.split(",")]
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET"], allow_headers=["*"])

@@ -52,6 +52,26 @@ class ProxyPath:
         await self._app(scope, receive, send)
 
 
+class TakesNoEvents:
+    """Says where events are to be sent to whoever sends one here: this answers questions, all of them by GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self._app(scope, receive, send)
+            return
+        response = problems.problem(
+            405,
+            "The api takes no events",
+            detail="send them to an http source of the ingestor: run `tally ingest http://127.0.0.1:9000`, or "
+            "`tally up --source http://127.0.0.1:9000`, and POST to http://127.0.0.1:9000/events",
+            headers={"Allow": "GET, HEAD"},
+        )
+        await response(scope, receive, send)
+
+
 class SecurityHeaders:
     """Says to browsers what a page of ours may do: nothing that does not come from here."""
 

@@ -1,7 +1,8 @@
 """From the body of a request to blocks of lines. Pure: no I/O, no clock; memory stays within the limits given.
 
-A body is lines already (NDJSON, text), or JSON: one object, an array, or objects one behind the other as Fluent
-Bit's `json_stream` has them. JSON becomes lines, an element each, whose bytes stay as they were; only line ends
+A body is lines already (NDJSON, text), or JSON: one object, an array, or objects one behind the other as Fluent Bit's
+`json_stream` has them. A media type that says neither is no hindrance, as curl sends one unasked: what begins like
+JSON of events is taken for it. JSON becomes lines, an element each, whose bytes stay as they were; only line ends
 inside an element, which JSON has between its tokens and nowhere else, become spaces. What an element or a line holds
 is the aggregator's to judge: one bad event of a body must not cost the others.
 """
@@ -44,6 +45,12 @@ _CHARSET = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s]+)""", re.IGNORE
 _JSON_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _JSON_VALUES = msgspec.json.Decoder(msgspec.Raw)
 
+#: What may stand in front of JSON: white space, the bytes of a byte order mark, and NUL.
+_IN_FRONT = b" \t\r\n\xef\xbb\xbf\x00"
+
+#: What is said of a body without any event in it.
+_RIGHT = "send lines of JSON objects, one object, or an array of objects"
+
 
 class BodyRefused(Exception):
     """The body cannot be taken: the status of the answer, what is wrong, and what would be right."""
@@ -75,6 +82,7 @@ class BodyReader:
         max_line_bytes: int,
         max_block_bytes: int,
     ) -> None:
+        self._content_type = content_type
         self._kind = _kind(content_type)
         self._decompress = _decompressor(content_encoding)
         self._max_body_bytes = max_body_bytes
@@ -94,6 +102,13 @@ class BodyReader:
             self.held_bytes += len(piece)
             if self.held_bytes > self._max_body_bytes:
                 raise too_large(self._max_body_bytes)
+            if self._kind is None:
+                first = piece.lstrip(_IN_FRONT)[:1]
+                if not first:
+                    continue
+                if first not in (b"[", b"{"):
+                    raise _unsupported(self._content_type)
+                self._kind = "json"
             if self._kind == "json":
                 self._json += piece
             else:
@@ -102,9 +117,13 @@ class BodyReader:
                     self._cut(finished=False)
 
     def finish(self) -> Lines:
-        """The body has ended."""
+        """The body has ended. One of nothing but blank lines has none; one without any byte is none."""
+        if not self._sent_bytes:
+            raise BodyRefused(400, "The body is empty", _RIGHT)
         if self._decompress and not self._decompress.finished:
             raise BodyRefused(400, "The body cannot be decompressed", "it ends in the middle")
+        if not self.held_bytes:
+            raise BodyRefused(400, "The body is empty", _RIGHT)
         if self._kind == "json":
             for line in _json_lines(self._json):
                 self._framer.feed(line)
@@ -137,7 +156,8 @@ def _count_lines(block: bytes) -> int:
     return sum(map(bool, map(bytes.strip, block.split(b"\n"))))
 
 
-def _kind(content_type: str | None) -> Literal["lines", "json"]:
+def _kind(content_type: str | None) -> Literal["lines", "json"] | None:
+    """What the media type says; None where only the content can tell."""
     media_type, _, parameters = (content_type or "").partition(";")
     media_type = media_type.strip().lower()
     charset = _CHARSET.search(parameters)
@@ -145,21 +165,28 @@ def _kind(content_type: str | None) -> Literal["lines", "json"]:
         raise BodyRefused(415, "The charset is not supported", f"Content-Type is {content_type}; send UTF-8")
     if media_type in LINE_TYPES:
         return "lines"
-    if media_type in JSON_TYPES:
+    if media_type in JSON_TYPES or media_type.endswith("+json"):
         return "json"
-    raise BodyRefused(
+    return None
+
+
+def _unsupported(content_type: str | None) -> BodyRefused:
+    """For a body whose media type does not say what it is, and which is not JSON either."""
+    types = ", ".join(LINE_TYPES + JSON_TYPES)
+    return BodyRefused(
         415,
         "The media type is not supported",
-        f"Content-Type is {content_type or 'missing'}; send one of {', '.join(LINE_TYPES + JSON_TYPES)}",
-        Accept=", ".join(LINE_TYPES + JSON_TYPES),
+        f"Content-Type is {content_type or 'missing'}, and the body is no JSON object or array; send one of {types}",
+        Accept=types,
     )
 
 
 def _json_lines(body: bytearray) -> Iterator[bytes]:
     """The elements of an array, or the values one behind the other, a line each."""
-    first = bytes(body[:64].lstrip()[:1]) or bytes(body.lstrip()[:1])
+    del body[: len(body) - len(body.lstrip(_IN_FRONT))]
+    first = bytes(body[:1])
     if first not in (b"[", b"{"):
-        raise BodyRefused(400, "The body is not JSON of events", "send an object, or an array of objects")
+        raise BodyRefused(400, "The body is not JSON of events", _RIGHT)
     try:
         values = _JSON_ARRAY.decode(body) if first == b"[" else _JSON_VALUES.decode_lines(body)
     except RecursionError:

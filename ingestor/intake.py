@@ -32,7 +32,9 @@ _EXAMPLE = '{"event_type": "login", "data": "hello world", "timestamp": 17000000
 class Accepted(BaseModel):
     """What was appended."""
 
-    lines: int = Field(description="Lines of the body that are not blank: as many as will be counted or rejected")
+    lines: int = Field(
+        description="Lines of the body that are not blank: so many will be counted or rejected. 0: nothing was appended"
+    )
 
 
 def create_app(settings: Settings, *, store: BlockStore, label: str) -> FastAPI:
@@ -44,7 +46,7 @@ def create_app(settings: Settings, *, store: BlockStore, label: str) -> FastAPI:
         redirect_slashes=False,
         # No max_body_size: its answer is no problem+json, and it knows nothing of what a body is decompressed.
     )
-    problems.install(app)
+    problems.install(app, elsewhere="events are taken by POST /events; what is counted is read from the api")
     app.include_router(_health())
     app.include_router(_events(_Intake(settings, store=store, label=label)))
     return app
@@ -64,7 +66,7 @@ def _health() -> APIRouter:
 def _events(intake: _Intake) -> APIRouter:
     router = APIRouter(tags=["events"])
     described = {
-        400: "The body or a header is malformed",
+        400: "The body is empty or malformed, or a header is",
         401: "The bearer token is missing or wrong",
         408: "The body stopped coming",
         413: "The body is too large",
@@ -100,7 +102,8 @@ def _events(intake: _Intake) -> APIRouter:
     ) -> Response:
         """Append events: lines, one object, or an array of objects, plain or as gzip, zstd or deflate.
 
-        All or nothing, and answered when it is in the stream.
+        JSON is taken whatever its media type says, unless that is one of lines. All or nothing, and answered when it
+        is in the stream.
         """
         return await intake.take(request, idempotency_key)
 

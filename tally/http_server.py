@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -52,6 +53,7 @@ async def serve(
         uvicorn.Config(
             app,
             http=_protocol(limits or Limits()),
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_keep_alive=(limits or Limits()).keep_alive_seconds,
@@ -80,7 +82,12 @@ class _Server(uvicorn.Server):
 
 
 class _Guarded(HttpToolsProtocol):
-    """One connection. It ends when it sends a head without end, or none for too long, or is one too many."""
+    """One connection. It ends when it sends a head without end, or none for too long, or is one too many.
+
+    Offers to upgrade are ignored, as RFC 9110 (7.8) wants it of a server that does not take them. The parser knows no
+    such server: it leaves a message that offers one behind its head, body and all. So the head is parsed again without
+    the offer, by a parser of its own, which then reads the body and what follows on the connection.
+    """
 
     limits: Limits
     refused: Seldom
@@ -104,12 +111,41 @@ class _Guarded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         steps = self._steps
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            if not self.transport.is_closing():
+                self.send_400_response("Invalid HTTP request received.")
+            return
         self._bytes_since_step = 0 if self._steps != steps else self._bytes_since_step + len(data)
         if self._bytes_since_step > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response(f"Request head is over {MAX_HEAD_BYTES} bytes.")
 
+    def _parse(self, data: bytes) -> None:
+        """Raises httptools.HttpParserError."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                head = self._head_without_offer()
+                self.parser = _parser(self)
+                self.parser.feed_data(head)
+
+    def _head_without_offer(self) -> bytes:
+        """The head of the request that is being parsed, but for its `Upgrade`, without which nothing is offered."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":  # no offer: what follows would be for another server
+                raise ValueError("CONNECT is for proxies")
+            return
         self._expect_no_head()
         super().on_headers_complete()
 
@@ -118,6 +154,8 @@ class _Guarded(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # of its head alone
         self._steps += 1
         super().on_message_complete()
 
@@ -138,6 +176,13 @@ class _Guarded(HttpToolsProtocol):
     def _give_up(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def _parser(protocol: _Guarded) -> httptools.HttpRequestParser:
+    """A parser as uvicorn makes them: requests that follow one with `Connection: close` are no error."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _protocol(limits: Limits) -> type[HttpToolsProtocol]:

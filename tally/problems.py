@@ -77,8 +77,11 @@ AWAY = described(
 TOKEN = described(401, "The header Authorization has no token, or another one", title="A token is needed")
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of this app with problem details, and say so in its OpenAPI document."""
+def install(app: FastAPI, *, elsewhere: str | None = None) -> None:
+    """Answer every error of this app with problem details, and say so in its OpenAPI document.
+
+    `elsewhere` says what is right, where a path or a method is not.
+    """
     plain = app.openapi
     seldom = Seldom()
 
@@ -104,7 +107,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, error.detail, headers=dict(error.headers or {}))
+        detail = elsewhere if error.status_code in (404, 405) else None
+        return problem(error.status_code, error.detail, detail=detail, headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:

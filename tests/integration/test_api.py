@@ -313,9 +313,18 @@ async def test_what_is_not_there_is_a_404(client: httpx.AsyncClient, path: str) 
 
 
 async def test_another_method_is_a_405_that_names_the_right_one(client: httpx.AsyncClient) -> None:
-    response = await client.post(TYPES)
+    response = await client.delete(TYPES)
     _assert_problem(response, 405)
     assert "GET" in response.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/events/", TYPES, "/v1/types", "/nowhere", "/healthz"])
+async def test_who_sends_events_to_the_api_is_told_where_they_are_taken(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.post(path, content='{"event_type": "a", "data": "b"}')
+    _assert_problem(response, 405)
+    assert "tally up" in response.json()["detail"]
+    assert "POST to http://127.0.0.1:9000/events" in response.json()["detail"]
+    assert response.headers["allow"] == "GET, HEAD"
 
 
 async def test_openapi_lists_the_routes_and_all_that_it_refers_to(client: httpx.AsyncClient) -> None:

@@ -7,18 +7,23 @@ import http.client
 import itertools
 import json
 import random
+import re
+import shlex
 import signal
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -44,9 +49,9 @@ EVENT = b'{"event_type": "a", "data": "b"}'
 class Intake:
     """An ingestor that serves HTTP."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *, scheme: str = "http", **variables: str) -> None:
         self.port = free_port()
-        self.label = f"http://127.0.0.1:{self.port}"
+        self.label = f"{scheme}://127.0.0.1:{self.port}"
         self._folder = folder
         self._variables = variables
         self.process = Process("ingestor", self.label, log=folder / "ingestor.log", **variables)
@@ -86,8 +91,9 @@ def test_what_is_answered_is_in_the_stream(intake: Intake, server: Server) -> No
         (zstd.compress(lines), "text/plain; charset=utf-8", {"content_encoding": "zstd"}, 3),
         (EVENT, "application/json", {}, 1),
         (json.dumps([event, event], indent=2).encode(), "application/json", {}, 2),
+        (EVENT, "application/x-www-form-urlencoded", {}, 1),
+        (gzip.compress(EVENT + EVENT), "", {"content_encoding": "gzip"}, 2),
         (b"\n \n", "text/plain", {}, 0),
-        (b"", "text/plain", {}, 0),
     ]
     for body, kind, headers, count in sent:
         answer = post(intake.port, body, kind=kind, **headers)
@@ -95,9 +101,120 @@ def test_what_is_answered_is_in_the_stream(intake: Intake, server: Server) -> No
         answer = post(intake.port, (body[at : at + 5] for at in range(0, len(body), 5)), kind=kind, **headers)
         assert (answer.status, answer.json) == (202, {"lines": count}), "chunked"
     found = intake.drain(server)
-    assert (found.events, found.rejected) == (2 * (2 + 2 + 2 + 1 + 2), 2 * 3)
+    assert (found.events, found.rejected) == (2 * (2 + 2 + 2 + 1 + 2 + 1 + 2), 2 * 3)
     with server.client() as client:
         assert client.hexists(KEYS.sources, intake.label), "it shows among the sources"
+
+
+def test_a_body_without_any_byte_is_refused_and_one_of_blank_lines_appends_nothing(
+    intake: Intake, server: Server
+) -> None:
+    for body in (b"", iter(())):
+        answer = post(intake.port, body, kind="text/plain")
+        assert (answer.status, answer.json["title"]) == (400, "The body is empty")
+    assert raw(intake.port, b"POST /events HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").startswith(
+        b"HTTP/1.1 400 "
+    )
+    assert post(intake.port, b"\n", kind="text/plain").json == {"lines": 0}
+    with server.client() as client:
+        assert client.xlen(KEYS.stream) == 0
+
+
+@pytest.fixture(params=["http", "https"])
+def connect(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> Iterator[Callable[[], socket.socket]]:
+    """Makes a connection to an ingestor that serves HTTP, or HTTPS."""
+    authority = trustme.CA()
+    pem = tmp_path / "certificate.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    intake = Intake(tmp_path, scheme=request.param, TALLY_REDIS_URL=server.url, TALLY_TLS_CERTIFICATE_PATH=str(pem))
+
+    def connected() -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", intake.port), timeout=60)
+        return plain if request.param == "http" else context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    with running(intake.process):
+        wait_for_port(intake.port)
+        yield connected
+
+
+OFFERS = {
+    "none": b"",
+    # curl --http2, and Java's HttpClient unless it is told otherwise.
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    "TLS": b"Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n",
+    "websocket": b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "several": b"Connection: upgrade\r\nUpgrade: h2c, websocket\r\nUpgrade: TLS/1.2\r\n",
+}
+
+
+def as_post(offer: bytes, *, chunked: bool) -> bytes:
+    """A request that carries one event."""
+    head = b"POST /events HTTP/1.1\r\nHost: a\r\n%sContent-Type: application/x-ndjson\r\n" % offer
+    if chunked:
+        return head + b"Transfer-Encoding: chunked\r\n\r\n5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (
+            EVENT[:5],
+            len(EVENT) - 5,
+            EVENT[5:],
+        )
+    return head + b"Content-Length: %d\r\n\r\n%s" % (len(EVENT), EVENT)
+
+
+@pytest.mark.parametrize("step", [None, 7], ids=["at once", "in pieces"])
+def test_an_offer_to_upgrade_is_ignored_and_all_that_is_sent_is_read(
+    connect: Callable[[], socket.socket], server: Server, step: int | None
+) -> None:
+    """Requests with and without an offer, one behind the other on a connection, none waiting for an answer."""
+    posts = [as_post(offer, chunked=chunked) for offer in OFFERS.values() for chunked in (False, True)]
+    health = [b"GET /healthz HTTP/1.1\r\nHost: a\r\n%s\r\n" % offer for offer in OFFERS.values()]
+    last = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    sent = b"".join([*posts, *health, *posts, last])
+    with connect() as connection:
+        for at in range(0, len(sent), step or len(sent)):
+            connection.sendall(sent[at : at + (step or len(sent))])
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", answers)
+    assert statuses == [b"202"] * len(posts) + [b"200"] * len(health) + [b"202"] * len(posts) + [b"200"]
+    assert answers.count(b'{"lines":1}') == 2 * len(posts)
+    with server.client() as client:
+        found: Any = client.xrange(KEYS.stream)
+        assert sum(entry["lines"].count("\n") + 1 for _, entry in found) == 2 * len(posts)
+
+
+def test_what_curl_sends_with_an_offer_of_http_2_is_taken(intake: Intake, server: Server) -> None:
+    for more in ([], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect: 100-continue"]):
+        done = subprocess.run(
+            ["curl", "-sS", "--http2", *more, "-d", EVENT.decode(), f"http://127.0.0.1:{intake.port}/events"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        assert done.stdout == b'{"lines":1}'
+    assert intake.drain(server).events == 3
+
+
+@pytest.mark.parametrize("target", [b"a:443", b"/events"])
+def test_a_tunnel_is_refused(intake: Intake, target: bytes) -> None:
+    answer = raw(intake.port, b"CONNECT %s HTTP/1.1\r\nHost: a\r\n\r\n%s" % (target, as_post(b"", chunked=False)))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"400"]
+
+
+def test_the_first_command_of_the_readme_is_true(intake: Intake, server: Server) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    port, command = re.findall(r"--source http://127.0.0.1:(\d+)\"\n +(curl .*)\n", readme)[0]
+    assert f"127.0.0.1:{port}/events" in command
+    done = subprocess.run(
+        shlex.split(command.replace(f":{port}/", f":{intake.port}/")), capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout == b'{"lines":1}'
+    assert intake.drain(server).events == 1
+
+
+def test_who_asks_at_the_wrong_place_is_told_the_right_one(intake: Intake) -> None:
+    for path, status in (("/", 404), ("/event", 404), ("/healthz", 405)):
+        answer = post(intake.port, EVENT, path=path)
+        assert (answer.status, "POST /events" in answer.json["detail"]) == (status, True)
 
 
 def test_a_body_over_thousands_of_blocks_is_appended_at_once(server: Server, tmp_path: Path) -> None:

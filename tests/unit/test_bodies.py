@@ -52,7 +52,7 @@ def cut(body: bytes, at: set[int]) -> list[bytes]:
     st.sampled_from([None, "gzip", "deflate", "zstd"]),
 )
 def test_lines_stay_as_they_are(lines: list[bytes], cuts: set[int], encoding: str | None) -> None:
-    body = b"\n".join(lines)
+    body = b"\n".join(lines) or b"\n"
     found = read(cut(ENCODERS[encoding](body), cuts), encoding=encoding)
     assert b"\n".join(found.blocks) == body.removesuffix(b"\n")
     assert found.count == sum(bool(line.strip()) for line in lines)
@@ -102,8 +102,8 @@ def test_json_becomes_lines_with_the_bytes_of_the_elements(body: bytes, lines: l
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b" ",
+        b"\xef\xbb\xbf",
         b"5",
         b'"x"',
         b"null",
@@ -125,7 +125,11 @@ def test_what_is_not_json_of_events_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("kind", "encoding", "says"),
     [
-        (None, None, "Content-Type is missing; send one of application/x-ndjson"),
+        (
+            None,
+            None,
+            "Content-Type is missing, and the body is no JSON object or array; send one of application/x-ndjson",
+        ),
         ("application/x-www-form-urlencoded", None, "send one of application/x-ndjson"),
         ("garbage", None, "send one of application/x-ndjson"),
         ("application/json; charset=utf-16", None, "send UTF-8"),
@@ -138,6 +142,48 @@ def test_what_is_not_supported_is_said_with_what_is(kind: str | None, encoding: 
         read([b"x"], kind=kind, encoding=encoding)
     assert caught.value.status == 415
     assert says in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "application/cloudevents+json; charset=utf-8",
+        "garbage",
+    ],
+)
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        (b'{"a": 1}', [b'{"a": 1}']),
+        (b'{"a": 1}\n{"a": 2}\n', [b'{"a": 1}', b'{"a": 2}']),
+        (b'{"a": 1}{"a": 2}', [b'{"a": 1}', b'{"a": 2}']),  # as `curl -d @FILE` makes of lines
+        (b'\r\n [{"a": 1},\n {"a": 2}]', [b'{"a": 1}', b'{"a": 2}']),
+        (b'\xef\xbb\xbf{"a": 1}', [b'{"a": 1}']),
+    ],
+)
+def test_what_is_json_is_taken_whatever_its_media_type(kind: str | None, body: bytes, lines: list[bytes]) -> None:
+    for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
+        found = read(chunks, kind=kind)
+        assert (b"\n".join(found.blocks).split(b"\n"), found.count) == (lines, len(lines))
+        assert found.digest == read([b"\n".join(lines)]).digest, "the same lines"
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/json", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("encoding", ENCODERS)
+def test_a_body_without_any_byte_is_refused(kind: str | None, encoding: str | None) -> None:
+    for chunks in ([], [b""], [ENCODERS[encoding](b"")]):
+        with pytest.raises(BodyRefused) as caught:
+            read(chunks, kind=kind, encoding=encoding)
+        assert (caught.value.status, caught.value.title) == (400, "The body is empty")
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_of_blank_lines_has_no_line(kind: str | None) -> None:
+    assert read([b"\n", b" \r\n"], kind=kind).count == 0
 
 
 @pytest.mark.parametrize("kind", ["TEXT/PLAIN", "text/plain;charset=UTF-8", 'application/x-ndjson; charset="utf-8"'])
@@ -164,7 +210,7 @@ def test_a_decompression_bomb_is_stopped_at_the_limit(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 def test_a_compressed_body_that_is_cut_or_damaged_is_refused(encoding: str) -> None:
     body = ENCODERS[encoding](b'{"a":1}\n' * 1000)
-    for chunks in ([body[:-1]], [b""], [b"garbage"], [body + b"garbage"]):
+    for chunks in ([body[:-1]], [b"garbage"], [body + b"garbage"]):
         with pytest.raises(BodyRefused) as caught:
             read(chunks, encoding=encoding)
         assert caught.value.status == 400
