@@ -1,42 +1,41 @@
-"""The aggregator's loop: take blocks over or read new ones, add them up, apply the counts.
+"""The aggregator's loop: claim blocks or read new ones, add them up, apply the counts.
 
 While Redis hands out one batch and applies another, a third is decoded: there is one batch in each place at the most.
 Whatever fails, what was taken and not applied is still pending to us, and is tried again before new blocks.
+
+Only blocks that are pending to us can be counted by us, so a batch is to be counted well before others may claim it;
+how large it may be for that, see pacing.py. What is decoded too slowly is counted in parts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from aggregator.decoding import Decoder
+from aggregator.pacing import Batch, Pace
 from aggregator.rollup import RollUp
 from tally.counts import Counts
 from tally.runtime import backoff_seconds, wait_or_stop
 from tally.seldom import Outage
 from tally.settings import Settings
 from tally.store import BlockStore, Entry, GroupMissing, StoreUnavailable
-from tally.store.blocks import Missing
+from tally.store.blocks import CLAIM_FROM_START, Missing
 from tally.telemetry import get_logger
 
 #: How long a read waits for a new block. Also how long a stop may take, because a read is not called off:
-#: what the server gave to a reader that is gone would lie there until somebody takes it over.
+#: what the server gave to a reader that is gone would lie there until somebody claims it.
 BLOCK_MS = 1000
-
-#: Blocks in a batch, while they are large and while they are small. Larger batches are cheaper for Redis,
-#: which spends its time on each distinct word of a batch; but all of it is in our memory, twice.
-BATCH_LARGE_BLOCKS, BATCH_SMALL_BLOCKS = 32, 256
-SMALL_BATCH_BYTES = 1 << 20
 
 #: How long a batch waits at the most for the next one to be read, when there seems to be one.
 READ_AHEAD_SECONDS = 0.05
 
-#: Blocks that are taken over from another consumer at once.
+#: Blocks that are claimed from other consumers at once.
 CLAIM_BLOCKS = 100
 
-#: A consumer without blocks that was silent for so long is removed from the group.
+#: A consumer without blocks that was idle for so long is removed from the group.
 RETIRE_AFTER_SECONDS = 60.0
 
 #: How often windows that are over are looked for.
@@ -69,6 +68,7 @@ class Worker:
         consumer: str,
         stop: asyncio.Event,
         drain: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._roll_up = roll_up
@@ -76,11 +76,12 @@ class Worker:
         self._consumer = consumer
         self._stop = stop
         self._drain = drain
+        self._clock = clock
         self._decoder = Decoder(settings)
         self._log = get_logger().bind(consumer=consumer)
         self._outage = Outage(self._log)
         self._tried: set[str] = set()  # taken by this process and not yet applied: not to be held against the block
-        self._batch_blocks = BATCH_LARGE_BLOCKS
+        self._pace = Pace(claim_idle_seconds=settings.claim_idle_seconds)
         self._claim_due = 0.0  # monotonic seconds
         self._roll_up_due = 0.0
         self._drain_to: tuple[int, int] | None = None
@@ -108,38 +109,44 @@ class Worker:
         await self._leave()
 
     async def _main_loop(self) -> None:
-        reading: asyncio.Task[list[Entry]] | None = None
+        reading: asyncio.Task[Batch] | None = None
+        rest: Batch | None = None  # of a batch that is counted in parts
         applying: asyncio.Task[None] | None = None
         try:
             await self._count_pending()
             if self._drain and self._drain_to is None:
                 self._drain_to = _as_numbers(await self._store.last_entry_id())
             while True:
-                if reading is None:
+                if reading is None and rest is None:
                     if applying is not None:
                         await applying
                         applying = None
-                    # Nothing is in flight here, so what is pending to us is what we take over.
+                    # Nothing is in flight here, so what is pending to us is what we claim.
                     await self._upkeep()
                     if self._stop.is_set() or await self._drained():
                         return
                     reading = self._start_reading()
-                entries = await reading
-                reading = None
-                self._outage.is_over()
-                self._tried.update(entry.id for entry in entries)
-                if entries and not self._stop.is_set() and not self._upkeep_due():
-                    self._adapt_batch(entries)
+                if rest is not None:
+                    batch = rest
+                elif reading is not None:
+                    batch = await reading
+                    reading = None
+                    self._outage.is_over()
+                    self._tried.update(entry.id for entry in batch.entries)
+                    if batch.entries:
+                        self._pace.read(batch.entries)
+                if batch.entries and reading is None and not self._stop.is_set() and not self._upkeep_due():
                     reading = self._start_reading()
-                counts = await self._decode(entries)
+                batch = await self._still_ours(batch)
+                counts, batch, rest = await self._decode(batch)
                 if applying is not None:
                     await applying
                     applying = None
-                if entries:
-                    if reading is not None and len(entries) >= self._batch_blocks:
+                if batch.entries:
+                    if reading is not None and len(batch.entries) >= self._pace.blocks:
                         # The server is busy with a large batch for a while, and would hold back what we are to decode.
                         await asyncio.wait((reading,), timeout=READ_AHEAD_SECONDS)
-                    applying = asyncio.create_task(self._apply(entries, counts), name="apply")
+                    applying = asyncio.create_task(self._apply(batch, counts), name="apply")
         finally:
             # After a failure these may still take effect; what is pending then tells.
             in_flight = [task for task in (reading, applying) if task is not None]
@@ -147,8 +154,35 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
 
-    async def _decode(self, entries: Sequence[Entry]) -> Counts:
-        """Decode, while what is under way goes on: one batch is sent to Redis, and the next comes, in many parts."""
+    async def _still_ours(self, batch: Batch) -> Batch:
+        """Show that we work on a batch that has waited long, and leave out what was claimed meanwhile."""
+        if not batch.entries or not self._pace.is_due(batch, now_seconds=self._clock()):
+            return batch
+        now_seconds = self._clock()
+        ours = await self._store.keep(consumer=self._consumer, ids=[entry.id for entry in batch.entries])
+        if len(ours) < len(batch.entries):
+            self._log.info("others have claimed blocks that we held", blocks=len(batch.entries) - len(ours))
+        return Batch([entry for entry in batch.entries if entry.id in ours], now_seconds)
+
+    async def _decode(self, batch: Batch) -> tuple[Counts, Batch, Batch | None]:
+        """Decode what can be decoded in time: its counts, which part of the batch it is, and the rest of it if any.
+
+        What is under way goes on meanwhile: one batch is sent to Redis, and the next comes, in many parts.
+        """
+        decoded: list[Entry] = []
+
+        def in_time() -> Iterator[Entry]:
+            for entry in batch.entries:
+                if decoded and self._pace.is_due(batch, now_seconds=self._clock()):
+                    return
+                decoded.append(entry)
+                yield entry
+
+        counts = await self._in_steps(in_time())
+        left = batch.entries[len(decoded) :]
+        return counts, Batch(decoded, batch.since_seconds), Batch(left, batch.since_seconds) if left else None
+
+    async def _in_steps(self, entries: Iterator[Entry]) -> Counts:
         steps = self._decoder.count_in_steps(entries)
         while True:
             await asyncio.sleep(0)
@@ -158,26 +192,23 @@ class Worker:
                 counts: Counts = done.value
                 return counts
 
-    def _start_reading(self) -> asyncio.Task[list[Entry]]:
+    def _start_reading(self) -> asyncio.Task[Batch]:
         # An answer that comes as late as the connection waits for one would look like a server that is away.
         block_ms = None if self._drain else min(BLOCK_MS, int(self._settings.redis_timeout_seconds * 500))
-        return asyncio.create_task(
-            self._store.read(consumer=self._consumer, count=self._batch_blocks, block_ms=block_ms),
-            name="read",
-        )
+        return asyncio.create_task(self._read(block_ms), name="read")
 
-    def _adapt_batch(self, entries: Sequence[Entry]) -> None:
-        batch_bytes = sum(len(entry.lines or b"") for entry in entries)
-        self._batch_blocks = BATCH_SMALL_BLOCKS if batch_bytes < SMALL_BATCH_BYTES else BATCH_LARGE_BLOCKS
+    async def _read(self, block_ms: int | None) -> Batch:
+        entries = await self._store.read(consumer=self._consumer, count=self._pace.blocks, block_ms=block_ms)
+        return Batch(entries, self._clock())
 
-    async def _apply(self, entries: Sequence[Entry], counts: Counts) -> None:
-        """Count these blocks, or those of them that nobody else has counted meanwhile."""
-        left = list(entries)
+    async def _apply(self, batch: Batch, counts: Counts) -> None:
+        """Count these blocks, or those of them that nobody else has claimed meanwhile."""
+        left = list(batch.entries)
         while left:
-            outcome = await self._store.count(ids=[entry.id for entry in left], counts=counts)
+            outcome = await self._store.count(consumer=self._consumer, ids=[entry.id for entry in left], counts=counts)
             if isinstance(outcome, Missing):
                 left = [entry for entry in left if entry.id not in outcome.ids]
-                self._log.info("another aggregator counted blocks of ours", blocks=len(outcome.ids))
+                self._log.info("others have claimed blocks that we held", blocks=len(outcome.ids))
                 counts = self._decoder.count(left)
                 continue
             self.progress.batches += 1
@@ -186,10 +217,11 @@ class Worker:
             if outcome.windows > self._settings.window_lengths[0].kept:
                 self._roll_up_due = 0.0
             break
-        self._tried.difference_update(entry.id for entry in entries)
+        self._pace.counted(batch, now_seconds=self._clock())
+        self._tried.difference_update(entry.id for entry in batch.entries)
 
     async def _count_pending(self) -> None:
-        """Count what is pending to us: left over from a failure, or just taken over. One block at a time.
+        """Count what is pending to us: left over from a failure, or just claimed. One block at a time.
 
         Alone, so that a block that kills its reader takes no other with it: its delivery count rises, theirs do not.
         """
@@ -199,7 +231,7 @@ class Worker:
                 if (
                     not tried
                     and deliveries >= self._settings.max_deliveries
-                    and await self._store.bury(entry_id=entry_id) == "buried"
+                    and await self._store.bury(consumer=self._consumer, entry_id=entry_id) == "buried"
                 ):
                     self.progress.buried += 1
                     self._log.error("block moved to the dead stream", id=entry_id, deliveries=deliveries)
@@ -213,7 +245,7 @@ class Worker:
                     deliveries=deliveries if tried else deliveries + 1,
                 )
                 if entry is not None:
-                    await self._apply([entry], self._decoder.count([entry]))
+                    await self._apply(Batch([entry], self._clock()), self._decoder.count([entry]))
         self._tried.clear()
 
     def _upkeep_due(self) -> bool:
@@ -229,27 +261,27 @@ class Worker:
             await self._roll_up.run(self._stop)
 
     async def _claim(self) -> None:
-        """Take over what silent consumers hold, and remove those that hold nothing."""
-        cursor = "0-0"
+        """Claim what idle consumers hold, and remove those that hold nothing."""
+        cursor = CLAIM_FROM_START
         while not self._stop.is_set():
             cursor, claimed = await self._store.claim(consumer=self._consumer, cursor=cursor, count=CLAIM_BLOCKS)
             if claimed:
                 self.progress.claimed += claimed
-                self._log.warning("took over blocks of a silent aggregator", blocks=claimed)
+                self._log.warning("claimed blocks of an idle aggregator", blocks=claimed)
                 await self._count_pending()
-            if cursor == "0-0":
+            if cursor == CLAIM_FROM_START:
                 break
-        silent_ms = int(1000 * max(RETIRE_AFTER_SECONDS, 4 * self._settings.claim_idle_seconds))
+        idle_ms = int(1000 * max(RETIRE_AFTER_SECONDS, 4 * self._settings.claim_idle_seconds))
         for consumer in await self._store.consumers():
-            if consumer.name != self._consumer and not consumer.pending and consumer.idle_ms >= silent_ms:
-                await self._store.retire(consumer=consumer.name, idle_ms=silent_ms)
+            if consumer.name != self._consumer and not consumer.pending and consumer.idle_ms >= idle_ms:
+                await self._store.retire(consumer=consumer.name, idle_ms=idle_ms)
 
     async def _drained(self) -> bool:
         """Whether all is counted that was there when a drain began. What others hold is waited for."""
         if self._drain_to is None:
             return False
-        oldest = await self._store.oldest_entry_id()
-        if oldest is None or _as_numbers(oldest) > self._drain_to:
+        oldest = await self._store.oldest()
+        if oldest is None or _as_numbers(oldest.id) > self._drain_to:
             return True
         consumers = await self._store.consumers()
         if all(consumer.pending == 0 for consumer in consumers):
@@ -264,7 +296,7 @@ class Worker:
                 await self._count_pending()
                 await self._store.retire(consumer=self._consumer)
         except (StoreUnavailable, GroupMissing) as error:
-            self._log.warning("left without a word; what is pending will be taken over", error=str(error))
+            self._log.warning("left without a word; what is pending will be claimed", error=str(error))
         self._log.info("aggregator stopped", **asdict(self.progress))
 
 

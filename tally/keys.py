@@ -3,7 +3,8 @@
 | key                              | type       | holds                                                            |
 | -------------------------------- | ---------- | ---------------------------------------------------------------- |
 | `tally:{S}:stream`               | stream     | one entry a block: `lines`, raw bytes with `\\n` between lines;  |
-|                                  |            | `source`, the name of where they came from (may be missing)      |
+|                                  |            | `source`, the name of where they came from; `appended_ms`, when  |
+|                                  |            | they were appended, in Unix milliseconds (both may be missing)   |
 | `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
 | `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append in Unix milliseconds      |
 | `tally:{S}:types`                | hash       | event type -> count                                              |
@@ -16,7 +17,8 @@
 |                                  |            | was left when one was dropped: before it, they are not all there |
 | `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
 | `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
-| `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`              |
+| `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
+|                                  |            | `rejected_ms`, when that was, in Unix milliseconds               |
 | `tally:{S}:dead`                 | stream     | whole blocks that killed every aggregator that tried them        |
 | `tally:{S}:once:H`               | string     | digest of the body sent under the `Idempotency-Key` whose hash   |
 |                                  |            | is H; gone after a day                                           |

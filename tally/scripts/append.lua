@@ -34,7 +34,9 @@ if redis.call('XLEN', stream) >= max_backlog then
 end
 
 local now = redis.call('TIME')
-redis.call('XADD', stream, '*', 'lines', lines, 'source', source)
+local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
+-- Its time is in the entry, because IDs never go back: after a clock that was ahead they stay there until it catches up.
+redis.call('XADD', stream, '*', 'lines', lines, 'source', source, 'appended_ms', now_ms)
 redis.call('HSET', sources, source, finish)
-redis.call('ZADD', seen, now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)), source)
+redis.call('ZADD', seen, now_ms, source)
 return {'appended', finish}

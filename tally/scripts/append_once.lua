@@ -37,13 +37,14 @@ if redis.call('XLEN', stream) >= max_backlog then
   return 'full'
 end
 
+local now = redis.call('TIME')
+local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 local bytes = 0
 for at = 5, #ARGV do
-  redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source)
+  redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source, 'appended_ms', now_ms)
   bytes = bytes + #ARGV[at] + 1
 end
 redis.call('SET', once, digest, 'PX', keep)
 redis.call('HINCRBY', sources, source, bytes)
-local now = redis.call('TIME')
-redis.call('ZADD', seen, now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000)), source)
+redis.call('ZADD', seen, now_ms, source)
 return 'appended'

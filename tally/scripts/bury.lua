@@ -3,17 +3,18 @@
 -- KEYS 1 stream       stream  the blocks
 --      2 dead         stream  the buried ones: their own fields, and `id`, `deliveries`
 -- ARGV 1 group
---      2 id           of the entry
---      3 deliveries   it is buried only if it was delivered at least so often
+--      2 consumer     to whom it must be pending
+--      3 id           of the entry
+--      4 deliveries   it is buried only if it was delivered at least so often
 --
--- Returns 'buried', 'spared' (not delivered that often) or 'gone' (no longer pending, or deleted).
+-- Returns 'buried', 'spared' (not delivered that often) or 'gone' (no longer pending to this consumer, or deleted).
 --
 -- Atomic, or the block could be in both streams, or in none.
 
 local stream, dead = KEYS[1], KEYS[2]
-local group, id, deliveries = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local group, consumer, id, deliveries = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
-local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+local pending = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
 local entry = redis.call('XRANGE', stream, id, id)[1]
 if not pending or not entry then
   return 'gone'
@@ -26,10 +27,11 @@ end
 -- counts no others, which is what would empty it.
 redis.call('XDEL', dead, '0-1')
 
--- unpack takes under 8,000 values. A block of ours has four; of another client's fields the first 3,000 are kept.
+-- unpack takes under 8,000 values. A block of ours has six; of another client's fields the first 3,000 are kept.
+local kept = {lines = true, source = true, appended_ms = true}
 local fields = {unpack(entry[2], 1, math.min(#entry[2], 6000))}
 for at = 6001, #entry[2], 2 do
-  if entry[2][at] == 'lines' or entry[2][at] == 'source' then
+  if kept[entry[2][at]] then
     fields[#fields + 1] = entry[2][at]
     fields[#fields + 1] = entry[2][at + 1]
   end

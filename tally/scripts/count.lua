@@ -9,7 +9,7 @@
 --      6 rejected    stream      samples
 --      then, a level:            windows (sorted set), rolled (sorted set)
 --      then, a section, a level from its own on: types of the window (hash), words of the window (hash)
--- ARGV group, the word for 'other'
+-- ARGV group, consumer, the word for 'other'
 --      max_types, max_words, max_window_words, max_top, max_samples
 --      levels, then of each: how many windows are kept
 --      blocks, then the entry ID of each
@@ -19,8 +19,8 @@
 --                              list of names and a list of their counts, in a list
 --      samples, then of each: line, reason, source
 --
--- Returns {'applied', how many of the shortest windows there are}, or {'missing', ID…} with the blocks that are no longer
--- pending, because another aggregator counted them; then nothing was written.
+-- Returns {'applied', how many of the shortest windows there are}, or {'missing', ID…} with the blocks that are not
+-- pending to this consumer, because another aggregator claimed or counted them; then nothing was written.
 --
 -- Atomic, or a block could be counted and delivered again, or acknowledged and never counted.
 
@@ -39,7 +39,7 @@ local function take_key()
 end
 
 local stream, types, words, top, totals, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local group, other = take(), take()
+local group, consumer, other = take(), take(), take()
 local max_types, max_words, max_window_words = take_number(), take_number(), take_number()
 local max_top, max_samples = take_number(), take_number()
 local levels = {}
@@ -52,10 +52,12 @@ for at = 1, take_number() do
 end
 local rejected_lines, bytes = take_number(), take_number()
 
--- Checks. The list of pending entries is the gate: whoever finds a block in it may count it, once.
+-- Checks. The list of pending entries is the gate: who finds a block in it, pending to itself, may count it, once. To
+-- itself, because an ID may come again with another block: from a replica that was promoted without the newest entries, and
+-- whose clock is behind. No two processes have the same consumer.
 local missing = {'missing'}
 for _, id in ipairs(ids) do
-  if #redis.call('XPENDING', stream, group, id, id, 1) == 0 then
+  if #redis.call('XPENDING', stream, group, id, id, 1, consumer) == 0 then
     missing[#missing + 1] = id
   end
 end
@@ -149,8 +151,11 @@ add_total('lines', events + rejected_lines)
 add_total('bytes', bytes)
 add_total('blocks', #ids)
 
+local now = redis.call('TIME')
+local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 for _ = 1, take_number() do
   local line, reason, source = take(), take(), take()
-  redis.call('XADD', rejected, 'MAXLEN', max_samples, '*', 'line', line, 'reason', reason, 'source', source)
+  redis.call('XADD', rejected, 'MAXLEN', max_samples, '*', 'line', line, 'reason', reason, 'source', source,
+    'rejected_ms', now_ms)
 end
 return {'applied', redis.call('ZCARD', levels[1].windows)}

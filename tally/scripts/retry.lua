@@ -7,7 +7,7 @@
 --      3 id           of the entry
 --      4 deliveries   what its delivery count becomes
 --
--- Returns {'given', field, value, …} of its fields `lines` and `source`, {'lost'} (the entry was deleted) or {'gone'} (counted, or somebody else's).
+-- Returns {'given', field, value, …} of its fields `lines`, `source` and `appended_ms`, {'lost'} (the entry was deleted) or {'gone'} (counted, or somebody else's).
 --
 -- XREADGROUP with an ID reads pending entries too, but raises the delivery count of all it returns and each time: a
 -- lost connection would then look like a block that kills. Atomic, or a deleted entry could go uncounted as lost.
@@ -28,10 +28,11 @@ if not entry then
 end
 redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
 -- Only what is asked for: another client's entry may have more fields than unpack takes.
+local asked_for = {lines = true, source = true, appended_ms = true}
 local given = {'given'}
 for at = 1, #entry[2], 2 do
   local field = entry[2][at]
-  if field == 'lines' or field == 'source' then
+  if asked_for[field] then
     given[#given + 1] = field
     given[#given + 1] = entry[2][at + 1]
   end

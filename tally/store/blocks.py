@@ -1,4 +1,4 @@
-"""Blocks on their way: appended by an ingestor, read, taken over and counted by aggregators.
+"""Blocks on their way: appended by an ingestor, read, claimed and counted by aggregators.
 
 A block is not appended, or waiting in the stream, or counted and gone; only `append` and `count` move it (and
 `bury`, for one that kills its readers). Every method here may be called again after a failure.
@@ -22,6 +22,13 @@ from tally.store.once import Body, OnceWord, append_once
 
 _append, _count, _claim = Script("append"), Script("count"), Script("claim")
 _retry, _bury, _retire = Script("retry"), Script("bury"), Script("retire")
+_keep, _oldest = Script("keep"), Script("oldest")
+
+#: Digits of a time in milliseconds, up to the year 33658.
+MAX_MS_DIGITS = 15
+
+#: The cursor with which claiming begins, and which the last call returns.
+CLAIM_FROM_START = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +50,31 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A block in the stream. `lines` is None if another client added an entry without that field."""
+    """A block in the stream. `lines` is None if another client added an entry without that field.
+
+    So is `appended_ms`, when it was appended in Unix milliseconds: it is not in what others add, or older versions did.
+    """
 
     id: str
     lines: bytes | None
     source: str
+    appended_ms: int | None = None
 
     @property
     def arrived_seconds(self) -> float:
-        """When it was appended, in Unix seconds: the first part of the entry's ID."""
-        return int(self.id.partition("-")[0]) / 1000
+        """When it was appended, in Unix seconds; the first part of the entry's ID where nothing better is known.
+
+        IDs never go back: after a moment in which the server's clock was ahead they are wrong until it catches up.
+        """
+        return (int(self.id.partition("-")[0]) if self.appended_ms is None else self.appended_ms) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """The block that waits longest: its entry ID, and for how long by the server's clock."""
+
+    id: str
+    waited_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +86,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Nothing was written, because these blocks are no longer pending: another aggregator counted them."""
+    """Nothing was written, because these blocks are not pending to the consumer: others claimed or counted them."""
 
     ids: frozenset[str]
 
@@ -182,15 +204,23 @@ class BlockStore:
         return [_entry(id_.decode(), fields) for _, entries in reply or () for id_, fields in entries]
 
     async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]:
-        """Take over blocks from consumers that were silent for too long: (cursor for the next call, how many).
+        """Claim blocks of consumers that were idle for too long: (cursor for the next call, how many).
 
-        The cursor is `0-0` after the end. Raises StoreUnavailable or GroupMissing.
+        The cursor is CLAIM_FROM_START at first, and again after the end. Raises StoreUnavailable or GroupMissing.
         """
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
         cursor_reply, claimed = await _claim.run(
             self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, idle_ms, cursor, count)
         )
         return cursor_reply.decode(), claimed
+
+    async def keep(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
+        """Show that this consumer still works on blocks, so that they are not claimed: those that are still its own.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        kept = await _keep.run(self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, *ids))
+        return frozenset(id_.decode() for id_ in kept)
 
     async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
         """The oldest blocks that this consumer holds: (entry ID, how often it was delivered).
@@ -215,32 +245,36 @@ class BlockStore:
             return None
         return _entry(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
-    async def bury(self, *, entry_id: str) -> Literal["buried", "spared", "gone"]:
-        """Move a block that was delivered too often to the dead stream. Raises StoreUnavailable or GroupMissing."""
+    async def bury(self, *, consumer: str, entry_id: str) -> Literal["buried", "spared", "gone"]:
+        """Move a block that this consumer holds and that was delivered too often to the dead stream.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
         reply = await _bury.run(
             self._redis,
             (self._keys.stream, self._keys.dead),
-            (GROUP, entry_id, self._settings.max_deliveries),
+            (GROUP, consumer, entry_id, self._settings.max_deliveries),
         )
         word: Literal["buried", "spared", "gone"] = reply.decode()
         return word
 
-    async def count(self, *, ids: Sequence[str], counts: Counts) -> Applied | Missing:
-        """Take these blocks off the stream and add what they hold to the counts.
+    async def count(self, *, consumer: str, ids: Sequence[str], counts: Counts) -> Applied | Missing:
+        """Take these blocks off the stream and add what they hold to the counts, if this consumer holds all of them.
 
         Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
         """
-        keys, arguments = self._count_arguments(ids, counts)
+        keys, arguments = self._count_arguments(consumer, ids, counts)
         word, *rest = await _count.run(self._redis, keys, arguments)
         if word == b"missing":
             return Missing(ids=frozenset(id_.decode() for id_ in rest))
         return Applied(windows=rest[0])
 
-    def _count_arguments(self, ids: Sequence[str], counts: Counts) -> tuple[list[str], list[Any]]:
+    def _count_arguments(self, consumer: str, ids: Sequence[str], counts: Counts) -> tuple[list[str], list[Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
         keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected]
         arguments: list[Any] = [
             GROUP,
+            consumer,
             OTHER,
             settings.max_types,
             settings.max_words,
@@ -267,7 +301,7 @@ class BlockStore:
     # Consumers that come and go.
 
     async def retire(self, *, consumer: str, idle_ms: int = 0) -> str:
-        """Remove a consumer that holds nothing and was silent for so long: the word that retire.lua returns.
+        """Remove a consumer that holds nothing and was idle for so long: the word that retire.lua returns.
 
         Raises StoreUnavailable or GroupMissing.
         """
@@ -294,11 +328,10 @@ class BlockStore:
         except GroupMissing:
             return "0-0"
 
-    async def oldest_entry_id(self) -> str | None:
-        """The ID of the oldest block that is not yet counted. Raises StoreUnavailable."""
-        with errors_translated():
-            found = await self._redis.xrange(self._keys.stream, count=1)
-        return found[0][0].decode() if found else None
+    async def oldest(self) -> Oldest | None:
+        """The oldest block that is not yet counted. Raises StoreUnavailable."""
+        found = await _oldest.run(self._redis, (self._keys.stream,), ())
+        return Oldest(id=found[0].decode(), waited_seconds=found[1] / 1000) if found else None
 
     async def check_writable(self) -> None:
         """Write a key that is gone after a second, and look whether blocks fit. Raises StoreUnavailable if not."""
@@ -337,7 +370,7 @@ class BlockStore:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A member of the consumer group: how many blocks it holds and how long it has been silent."""
+    """A member of the consumer group: how many blocks it holds and how long it has been idle."""
 
     name: str
     pending: int
@@ -350,7 +383,14 @@ def _as_json(counts: Mapping[str, int]) -> bytes:
 
 
 def _entry(entry_id: str, fields: dict[bytes, bytes]) -> Entry:
-    return Entry(entry_id, fields.get(b"lines"), fields.get(b"source", b"").decode("utf-8", "replace"))
+    appended_ms = fields.get(b"appended_ms", b"")
+    return Entry(
+        entry_id,
+        fields.get(b"lines"),
+        fields.get(b"source", b"").decode("utf-8", "replace"),
+        # Anybody may add entries, so it may be anything.
+        int(appended_ms) if appended_ms.isdigit() and len(appended_ms) <= MAX_MS_DIGITS else None,
+    )
 
 
-__all__ = ["Append", "Applied", "Block", "BlockStore", "Consumer", "Entry", "Missing", "StoreUnavailable"]
+__all__ = ["Append", "Applied", "Block", "BlockStore", "Consumer", "Entry", "Missing", "Oldest", "StoreUnavailable"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -241,15 +240,14 @@ class CountReader:
             pipeline.xlen(self._keys.stream)
             pipeline.memory_usage(self._keys.stream, samples=1)
             blocks, size_bytes = await execute(pipeline)
-        oldest = await self._blocks.oldest_entry_id() if blocks else None
+        oldest = await self._blocks.oldest() if blocks else None
         if oldest is None:
             return Backlog(blocks=0, lines=0, oldest_seconds=None)
         line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
-        waited = time.time() - int(oldest.partition("-")[0]) / 1000
         return Backlog(
             blocks=blocks,
             lines=max(blocks, round((size_bytes or 0) / max(1.0, line_bytes))),
-            oldest_seconds=max(0.0, waited),
+            oldest_seconds=oldest.waited_seconds,
         )
 
     async def dead_blocks(self) -> int:
@@ -268,7 +266,7 @@ class CountReader:
         return [
             RejectedSample(
                 id=id_.decode(),
-                at=int(id_.partition(b"-")[0]) / 1000,
+                at=int(fields.get(b"rejected_ms") or id_.partition(b"-")[0]) / 1000,
                 line=fields.get(b"line", b"").decode("utf-8", "replace"),
                 reason=fields.get(b"reason", b"").decode("utf-8", "replace"),
                 source=fields.get(b"source", b"").decode("utf-8", "replace"),

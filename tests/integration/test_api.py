@@ -51,7 +51,7 @@ async def _count(redis: Redis, types: dict[str, int], words: dict[str, int]) -> 
     await store.create_group()
     await redis.xadd(KEYS.stream, {"lines": b"x"})
     ids = [entry.id for entry in await store.read(consumer="a", count=1, block_ms=None)]
-    await store.count(ids=ids, counts=Counts(windows={0: WindowCounts(Counter(types), Counter(words))}))
+    await store.count(consumer="a", ids=ids, counts=Counts(windows={0: WindowCounts(Counter(types), Counter(words))}))
 
 
 async def _count_at(server: Server, types: dict[str, int], words: dict[str, int]) -> None:

@@ -73,7 +73,7 @@ async def test_a_block_that_kills_is_buried_all_the_same(durable_server: Server)
             client.config_set("maxmemory", "1mb")
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 client.set("anything", "at all")
-            assert await store.bury(entry_id=entry.id) == "buried"
+            assert await store.bury(consumer="c", entry_id=entry.id) == "buried"
             assert [fields["lines"] for _, fields in client.xrange(Keys().dead)] == ["x" * 100_000]
             assert await store.backlog() == 0
     finally:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from itertools import count as numbers
 from typing import Any
+from unittest.mock import ANY
 
 import fakeredis
 import pytest
@@ -24,7 +25,7 @@ from tally.counts import Counts, Sample, WindowCounts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, GroupMissing, StoreUnavailable, WindowStore, connect
-from tally.store.blocks import Applied, Missing
+from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
 
 KEYS = Keys()
 
@@ -60,7 +61,7 @@ class Shard:
 
     async def count(self, counts: Counts, **settings: Any) -> Applied | Missing:
         """Count this, as if one new block held it."""
-        return await self.blocks(**settings).count(ids=await self.pending_blocks(), counts=counts)
+        return await self.blocks(**settings).count(consumer="a", ids=await self.pending_blocks(), counts=counts)
 
     async def hash(self, key: str) -> dict[str, int]:
         return {name.decode(): int(value) for name, value in (await self.redis.hgetall(key)).items()}
@@ -118,7 +119,7 @@ def _counts(windows: Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]] |
 async def test_append_puts_the_block_and_the_position_down_together(shard: Shard) -> None:
     lines = b'{"a"}\n\x00\xff\r'
     assert await shard.blocks().append(source="s", blocks=[Block(0, 9, lines)]) == [Append("appended", 9)]
-    assert await shard.entries(KEYS.stream) == [{"lines": lines, "source": b"s"}]
+    assert await shard.entries(KEYS.stream) == [{"lines": lines, "source": b"s", "appended_ms": ANY}]
     assert await shard.blocks().positions() == {"s": 9}
     assert await shard.blocks().backlog() == 1
 
@@ -184,7 +185,7 @@ async def test_append_says_full_at_the_limit_and_goes_on_when_there_is_room(shar
     await store.create_group()
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
     assert (await store.append(source="s", blocks=blocks[2:]))[0].outcome == "full", "read is not yet counted"
-    await store.count(ids=[entry.id], counts=_counts())
+    await store.count(consumer="a", ids=[entry.id], counts=_counts())
     assert await store.append(source="s", blocks=blocks[2:]) == [Append("appended", 3)]
 
 
@@ -224,7 +225,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
         bytes=1000,
         samples=[Sample(b"\xff\x00bad", "not UTF-8", "file:/a")],
     )
-    assert await store.count(ids=ids, counts=counts) == Applied(windows=2)
+    assert await store.count(consumer="a", ids=ids, counts=counts) == Applied(windows=2)
 
     assert await shard.hash(KEYS.types) == {"foo": 6, "bär": 1}
     assert await shard.hash(KEYS.words) == {"lorem": 6, "don't": 2}
@@ -243,7 +244,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
     assert await shard.hash(KEYS.window_types(60, 120)) == {"foo": 4}
     assert await shard.hash(KEYS.window_words(60, 120)) == {"lorem": 1, "don't": 2}
     assert await shard.entries(KEYS.rejected) == [
-        {"line": b"\xff\x00bad", "reason": b"not UTF-8", "source": b"file:/a"}
+        {"line": b"\xff\x00bad", "reason": b"not UTF-8", "source": b"file:/a", "rejected_ms": ANY}
     ]
     assert await store.backlog() == 0
     assert await shard.pending() == []
@@ -272,12 +273,12 @@ async def test_count_of_blocks_that_hold_nothing_takes_them_off_the_stream(shard
 
 
 async def _counted_by_another(shard: Shard, ids: list[str]) -> set[str]:
-    await shard.blocks().count(ids=[ids[0], ids[2]], counts=_counts())
+    await shard.blocks().count(consumer="a", ids=[ids[0], ids[2]], counts=_counts())
     return {ids[0], ids[2]}
 
 
 async def _buried(shard: Shard, ids: list[str]) -> set[str]:
-    assert await shard.blocks(max_deliveries=1).bury(entry_id=ids[1]) == "buried"
+    assert await shard.blocks(max_deliveries=1).bury(consumer="a", entry_id=ids[1]) == "buried"
     return {ids[1]}
 
 
@@ -300,20 +301,25 @@ async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     before, pending = await shard.everything(), await shard.pending()
     counts = _counts({60: ({"foo": 1}, {"a": 1})}, rejected=1, bytes=9, samples=[Sample(b"l", "r", "s")])
 
-    assert await shard.blocks().count(ids=ids, counts=counts) == Missing(ids=frozenset(missing))
+    assert await shard.blocks().count(consumer="a", ids=ids, counts=counts) == Missing(ids=frozenset(missing))
     assert (await shard.everything(), await shard.pending()) == (before, pending)
 
     left = [each for each in ids if each not in missing]
-    assert await shard.blocks().count(ids=left, counts=counts) == Applied(windows=1)
+    assert await shard.blocks().count(consumer="a", ids=left, counts=counts) == Applied(windows=1)
     assert await shard.hash(KEYS.types) == {"foo": 1}
 
 
-async def test_count_takes_over_from_whoever_holds_the_block(shard: Shard) -> None:
-    """Pending is pending: what counts is that nobody counted it, not who holds it."""
-    (entry_id,) = await shard.pending_blocks(consumer="a")
-    await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [entry_id])
-    assert await shard.blocks().count(ids=[entry_id], counts=_counts({0: ({"foo": 1}, {})})) == Applied(windows=1)
-    assert await shard.pending() == []
+async def test_count_takes_only_what_is_pending_to_the_one_who_counts(shard: Shard) -> None:
+    """An ID may come again with another block, when a replica is promoted whose clock is behind."""
+    claimed, ours = await shard.pending_blocks(2, consumer="a")
+    await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed])
+    before, pending = await shard.everything(), await shard.pending()
+    store, counts = shard.blocks(), _counts({0: ({"foo": 1}, {})})
+    assert await store.count(consumer="a", ids=[claimed, ours], counts=counts) == Missing(ids=frozenset({claimed}))
+    assert (await shard.everything(), await shard.pending()) == (before, pending)
+    assert await store.count(consumer="b", ids=[claimed], counts=counts) == Applied(windows=1)
+    assert await store.count(consumer="a", ids=[ours], counts=counts) == Applied(windows=1)
+    assert (await shard.hash(KEYS.types), await shard.pending()) == ({"foo": 2}, [])
 
 
 async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_once(shard: Shard) -> None:
@@ -323,14 +329,14 @@ async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_on
     types = {f"type {at}": at + 1 for at in range(8200)}
     words = {f"word{at}": 2 for at in range(9100)}
     counts = _counts({0: (types, words)}, samples=[Sample(b"%d" % at, "r", "s") for at in range(20)])
-    assert await shard.blocks().count(ids=ids, counts=counts) == Applied(windows=1)
+    assert await shard.blocks().count(consumer="a", ids=ids, counts=counts) == Applied(windows=1)
     assert await shard.hash(KEYS.types) == types
     assert await shard.hash(KEYS.words) == words
     assert await shard.hash(KEYS.window_words(60, 0)) == words
     assert (await shard.hash(KEYS.totals))["blocks"] == len(ids)
     assert (await shard.blocks().backlog(), await shard.pending()) == (0, [])
 
-    again = await shard.blocks().count(ids=ids, counts=counts)
+    again = await shard.blocks().count(consumer="a", ids=ids, counts=counts)
     assert again == Missing(ids=frozenset(ids))
 
 
@@ -587,35 +593,73 @@ async def _make_idle(shard: Shard, ids: list[str], *, consumer: str, idle_ms: in
 
 async def test_claim_takes_over_what_was_held_for_too_long_and_leaves_delivery_counts_alone(shard: Shard) -> None:
     ids = await shard.pending_blocks(5, consumer="silent")
-    await _make_idle(shard, ids[:3], consumer="silent", idle_ms=20_000, deliveries=3)
+    await _make_idle(shard, ids[:3], consumer="silent", idle_ms=50_000, deliveries=3)
     store = shard.blocks(claim_idle_seconds=15)
-    assert await store.claim(consumer="b", cursor="0-0", count=100) == ("0-0", 3)
+    assert await store.claim(consumer="b", cursor=CLAIM_FROM_START, count=100) == (CLAIM_FROM_START, 3)
     assert await shard.pending() == [(each, "b", 3) for each in ids[:3]] + [(each, "silent", 1) for each in ids[3:]]
-    assert await store.claim(consumer="c", cursor="0-0", count=100) == ("0-0", 0), "they are fresh now"
+    _, claimed = await store.claim(consumer="c", cursor=CLAIM_FROM_START, count=100)
+    assert claimed == 0, "they are fresh now"
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "idle_ms", "claimed"),
+    [(1, 5_000, 0), (1, 16_000, 1), (2, 16_000, 0), (2, 31_000, 1), (5, 60_000, 0), (5, 76_000, 1)],
+)
+async def test_claim_gives_each_try_of_a_block_more_time_than_the_one_before(
+    shard: Shard, deliveries: int, idle_ms: int, claimed: int
+) -> None:
+    """Or one that takes its reader longer than that would go from one to the other for ever."""
+    ids = await shard.pending_blocks(1, consumer="slow")
+    await _make_idle(shard, ids, consumer="slow", idle_ms=idle_ms, deliveries=deliveries)
+    store = shard.blocks(claim_idle_seconds=15)
+    assert await store.claim(consumer="b", cursor=CLAIM_FROM_START, count=10) == (CLAIM_FROM_START, claimed)
+    assert await shard.pending() == [(ids[0], "b" if claimed else "slow", deliveries)]
 
 
 async def test_claim_goes_on_from_its_cursor(shard: Shard) -> None:
     ids = await shard.pending_blocks(5, consumer="silent")
+    fresh = await shard.pending_blocks(50, consumer="busy")
+    ids += await shard.pending_blocks(5, consumer="silent")
     await _make_idle(shard, ids, consumer="silent", idle_ms=20_000)
     store = shard.blocks(claim_idle_seconds=15)
-    cursor, claimed, calls = "0-0", [], 0
-    while calls == 0 or cursor != "0-0":
+    cursor, claimed, calls = CLAIM_FROM_START, [], 0
+    while calls == 0 or cursor != CLAIM_FROM_START:
         cursor, number = await store.claim(consumer="b", cursor=cursor, count=2)
         claimed.append(number)
         calls += 1
-        assert calls < 10
-    assert sum(claimed) == 5
+        assert calls < 20
+    assert sum(claimed) == 10
     assert max(claimed) <= 2
-    assert {consumer for _, consumer, _ in await shard.pending()} == {"b"}
+    held = {entry_id: consumer for entry_id, consumer, _ in await shard.pending()}
+    assert held == dict.fromkeys(ids, "b") | dict.fromkeys(fresh, "busy")
 
 
 async def test_claim_counts_what_was_deleted_as_lost_and_holds_it_no_longer(shard: Shard) -> None:
     ids = await shard.pending_blocks(3, consumer="silent")
     await _make_idle(shard, ids, consumer="silent", idle_ms=20_000)
     await shard.redis.xdel(KEYS.stream, ids[0], ids[2])
-    assert await shard.blocks(claim_idle_seconds=15).claim(consumer="b", cursor="0-0", count=100) == ("0-0", 1)
+    _, claimed = await shard.blocks(claim_idle_seconds=15).claim(consumer="b", cursor=CLAIM_FROM_START, count=100)
+    assert claimed == 1
     assert await shard.pending() == [(ids[1], "b", 1)]
     assert await shard.hash(KEYS.totals) == {"lost": 2}
+
+
+# keep
+
+
+async def test_keep_renews_what_is_ours_and_takes_nothing_back(shard: Shard) -> None:
+    ids = await shard.pending_blocks(5, consumer="a")
+    ours, claimed, counted, deleted, others = ids
+    await _make_idle(shard, ids, consumer="a", idle_ms=20_000, deliveries=2)
+    await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
+    store = shard.blocks(claim_idle_seconds=5)
+    await store.count(consumer="a", ids=[counted], counts=_counts())
+    await shard.redis.xdel(KEYS.stream, deleted)
+    assert await store.keep(consumer="a", ids=[ours, claimed, counted, deleted, "5-5"]) == {ours}
+    assert await shard.pending() == [(ours, "a", 2), (claimed, "b", 2), (others, "a", 2)]
+    assert (await shard.hash(KEYS.totals))["lost"] == 1
+    assert (await store.claim(consumer="c", cursor=CLAIM_FROM_START, count=10))[1] == 1
+    assert await store.pending(consumer="c", count=10) == [(others, 2)], "only that one was not shown to be worked on"
 
 
 # retry
@@ -643,7 +687,7 @@ async def test_retry_of_a_deleted_block_counts_it_as_lost_once(shard: Shard) -> 
 
 async def test_retry_of_what_is_counted_or_somebody_elses_gives_nothing_and_changes_nothing(shard: Shard) -> None:
     counted, theirs, ours = await shard.pending_blocks(3)
-    await shard.blocks().count(ids=[counted], counts=_counts())
+    await shard.blocks().count(consumer="a", ids=[counted], counts=_counts())
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [theirs], justid=True)
     for entry_id in (counted, theirs, "5-5"):
         assert await shard.blocks().retry(consumer="a", entry_id=entry_id, deliveries=9) is None
@@ -661,28 +705,29 @@ async def test_bury_moves_a_block_whole_to_the_dead_stream(shard: Shard) -> None
     entry_id = (await shard.redis.xadd(KEYS.stream, fields)).decode()
     await store.read(consumer="a", count=1, block_ms=None)
     await _make_idle(shard, [entry_id], consumer="a", idle_ms=0, deliveries=5)
-    assert await store.bury(entry_id=entry_id) == "buried"
+    assert await store.bury(consumer="a", entry_id=entry_id) == "buried"
     assert await shard.entries(KEYS.dead) == [{**fields, "id": entry_id.encode(), "deliveries": b"5"}]
     assert (await store.backlog(), await shard.pending()) == (0, [])
-    assert await store.bury(entry_id=entry_id) == "gone"
+    assert await store.bury(consumer="a", entry_id=entry_id) == "gone"
     assert len(await shard.entries(KEYS.dead)) == 1
 
 
 async def test_bury_spares_what_was_not_delivered_often_enough(shard: Shard) -> None:
     (entry_id,) = await shard.pending_blocks()
     await _make_idle(shard, [entry_id], consumer="a", idle_ms=0, deliveries=4)
-    assert await shard.blocks(max_deliveries=5).bury(entry_id=entry_id) == "spared"
+    assert await shard.blocks(max_deliveries=5).bury(consumer="a", entry_id=entry_id) == "spared"
     assert await shard.pending() == [(entry_id, "a", 4)]
     assert (await shard.blocks().backlog(), await shard.entries(KEYS.dead)) == (1, [])
 
 
-async def test_bury_finds_nothing_in_what_is_counted_or_deleted(shard: Shard) -> None:
-    counted, deleted = await shard.pending_blocks(2)
+async def test_bury_finds_nothing_in_what_is_counted_or_deleted_or_somebody_elses(shard: Shard) -> None:
+    counted, deleted, claimed = await shard.pending_blocks(3)
+    await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
     store = shard.blocks(max_deliveries=1)
-    await store.count(ids=[counted], counts=_counts())
+    await store.count(consumer="a", ids=[counted], counts=_counts())
     await shard.redis.xdel(KEYS.stream, deleted)
-    for entry_id in (counted, deleted, "5-5"):
-        assert await store.bury(entry_id=entry_id) == "gone"
+    for entry_id in (counted, deleted, claimed, "5-5"):
+        assert await store.bury(consumer="a", entry_id=entry_id) == "gone"
     assert await shard.entries(KEYS.dead) == []
 
 
@@ -696,7 +741,7 @@ async def test_an_entry_of_thousands_of_fields_can_be_tried_again_and_buried(sha
     entry = await store.retry(consumer="a", entry_id=entry_id, deliveries=1)
     assert entry is not None
     assert entry.lines == b"bad"
-    assert await store.bury(entry_id=entry_id) == "buried"
+    assert await store.bury(consumer="a", entry_id=entry_id) == "buried"
     (dead,) = await shard.entries(KEYS.dead)
     assert (dead["lines"], dead["id"], dead["deliveries"]) == (b"bad", entry_id.encode(), b"1")
     assert (await store.backlog(), await shard.pending()) == (0, [])
@@ -782,7 +827,7 @@ async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) 
     await store.append(source="s", blocks=[Block(0, 1, b"new")])
 
     async def idle_ms() -> int:
-        await store.claim(consumer="idle", cursor="0-0", count=10)
+        await store.claim(consumer="idle", cursor=CLAIM_FROM_START, count=10)
         return {each.name: each.idle_ms for each in await store.consumers()}["idle"]
 
     assert await idle_ms() < 1000
@@ -798,14 +843,14 @@ async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) 
 async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> None:
     store = shard.blocks()
     (entry_id,) = await shard.pending_blocks(consumer="a")
-    await store.claim(consumer="b", cursor="0-0", count=1)
+    await store.claim(consumer="b", cursor=CLAIM_FROM_START, count=1)
     assert await store.retire(consumer="a") == "pending"
     assert [(each.name, each.pending) for each in await store.consumers()] == [("a", 1), ("b", 0)]
     assert await store.retire(consumer="b", idle_ms=60_000) == "active"
     assert await store.retire(consumer="b") == "retired"
     assert await store.retire(consumer="b") == "gone"
     assert await shard.pending() == [(entry_id, "a", 1)], "what a consumer holds is never thrown away"
-    await store.count(ids=[entry_id], counts=_counts())
+    await store.count(consumer="a", ids=[entry_id], counts=_counts())
     assert await store.retire(consumer="a") == "retired"
     assert await store.consumers() == []
 
@@ -819,10 +864,11 @@ async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> Non
     [
         pytest.param(lambda store: store.read(consumer="a", count=1, block_ms=None), id="read"),
         pytest.param(lambda store: store.pending(consumer="a", count=1), id="pending"),
-        pytest.param(lambda store: store.claim(consumer="a", cursor="0-0", count=1), id="claim"),
+        pytest.param(lambda store: store.claim(consumer="a", cursor=CLAIM_FROM_START, count=1), id="claim"),
+        pytest.param(lambda store: store.keep(consumer="a", ids=["5-5"]), id="keep"),
         pytest.param(lambda store: store.retry(consumer="a", entry_id="5-5", deliveries=1), id="retry"),
-        pytest.param(lambda store: store.bury(entry_id="5-5"), id="bury"),
-        pytest.param(lambda store: store.count(ids=["5-5"], counts=Counts()), id="count"),
+        pytest.param(lambda store: store.bury(consumer="a", entry_id="5-5"), id="bury"),
+        pytest.param(lambda store: store.count(consumer="a", ids=["5-5"], counts=Counts()), id="count"),
         pytest.param(lambda store: store.retire(consumer="a"), id="retire"),
     ],
 )
@@ -848,10 +894,12 @@ async def test_the_group_starts_at_the_first_block_and_is_made_once(shard: Shard
     assert await store.create_group() is False
     (entry,) = await store.read(consumer="a", count=10, block_ms=None)
     assert entry.lines == b"before"
-    assert await store.last_entry_id() == await store.oldest_entry_id() == entry.id
+    oldest = await store.oldest()
+    assert oldest is not None
+    assert await store.last_entry_id() == oldest.id == entry.id
     await shard.redis.flushall()
     assert await store.create_group() is True
-    assert await store.oldest_entry_id() is None
+    assert await store.oldest() is None
 
 
 async def test_an_entry_of_another_client_is_read_with_what_it_has(shard: Shard) -> None:
@@ -988,7 +1036,7 @@ async def test_many_who_roll_up_and_count_at_once_count_once(redis: Redis) -> No
 
     async def count() -> list[Applied | Missing]:
         return [
-            await store.count(ids=[entry_id], counts=_batch(batch))
+            await store.count(consumer="a", ids=[entry_id], counts=_batch(batch))
             for entry_id, batch in zip(ids, batches, strict=True)
         ]
 

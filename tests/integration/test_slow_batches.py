@@ -1,0 +1,158 @@
+"""A batch that takes long: it is counted in parts, and what others claimed meanwhile is theirs alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import redis as blocking
+
+from aggregator.decoding import Decoder
+from aggregator.rollup import RollUp
+from aggregator.worker import Worker
+from tally.counts import Counts
+from tally.keys import GROUP, Keys
+from tally.settings import Settings
+from tally.store import Block, BlockStore, Entry, WindowStore, connect
+from tests.server import Server
+from tests.unit.clock import Clock
+
+KEYS = Keys()
+EVENT = b'{"event_type":"n","data":"a"}'
+
+
+class Watched(BlockStore):
+    """Notes what is asked of it."""
+
+    counted: list[list[str]]
+    kept: list[list[str]]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.counted, self.kept = [], []
+
+    async def count(self, *, consumer: str, ids: Sequence[str], counts: Counts) -> Any:
+        self.counted.append(list(ids))
+        return await super().count(consumer=consumer, ids=ids, counts=counts)
+
+    async def keep(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
+        self.kept.append(list(ids))
+        return await super().keep(consumer=consumer, ids=ids)
+
+
+def _slow_decoder(before_each: Callable[[Entry], None]) -> type[Decoder]:
+    class Slow(Decoder):
+        def count_in_steps(self, entries: Iterable[Entry]) -> Generator[None, None, Counts]:
+            def slowly() -> Iterator[Entry]:
+                for entry in entries:
+                    before_each(entry)
+                    yield entry
+
+            return super().count_in_steps(slowly())
+
+    return Slow
+
+
+async def _append(url: str, number: int) -> list[str]:
+    """Append blocks, of an event each: their IDs."""
+    redis: Any = connect(url, timeout_seconds=30)
+    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    await store.create_group()
+    await store.append(source="s", blocks=[Block(at, at + 1, EVENT) for at in range(number)])
+    ids = [entry_id.decode() for entry_id, _ in await redis.xrange(KEYS.stream)]
+    await redis.aclose()
+    return ids
+
+
+async def _work(url: str, settings: Settings, *, consumer: str, clock: Callable[[], float] = time.monotonic) -> Watched:
+    """Drain the stream with one worker: its store, with what was asked of it."""
+    redis = connect(url, timeout_seconds=30)
+    store = Watched(redis, keys=KEYS, settings=settings)
+    roll_up = RollUp(WindowStore(redis, keys=KEYS, settings=settings), settings=settings)
+    stop = asyncio.Event()
+    worker = Worker(
+        store=store, roll_up=roll_up, settings=settings, consumer=consumer, stop=stop, drain=True, clock=clock
+    )
+    try:
+        await asyncio.wait_for(worker.run(), 120)
+    finally:
+        await redis.aclose()
+    return store
+
+
+async def test_what_is_decoded_too_slowly_is_counted_in_parts_and_the_rest_is_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+
+    def take_four_seconds(_: Entry) -> None:
+        clock.now += 4
+
+    monkeypatch.setattr("aggregator.worker.Decoder", _slow_decoder(take_four_seconds))
+    ids = await _append(server.url, 8)
+    settings = Settings(claim_idle_seconds=60)  # a third of it: 20 s, and due after half of that
+    store = await _work(server.url, settings, consumer="a", clock=clock.monotonic)
+    assert store.counted == [ids[:3], ids[3:6], ids[6:]]
+    assert store.kept == [ids[3:], ids[6:]]
+    with server.client() as client:
+        assert client.hgetall(KEYS.types) == {"n": "8"}
+
+
+async def test_blocks_that_were_claimed_are_not_counted_though_they_are_pending_to_somebody_else(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client: Any = blocking.Redis(port=server.port, decode_responses=True, socket_timeout=30)
+    ids = await _append(server.url, 5)
+    claimed = ids[1:3]
+
+    def claim(entry: Entry) -> None:
+        if entry.id == ids[0]:
+            client.xclaim(KEYS.stream, GROUP, "b", 0, claimed, justid=True)
+
+    monkeypatch.setattr("aggregator.worker.Decoder", _slow_decoder(claim))
+    working = asyncio.create_task(_work(server.url, Settings(), consumer="a"))
+    async with asyncio.timeout(60):
+        while int(client.hget(KEYS.types, "n") or 0) < 3:
+            await asyncio.sleep(0.01)
+    assert client.hgetall(KEYS.types) == {"n": "3"}
+    pending = client.xpending_range(KEYS.stream, GROUP, min="-", max="+", count=10)
+    assert [(each["message_id"], each["consumer"]) for each in pending] == [(each, "b") for each in claimed]
+
+    redis = connect(server.url, timeout_seconds=30)
+    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    entries = [Entry(each, EVENT, "s") for each in claimed]
+    await store.count(consumer="b", ids=claimed, counts=Decoder(Settings()).count(entries))
+    await redis.aclose()
+    watched = await working
+    assert watched.counted == [ids, [ids[0], *ids[3:]]]
+    assert client.hgetall(KEYS.types) == {"n": "5"}
+    client.close()
+
+
+async def test_aggregators_that_take_longer_for_a_block_than_it_stays_theirs_count_it_all_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes the other's while that is busy, and none could count it, if it were not theirs for longer then."""
+    idle_seconds = 0.1
+
+    def block_the_process(_: Entry) -> None:
+        time.sleep(4 * idle_seconds)
+
+    monkeypatch.setattr("aggregator.worker.Decoder", _slow_decoder(block_the_process))
+    await _append(server.url, 4)
+    settings = Settings(claim_idle_seconds=idle_seconds, max_deliveries=1000)
+    workers = [
+        threading.Thread(target=lambda name=name: asyncio.run(_work(server.url, settings, consumer=name)), daemon=True)
+        for name in ("a", "b")
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        await asyncio.to_thread(worker.join, 120)
+    with server.client() as client:
+        assert client.hgetall(KEYS.types) == {"n": "4"}
+        assert (client.xlen(KEYS.stream), client.xlen(KEYS.dead)) == (0, 0)
