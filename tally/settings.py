@@ -198,7 +198,8 @@ class Settings(BaseSettings):
         15.0,
         ge=0.1,
         le=86_400,
-        description="How long a block may be with a silent aggregator before another takes it over",
+        description="How long a block may be pending to an idle aggregator before another claims it; after the n-th "
+        "try n times as long",
     )
     max_deliveries: int = Field(
         5,
