@@ -1,4 +1,4 @@
-"""Compressed files: opened by their suffix, read as what they hold.
+"""Compressed files: opened by their suffix, read as what they hold. What cannot be read so is said to be what it is.
 
 Positions in one are positions in what it holds, so a compressed copy of a file goes on where the file was left.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import os
+import shlex
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
+from tally import magic
 from tally.runtime import Failure
 
 if sys.version_info >= (3, 14):
@@ -22,30 +25,87 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {".gz": gzip.open, ".zst": zstd.open, ".bz2": bz2.open}
+#: What `zstd --long=31` writes needs that much, the format's most. It is taken only as far as the file fills it.
+_MAX_WINDOW = zstd.DecompressionParameter.window_log_max
+_ZSTD_OPTIONS: dict[int, int] = {_MAX_WINDOW: _MAX_WINDOW.bounds()[1]}
 
-#: Names that end so are read as compressed.
-SUFFIXES = frozenset(_OPENERS)
+
+def _open_zstd(raw: IO[bytes]) -> Any:
+    return zstd.open(raw, options=_ZSTD_OPTIONS)
+
+
+_Opener = Callable[[IO[bytes]], Any]
+
+#: By the ends of names, in small letters: what a file should be by its content, and what opens it.
+_OPENERS: dict[str, tuple[tuple[magic.Kind, ...], _Opener]] = {
+    **dict.fromkeys((".gz", ".tgz"), ((magic.GZIP,), gzip.open)),
+    **dict.fromkeys((".zst", ".tzst"), ((magic.ZSTD,), _open_zstd)),
+    **dict.fromkeys((".bz2", ".tbz", ".tbz2"), ((magic.BZIP2,), bz2.open)),
+}
+
+_CORRUPT: tuple[type[Exception], ...] = (zlib.error, zstd.ZstdError, gzip.BadGzipFile)
+
+with suppress(ImportError):  # a Python that was built without it says what such a file is
+    import lzma
+
+    _OPENERS |= dict.fromkeys((".xz", ".txz"), ((magic.XZ, magic.LZMA), lzma.open))
+    _OPENERS[".lzma"] = ((magic.LZMA, magic.XZ), lzma.open)
+    _CORRUPT += (lzma.LZMAError,)
+
+#: Names that end so, in any case, are not those of plain files. Not all of them can be read.
+SUFFIXES = frozenset({*_OPENERS, ".xz", ".txz", ".lzma", ".tar", ".zip", ".7z", ".rar", ".lz4", ".lz", ".z", ".br"})
 
 
 def is_compressed(path: Path) -> bool:
     """Whether the name says so."""
-    return path.suffix in SUFFIXES
+    return path.suffix.lower() in SUFFIXES
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Open a file for reading: what it holds, and the file itself (by which one knows how far that is).
 
-    Raises Failure when it cannot be opened, and translates what goes wrong inside: see `errors_explained`.
+    Raises Failure when it cannot be opened, or is something else than its name says, an archive of files say; and
+    translates what goes wrong inside: see `errors_explained`.
     """
     with errors_explained(path), path.open("rb", buffering=0) as raw:
-        opener = _OPENERS.get(path.suffix)
+        kind = magic.kind_of(os.pread(raw.fileno(), magic.MAGIC_BYTES, 0))
+        expected, opener = _OPENERS.get(path.suffix.lower(), ((), None))
+        if kind is not None and kind not in expected:
+            raise _other_than_its_name(path, kind)
+        if path.suffix.lower() == ".br":  # which has no beginning of its own
+            raise _other_than_its_name(path, magic.Kind("brotli", "brotli -dc"))
         if opener is None:
             yield raw, raw
             return
         with opener(raw) as content:
+            inside = magic.kind_of(content.peek(magic.MAGIC_BYTES))  # which is read only once for it
+            if inside is not None:
+                what_to_do = magic.what_to_do(inside, _quoted(path)) if inside is magic.TAR else "unpack it first"
+                raise Failure(f"{path}: it holds {inside.name}, not lines of events; {what_to_do}")
             yield content, raw
+
+
+def _other_than_its_name(path: Path, kind: magic.Kind) -> Failure:
+    suffix = next((suffix for suffix, (kinds, _) in _OPENERS.items() if kind in kinds[:1]), None)
+    if suffix is not None:
+        return Failure(
+            f"{path}: it is {kind.name}, which its name does not say; rename it, so that it ends in {suffix}"
+        )
+    return Failure(f"{path}: it is {kind.name}, not lines of events; {magic.what_to_do(kind, _quoted(path))}")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def refuse_packed(first: bytes, name: str = "") -> None:
+    """Raise Failure, which begins with the name, if standard input that begins so holds no lines."""
+    kind = magic.kind_of(first)
+    if kind is not None:
+        raise Failure(
+            f"{name}{': ' if name else ''}it is {kind.name}, not lines of events; {magic.what_to_do(kind, '')}"
+        )
 
 
 @contextmanager
@@ -64,7 +124,11 @@ def errors_explained(path: Path) -> Iterator[None]:
         raise Failure(
             f"{path}: the archive is cut off: its end is missing. Put the whole file in its place and run this again"
         ) from error
-    except (zlib.error, zstd.ZstdError, gzip.BadGzipFile) as error:
+    except MemoryError as error:
+        raise _too_large(path, "") from error
+    except _CORRUPT as error:
+        if "memory" in str(error):  # as zstd says that a window is too large, or that there is none left for it
+            raise _too_large(path, f" ({error})") from error
         raise _corrupt(path, error) from error
     except OSError as error:
         if error.errno is None:  # how bz2 says that its data are wrong
@@ -72,8 +136,14 @@ def errors_explained(path: Path) -> Iterator[None]:
         raise Failure(f"{path}: cannot be read: {error.strerror}") from error
 
 
+def _too_large(path: Path, why: str) -> Failure:
+    return Failure(
+        f"{path}: to unpack it takes more memory than there is{why}. Unpack it elsewhere, or pack it without --long"
+    )
+
+
 def _corrupt(path: Path, error: Exception) -> Failure:
-    kind = path.suffix.removeprefix(".")
+    kind = path.suffix.lower().removeprefix(".")
     return Failure(
         f"{path}: the archive is corrupt ({kind}: {error}). Put a sound file in its place and run this again"
     )
@@ -110,7 +180,7 @@ class Reader:
 
 def holds_exactly(path: Path, size: int) -> bool:
     """Whether it is plain, without unpacking the whole, that it holds just so many bytes. False if that is unsure."""
-    if path.suffix != ".gz":
+    if path.suffix.lower() != ".gz":
         return False
     try:
         with path.open("rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import socket
@@ -22,7 +23,7 @@ from tally.embedded import redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
-from tally.printing import markup
+from tally.printing import encodable, let_output_lack_characters, markup
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit, run_or_exit, run_service
 from tally.settings import Settings, without_password
 from tally.store import StoreUnavailable, connect
@@ -200,17 +201,26 @@ def count(
     as_json: Annotated[bool, typer.Option("--json", help='Print {"types": {…}, "words": {…}, "totals": {…}}.')] = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows of the table of words; --json has all.")] = 20,
 ) -> None:
-    """Count files and print the result: the whole pipeline on a server of its own, which is gone afterwards."""
+    """Count files and print the result: the whole pipeline on a server of its own, which is gone afterwards.
+
+    Exits with 1 when there are lines and none of them is an event; `tally check FILE` says what is wrong with them.
+    """
     settings = load_or_exit(log_level="warning")
     configure(settings, service="count")
     result = run_or_exit(count_files(settings, files))
     if as_json:
-        typer.echo(json.dumps(asdict(result)))
-        return
-    console = Console()
-    console.print(_counts_table("Event types", result.types, limit=len(result.types)))
-    console.print(_counts_table("Words", result.words, limit=limit))
-    console.print(_counts_table("Totals", result.totals, limit=len(result.totals)))
+        typer.echo(json.dumps({"types": result.types, "words": result.words, "totals": result.totals}))
+    else:
+        console = Console()
+        console.print(_counts_table("Event types", result.types, limit=len(result.types)))
+        console.print(_counts_table("Words", result.words, limit=limit))
+        console.print(_counts_table("Totals", result.totals, limit=len(result.totals)))
+    lines = result.totals["lines"]
+    if lines and not result.totals["events"]:
+        sys.stdout.flush()
+        which = "the line is no event" if lines == 1 else f"none of the {lines:,} lines is an event"
+        why = f"; one was rejected so: {result.rejected}" if result.rejected else ""
+        fail(f"{which}{why}. `tally check FILE` says more", code=EXIT_FAILURE)
 
 
 @app.command()
@@ -218,7 +228,7 @@ def check(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A file of events, plain or `.gz`, `.zst` or `.bz2`; `-` is standard input."
+            metavar="FILE", help="A file of events, plain or `.gz`, `.zst`, `.bz2` or `.xz`; `-` is standard input."
         ),
     ],
     most_lines: Annotated[int, typer.Option("--lines", min=0, help="How many lines to read; 0 for all.")] = 1000,
@@ -230,19 +240,21 @@ def check(
     """
     from aggregator.check import check as check_lines
     from aggregator.check import describe, read_lines
-    from tally.archives import errors_explained, opened_buffered
+    from tally.archives import errors_explained, opened_buffered, refuse_packed
 
     settings = load_or_exit(log_level="warning")
     if file == "-" and sys.stdin is None:
         fail("-: standard input is closed", code=EXIT_USAGE)
     try:
         with errors_explained(Path(file)), sys.stdin.buffer if file == "-" else opened_buffered(Path(file)) as content:
+            if isinstance(content, io.BufferedReader) and file == "-":
+                refuse_packed(content.peek(), "-")
             lines = read_lines(content, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
             report = check_lines(lines, settings, now_seconds=time.time())
     except Failure as error:
         fail(str(error), code=EXIT_USAGE)
     # Escaped, because what stands in a line may be meant for the terminal.
-    typer.echo(json.dumps(asdict(report)) if as_json else describe(report))
+    typer.echo(json.dumps(asdict(report)) if as_json else encodable(describe(report)))
     if not report.events:
         raise typer.Exit(EXIT_FAILURE)
 
@@ -327,6 +339,7 @@ def _print_status(found: Status, *, url: str) -> None:
 
 def main() -> None:
     """The command. What cannot be written is said in a line: a full disk is nothing that a traceback explains."""
+    let_output_lack_characters()
     try:
         app()
     except OSError as error:

@@ -33,11 +33,12 @@ MOST_FAILURES = 5
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What `tally count` found: counts by name, the most frequent first, and the totals."""
+    """What `tally count` found: counts by name, the most frequent first, the totals, and why a line was rejected."""
 
     types: dict[str, int]
     words: dict[str, int]
     totals: dict[str, int]
+    rejected: str
 
 
 async def run_everything(settings: Settings, *, sources: Sequence[str], aggregators: int) -> None:
@@ -194,7 +195,13 @@ async def _count_with(
         reader = CountReader(redis, keys=Keys(), settings=settings)
         if uncounted := await blocks.backlog() + await reader.dead_blocks():
             raise Failure(f"{uncounted:,} blocks of lines could not be counted; see above")
-        return Result(types=await reader.types(), words=await reader.words(), totals=await reader.totals())
+        samples = await reader.rejected(1)
+        return Result(
+            types=await reader.types(),
+            words=await reader.words(),
+            totals=await reader.totals(),
+            rejected=samples[0].reason if samples else "",
+        )
     finally:
         await redis.aclose()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 from rich.markup import escape
 
 
@@ -10,6 +13,24 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
+def encodable(text: str) -> str:
+    r"""The text as standard output can show it: `\u65e5` for a character that its encoding lacks.
+
+    Made before a table is laid out, which would be torn apart otherwise.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def markup(text: str) -> str:
     """The same as rich markup that shows just it and has none of its own."""
-    return escape(printable(text))
+    return escape(encodable(printable(text)))
+
+
+def let_output_lack_characters() -> None:
+    """Print a question mark for what standard output cannot show, rather than end with an error.
+
+    Our own dashes and dots, that is, in a locale that is not UTF-8; `encodable` is for what somebody wants to read.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

@@ -18,7 +18,7 @@ class Replaced(Exception):
 
 
 class File:
-    """A file, plain or compressed (.gz, .zst, .bz2), read from a position to its end.
+    """A file, plain or compressed (see tally.archives), read from a position to its end.
 
     Its name holds its real path, links followed, so that it is one file however it is spelled; and a fingerprint of
     its first bytes, so that another file that is put in its place is counted and one that has only grown goes on.

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Once
+from tally.archives import refuse_packed
 from tally.runtime import Failure, backoff_seconds
 from tally.telemetry import get_logger
 
@@ -58,9 +59,13 @@ class StandardInput(Once):
                         return
 
         threading.Thread(target=pump, name="standard input", daemon=True).start()
+        first = True
         while chunk := await chunks.get():
             if isinstance(chunk, OSError):
                 raise Failure(f"it cannot be read: {chunk.strerror}") from chunk
+            if first:
+                refuse_packed(chunk)
+                first = False
             room.release()
             yield chunk
 

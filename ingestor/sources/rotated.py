@@ -17,7 +17,7 @@ from pathlib import Path
 from ingestor.sources.files import File
 from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
 from ingestor.sources.followed import TailName, parse_names
-from tally.archives import SUFFIXES, Reader, holds_exactly, is_compressed, opened
+from tally.archives import Reader, holds_exactly, is_compressed, opened
 from tally.runtime import Failure
 
 #: How often a folder is looked at while a rotation is on its way.
@@ -100,7 +100,7 @@ class RotatedArchive:
 def is_rotation_of(path: Path, other: Path) -> bool:
     """Whether a name is a rotated one: events.log.1, events.log-20260101.gz, events-2026-01-01.log."""
     name = other.name
-    if other.suffix in SUFFIXES:
+    if is_compressed(other):
         name = name.removesuffix(other.suffix)
     behind = re.escape(path.name) + r"[.\-_~](?:old|prev|.*\d.*)"
     within = re.escape(path.stem) + r"[.\-_][\dT.\-_:]*\d[\dT.\-_:]*" + re.escape(path.suffix)

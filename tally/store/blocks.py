@@ -360,6 +360,9 @@ class BlockStore:
                 info = await self._redis.info()
             except exceptions.ResponseError:
                 return []  # a hosted Redis that hides INFO has its own operators
+        if info.get("loading"):
+            # Its append-only file is not on before it is loaded.
+            raise StoreUnavailable("Redis is loading its data")
         found = []
         if info.get("maxmemory_policy", "noeviction") != "noeviction":
             found.append(f"maxmemory-policy is {info['maxmemory_policy']}: it may evict counts; set noeviction")

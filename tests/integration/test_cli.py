@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
@@ -101,6 +102,29 @@ def test_an_output_that_is_full_is_said_in_a_line(server: Server, events: Path, 
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "tally: cannot write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("command", ["count FILE", "check FILE", "status", "top", "--help", "generate --count 3"])
+def test_what_the_outputs_encoding_lacks_is_escaped(server: Server, command: str, encoding: str) -> None:
+    name = "日本"
+    Path(name).write_text(f'{{"event_type": "{name}…", "data": "é"}}\n' * 1000, encoding="utf-8")
+    with server.client() as client:
+        client.hset(KEYS.types, f"{name}…", 1000)
+        client.hset(KEYS.totals, mapping={"events": 1000, "lines": 1000})
+        client.hset(KEYS.sources, f"file:/{name}…", 1)
+    arguments = [name if each == "FILE" else each for each in command.split()]
+    # Narrow, so that something has to be cut off, for which there are three dots.
+    env = {"PYTHONIOENCODING": encoding, "TALLY_REDIS_URL": server.url, "COLUMNS": "40"}
+    done = subprocess.run([*TALLY, *arguments], capture_output=True, timeout=60, env={**os.environ, **env}, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode(encoding)
+    if command.split()[0] in ("count", "check", "status", "top"):
+        assert r"\u65e5" in shown
+    if command == "count FILE":
+        assert ("é" if encoding == "latin-1" else r"\xe9") in shown
+        rows = [line for line in shown.splitlines() if line.startswith("|")]
+        assert len({len(row) for row in rows[:3]}) == 1, "the table is not torn apart"
 
 
 def test_help_names_every_command_and_version_says_which() -> None:
@@ -234,6 +258,39 @@ def test_count_of_a_file_under_two_spellings_counts_it_once(tmp_path: Path) -> N
     done = _tally("count", "--json", "events", "below/../events")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["types"] == {"a": 7}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b"\xff\n\n", "tally: the line is no event; one was rejected so: not UTF-8"),
+        (b"[1]\n" * 1500, "tally: none of the 1,500 lines is an event; one was rejected so: "),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["tables", "json"])
+def test_count_of_lines_of_which_none_is_an_event_says_so_and_ends_with_1(
+    given: bytes, said: str, options: list[str]
+) -> None:
+    done = _tally("count", *options, "-", given=given)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "tally check" in done.stderr
+    assert "rejected" in done.stdout, "the figures are there all the same"
+
+
+@pytest.mark.parametrize("given", [b"", b"\n \n"], ids=["empty", "blank"])
+def test_count_of_nothing_is_nothing(given: bytes) -> None:
+    done = _tally("count", "--json", "-", given=given)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["totals"]["lines"] == 0
+
+
+@pytest.mark.parametrize(("command", "code"), [("ingest", 1), ("count", 1), ("check", 2)])
+def test_an_archive_on_standard_input_is_no_lines(server: Server, command: str, code: int) -> None:
+    done = _tally(command, "-", given=gzip.compress(b"x\n"), env={"TALLY_REDIS_URL": server.url})
+    assert done.returncode == code
+    assert "-: it is gzip, not lines of events; give its lines, as in: gzip -dc | tally ingest -" in done.stderr
+    assert not done.stdout
 
 
 # Wrong settings, wrong sources.

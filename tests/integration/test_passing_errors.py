@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from redis.asyncio import Redis
 from tally.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, StoreUnavailable, WindowStore
+from tally.store import Block, BlockStore, StoreUnavailable, WindowStore, connect
 from tally.store.reads import CountReader
 from tests.server import Server
 from tests.waiting import wait_until
@@ -119,3 +120,31 @@ async def test_what_is_read_in_a_script_is_waited_for_too(server: Server, redis:
             with pytest.raises(StoreUnavailable):
                 await read()
     assert await reader.distinct("types") == (0, 0)
+
+
+async def test_nothing_is_advised_about_a_server_that_is_still_loading(tmp_path: Path) -> None:
+    # Its append-only file is not on before it is loaded, and INFO says so.
+    before = Server(tmp_path, durable=True)
+    before.start()
+    with before.client() as client:
+        for number in range(4096):  # it looks after its clients once in 1,024 commands
+            client.set(str(number), "")
+    before.stop()
+    server = Server(tmp_path, durable=True, options=("--key-load-delay", "1000"))
+    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    redis = connect(server.url, timeout_seconds=30)
+    try:
+        store = BlockStore(redis, keys=Keys(), settings=Settings(redis_url=server.url))
+        refused: list[str] = []
+        while not starting.done():
+            try:
+                assert await store.advice() == []
+            except StoreUnavailable as error:
+                refused.append(str(error))
+            await asyncio.sleep(0.01)
+        await starting
+        assert "Redis is loading its data" in refused
+        assert await store.advice() == []
+    finally:
+        await redis.aclose()
+        server.kill()
