@@ -21,7 +21,7 @@ from tally.counts import Counts
 from tally.runtime import backoff_seconds, wait_or_stop
 from tally.seldom import Outage
 from tally.settings import Settings
-from tally.store import BlockStore, Entry, GroupMissing, StoreUnavailable
+from tally.store import BlockStore, Entry, GroupMissing, LayoutChanged, StoreUnavailable
 from tally.store.blocks import CLAIM_FROM_START, Missing
 from tally.telemetry import get_logger
 
@@ -88,10 +88,15 @@ class Worker:
         self.progress = Progress()
 
     async def run(self) -> None:
-        """Count until `stop` is set, or with `drain` until what was there at the start is counted."""
+        """Count until `stop` is set, or with `drain` until what was there at the start is counted.
+
+        Raises LayoutRefused as soon as Redis holds what was counted with another layout. What is pending to us then is
+        left to aggregators that have that one.
+        """
         failures, batches_before = 0, 0
         while not self._stop.is_set():
             try:
+                await self._store.keep_layout()
                 if await self._store.create_group():
                     self._log.info("consumer group created")
                 await self._main_loop()
@@ -100,6 +105,8 @@ class Worker:
                 # A flush, or a server that came back without its data. The ingestors send again what they can.
                 self._log.error("redis lost the stream; starting it again", error=str(error))
                 self._tried.clear()
+            except LayoutChanged:
+                pass  # the next look at it says how, or finds ours: Redis may have been flushed
             except StoreUnavailable as error:
                 failures = failures + 1 if self.progress.batches == batches_before else 1
                 batches_before = self.progress.batches
@@ -262,6 +269,7 @@ class Worker:
 
     async def _claim(self) -> None:
         """Claim what idle consumers hold, and remove those that hold nothing."""
+        await self._store.keep_layout()  # nothing else tells while there is nothing to count
         cursor = CLAIM_FROM_START
         while not self._stop.is_set():
             cursor, claimed = await self._store.claim(consumer=self._consumer, cursor=cursor, count=CLAIM_BLOCKS)
@@ -295,7 +303,7 @@ class Worker:
             if await self._store.retire(consumer=self._consumer) == "pending":
                 await self._count_pending()
                 await self._store.retire(consumer=self._consumer)
-        except (StoreUnavailable, GroupMissing) as error:
+        except (StoreUnavailable, GroupMissing, LayoutChanged) as error:
             self._log.warning("left without a word; what is pending will be claimed", error=str(error))
         self._log.info("aggregator stopped", **asdict(self.progress))
 

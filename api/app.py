@@ -71,7 +71,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     problems.install(app)
     guarded = _guarded() if settings.api_token is not None else {}
     app.include_router(_events(reader), **guarded)
-    app.include_router(routes_v1.router(Data(reader, settings=settings), live), **guarded)
+    app.include_router(routes_v1.router(Data(reader), live), **guarded)
     app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
     pages.install(app)
 
@@ -149,6 +149,7 @@ def _health(blocks: BlockStore) -> APIRouter:
     async def readyz() -> JSONResponse:
         """Whether Redis answers and can be written to."""
         try:
+            await blocks.check_format()
             await blocks.check_writable()
         except StoreUnavailable as error:
             return problems.away(error)

@@ -11,10 +11,8 @@ from api.params import Span, last_windows
 from api.ranking import Comparison, Ranking
 from api.snapshot import Snapshot, Snapshots
 from tally.ranges import Stretch, Window, Windows
-from tally.settings import Settings
 from tally.store.client import StoreUnavailable
-from tally.store.reads import STRETCH_TRIES, CountReader, Kind, Status
-from tally.words import normalized
+from tally.store.reads import STRETCH_TRIES, Counting, CountReader, Kind, Status
 
 #: Ranking a million words takes seconds of our own time: then the answer may be so old.
 MAX_SCAN_AGE_SECONDS = 10.0
@@ -65,11 +63,9 @@ class Seen:
 class Data:
     """Everything that can be asked. Every method raises StoreUnavailable."""
 
-    def __init__(self, reader: CountReader, *, settings: Settings) -> None:
+    def __init__(self, reader: CountReader) -> None:
         self.reader = reader
-        self._lengths = settings.window_lengths
-        self.unit_seconds = self._lengths[0].seconds
-        self._normalize_words = settings.normalize_words
+        self._counting = Snapshot(version=self._now, load=reader.counting)
         self._all = {
             kind: Snapshot(version=reader.totals, load=self._loader(kind), max_age_seconds=MAX_SCAN_AGE_SECONDS)
             for kind in ("types", "words")
@@ -78,9 +74,9 @@ class Data:
         self._stretches: Snapshots[Ranking] = Snapshots(most=MOST_STRETCHES, make=self._stretch_snapshot)
         self._status = Snapshot(version=self._now, load=reader.status)
 
-    def as_counted(self, kind: Kind, name: str) -> str:
-        """A name, or a part of one, that somebody asks for: words in the form in which they are counted."""
-        return normalized(name) if kind == "words" and self._normalize_words else name
+    async def counting(self) -> Counting:
+        """How lines are counted."""
+        return await self._counting.get()
 
     async def all_time(self, kind: Kind, *, top: int | None = None) -> Ranking:
         """Counts of all time; with `top`, if the first so many are enough, without reading all words."""
@@ -101,8 +97,10 @@ class Data:
         itself they would be of unequal length, and overlap.
         """
 
+        lengths = (await self.counting()).lengths
+
         def choose(windows: Windows) -> tuple[Bounds, Bounds] | None:
-            for length in self._lengths:
+            for length in lengths:
                 bounds = span.closed(unit_seconds=length.seconds)
                 if bounds is None:
                     continue
@@ -120,7 +118,7 @@ class Data:
 
         The bounds are those of both kinds. Only that the two do not overlap matters: shares are compared, not counts.
         """
-        start, end = last_windows(seconds, unit_seconds=self.unit_seconds)
+        start, end = last_windows(seconds, unit_seconds=(await self.counting()).unit_seconds)
 
         def choose(windows: Windows) -> tuple[Bounds, Bounds]:
             before, now = windows.apart(start - BASELINE_WINDOWS * (end - start), start, end)

@@ -16,6 +16,7 @@ import msgspec
 from fastapi.sse import ServerSentEvent
 from redis.exceptions import RedisError
 
+from tally.layout import LayoutRefused
 from tally.rates import Rates
 from tally.runtime import refusal
 from tally.store import StoreUnavailable
@@ -120,8 +121,8 @@ class Live:
                 if self._state is None and self._ticks:
                     log.info("redis is back")
                 self._take(state)
-            except (StoreUnavailable, RedisError) as error:
-                refused = refusal(error) if isinstance(error, RedisError) else None
+            except (StoreUnavailable, RedisError, LayoutRefused) as error:
+                refused = None if isinstance(error, StoreUnavailable) else refusal(error)
                 public = error.public if isinstance(error, StoreUnavailable) else NO_ANSWER
                 if self._state is not None or not self._ticks:
                     log.warning("redis is away", error=refused or str(error))

@@ -84,8 +84,9 @@ def router(data: Data, live: Live) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["v1"], dependencies=[Depends(given_once)])
 
     async def ranking(request: Request, kind: Kind, params: RankingParams) -> Response:
-        bounds = params.bounds(unit_seconds=data.unit_seconds)
-        prefix, q = (part and data.as_counted(kind, part) for part in (params.prefix, params.q))
+        counting = await data.counting()
+        bounds = params.bounds(unit_seconds=counting.unit_seconds)
+        prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
         if bounds is None:
             filtered = prefix or q or params.order != "-count"
             enough = params.offset + params.limit if not filtered else None
@@ -127,7 +128,7 @@ def router(data: Data, live: Live) -> APIRouter:
         return await ranking(request, "words", params)
 
     async def one(kind: Kind, name: str, params: SeriesSpan) -> Response:
-        name = data.as_counted(kind, name)
+        name = (await data.counting()).name(kind, name)
         count = await data.reader.count_of(kind, name)
         if not count:
             raise HTTPException(404, f"{name!r} was never counted among the {kind}")
@@ -162,7 +163,8 @@ def router(data: Data, live: Live) -> APIRouter:
     @routes.get("/series", responses=_documented(SeriesAnswer, row=_CELL), response_class=Response)
     async def series(request: Request, params: Annotated[SeriesParams, Query()]) -> Response:
         """Counts on a regular grid, zeros filled in. As CSV or NDJSON a row is one name in one cell."""
-        asked = [data.as_counted(params.by, name) for name in params.name]
+        counting = await data.counting()
+        asked = [counting.name(params.by, name) for name in params.name]
         if len(set(asked)) < len(asked):
             raise problems.BadParameter("name", "two are spellings of the same word; give each once")
         found = await _series(data, params.by, asked, params)
@@ -255,9 +257,10 @@ def router(data: Data, live: Live) -> APIRouter:
 
 
 async def _series(data: Data, kind: Kind, names: list[str], span: SeriesSpan) -> Series:
-    bounds = span.bounds(unit_seconds=data.unit_seconds)
+    unit_seconds = (await data.counting()).unit_seconds
+    bounds = span.bounds(unit_seconds=unit_seconds)
     if bounds is None:
-        bounds = last_windows(DEFAULT_SERIES_SECONDS, unit_seconds=data.unit_seconds)
+        bounds = last_windows(DEFAULT_SERIES_SECONDS, unit_seconds=unit_seconds)
     try:
         return await data.series(kind, names, *bounds, span.step)
     except BadStep as error:

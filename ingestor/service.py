@@ -149,7 +149,11 @@ def _measure(file: File, feed: Feed) -> Measure:
 
 
 async def _tidy(store: BlockStore) -> None:
-    """Forget what ingestors that were killed left behind, and say what is dangerous. Raises StoreUnavailable."""
+    """Forget what ingestors that were killed left behind, and say what is dangerous.
+
+    Raises StoreUnavailable, and LayoutRefused where Redis holds data of a format that we do not know.
+    """
+    await store.check_format()
     for sentence in await store.advice():
         get_logger().warning("redis is set up dangerously", problem=sentence)
     await store.create_group()  # before anything can fill Redis, which refuses it when it is full

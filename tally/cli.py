@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
-from tally import __version__
+from tally import __version__, layout_command
 from tally.embedded import redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
@@ -273,6 +274,31 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
 
 
 @app.command()
+def layout(
+    accept: Annotated[
+        bool, typer.Option("--accept", help="From now on count with the settings that are set here.")
+    ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Forget windows of lengths that are no longer counted, to free memory.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show how the events in Redis were counted: windows, fields, words; and what of it is set otherwise here.
+
+    Aggregators with other settings are refused, because answers about both would be wrong. With `--accept` the settings
+    that are set here hold from then on; what was counted stays as it is.
+    """
+    settings = load_or_exit(log_level="warning")
+    configure(settings, service="layout")
+    typer.echo(
+        _with_redis(
+            settings,
+            lambda redis: layout_command.run(redis, settings, accept=accept, drop=drop, as_json=as_json),
+        )
+    )
+
+
+@app.command()
 def top() -> None:
     """Watch rates, ranked types and words and the backlog in the terminal; `q` quits. Prints once into a pipe."""
     settings = load_or_exit(log_level="error")
@@ -281,10 +307,14 @@ def top() -> None:
 
 
 def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
+    return _with_redis(settings, lambda redis: question(CountReader(redis, keys=Keys(), settings=settings)))
+
+
+def _with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]]) -> T:
     async def body() -> T:
         redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
         try:
-            return await question(CountReader(redis, keys=Keys(), settings=settings))
+            return await work(redis)
         except StoreUnavailable as error:
             raise _no_answer(settings, error) from error
         finally:

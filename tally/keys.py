@@ -22,6 +22,9 @@
 | `tally:{S}:dead`                 | stream     | whole blocks that killed every aggregator that tried them        |
 | `tally:{S}:once:H`               | string     | digest of the body sent under the `Idempotency-Key` whose hash   |
 |                                  |            | is H; gone after a day                                           |
+| `tally:{S}:layout`               | hash       | how it was counted: `format`, `windows`, what makes fields and   |
+|                                  |            | words, `digest` of these, `since`; see tally/layout.py           |
+| `tally:{S}:layout:history`       | list       | what became of it: JSON with `at`, `changes`, the newest first   |
 | `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
 
 `S` is the shard. The braces make it the hash tag, so that all keys of a shard share a Redis Cluster slot.
@@ -85,6 +88,14 @@ class Keys:
     @property
     def dead(self) -> str:
         return self._key("dead")
+
+    @property
+    def layout(self) -> str:
+        return self._key("layout")
+
+    @property
+    def layout_history(self) -> str:
+        return self._key("layout", "history")
 
     @property
     def probe(self) -> str:

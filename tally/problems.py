@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from tally.layout import LayoutRefused
 from tally.runtime import refusal
 from tally.seldom import Seldom
 from tally.store import StoreUnavailable
@@ -104,6 +105,11 @@ def install(app: FastAPI, *, elsewhere: str | None = None) -> None:
             return await _unexpected(request, error)
         seldom.warning("redis refuses", problem=sentence)
         return problem(503, "Redis refuses", detail=sentence)
+
+    @app.exception_handler(LayoutRefused)
+    async def _other_layout(_: Request, error: LayoutRefused) -> JSONResponse:
+        seldom.warning("redis holds another layout", problem=str(error))
+        return problem(503, "Redis holds another layout", detail=str(error))
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

@@ -15,6 +15,7 @@ import uvloop
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 
 from tally import settings as settings_module
+from tally.layout import LayoutRefused
 from tally.settings import Settings, SettingsError
 from tally.telemetry import configure, get_logger
 
@@ -131,6 +132,8 @@ def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
             return runner.run(body)
     except Failure as error:
         fail(str(error), code=error.exit_code)
+    except LayoutRefused as error:
+        fail(str(error), code=EXIT_USAGE)
     except RedisError as error:
         sentence = refusal(error)
         if sentence is None:
@@ -151,8 +154,10 @@ def _open_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-def refusal(error: RedisError) -> str | None:
+def refusal(error: RedisError | LayoutRefused) -> str | None:
     """A sentence, if Redis refused what it will refuse again, because of how TALLY_REDIS_URL or Redis is set."""
+    if isinstance(error, LayoutRefused):
+        return str(error)
     if isinstance(error, AuthenticationError | AuthorizationError):
         return f"Redis refuses the password or the user of TALLY_REDIS_URL: {error}"
     if isinstance(error, NoPermissionError):

@@ -35,6 +35,7 @@ end
 
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
+keep_layout()
 -- Its time is in the entry, because IDs never go back: after a clock that was ahead they stay there until it catches up.
 redis.call('XADD', stream, '*', 'lines', lines, 'source', source, 'appended_ms', now_ms)
 redis.call('HSET', sources, source, finish)

@@ -37,6 +37,7 @@ if redis.call('XLEN', stream) >= max_backlog then
   return 'full'
 end
 
+keep_layout()
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 local bytes = 0

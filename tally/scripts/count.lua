@@ -75,12 +75,13 @@ for number = 1, take_number() do
   sections[number] = {first = first, places = places, types = cjson.decode(take()), words = cjson.decode(take())}
 end
 
--- Writes.
+-- Writes. The first ones take no memory: a full Redis would refuse the script.
 for first = 1, #ids, 1000 do -- unpack takes under 8,000 values
   local last = math.min(first + 999, #ids)
   redis.call('XACK', stream, group, unpack(ids, first, last))
   redis.call('XDEL', stream, unpack(ids, first, last))
 end
+keep_layout()
 
 for _, level in ipairs(levels) do
   level.floor = floor_of(level)

@@ -1,7 +1,7 @@
 """The only code that speaks Redis: a typed method for each operation, over the scripts in tally/scripts."""
 
 from tally.store.blocks import Append, Block, BlockStore, Entry
-from tally.store.client import REFUSALS, GroupMissing, StoreUnavailable, connect
+from tally.store.client import REFUSALS, GroupMissing, LayoutChanged, StoreUnavailable, connect
 from tally.store.windows import WindowStore
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BlockStore",
     "Entry",
     "GroupMissing",
+    "LayoutChanged",
     "StoreUnavailable",
     "WindowStore",
     "connect",

@@ -17,12 +17,13 @@ from redis.asyncio import Redis
 from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store.client import GroupMissing, Script, StoreUnavailable, errors_translated, execute
+from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated, execute
+from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
 
-_append, _count, _claim = Script("append"), Script("count"), Script("claim")
-_retry, _bury, _retire = Script("retry"), Script("bury"), Script("retire")
-_keep, _oldest = Script("keep"), Script("oldest")
+_append, _count, _claim = WritingScript("append"), WritingScript("count"), WritingScript("claim")
+_retry, _bury, _retire = WritingScript("retry"), WritingScript("bury"), WritingScript("retire")
+_keep, _oldest = WritingScript("keep"), PlainScript("oldest")
 
 #: Digits of a time in milliseconds, up to the year 33658.
 MAX_MS_DIGITS = 15
@@ -98,6 +99,12 @@ class BlockStore:
         self._redis: Any = redis  # its annotations leave open whether replies are text; ours are bytes
         self._keys = keys
         self._settings = settings
+        self._layout = checks(keys, settings)
+        self._layouts = LayoutStore(redis, keys=keys, settings=settings)
+
+    async def check_format(self) -> None:
+        """Raise LayoutRefused if what is in Redis has a format that we do not know. Raises StoreUnavailable."""
+        await self._layouts.read()
 
     # What an ingestor needs.
 
@@ -111,7 +118,9 @@ class BlockStore:
         limit = self._settings.max_backlog_blocks
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
-            self._redis, ((keys, (source, block.start, block.end, block.lines, limit)) for block in blocks)
+            self._redis,
+            ((keys, (source, block.start, block.end, block.lines, limit)) for block in blocks),
+            layout=self._layout.format,
         )
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
 
@@ -172,6 +181,13 @@ class BlockStore:
 
     # What an aggregator needs.
 
+    async def keep_layout(self) -> None:
+        """Store the layout of our settings where there is none; where it is equal, nothing is written.
+
+        Raises StoreUnavailable, and LayoutRefused where there is another one.
+        """
+        await self._layouts.keep()
+
     async def create_group(self) -> bool:
         """Make sure that the consumer group is there; True if it had to be created. Raises StoreUnavailable.
 
@@ -210,7 +226,10 @@ class BlockStore:
         """
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
         cursor_reply, claimed = await _claim.run(
-            self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, idle_ms, cursor, count)
+            self._redis,
+            (self._keys.stream, self._keys.totals),
+            (GROUP, consumer, idle_ms, cursor, count),
+            layout=self._layout.whole,
         )
         return cursor_reply.decode(), claimed
 
@@ -219,7 +238,12 @@ class BlockStore:
 
         Raises StoreUnavailable or GroupMissing.
         """
-        kept = await _keep.run(self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, *ids))
+        kept = await _keep.run(
+            self._redis,
+            (self._keys.stream, self._keys.totals),
+            (GROUP, consumer, *ids),
+            layout=self._layout.whole,
+        )
         return frozenset(id_.decode() for id_ in kept)
 
     async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
@@ -239,7 +263,10 @@ class BlockStore:
         Raises StoreUnavailable or GroupMissing.
         """
         word, *flat = await _retry.run(
-            self._redis, (self._keys.stream, self._keys.totals), (GROUP, consumer, entry_id, deliveries)
+            self._redis,
+            (self._keys.stream, self._keys.totals),
+            (GROUP, consumer, entry_id, deliveries),
+            layout=self._layout.whole,
         )
         if word != b"given":
             return None
@@ -254,6 +281,7 @@ class BlockStore:
             self._redis,
             (self._keys.stream, self._keys.dead),
             (GROUP, consumer, entry_id, self._settings.max_deliveries),
+            layout=self._layout.whole,
         )
         word: Literal["buried", "spared", "gone"] = reply.decode()
         return word
@@ -264,7 +292,7 @@ class BlockStore:
         Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
         """
         keys, arguments = self._count_arguments(consumer, ids, counts)
-        word, *rest = await _count.run(self._redis, keys, arguments)
+        word, *rest = await _count.run(self._redis, keys, arguments, layout=self._layout.whole)
         if word == b"missing":
             return Missing(ids=frozenset(id_.decode() for id_ in rest))
         return Applied(windows=rest[0])
@@ -305,7 +333,9 @@ class BlockStore:
 
         Raises StoreUnavailable or GroupMissing.
         """
-        reply: bytes = await _retire.run(self._redis, (self._keys.stream,), (GROUP, consumer, idle_ms))
+        reply: bytes = await _retire.run(
+            self._redis, (self._keys.stream,), (GROUP, consumer, idle_ms), layout=self._layout.format
+        )
         return reply.decode()
 
     async def consumers(self) -> list[Consumer]:

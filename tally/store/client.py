@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
@@ -13,11 +14,21 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from tally.layout import LayoutRefused, check_format
+
+#: What layout_library.lua answers where the stored layout differs; behind it the stored format.
+_LAYOUT_DIFFERS = "TALLYLAYOUT "
+
 #: What the functions of windows_library.lua are put in front of.
 _USES_WINDOWS = frozenset({"count", "roll"})
 
-#: What Redis refuses however often it is asked: a wrong password, a user who may not do that.
-REFUSALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+#: What is refused however often Redis is asked: a wrong password, a user who may not do that, data of another format.
+REFUSALS = (
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+    LayoutRefused,
+)
 
 #: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
 _PASSING = (
@@ -52,6 +63,10 @@ class GroupMissing(Exception):
     """The stream or its consumer group is gone: a flush, or a server that came back without its data."""
 
 
+class LayoutChanged(Exception):
+    """The stored layout is not ours. Nothing was written. It may be read again, to tell how it differs."""
+
+
 def connect(url: str, *, timeout_seconds: float) -> Redis:
     """A client of the server at `url`; it connects with the first command.
 
@@ -73,7 +88,10 @@ def connect(url: str, *, timeout_seconds: float) -> Redis:
 
 @contextmanager
 def errors_translated() -> Iterator[None]:
-    """Raise StoreUnavailable or GroupMissing for the errors of redis-py that mean it; let the others through."""
+    """Raise StoreUnavailable, GroupMissing or LayoutChanged for the errors of redis-py that mean it.
+
+    Of the others LayoutRefused is raised for a format that this program does not know; the rest are let through.
+    """
     try:
         yield
     except REFUSALS:
@@ -82,6 +100,9 @@ def errors_translated() -> Iterator[None]:
         raise StoreUnavailable(f"{type(error).__name__}: {error}", public=NO_ANSWER) from error
     except exceptions.ResponseError as error:
         text = str(error)
+        if _LAYOUT_DIFFERS in text:
+            check_format(text.partition(_LAYOUT_DIFFERS)[2])
+            raise LayoutChanged(text) from error
         if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
         if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError | exceptions.OutOfMemoryError):
@@ -103,26 +124,51 @@ async def execute(pipeline: Any) -> list[Any]:
     return replies
 
 
-class Script:
+@dataclass(frozen=True, slots=True)
+class LayoutCheck:
+    """What a script that writes is given to compare the stored layout with, and to store where there is none."""
+
+    key: str
+    fields: Mapping[str, str]
+
+
+class _Script:
     """One of the .lua files of tally/scripts, sent by its hash and, where the server does not know it, as text."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, libraries: Sequence[str] = ()) -> None:
         folder = files("tally") / "scripts"
-        text = (folder / f"{name}.lua").read_text(encoding="utf-8")
-        if name in _USES_WINDOWS:
-            text = (folder / "windows_library.lua").read_text(encoding="utf-8") + text
-        self.text = text
-        self.sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self.text = "".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*libraries, name))
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, redis: Redis, keys: Sequence[str], arguments: Sequence[str | bytes | int | float]) -> Any:
-        """Run it once. Raises as errors_translated does."""
+    async def _run(self, redis: Any, call: Sequence[Any]) -> Any:
         with errors_translated():
             try:
-                return await redis.evalsha(self.sha, len(keys), *keys, *arguments)
+                return await redis.evalsha(self.sha, *call)
             except exceptions.NoScriptError:
-                return await redis.eval(self.text, len(keys), *keys, *arguments)
+                return await redis.eval(self.text, *call)
 
-    async def run_each(self, redis: Any, calls: Iterable[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+
+class PlainScript(_Script):
+    """A script that compares no layout: it reads, or the layout itself is what it writes."""
+
+    async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run it once. Raises as errors_translated does."""
+        return await self._run(redis, (len(keys), *keys, *arguments))
+
+
+class WritingScript(_Script):
+    """A script that writes, and begins by comparing the layout (layout_library.lua)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, libraries=["layout_library", *(["windows_library"] if name in _USES_WINDOWS else [])])
+
+    async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any], *, layout: LayoutCheck) -> Any:
+        """Run it once. Raises as errors_translated does."""
+        return await self._run(redis, self.call(keys, arguments, layout=layout))
+
+    async def run_each(
+        self, redis: Any, calls: Iterable[tuple[Sequence[str], Sequence[Any]]], *, layout: LayoutCheck
+    ) -> list[Any]:
         """Run it for each of these keys and arguments, in order, in one round trip; each run is atomic by itself.
 
         Where the server does not know the script, or forgets it in the middle, it runs for all of them again: only for
@@ -131,10 +177,16 @@ class Script:
         calls = list(calls)
         pipeline = redis.pipeline(transaction=False)
         for keys, arguments in calls:
-            pipeline.evalsha(self.sha, len(keys), *keys, *arguments)
+            pipeline.evalsha(self.sha, *self.call(keys, arguments, layout=layout))
         with errors_translated():
             try:
                 return await execute(pipeline)
             except exceptions.NoScriptError:
                 await redis.script_load(self.text)
-        return await self.run_each(redis, calls)
+        return await self.run_each(redis, calls, layout=layout)
+
+    @staticmethod
+    def call(keys: Sequence[str], arguments: Sequence[Any], *, layout: LayoutCheck) -> tuple[Any, ...]:
+        """What EVALSHA takes behind the hash: the number of keys, the keys, the arguments."""
+        fields = [part for field in layout.fields.items() for part in field]
+        return (len(keys) + 1, *keys, layout.key, *arguments, *fields, len(fields))

@@ -11,9 +11,10 @@ from redis import exceptions
 
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store.client import Script, StoreUnavailable, errors_translated
+from tally.store.client import StoreUnavailable, WritingScript, errors_translated
+from tally.store.layouts import checks
 
-_append_once = Script("append_once")
+_append_once = WritingScript("append_once")
 
 #: How long Redis may take to write to its disk what was appended, when that is waited for.
 DISK_MS = 5000
@@ -45,21 +46,14 @@ async def append_once(
     """
     if settings.ingest_wait_for_disk:
         await _check_that_it_can_be_waited_for(redis)
+    layout = checks(keys, settings).format
     with errors_translated():
         pipeline = redis.pipeline(transaction=False)
         for body in bodies:
             hashed = blake2b(body.key.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
             at = (keys.stream, keys.once(hashed), keys.sources, keys.sources_seen)
-            pipeline.evalsha(
-                _append_once.sha,
-                len(at),
-                *at,
-                body.digest,
-                body.keep_ms,
-                source,
-                settings.max_backlog_blocks,
-                *body.blocks,
-            )
+            arguments = (body.digest, body.keep_ms, source, settings.max_backlog_blocks, *body.blocks)
+            pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
             pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
         replies = await pipeline.execute(raise_on_error=False)

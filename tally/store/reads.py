@@ -10,15 +10,19 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 
 from tally.keys import OTHER, TOP_WORDS, Keys
+from tally.layout import check_format
 from tally.ranges import Stretch, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
-from tally.store.client import Script, StoreUnavailable, errors_translated, execute
+from tally.store.client import PlainScript, StoreUnavailable, errors_translated, execute
+from tally.store.layouts import stored_layout
 from tally.store.windows import WindowStore
+from tally.windows import WindowLength
+from tally.words import normalized
 
 Kind = Literal["types", "words"]
 
-_distinct = Script("distinct")
+_distinct = PlainScript("distinct")
 
 #: How many fields of a hash are asked for at once: about a millisecond of Redis' time.
 SCAN_FIELDS = 2000
@@ -99,8 +103,25 @@ class RejectedSample:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What of the layout matters to answers: the lengths of windows, the shortest first, and the form of words."""
+
+    lengths: tuple[WindowLength, ...]
+    normalize_words: bool
+
+    @property
+    def unit_seconds(self) -> int:
+        """The length of the shortest windows."""
+        return self.lengths[0].seconds
+
+    def name(self, kind: Kind, asked: str) -> str:
+        """A name, or a part of one, that somebody asks for: words in the form in which they are counted."""
+        return normalized(asked) if kind == "words" and self.normalize_words else asked
+
+
 class CountReader:
-    """Reads the counts of one shard. Every method raises StoreUnavailable."""
+    """Reads the counts of one shard. Every method raises StoreUnavailable, and LayoutRefused for an unknown format."""
 
     def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
         self._redis: Any = redis
@@ -112,9 +133,17 @@ class CountReader:
     # All time.
 
     async def totals(self) -> dict[str, int]:
-        """Every total, 0 where nothing was counted yet."""
+        """Every total, 0 where nothing was counted yet.
+
+        Raises LayoutRefused for a format that this program does not know. Whoever reads counts comes here first.
+        """
         with errors_translated():
-            values = await self._redis.hmget(self._keys.totals, list(TOTALS))
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hmget(self._keys.totals, list(TOTALS))
+            pipeline.hget(self._keys.layout, "format")
+            values, stored_format = await execute(pipeline)
+        if stored_format is not None:
+            check_format(stored_format.decode("utf-8", "replace"))
         return {field: int(value or 0) for field, value in zip(TOTALS, values, strict=True)}
 
     async def types(self) -> dict[str, int]:
@@ -145,9 +174,19 @@ class CountReader:
 
     # Stretches of time.
 
+    async def counting(self) -> Counting:
+        """How lines are counted, whatever is set here; where nothing was counted yet, as is set."""
+        with errors_translated():
+            values = await self._redis.hmget(self._keys.layout, ["format", "windows", "normalize_words"])
+        layout = stored_layout((b"format", b"windows", b"normalize_words"), values)
+        return Counting(
+            layout.window_lengths or self._settings.window_lengths,
+            layout.flag("normalize_words", default=self._settings.normalize_words),
+        )
+
     async def windows(self) -> Windows:
-        """The windows that there are now."""
-        return Windows(self._settings.window_lengths, await self._windows.windows())
+        """The windows that there are now, of the lengths that are counted, whatever is set here."""
+        return await self._windows.as_stored()
 
     async def sum_stretch(self, kind: Kind, start: float, end: float) -> tuple[Stretch, Counter[str]]:
         """Name -> count of [start, end), widened as ranges.Windows.stretch says."""

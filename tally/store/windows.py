@@ -8,11 +8,13 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from tally.keys import OTHER, Keys
-from tally.ranges import WindowStarts
+from tally.ranges import Windows, WindowStarts
 from tally.settings import Settings
-from tally.store.client import Script
+from tally.store.client import PlainScript, WritingScript
+from tally.store.layouts import checks, stored_layout
+from tally.windows import WindowLength
 
-_windows, _roll, _drop = Script("windows"), Script("roll"), Script("drop")
+_windows, _roll, _drop = PlainScript("windows"), WritingScript("roll"), WritingScript("drop")
 
 #: What the two scripts return of a window.
 Rolled = Literal["rolled", "duplicate", "gone"]
@@ -22,34 +24,61 @@ Dropped = Literal["dropped", "kept", "unrolled"]
 class WindowStore:
     """The windows of one shard."""
 
-    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
+    def __init__(
+        self, redis: Redis, *, keys: Keys, settings: Settings, lengths: Sequence[WindowLength] | None = None
+    ) -> None:
         self._redis: Any = redis  # its annotations leave open whether replies are text; ours are bytes
         self._keys = keys
         self._settings = settings
+        self._lengths = tuple(lengths or settings.window_lengths)
+        self._layout = checks(keys, settings).whole
 
     async def windows(self) -> list[WindowStarts]:
-        """What windows there are, one element a length. Raises StoreUnavailable."""
-        keys = [self._keys.dropped]
-        for length in self._settings.window_lengths:
+        """What windows there are, one element a length that is set. Raises StoreUnavailable."""
+        return (await self._look(self._lengths))[1]
+
+    async def as_stored(self) -> Windows:
+        """What windows there are, of the lengths that are counted, whatever is set.
+
+        Raises StoreUnavailable, and LayoutRefused for a format that this program does not know.
+        """
+        lengths = self._lengths
+        while True:
+            stored, found = await self._look(lengths)
+            stored = stored or self._settings.window_lengths  # nothing was counted yet
+            if [each.seconds for each in stored] == [each.seconds for each in lengths]:
+                self._lengths = stored  # the next time they are asked for at once
+                return Windows(stored, found)
+            lengths = stored
+
+    async def _look(
+        self, lengths: Sequence[WindowLength]
+    ) -> tuple[tuple[WindowLength, ...] | None, list[WindowStarts]]:
+        """The lengths of the stored layout, and the windows of these lengths."""
+        keys = [self._keys.layout, self._keys.dropped]
+        for length in lengths:
             keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
-        dropped, *found = await _windows.run(self._redis, keys, ())
+        layout, dropped, *found = await _windows.run(self._redis, keys, ())
         whole_since = dict(zip(map(int, dropped[::2]), map(int, dropped[1::2]), strict=True))
-        return [
+        stored = stored_layout((b"format", b"windows"), layout).window_lengths
+        return stored, [
             WindowStarts(
                 tuple(int(start) for start in starts),
                 frozenset(int(start) for start in rolled),
                 whole_since.get(length.seconds),
             )
-            for length, starts, rolled in zip(self._settings.window_lengths, found[::2], found[1::2], strict=True)
+            for length, starts, rolled in zip(lengths, found[::2], found[1::2], strict=True)
         ]
 
     async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:
         """Add windows of the length number `level` to the next longer one, one by one. Raises StoreUnavailable."""
-        words: list[bytes] = await _roll.run_each(self._redis, (self._roll_call(level, start) for start in starts))
+        words: list[bytes] = await _roll.run_each(
+            self._redis, (self._roll_call(level, start) for start in starts), layout=self._layout
+        )
         return [cast("Rolled", word.decode()) for word in words]
 
     def _roll_call(self, level: int, start: int) -> tuple[list[str], list[str | int]]:
-        lengths, settings = self._settings.window_lengths, self._settings
+        lengths, settings = self._lengths, self._settings
         seconds = lengths[level].seconds
         keys = [self._keys.window_types(seconds, start), self._keys.window_words(seconds, start)]
         arguments: list[str | int] = [OTHER, settings.max_types, settings.max_window_words]
@@ -65,11 +94,13 @@ class WindowStore:
 
     async def drop(self, *, level: int, starts: Sequence[int]) -> list[Dropped]:
         """Forget windows, each if it is then the oldest of its length and one too many. Raises StoreUnavailable."""
-        words: list[bytes] = await _drop.run_each(self._redis, (self._drop_call(level, start) for start in starts))
+        words: list[bytes] = await _drop.run_each(
+            self._redis, (self._drop_call(level, start) for start in starts), layout=self._layout
+        )
         return [cast("Dropped", word.decode()) for word in words]
 
     def _drop_call(self, level: int, start: int) -> tuple[list[str], list[int]]:
-        lengths = self._settings.window_lengths
+        lengths = self._lengths
         seconds = lengths[level].seconds
         keys = [
             self._keys.windows(seconds),

@@ -99,7 +99,7 @@ def test_windows_that_are_too_many_are_dropped_from_a_redis_that_is_full(
             assert drain.wait(60) == 0, drain.log()
         minutes = Keys().windows(60)
         assert client.zcard(minutes) == 200
-        few = Process("aggregator", log=tmp_path / "few.log", **url, TALLY_WINDOWS="60x120,3600x48")
+        few = Process("aggregator", log=tmp_path / "few.log", **url, TALLY_WINDOWS="60x120,3600x48,86400x400")
         with running(few):
             wait_until(lambda: client.zcard(minutes) == 120, what="as many minutes are kept as are set now")
         assert client.hgetall(Keys().window_types(3600, first + 3600)) == {"a": "60"}

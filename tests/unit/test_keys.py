@@ -34,6 +34,8 @@ KEYS = Keys()
         (KEYS.rejected, "tally:{0}:rejected"),
         (KEYS.dead, "tally:{0}:dead"),
         (KEYS.once("0f"), "tally:{0}:once:0f"),
+        (KEYS.layout, "tally:{0}:layout"),
+        (KEYS.layout_history, "tally:{0}:layout:history"),
         (KEYS.probe, "tally:{0}:probe"),
         (Keys(shard=7).stream, "tally:{7}:stream"),
     ],

@@ -1,0 +1,199 @@
+"""The layout: what the counts in Redis depend on besides the events themselves.
+
+Two aggregators with windows of other lengths, other fields or another idea of a word must not count into the same
+hashes: every answer would be wrong, and nothing would tell. So the layout is stored beside the counts, in a hash with a
+field for each setting that is a part of it:
+
+| field | holds |
+| --- | --- |
+| `format` | the number of the keys' and entries' format: FORMAT |
+| `windows` | lengths x how many are kept. Only the lengths are compared; the rest is that of the last start |
+| the names in SETTINGS | the setting, written so that equal ones have equal text; a long one is cut, with its SHA-256 |
+| `digest` | of all that is compared: what scripts look at |
+| `since` | when it was stored, in Unix seconds |
+
+Bounds (how many names, windows or bytes) are no part of it: they may differ and may be changed at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tally.fields import format_path
+from tally.printing import printable
+from tally.settings import PREFIX, Settings
+from tally.windows import WindowLength, parse_window_lengths
+from tally.words import normalized
+
+#: The format of keys and entries that this program reads and writes.
+FORMAT = "1"
+
+#: The settings that are a part of the layout, besides the windows.
+SETTINGS = (
+    "type_field",
+    "text_field",
+    "time_field",
+    "time_unit",
+    "word_pattern",
+    "fold_case",
+    "normalize_words",
+    "stop_words",
+    "min_word_length",
+)
+
+#: Characters of a setting that are stored; of a longer one its beginning and its hash.
+MAX_CHARACTERS = 500
+
+
+class LayoutRefused(Exception):
+    """Redis holds what was counted with another layout; the text says how they differ, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A part of the layout that differs: a variable, what it was when Redis' counts were made, what it is here."""
+
+    variable: str
+    stored: str
+    here: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout, as text by field. What an ingestor alone has stored is only a format."""
+
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Layout:
+        """The layout of these settings, with its digest."""
+        values = {"format": FORMAT, "windows": _windows_text(settings.window_lengths)}
+        values |= {name: _bounded(_text_of(name, settings)) for name in SETTINGS}
+        compared = "\0".join(
+            f"{name}\0{text}" for name, text in sorted((values | {"windows": _lengths(values)}).items())
+        )
+        return cls(values | {"digest": hashlib.sha256(compared.encode()).hexdigest()[:32]})
+
+    @classmethod
+    def stored(cls, fields: Mapping[bytes, bytes]) -> Layout:
+        """The layout that is in these fields of the hash. Raises LayoutRefused if it has a format that is not known."""
+        layout = cls(
+            {name.decode("utf-8", "replace"): text.decode("utf-8", "replace") for name, text in fields.items()}
+        )
+        if "format" in layout.fields:
+            check_format(layout.fields["format"])
+        return layout
+
+    @property
+    def settings(self) -> list[str]:
+        """The names of its fields that are settings."""
+        return [name for name in self.fields if name not in ("format", "digest", "since")]
+
+    @property
+    def whole(self) -> bool:
+        """Whether it says how lines are counted, not only in which format."""
+        return "digest" in self.fields
+
+    @property
+    def digest(self) -> str:
+        """What tells two layouts apart; empty if it is not whole."""
+        return self.fields.get("digest", "")
+
+    @cached_property
+    def window_lengths(self) -> tuple[WindowLength, ...] | None:
+        """The windows; None if it is not whole. Raises LayoutRefused if they cannot be read."""
+        text = self.fields.get("windows")
+        if text is None:
+            return None
+        try:
+            return parse_window_lengths(text)
+        except ValueError as error:
+            raise LayoutRefused(f"the layout in Redis has windows that cannot be read: {error}") from None
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """A setting that is on or off; `default` where it is not stored."""
+        return self.fields.get(name, _on_or_off(default)) == _on_or_off(True)
+
+    def differences(self, here: Layout) -> list[Difference]:
+        """How the layout of settings differs from this, the stored one."""
+        if not self.whole or self.digest == here.digest:
+            return []
+        # Of what a later program has added in the same format the digest says that it differs, and nothing says how.
+        return [
+            Difference(PREFIX + name.upper(), stored, ours)
+            for name in dict.fromkeys((*here.settings, *self.settings))
+            if (stored := shown(name, self.fields)) != (ours := shown(name, here.fields))
+        ]
+
+
+def check_format(stored: str) -> None:
+    """Raise LayoutRefused for a format that this program does not know."""
+    if stored != FORMAT:
+        newer = stored.isascii() and stored.isdecimal() and int(stored) > int(FORMAT)
+        way_on = "use the Tally that wrote it, or a newer one" if newer else "nothing is read or written"
+        raise LayoutRefused(
+            f"Redis holds data of format {stored[:20]}, and this program knows format {FORMAT}: {way_on}"
+        )
+
+
+def refuse(differences: list[Difference]) -> LayoutRefused:
+    """The error that says how a layout differs from the stored one, and the way on."""
+    lines = ["Redis holds what was counted with other settings, and an answer about both would be wrong:"]
+    lines += [f"  {each.variable} was {each.stored}, and here it is {each.here}" for each in differences]
+    lines.append(
+        "either set it as it was (of TALLY_WINDOWS the lengths; how many are kept may differ), or run `tally layout "
+        "--accept` with the new settings: they hold from then on, and what was counted stays as it is"
+    )
+    return LayoutRefused("\n".join(lines))
+
+
+def _windows_text(lengths: tuple[WindowLength, ...]) -> str:
+    return ",".join(f"{length.seconds}x{length.kept}" for length in lengths)
+
+
+def _lengths(fields: Mapping[str, str]) -> str:
+    return ",".join(part.partition("x")[0] for part in fields["windows"].split(","))
+
+
+def shown(name: str, fields: Mapping[str, str]) -> str:
+    """A field as it is compared, for people; it obeys no terminal."""
+    if name not in fields:
+        return "(not known)"
+    if name == "windows":
+        return f"lengths of {_lengths(fields)} s"
+    return printable(fields[name]) or "(empty)"
+
+
+def _text_of(name: str, settings: Settings) -> str:
+    """A setting, written so that two have the same text if they count alike."""
+    if name == "type_field":
+        return format_path(settings.type_path)
+    if name == "text_field":
+        return ",".join(map(format_path, settings.text_paths))
+    if name == "time_field":
+        return format_path(settings.time_path) if settings.time_path else ""
+    if name == "stop_words":
+        words: Iterable[str] = settings.stop_word_set
+        if settings.fold_case:
+            words = map(str.casefold, words)
+        if settings.normalize_words:
+            words = map(normalized, words)
+        return ",".join(sorted(set(words)))
+    value = getattr(settings, name)
+    if isinstance(value, bool):
+        return _on_or_off(value)
+    return "" if value is None else str(value)
+
+
+def _on_or_off(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[:100]}… ({len(text):,} characters, SHA-256 {digest})"

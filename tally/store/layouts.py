@@ -1,0 +1,60 @@
+"""The stored layout: compared, and stored where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from tally.keys import Keys
+from tally.layout import Layout, refuse
+from tally.settings import Settings
+from tally.store.client import LayoutCheck, PlainScript, errors_translated
+
+_keep_layout = PlainScript("keep_layout")
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What scripts compare: `format` those of an ingestor, `whole` those of an aggregator."""
+
+    format: LayoutCheck
+    whole: LayoutCheck
+
+
+def checks(keys: Keys, settings: Settings) -> Checks:
+    """The checks of a shard for these settings."""
+    fields = Layout.of(settings).fields
+    return Checks(LayoutCheck(keys.layout, {"format": fields["format"]}), LayoutCheck(keys.layout, fields))
+
+
+def stored_layout(names: Sequence[bytes], values: Sequence[bytes | None]) -> Layout:
+    """The layout that HGETALL or HMGET found. Raises LayoutRefused for a format that this program does not know."""
+    return Layout.stored({name: value for name, value in zip(names, values, strict=True) if value is not None})
+
+
+class LayoutStore:
+    """The layout of one shard. Every method raises StoreUnavailable, and LayoutRefused for an unknown format."""
+
+    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+        self._here = Layout.of(settings)
+
+    async def read(self) -> Layout:
+        """What is stored, whole or not."""
+        with errors_translated():
+            return Layout.stored(await self._redis.hgetall(self._keys.layout))
+
+    async def keep(self) -> None:
+        """Store the layout of our settings where there is none. Raises LayoutRefused where there is another one.
+
+        Counts without a layout are from before there was one: they are taken for ours, of the first format.
+        """
+        arguments = [part for field in self._here.fields.items() for part in field]
+        flat = await _keep_layout.run(self._redis, (self._keys.layout,), arguments)
+        differences = stored_layout(flat[::2], flat[1::2]).differences(self._here)
+        if differences:
+            raise refuse(differences)
