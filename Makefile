@@ -23,6 +23,7 @@ GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN
 
 ## Run everything on this machine until Ctrl-C: an embedded server, an ingestor, an aggregator, the api.
 ##   make run ARGS="--source events.ndjson --aggregators 2"
+##   Without a source it counts made-up events, apart from all others, in .tally/demo.
 run: $(RUNTIME) $(VENDOR)
 	$(BIN)/tally up $(ARGS)
 

@@ -10,7 +10,7 @@ import asyncio
 import sys
 
 from ingestor.service import parse_sources, run
-from tally.runtime import EXIT_USAGE, Failure, fail, load_or_exit, run_service
+from tally.runtime import EXIT_USAGE, Failure, Misuse, fail, load_or_exit, run_service
 from tally.settings import Settings
 from tally.sources import split_sources
 from tally.telemetry import get_logger
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     if stay:
         del texts[0]
     try:
-        sources = parse_sources(texts or split_sources(load_or_exit().source))
+        sources = parse_sources(texts or _sources_set())
     except Failure as error:
         fail(str(error), code=EXIT_USAGE)
 
@@ -36,6 +36,17 @@ def main(arguments: list[str] | None = None) -> None:
             await stop.wait()
 
     run_service("ingestor", ingest)
+
+
+def _sources_set() -> list[str]:
+    """The sources of TALLY_SOURCE. Raises Misuse when there is none: no default gets into somebody's counts."""
+    source = load_or_exit().source
+    if not source:
+        raise Misuse(
+            "no source: name one, as in `tally ingest events.ndjson` or `some-program | tally ingest -`, or set "
+            "TALLY_SOURCE. Made-up events are the source demo:"
+        )
+    return split_sources(source)
 
 
 if __name__ == "__main__":

@@ -75,9 +75,13 @@ def up(
         typer.Option(
             "--source",
             "-s",
-            help=f"{_SOURCE_HELP} May be given more than once. Default: TALLY_SOURCE, else demo:",
+            help=f"{_SOURCE_HELP} May be given more than once. Default: TALLY_SOURCE, else made-up events in a data "
+            "folder of their own.",
         ),
     ] = None,
+    no_source: Annotated[
+        bool, typer.Option("--no-source", help="Count only what others append, and show what was counted before.")
+    ] = False,
     aggregators: Annotated[int, typer.Option(min=0, max=64, help="How many aggregators to run.")] = 1,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the api. Default: TALLY_HTTP_PORT, 9090.")
@@ -92,11 +96,23 @@ def up(
     The server is embedded, with its data in a folder, so that counts are there again after a restart; when
     TALLY_REDIS_URL is set, that Redis is used instead. Each service is a process of its own and is started again
     when it dies. A second Ctrl-C ends everything at once; no count is lost by it.
+
+    Without a source, events are made up. They are kept apart, in the folder `demo` of the data folder: remove that to
+    be rid of them.
     """
+    if source and no_source:
+        fail("--source and --no-source contradict each other; give one of them", code=EXIT_USAGE)
     settings = load_or_exit(http_port=port, data_dir=data)
     configure(settings, service="up")
+    sources = [] if no_source else source or ([settings.source] if settings.source else None)
+    if sources is None and settings.redis_url is not None:
+        fail(
+            "no source, and in the Redis of TALLY_REDIS_URL nothing is made up unasked: name one with --source or "
+            "TALLY_SOURCE, give --no-source to count what others append, or --source demo: for made-up events",
+            code=EXIT_USAGE,
+        )
     settings = settings.model_copy(update={"http_port": _check_port(settings)})
-    run_or_exit(run_everything(settings, sources=source or [settings.source], aggregators=aggregators))
+    run_or_exit(run_everything(settings, sources=sources, aggregators=aggregators))
 
 
 def _check_port(settings: Settings) -> int:

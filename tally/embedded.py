@@ -41,6 +41,9 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 _URL_FILE = "redis.url"
 
+#: In the data folder, that of a server for made-up events alone: they are in nobody's counts, and easily removed.
+DEMO_FOLDER = "demo"
+
 #: How long the server may take to load its append-only file.
 _START_SECONDS = 600.0
 
@@ -61,13 +64,17 @@ _LOG_PREFIX = re.compile(r"^\d+:\w .{20,28} [.*#-] ")
 
 
 def redis_url(settings: Settings) -> str:
-    """Where Redis is: as set, else the server that `tally up` runs in the data folder, else this machine's."""
+    """Where Redis is: as set, else the server that `tally up` runs in the data folder, else this machine's.
+
+    In the data folder there may be two: one for made-up events alone is asked if there is no other.
+    """
     if settings.redis_url is not None:
         return settings.redis_url
-    with suppress(OSError, UnicodeDecodeError):
-        url = (settings.data_dir / _URL_FILE).read_text(encoding="utf-8").strip()
-        if is_redis_url(url):
-            return url
+    for folder in (settings.data_dir, settings.data_dir / DEMO_FOLDER):
+        with suppress(OSError, UnicodeDecodeError):
+            url = (folder / _URL_FILE).read_text(encoding="utf-8").strip()
+            if is_redis_url(url):
+                return url
     return DEFAULT_URL
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tally.embedded import EmbeddedServer
+from tally.embedded import DEMO_FOLDER, EmbeddedServer
 from tally.keys import Keys
+from tally.printing import encodable
 from tally.runtime import Failure, Misuse, stop_on_signals, wait_or_stop
 from tally.settings import Settings, without_password
 from tally.sources import split_sources
@@ -41,9 +42,18 @@ class Result:
     rejected: str
 
 
-async def run_everything(settings: Settings, *, sources: Sequence[str], aggregators: int) -> None:
-    """Run the services until a signal comes. Raises Failure when one of them cannot be run at all."""
-    sources = [each for text in sources for each in split_sources(text)]
+async def run_everything(settings: Settings, *, sources: Sequence[str] | None, aggregators: int) -> None:
+    """Run the services until a signal comes. Raises Failure when one of them cannot be run at all.
+
+    With None for the sources, events are made up, and the data folder is one in the data folder of the settings.
+    """
+    demo = sources is None
+    if demo:
+        settings = settings.model_copy(update={"data_dir": settings.data_dir / DEMO_FOLDER})
+        get_logger().warning(
+            "no source was named: events are made up, apart from all others", data=str(settings.data_dir)
+        )
+    sources = [each for text in sources or () for each in split_sources(text)]
     _check_sources(sources)
     stop = asyncio.Event()
     server = None if settings.redis_url else EmbeddedServer(settings.data_dir)
@@ -56,8 +66,8 @@ async def run_everything(settings: Settings, *, sources: Sequence[str], aggregat
                 await asyncio.to_thread(server.start, stopped=stop.is_set)
             if not stop.is_set():
                 url = settings.redis_url or (server.url if server else "")
-                _start(supervisor, settings, url=url, sources=sources, aggregators=aggregators)
-                announcing = asyncio.create_task(_announce(settings, stop, url=url))
+                _start(supervisor, settings, url=url, sources=["demo:"] if demo else sources, aggregators=aggregators)
+                announcing = asyncio.create_task(_announce(settings, stop, url=url, demo=demo))
                 await supervisor.watch(lambda: _tend(server))
                 announcing.cancel()
         finally:
@@ -106,7 +116,7 @@ def _tend(server: EmbeddedServer | None) -> None:
         get_logger().error("the server died and was started again")
 
 
-async def _announce(settings: Settings, stop: asyncio.Event, *, url: str) -> None:
+async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: bool) -> None:
     """Say where to look, once the api says that it is ready; meanwhile, once, what it waits for."""
     waiting = False
     while (answered := await asyncio.to_thread(_ready_status, settings)) != http.HTTPStatus.OK:
@@ -117,6 +127,11 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str) -> Non
             return
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     base = f"http://{host}:{settings.http_port}"
+    made_up = (
+        "These events are made up, because no source was named. They are apart from all others, in\n"
+        f"{settings.data_dir}: remove that folder, when Tally is stopped, and they are gone. For events\n"
+        "of your own: tally up --source FILE, or see tally up --help.\n\n"
+    )
     try:
         sys.stdout.write(
             f"\nTally is counting.\n\n"
@@ -124,6 +139,7 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str) -> Non
             f"  event types   {base}/events/CountByEventType\n"
             f"  words         {base}/events/CountWords\n"
             f"  redis         {without_password(url)}\n\n"
+            f"{encodable(made_up) if demo else ''}"
             f"Ctrl-C stops it.\n\n"
         )
         sys.stdout.flush()

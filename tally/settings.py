@@ -84,7 +84,11 @@ class Settings(BaseSettings):
     )
     shards: int = Field(1, ge=1, le=1, description="Streams to spread over; more than one is not supported yet")
 
-    source: str = Field("demo:", description="Where the ingestor takes lines from; see Sources")
+    source: str | None = Field(
+        None,
+        description="Where the ingestor takes lines from; see Sources. Unset: `tally ingest` asks for one, and "
+        "`tally up` makes events up, in a data folder of their own",
+    )
     max_line_bytes: int = Field(
         1_048_576,
         ge=64,

@@ -380,6 +380,38 @@ def test_a_standard_input_that_cannot_be_read_is_said(server: Server, command: s
     _assert_refused(done, code, said)
 
 
+@pytest.mark.parametrize("variables", [{}, {"TALLY_SOURCE": ""}], ids=["unset", "empty"])
+@pytest.mark.parametrize("command", [["tally.cli", "ingest"], ["ingestor"], ["ingestor", "--stay"]], ids=" ".join)
+def test_ingest_without_a_source_asks_for_one_and_appends_nothing(
+    server: Server, command: list[str], variables: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "TALLY_REDIS_URL": server.url, **variables},
+        check=False,
+    )
+    _assert_refused(done, 2, "tally: no source: name one, as in `tally ingest events.ndjson`", "TALLY_SOURCE", "demo:")
+    with server.client() as client:
+        assert not client.keys("*")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], ("no source", "--source demo: for made-up events", "--no-source")),
+        (["--source", "-", "--no-source"], ("--source and --no-source contradict each other",)),
+    ],
+)
+def test_up_makes_nothing_up_in_somebodys_redis(server: Server, arguments: list[str], said: tuple[str, ...]) -> None:
+    _assert_refused(_tally("up", *arguments, env={"TALLY_REDIS_URL": server.url}), 2, *said)
+    with server.client() as client:
+        assert not client.keys("*")
+
+
 # ingest, aggregate, status
 
 
@@ -654,6 +686,34 @@ def test_up_counts_answers_ends_with_ctrl_c_and_has_its_data_again(
     assert left() == []
 
 
+def test_made_up_events_are_apart_from_others_and_gone_with_their_folder(
+    up: Up, expected: Expected, left: Callable[[], list[int]]
+) -> None:
+    up.start("--source", up.source)
+    wait_until(lambda: up.shows(expected), what="everything is counted")
+    assert up.interrupt() == 0, up.log()
+
+    up.start()
+    wait_until(lambda: bool(up.get("/events/CountByEventType")), what="made-up events are counted")
+    wait_until(lambda: "Ctrl-C" in up.output(), what="it says where to look")
+    assert "These events are made up" in up.output()
+    assert str(up.data / "demo") in up.output()
+    assert "no source was named" in up.log()
+    beside = json.loads(_tally("status", "--json", env={"TALLY_DATA_DIR": str(up.data)}).stdout)
+    assert [each["name"].partition("#")[0] for each in beside["sources"]] == ["demo:"]
+    assert up.interrupt() == 0, up.log()
+    assert not (up.data / "redis.url").exists()
+
+    up.start("--no-source")
+    wait_until(lambda: up.shows(expected), what="what was counted before is there, and nothing else")
+    assert up.interrupt() == 0, up.log()
+    shutil.rmtree(up.data / "demo")
+    up.start("--source", "demo:?count=0")
+    wait_until(lambda: up.shows(expected), what="it still is")
+    assert up.interrupt() == 0, up.log()
+    assert left() == []
+
+
 def test_when_up_is_killed_its_services_end_and_the_next_one_goes_on(
     up: Up, expected: Expected, left: Callable[[], list[int]]
 ) -> None:
@@ -713,11 +773,11 @@ def test_up_counts_although_it_cannot_say_where_to_look(up: Up, tmp_path: Path, 
 
 
 def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) -> None:
-    up.start("--aggregators", "0")
+    up.start("--no-source")
     wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
-    busy_port = _tally("up", "--port", str(up.port), "--data", str(tmp_path / "other"))
+    busy_port = _tally("up", "--port", str(up.port), "--data", str(tmp_path / "other"), "--no-source")
     _assert_refused(busy_port, 2, f"cannot listen on 127.0.0.1 port {up.port}", "--port")
-    busy_folder = _tally("up", "--port", str(free_port()), "--data", str(up.data))
+    busy_folder = _tally("up", "--port", str(free_port()), "--data", str(up.data), "--no-source")
     assert busy_folder.returncode == 1
     assert f"another tally up uses the data folder {up.data}" in busy_folder.stderr
     assert up.get("/readyz") == {"status": "ready"}, "and the first one never noticed"
@@ -750,7 +810,7 @@ def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its
 
 
 def test_the_server_of_a_killed_up_ends_with_it_and_takes_its_url_along(up: Up, left: Callable[[], list[int]]) -> None:
-    process = up.start("--aggregators", "0")
+    process = up.start("--no-source")
     wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
     process.kill()
     process.wait()
@@ -775,18 +835,18 @@ def test_a_url_file_that_is_damaged_is_none(up: Up, content: bytes) -> None:
     (up.data / "redis.url").write_bytes(content)
     # Nobody listens on the port of Redis itself, or somebody does: it is asked in any case.
     assert "Traceback" not in _tally("status", env={"TALLY_DATA_DIR": str(up.data)}).stderr
-    up.start("--aggregators", "0")
+    up.start("--no-source")
     wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
     assert up.interrupt() == 0, up.log()
 
 
 def test_a_server_that_cannot_start_is_quoted(up: Up, left: Callable[[], list[int]]) -> None:
-    up.start("--aggregators", "0")
+    up.start("--no-source")
     wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
     assert up.interrupt() == 0, up.log()
     (appended,) = (up.data / "appendonlydir").glob("*.incr.aof")
     appended.write_bytes(b"garbage\n")
-    done = _tally("up", "--port", str(up.port), "--data", str(up.data))
+    done = _tally("up", "--port", str(up.port), "--data", str(up.data), "--no-source")
     _assert_refused(done, 1, "the embedded server does not start: Bad file format reading the append only file")
     assert str(up.data / "valkey.log") in done.stderr
     assert left() == []
@@ -843,7 +903,7 @@ def test_up_says_that_it_waits_for_a_redis_that_is_not_there_and_counts_when_it_
 
 
 def test_up_that_is_interrupted_while_it_starts_ends_and_leaves_nothing(up: Up, left: Callable[[], list[int]]) -> None:
-    process = up.start()
+    process = up.start("--no-source")
     wait_until(lambda: any("valkey-server" in _command_of(pid) for pid in left()), what="the server starts")
     process.send_signal(signal.SIGINT)
     assert process.wait(30) in (0, 130), up.log()
@@ -855,7 +915,7 @@ def test_up_stops_although_its_server_is_not_ready_yet(up: Up, left: Callable[[]
     def servers() -> list[int]:
         return [pid for pid in left() if _command_of(pid).partition(" ")[0].endswith("valkey-server")]
 
-    process = up.start()
+    process = up.start("--no-source")
     wait_until(lambda: bool(servers()), what="the server starts")
     (server,) = servers()
     os.kill(server, signal.SIGSTOP)  # as one that loads a large file
@@ -872,7 +932,7 @@ def test_up_stops_although_its_server_is_not_ready_yet(up: Up, left: Callable[[]
 def test_an_up_whose_folder_was_removed_leaves_the_one_in_its_place_alone(
     up: Up, tmp_path: Path, left: Callable[[], list[int]], how: signal.Signals
 ) -> None:
-    first = up.start()
+    first = up.start("--no-source")
     wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
     shutil.rmtree(up.data)
     up.data.mkdir()

@@ -14,7 +14,7 @@ from tally.windows import WindowLength, parse_window_lengths
 
 def test_defaults_need_no_environment() -> None:
     settings = load()
-    assert (settings.source, settings.http_host, settings.http_port) == ("demo:", "127.0.0.1", 9090)
+    assert (settings.source, settings.http_host, settings.http_port) == (None, "127.0.0.1", 9090)
     assert settings.redis_url is None
     assert [(length.seconds, length.kept) for length in settings.window_lengths] == [
         (60, 360),
