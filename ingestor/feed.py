@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
-from ingestor.sources.base import CHUNK_BYTES, Source
+from ingestor.sources.base import CHUNK_BYTES, Another, Source
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
 from tally.seldom import LASTING_SECONDS, Outage
 from tally.settings import Settings
-from tally.store import Append, Block, BlockStore, StoreUnavailable
+from tally.store import Append, Block, BlockStore, Known, StoreUnavailable
 from tally.telemetry import get_logger
 
 #: How long a stopped feed goes on trying to append what it holds of a source that cannot be read again.
@@ -31,6 +35,10 @@ class Incomplete(Failure):
     """We were stopped before all of a source was in the stream, or some of it was lost."""
 
 
+class _Mistaken(Another):
+    """The bytes before the stored position are others, or there are not so many."""
+
+
 class Feed:
     """Reads one source until it ends or `stop` is set, and appends what it reads.
 
@@ -39,10 +47,22 @@ class Feed:
     """
 
     def __init__(
-        self, source: Source, *, store: BlockStore, settings: Settings, stop: asyncio.Event, settles: bool = True
+        self,
+        source: Source,
+        *,
+        store: BlockStore,
+        settings: Settings,
+        stop: asyncio.Event,
+        settles: bool = True,
+        on_setback: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """With `settles`, `run` ends only when the server has what was appended on its disk."""
+        """With `settles`, `run` ends only when the server has what was appended on its disk.
+
+        `on_setback` is waited for when Redis has forgotten some of what it had of a source that can be read again,
+        before anything of that is appended again.
+        """
         self._source = source
+        self._on_setback = on_setback
         self._settles = settles
         self._store = store
         self._stop = stop
@@ -56,7 +76,14 @@ class Feed:
             + max(settings.max_line_bytes, settings.max_block_bytes)
             + CHUNK_BYTES
         )
-        self._framer = Framer(max_line_bytes=settings.max_line_bytes, max_block_bytes=settings.max_block_bytes)
+        self._framer = Framer(
+            max_line_bytes=settings.max_line_bytes,
+            max_block_bytes=settings.max_block_bytes,
+            fingerprints=source.rereadable,
+        )
+        self._is_open = False
+        self._was_set_back = False  # and `on_setback` has not done yet what it does
+        self._never: set[str] = set()  # names under which it was found to be another
         self._name = ""
         self._base = 0  # position at which the source began under its present name
         self._position = 0  # behind what is in the stream under that name
@@ -93,10 +120,15 @@ class Feed:
         try:
             while True:
                 try:
-                    if not self._name:
+                    if not self._is_open:
                         await self._open()
                     if await self._append_all() and (not self._settles or await self._settled_for_good()):
                         break
+                except Another as error:
+                    if isinstance(error, _Mistaken):
+                        self._never.add(self._name)
+                        self._log.warning("what was read under this name is not what stands here", name=self._name)
+                    self._is_open = False
                 except StoreUnavailable as error:
                     failures = failures + 1 if self.appended_bytes == appended_before else 1
                     appended_before = self.appended_bytes
@@ -125,7 +157,8 @@ class Feed:
             appended_bytes=self.appended_bytes,
             seconds=round(time.monotonic() - began, 3),
         )
-        self._raise_what_ended_reading()
+        with suppress(Another):
+            self._raise_what_ended_reading()
         shortfall = self._shortfall()
         if shortfall and (thrown_away or self._source.finite):
             raise Incomplete(shortfall)
@@ -148,21 +181,24 @@ class Feed:
         self._log.error(sentence, lost_bytes=lost_bytes, **details)
 
     async def _open(self) -> None:
-        positions = await self._store.positions()
-        name = self._source.name(positions)
-        position = positions.get(name, 0)
-        self._log.info("source opened", name=name, position=position)
-        self._name = name
-        self._start_reading(position)
+        if self._was_set_back and self._on_setback is not None:
+            await self._on_setback()
+        self._was_set_back = False
+        known = await self._source.known_as(self._store.known, never=self._never)
+        self._log.info("source opened", name=known.name, position=known.position)
+        self._name = known.name
+        self._is_open = True
+        self._start_reading(known)
 
-    def _start_reading(self, position: int) -> None:
+    def _start_reading(self, known: Known) -> None:
+        position = known.position
         self._framer.restart(position)
         self._position = position
         self._ended = False
         self._unsettled.clear()
         self._room.set()
         self._changed.set()
-        self._reader = asyncio.create_task(self._read(position), name=f"read {self._source.label}")
+        self._reader = asyncio.create_task(self._read(known), name=f"read {self._source.label}")
         self._reader.add_done_callback(lambda _: self._changed.set())
 
     async def _stop_reading(self) -> None:
@@ -175,13 +211,42 @@ class Feed:
         if self._reader is not None and not self._reader.cancelled():
             self._reader.result()
 
-    async def _read(self, position: int) -> None:
-        async for chunk in self._source.chunks(position):
+    async def _read(self, known: Known) -> None:
+        before = b""
+        missing_bytes = min(known.position, FINGERPRINT_BYTES) if self._source.rereadable else 0
+        async for given in self._source.chunks(known.position):
+            chunk = given
+            if missing_bytes:
+                before += chunk[:missing_bytes]
+                chunk = chunk[missing_bytes:]
+                missing_bytes = min(known.position, FINGERPRINT_BYTES) - len(before)
+                if missing_bytes:
+                    continue
+                self._compare(before, known)
+                self._framer.restart(known.position, before=before)
+            if not chunk:
+                continue
+            if before and not before.endswith(b"\n"):
+                # It is counted already: as a whole line it would be counted twice.
+                self._log.warning(
+                    "the last line was taken without its end, and has gone on since: what came is another line",
+                    position=known.position,
+                )
+            before = b""
             self._framer.feed(chunk)
             self._changed.set()
             if self._framer.piled_bytes >= self._max_pile_bytes - CHUNK_BYTES:
                 self._room.clear()
                 await self._room.wait()
+        if missing_bytes:
+            raise _Mistaken
+
+    @staticmethod
+    def _compare(before: bytes, known: Known) -> None:
+        """Raises _Mistaken if other bytes stood before this position when it was stored."""
+        last = Fingerprint.parse(known.last)
+        if last is not None and not last.fits_last(before):
+            raise _Mistaken
 
     async def _wake_on_stop(self) -> None:
         await self._stop.wait()
@@ -207,6 +272,8 @@ class Feed:
                     break
                 else:
                     await self._go_on_elsewhere(outcome)
+                    if not self._is_open:
+                        return False
                     break
         return True
 
@@ -214,7 +281,7 @@ class Feed:
         base = self._base
         if not base:
             return list(self._unsettled)
-        return [Block(block.start - base, block.end - base, block.lines) for block in self._unsettled]
+        return [replace(block, start=block.start - base, end=block.end - base) for block in self._unsettled]
 
     async def _take(self) -> bool:
         """Take blocks off the pile, as soon as there are any; False at the end."""
@@ -246,7 +313,9 @@ class Feed:
     def _broke_off(self) -> bool:
         """Whether an error ended a source that can be read again: the rest of its last line may still come."""
         assert self._reader is not None
-        return self._source.rereadable and not self._reader.cancelled() and self._reader.exception() is not None
+        if not self._source.rereadable or self._reader.cancelled():
+            return False
+        return not isinstance(self._reader.exception(), Another | None)
 
     async def _wait_for_room(self) -> bool:
         """Wait until the stream has room again; False when we are to stop and need not go on."""
@@ -277,13 +346,20 @@ class Feed:
         """The source stands elsewhere than we thought: Redis lost data, or another ingestor reads it too."""
         ours = self._unsettled[0].start
         if self._source.rereadable:
-            self._log.warning("reading again from the stored position", ours=ours, stored=outcome.position)
-            await self._stop_reading()
-            self._start_reading(outcome.position)
+            await self._read_again(ours=ours, stored=outcome.position)
             return
         lost_bytes = ours - self._base - outcome.position
-        self._name, self._base, self._position = self._source.name({}), ours, 0
+        self._name = (await self._source.known_as(self._store.known)).name
+        self._base, self._position = ours, 0
         self._lose("redis lost lines that cannot be sent again; going on under a new name", lost_bytes, name=self._name)
+
+    async def _read_again(self, *, ours: int, stored: int) -> None:
+        """See to it that the source is known anew: where it stands now, and whether what is there is still the same."""
+        self._log.warning("reading again from the stored position", ours=ours, stored=stored)
+        await self._stop_reading()
+        self._is_open = False
+        self._never.clear()
+        self._was_set_back = self._was_set_back or stored < ours
 
     async def _settled_for_good(self) -> bool:
         """Make sure, after the end, that what was appended stays: False when the source must be read again.
@@ -293,15 +369,13 @@ class Feed:
         if self._stop.is_set() and self._source.rereadable:
             return True
         end = self._position
-        durable = await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS)
+        durable = await self._store.wait_until_durable(timeout_seconds=DURABLE_SECONDS)
         kept = durable or not await wait_or_stop(self._stop, NOT_DURABLE_SECONDS)
         position = await self._store.position(self._name)
         self._kept = kept and position >= end
         if self._source.rereadable:
             if position < end:
-                self._log.warning("reading again from the stored position", ours=end, stored=position)
-                await self._stop_reading()
-                self._start_reading(position)
+                await self._read_again(ours=end, stored=position)
                 return False
             return True
         if position < end:

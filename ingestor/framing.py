@@ -6,6 +6,7 @@ and of the byte behind its last, line ends included; together the blocks of a so
 
 from __future__ import annotations
 
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from tally.store import Block
 
 
@@ -18,14 +19,19 @@ class Framer:
     bytes that are not UTF-8 are the aggregator's to judge.
     """
 
-    def __init__(self, *, max_line_bytes: int, max_block_bytes: int, position: int = 0) -> None:
+    def __init__(
+        self, *, max_line_bytes: int, max_block_bytes: int, position: int = 0, fingerprints: bool = False
+    ) -> None:
+        """With `fingerprints`, each block has one of the bytes before its end, by which the source is known again."""
         self._max_line_bytes = max_line_bytes
         self._max_block_bytes = max_block_bytes
+        self._fingerprints = fingerprints
         self.restart(position)
 
-    def restart(self, position: int) -> None:
-        """Forget what was fed, and go on as if the next chunk came from this position."""
+    def restart(self, position: int, *, before: bytes = b"") -> None:
+        """Forget what was fed, and go on as if the next chunk came from this position, behind these bytes."""
         self._pile = bytearray()
+        self._before = before
         self._position = position  # of the pile's first byte
         self._searched = 0  # bytes at the front of the pile in which there is no line end
         self._overlong: tuple[int, bytes] | None = None  # the line being skipped: its position, its beginning
@@ -81,12 +87,19 @@ class Framer:
         if end < 0 and not finished:
             return None
         self._overlong = None
-        return Block(start, self._position, beginning)
+        return Block(start, self._position, beginning, self._last())
 
     def _cut(self, *, lines: int, through: int) -> Block:
+        start = self._position
         with memoryview(self._pile) as view:
-            block = Block(self._position, self._position + through, bytes(view[:lines]))
+            cut = bytes(view[:lines])
+            if self._fingerprints:  # of what was read: a block leaves out line ends, and what is too long
+                end = bytes(view[max(0, through - FINGERPRINT_BYTES) : through])
+                self._before = (self._before + end)[-FINGERPRINT_BYTES:]
         del self._pile[:through]
         self._position += through
         self._searched = 0
-        return block
+        return Block(start, self._position, cut, self._last())
+
+    def _last(self) -> str:
+        return str(Fingerprint.of(self._before)) if self._fingerprints else ""

@@ -7,6 +7,11 @@
 |                                  |            | they were appended, in Unix milliseconds (both may be missing)   |
 | `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
 | `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append in Unix milliseconds      |
+| `tally:{S}:sources:last`         | hash       | source name -> `POSITION:LENGTH-DIGEST`, the fingerprint of the  |
+|                                  |            | bytes before its position, of a source that can be read again    |
+| `tally:{S}:sources:names`        | sorted set | source names in their order, to look them up by their beginning; |
+|                                  |            | not those of files that their content alone makes again. With an |
+|                                  |            | empty name once all that are stored are in it                    |
 | `tally:{S}:types`                | hash       | event type -> count                                              |
 | `tally:{S}:words`                | hash       | word -> count                                                    |
 | `tally:{S}:top`                  | sorted set | the most frequent words of all time, exact                       |
@@ -64,6 +69,14 @@ class Keys:
     @property
     def sources_seen(self) -> str:
         return self._key("sources", "seen")
+
+    @property
+    def sources_last(self) -> str:
+        return self._key("sources", "last")
+
+    @property
+    def sources_names(self) -> str:
+        return self._key("sources", "names")
 
     @property
     def types(self) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from ingestor.progress import Progress
 from tally.settings import Settings
-from tally.store import BlockStore
+from tally.store import BlockStore, Known
 
 #: How much is asked of a file or a pipe at once.
 CHUNK_BYTES = 1 << 20
@@ -19,8 +19,18 @@ CHUNK_BYTES = 1 << 20
 STEADY_SECONDS = 60.0
 
 
+class Another(Exception):
+    """What a source gives is not, or no longer, what it was known as: it is to be known anew."""
+
+
+class Lookup(Protocol):
+    """How sources ask what is stored, as BlockStore.known does. Raises StoreUnavailable."""
+
+    async def __call__(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> Mapping[str, Known]: ...
+
+
 class Source(Protocol):
-    """What a feed reads. `chunks` may be called again, with another position, if the source is rereadable."""
+    """What a feed reads. `known_as`, and then `chunks`, may be called again if the source is rereadable."""
 
     @property
     def label(self) -> str:
@@ -33,11 +43,20 @@ class Source(Protocol):
     def finite(self) -> bool:
         """Whether it is expected to be appended whole, so that a stop before its end is a failure."""
 
-    def name(self, stored: Mapping[str, int]) -> str:
-        """Its name in the store, given the stored positions by name. Another one each time if it isn't rereadable."""
+    async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
+        """What is stored of it, or a new name at position 0. Another name each time if it isn't rereadable.
+
+        `never` are names under which it was read, and found to be another. Raises StoreUnavailable, and Failure when it
+        cannot be read.
+        """
 
     def chunks(self, position: int) -> AsyncIterator[bytes]:
-        """The bytes from this position on. Raises Failure when they cannot be read."""
+        """The bytes from this position on.
+
+        Those of a rereadable source begin earlier, by as many bytes as a fingerprint takes or as there are: by these
+        the feed tells whether it is the source that it was known as. Raises Failure when they cannot be read, and
+        Another when, at the start or at the end, it is no longer the one that was known.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +91,8 @@ class Once:
     finite = False
     label: str
 
-    def name(self, stored: Mapping[str, int]) -> str:  # noqa: ARG002
+    async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:  # noqa: ARG002
+        return Known(self.new_name())
+
+    def new_name(self) -> str:
         return f"{self.label.partition('?')[0]}#{uuid.uuid4().hex[:12]}"

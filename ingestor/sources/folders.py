@@ -11,7 +11,7 @@ from ingestor.progress import Measure
 from ingestor.sources.base import Context
 from ingestor.sources.files import File
 from tally.runtime import Failure, wait_or_stop
-from tally.store import StoreUnavailable
+from tally.store import Known, StoreUnavailable
 from tally.telemetry import get_logger
 
 
@@ -88,17 +88,18 @@ class Files:
         """
         if not feeds:
             return []
-        name = next(reversed(feeds.values())).name
         try:
-            durable = await context.store.wait_until_durable(name, timeout_seconds=DURABLE_SECONDS)
+            durable = await context.store.wait_until_durable(timeout_seconds=DURABLE_SECONDS)
             if not durable and await wait_or_stop(context.stop, NOT_DURABLE_SECONDS):
                 return list(feeds)
-            stored = await context.store.positions()
+            stored = await context.store.known(names=[feed.name for feed in feeds.values()])
         except StoreUnavailable:
             # Their feeds wait for it to come back, but not for it to take writes: they may find nothing to read.
             await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
             return list(feeds)
-        behind = [file for file, feed in feeds.items() if stored.get(feed.name, 0) < feed.position]
+        behind = [
+            file for file, feed in feeds.items() if stored.get(feed.name, Known(feed.name)).position < feed.position
+        ]
         if behind:
             get_logger().warning("reading again from the stored positions", files=[file.label for file in behind])
         return behind

@@ -1,8 +1,8 @@
 """One file that is being followed: known by what it is, not by its name; read through one open descriptor.
 
-Identity: device, inode, and a fingerprint of the first bytes. The descriptor keeps a file that was renamed or
-deleted readable, and its inode from being used for another one, as long as we are here. While we are not, the
-fingerprint and a line end just before the position tell whether the file at an inode is still the same.
+Identity: device, inode, and fingerprints of the first bytes and of those before the position. The descriptor keeps a
+file that was renamed or deleted readable, and its inode from being used for another one, as long as we are here. While
+we are not, the fingerprints tell whether the file at an inode is still the same.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import errno
 import os
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ingestor.sources.base import CHUNK_BYTES
-from ingestor.sources.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from ingestor.sources.base import CHUNK_BYTES, Lookup
+from ingestor.sources.files import fits_at
+from tally.store import Known
 from tally.telemetry import get_logger
 
 #: A file that was rotated away or deleted is at its end when nothing was written to it for so long.
@@ -72,36 +74,26 @@ def parse_names(stored: Iterable[str]) -> list[TailName]:
     return [name for each in stored if (name := TailName.parse(each)) is not None]
 
 
-def find_name(
-    stored: Mapping[str, int], *, device: int, inode: int, first: bytes, is_good: Callable[[int], bool], after: int = 0
-) -> TailName | None:
-    """The stored name of the file with this inode that begins so, if there is one that can go on.
+def beginning_of_names(path: Path) -> str:
+    """How the names of all files begin that were followed at a path."""
+    return f"tail:{printable(path)}#"
 
-    Names of a generation up to `after` are known to be of something that the file no longer holds.
-    """
+
+def find_name(
+    stored: Mapping[str, Known], *, device: int, inode: int, first: bytes, fits: Callable[[Known], bool]
+) -> TailName | None:
+    """The stored name of the file with this inode that begins so and fits its position; the furthest of several."""
     fitting = [
         name
         for name in parse_names(stored)
-        if name.inode == inode and name.generation > after and name.fingerprint.fits(first)
+        if name.inode == inode and name.fingerprint.fits(first) and fits(stored[str(name)])
     ]
     # Device numbers may change when a machine starts again, so another one is only the second choice.
-    fitting.sort(key=lambda name: (name.device == device, name.generation, name.fingerprint.length), reverse=True)
-    if fitting and is_good(stored[str(fitting[0])]):
-        return fitting[0]
-    return None
-
-
-class PositionCheck:
-    """Whether an open file can go on from a position: it reaches so far, and a line ends there."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __call__(self, position: int) -> bool:
-        size = os.fstat(self._descriptor).st_size
-        if position in (0, size):
-            return True
-        return position < size and os.pread(self._descriptor, 1, position - 1) == b"\n"
+    return max(
+        fitting,
+        key=lambda name: (stored[str(name)].position, name.device == device, name.generation, name.fingerprint.length),
+        default=None,
+    )
 
 
 class FollowedFile:
@@ -134,6 +126,7 @@ class FollowedFile:
         self.path = place or path
         self.label = f"tail:{printable(path)}"
         self.device, self.inode = status.st_dev, status.st_ino
+        self.places = {self.path}  # at which a file with its inode was ever followed
         self._after = truncated.get(self.identity, 0)
         self.generation = self._after + 1
         self.stored_name = name
@@ -171,6 +164,23 @@ class FollowedFile:
     def first(self) -> bytes:
         """Its first bytes."""
         return os.pread(self._descriptor, FINGERPRINT_BYTES, 0)
+
+    def before(self, offset: int) -> bytes:
+        """The bytes before an offset, as many as a fingerprint takes."""
+        start = max(0, offset - FINGERPRINT_BYTES)
+        return os.pread(self._descriptor, offset - start, start)
+
+    def fits(self, known: Known) -> bool:
+        """Whether it can go on where this stands."""
+        if not fits_at(self._descriptor, known):
+            return False
+        if known.last:
+            return True
+        # Stored before fingerprints were: a line end has to do, unless it was seen that this is gone.
+        name = TailName.parse(known.name)
+        if name is not None and name.inode == self.inode and name.generation <= self._after:
+            return False
+        return known.position in (0, self.size) or self.before(known.position).endswith(b"\n")
 
     def notice(self) -> None:
         """Something changed: look again."""
@@ -212,42 +222,45 @@ class FollowedFile:
                 return bool(first)
             await self._wait()
 
-    def name(self, stored: Mapping[str, int]) -> str:
+    async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
         self._first = self.first()
-        name = self.find_name(stored)
+        stored = await ask(beginnings=[beginning_of_names(path) for path in self.places])
+        if self.stored_name is not None and str(self.stored_name) in never:
+            self.stored_name = None
+        name = self.find_name({name: known for name, known in stored.items() if name not in never})
         if name is None:
             others = [each.generation for each in parse_names(stored) if each.inode == self.inode]
             generation = max([*others, self._after]) + 1
             if others and not self._after:
                 get_logger().warning(CUT_DOWN, path=printable(self.path))
-            path, fingerprint = printable(self.path), Fingerprint.of(self._first)
-            name = TailName(path, self.device, self.inode, generation, fingerprint)
+            name = TailName(printable(self.path), self.device, self.inode, generation, Fingerprint.of(self._first))
         self.stored_name, self.generation = name, name.generation
-        return str(name)
+        return stored.get(str(name), Known(str(name)))
 
-    def find_name(self, stored: Mapping[str, int]) -> TailName | None:
+    def find_name(self, stored: Mapping[str, Known]) -> TailName | None:
         """Its stored name, if it is known and can go on from its position."""
         if self.stored_name is not None:
             return self.stored_name
-        return find_name(
-            stored,
-            device=self.device,
-            inode=self.inode,
-            first=self.first(),
-            is_good=PositionCheck(self._descriptor),
-            after=self._after,
-        )
+        return find_name(stored, device=self.device, inode=self.inode, first=self.first(), fits=self.fits)
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
-        """The bytes from this position on, as they are written. Raises Truncated, or OSError."""
-        offset = position
+        """The bytes as Source says, as they are written. Raises Truncated, or OSError."""
+        if self.size < position:
+            raise Truncated
+        offset = max(0, position - FINGERPRINT_BYTES)
+        before = b""  # what was read last: read again each time, it tells whether the file has become another
         while True:
             self._changed.clear()
-            chunk = await asyncio.to_thread(os.pread, self._descriptor, CHUNK_BYTES, offset)
+            start = offset - len(before)
+            found = await asyncio.to_thread(os.pread, self._descriptor, len(before) + CHUNK_BYTES, start)
             # After reading, not before: only this way is it certain that the chunk is of the file that we know.
-            self._check_same(offset + len(chunk))
+            self._check_same(start + len(found))
+            if not found.startswith(before):
+                raise Truncated
+            chunk = found[len(before) :] if before else found
             if chunk:
                 offset += len(chunk)
+                before = found[-FINGERPRINT_BYTES:]
                 self._read_at = time.monotonic()
                 yield chunk
             elif self._is_over(offset):

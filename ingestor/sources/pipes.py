@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Command(Once):
         self._command = command
         self.label = f"exec:{command}"
 
-    def name(self, stored: Mapping[str, int]) -> str:  # noqa: ARG002
+    def new_name(self) -> str:
         program = Path(self._command.split()[0]).name
         return f"exec:{program}#{uuid.uuid4().hex[:12]}"
 

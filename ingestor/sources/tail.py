@@ -13,7 +13,7 @@ import os
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
@@ -22,16 +22,33 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ingestor.feed import Feed
+from ingestor.fingerprints import printable
 from ingestor.sources.base import Context, Source
 from ingestor.sources.files import Replaced
-from ingestor.sources.fingerprints import printable
-from ingestor.sources.followed import CUT_DOWN, FollowedFile, Truncated, parse_names
-from ingestor.sources.rotated import Leftover, RotatedArchive, find_leftovers, gone, look_beside
+from ingestor.sources.followed import (
+    CUT_DOWN,
+    QUIET_SECONDS,
+    FollowedFile,
+    Truncated,
+    beginning_of_names,
+    parse_names,
+)
+from ingestor.sources.rotated import (
+    Beside,
+    Leftover,
+    RotatedArchive,
+    Sibling,
+    find_leftovers,
+    gone,
+    hops,
+    is_copy,
+    look_beside,
+)
 from ingestor.sources.watch import Watch
 from ingestor.waiting import ask, or_stop
 from tally.archives import is_compressed
-from tally.runtime import Failure, backoff_seconds
-from tally.store import REFUSALS
+from tally.runtime import Failure, backoff_seconds, wait_or_stop
+from tally.store import REFUSALS, Known
 from tally.telemetry import get_logger
 
 T = TypeVar("T")
@@ -39,8 +56,12 @@ T = TypeVar("T")
 #: How often files are looked at without any sign of a change: some file systems give none.
 POLL_SECONDS = 2.0
 
-#: After so long without an append, the position of a file that is gone is forgotten.
-FORGET_AFTER_SECONDS = 7 * 86_400
+#: After so long without an append, the position of a file that is gone is forgotten; how often that is looked for.
+FORGET_AFTER_SECONDS, FORGET_EVERY_SECONDS = 7 * 86_400, 3600.0
+
+#: How long a file that begins like one that is gone, and is shorter than what was read of that, may take to become a
+#: copy of it.
+COPY_SECONDS = 10.0
 
 
 def parse_tail(text: str) -> Tail:
@@ -102,16 +123,23 @@ class _Following:
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
         self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._unreadable: dict[Path, str] = {}
+        self._targets: set[str] = set()  # the names of what symbolic links at the paths point to
+        self._places: defaultdict[int, set[Path]] = defaultdict(set)  # by inode: where files were ever followed
+        self._left: set[Path] = set()  # paths of which something is stored, or will be
+        self._is_loaded = asyncio.Event()  # the two are
+        self._mistaken: set[tuple[tuple[int, int], str]] = set()  # archives that are not what their first bytes say
+        self._copies: set[Sibling] = set()  # archives that hold nothing but what was read elsewhere
+        self._forget_next = 0.0  # when it is looked for what can be forgotten, in monotonic seconds
         # Held by those who search; a pattern may see new paths for years.
         self._searching: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self) -> None:
         """Follow until `stop` is set. Raises what no file's task can get over."""
         try:
+            # Opened before Redis is asked for anything: what rotates before it answers is open by then.
             await self._look()
             self._log.info("following", files=len(self._files))
-            for path in await self._paths_left():
-                self._start(self._read_leftovers(path, None))
+            self._start(self._load())
             while not self._stop.is_set():
                 await self._or_stop(self._set_within(self._wake, POLL_SECONDS))
                 self._wake.clear()
@@ -130,8 +158,8 @@ class _Following:
         file = self._at.get(str(path))
         if only_content and file is not None:
             file.notice()
-        # By its name alone: behind a symbolic link the path is another one than ours.
-        elif not only_content or fnmatchcase(path.name, Path(self._pattern).name):
+        # By its name alone: behind a symbolic link the path is another one than ours, and often its name is, too.
+        elif not only_content or path.name in self._targets or fnmatchcase(path.name, Path(self._pattern).name):
             self._wake.set()
 
     async def _look(self) -> None:
@@ -166,6 +194,7 @@ class _Following:
             paths = [Path(each) for each in sorted(glob.glob(self._pattern, recursive=True))]  # noqa: PTH207
         found = {}
         folders = {self._base}
+        targets = set()
         for path in paths:
             try:
                 status = path.stat()
@@ -173,8 +202,10 @@ class _Following:
                 continue
             if not stat.S_ISDIR(status.st_mode) and self._is_ours(path):
                 found[path] = status
-            if path.is_symlink():
-                folders.add(path.resolve().parent)
+            for hop in hops(path)[1:]:
+                folders.add(hop.parent)
+                targets.add(hop.name)
+        self._targets = targets
         return found, {folder for folder in folders if folder.is_dir()}
 
     def _is_ours(self, path: Path) -> bool:
@@ -217,9 +248,15 @@ class _Following:
                 # One that comes back to a path that is followed does not end.
                 while each.retired and not done.is_set() and not self._stop.is_set():
                     await self._or_stop(self._set_within(done, POLL_SECONDS))
+            await self._or_stop(self._is_loaded.wait())
+            self._left.add(file.path)
+            self._places[file.inode].add(file.path)
+            file.places = self._places[file.inode]
             await self._read_leftovers(file.path, file)
-            if await self._or_stop(file.has_line()) and not self._stop.is_set():
-                await self._feed(file, file.identity)
+            if await self._or_stop(file.has_line()):
+                await self._recognise(file)
+                if not self._stop.is_set():
+                    await self._feed(file, file.identity)
         except Truncated:
             self._truncated[file.identity] = file.generation
             self._log.warning(CUT_DOWN, path=printable(file.path))
@@ -249,10 +286,23 @@ class _Following:
 
     # What was rotated away.
 
-    async def _paths_left(self) -> list[Path]:
-        """The paths at which there is no file now, and of which something may be left to read."""
-        paths = {Path(name.path) for name in parse_names(await self._positions())}
-        return sorted(path for path in paths if self._is_ours(path) and str(path) not in self._at)
+    async def _load(self) -> None:
+        """Learn of which paths something is stored; start reading what is left of those at which there is no file."""
+        beginning = beginning_of_names(Path(self._pattern))
+        if self._is_pattern:
+            beginning = beginning_of_names(self._base / "x").removesuffix("x#")
+        stored = await self._ask(partial(self._context.store.known, beginnings=[beginning]))
+        if stored is None:
+            return  # we are to stop
+        for name in parse_names(stored):
+            path = Path(name.path)
+            if self._is_ours(path):
+                self._places[name.inode].add(path)
+                self._left.add(path)
+        self._is_loaded.set()
+        for path in sorted(self._left):
+            if str(path) not in self._at:
+                self._start(self._read_leftovers(path, None))
 
     async def _read_leftovers(self, path: Path, file: FollowedFile | None) -> None:
         """Read what was rotated away from a path and is still beside it, before the file that is there now."""
@@ -266,30 +316,69 @@ class _Following:
                     # Rotated again, while those before it were read. It is in another place, and what is in its place
                     # must not be read under its name.
                     leftovers = await self._find_leftovers(path, file)
-            await self._forget_gone()
+        await self._forget_gone()
 
     async def _find_leftovers(self, path: Path, file: FollowedFile | None) -> list[Leftover]:
-        stored = await self._positions()
-        others = [each for each in self._files if each is not file]
-        open_names = {str(each.stored_name) for each in others}
-        siblings = await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
-        open_now = {each.identity for each in self._files}
-        beside = find_leftovers(
-            path,
-            stored={name: position for name, position in stored.items() if name not in open_names},
-            siblings=[each for each in siblings if each.identity not in open_now],
-            current=file.find_name(stored) if file is not None else None,
-            heads=[each.first() for each in self._files if each.path == path],
-        )
+        stored = await self._known(path, file)
+        beside = await self._look_beside(path, file, stored)
         leftovers = beside.leftovers
         for each in beside.unknown:
-            if await self._last_append_was_before(path, stored, each.sibling.modified_ns // 1_000_000):
+            if self._last_append_was_before(path, stored, each.sibling.modified_ns // 1_000_000):
                 leftovers.append(each)
+        leftovers = [each for each in leftovers if each.sibling not in self._copies]
         if file is not None and not file.is_at(path):
             # Rotated away itself while it waited. What nobody has read of and is newer comes after it, by the search of
             # the next file: after a kill in between, what is older than the newest known would be left alone.
             leftovers = [each for each in leftovers if each.name or each.sibling.modified_ns < file.modified_ns]
         return leftovers
+
+    async def _look_beside(self, path: Path, file: FollowedFile | None, stored: Mapping[str, Known]) -> Beside:
+        inodes = {name.inode for name in parse_names(stored)}
+        others = [each for each in self._files if each is not file and (each.path == path or each.inode in inodes)]
+        taken = {str(each.find_name(stored)) for each in others}
+        siblings = await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
+        open_now = {each.identity for each in self._files}
+        return await asyncio.to_thread(
+            find_leftovers,
+            path,
+            stored={name: known for name, known in stored.items() if name not in taken},
+            siblings=[each for each in siblings if each.identity not in open_now],
+            current=file.find_name(stored) if file is not None else None,
+            current_inode=file.inode if file is not None else None,
+            heads=[each for each in self._files if each.path == path],
+            mistaken=self._mistaken,
+        )
+
+    async def _recognise(self, file: FollowedFile) -> None:
+        """Let a file go on under the name of one that is gone, if it holds all that was read of that.
+
+        It was replaced by a copy of itself then, as rsync, an editor or a restored backup does.
+        """
+        began = still_since = time.monotonic()
+        size = 0
+        while not self._stop.is_set():
+            stored = await self._known(file.path, file)
+            if file.find_name(stored) is not None:
+                return
+            missing = (await self._look_beside(file.path, file, stored)).missing
+            first = file.first()
+            alike = [name for name in missing if name.fingerprint.fits(first) or len(first) < name.fingerprint.length]
+            fitting = [each for each in alike if each.fingerprint.fits(first) and file.fits(stored[str(each)])]
+            if fitting:
+                name = max(fitting, key=lambda each: stored[str(each)].position)
+                self._log.info(
+                    "the file is a copy of one that was read before", path=printable(file.path), name=str(name)
+                )
+                file.stored_name = name
+                return
+            now = time.monotonic()
+            if file.size != size:
+                size, still_since = file.size, now
+            # One that is still shorter may be a copy that is being written.
+            growing = any(stored[str(each)].position > size for each in alike)
+            if not growing or file.retired or now - still_since >= QUIET_SECONDS or now - began >= COPY_SECONDS:
+                return
+            await wait_or_stop(self._stop, QUIET_SECONDS / 4)
 
     async def _read_leftover(self, path: Path, leftover: Leftover, *, is_last: bool) -> None:
         """Raises Replaced if it no longer is where it was found."""
@@ -302,7 +391,7 @@ class _Following:
             known=leftover.name is not None,
         )
         if sibling.compressed:
-            await self._feed(RotatedArchive(path, leftover), sibling.identity)
+            await self._read_archive(path, leftover)
             return
         try:
             file = FollowedFile(sibling.path, place=path, name=leftover.name, truncated=self._truncated)
@@ -324,21 +413,56 @@ class _Following:
             self._files.pop(file).set()
             file.close()
 
-    async def _last_append_was_before(self, path: Path, stored: dict[str, int], unix_ms: int) -> bool:
+    async def _read_archive(self, path: Path, leftover: Leftover) -> None:
+        sibling = leftover.sibling
+        try:
+            if (leftover.alike or leftover.read) and await is_copy(leftover):
+                self._copies.add(sibling)
+                return
+        except Failure:
+            pass  # reading it says what is wrong
+        archive = RotatedArchive(path, leftover)
+        try:
+            await self._feed(archive, sibling.identity)
+        except Replaced:
+            if archive.is_another:
+                self._mistaken.add((sibling.identity, str(leftover.name)))
+            raise
+
+    @staticmethod
+    def _last_append_was_before(path: Path, stored: Mapping[str, Known], unix_ms: int) -> bool:
         """Whether nothing of this path was appended since then: what was written later is something else."""
-        names = {str(name) for name in parse_names(stored) if name.path == printable(path)}
-        return names <= set(await self._ask(partial(self._context.store.sources_last_seen_before, unix_ms)) or ())
+        known = [stored[str(name)] for name in parse_names(stored) if name.path == printable(path)]
+        return all(each.seen_ms is not None and each.seen_ms < unix_ms for each in known)
 
     async def _forget_gone(self) -> None:
+        """Forget the files that are no longer in their folders, some time after they were last read of."""
+        now = time.monotonic()
+        if now < self._forget_next or not self._is_loaded.is_set():
+            return
+        self._forget_next = now + FORGET_EVERY_SECONDS
         before_ms = int((time.time() - FORGET_AFTER_SECONDS) * 1000)
-        stale = await self._ask(partial(self._context.store.sources_last_seen_before, before_ms))
-        forgotten = await asyncio.to_thread(gone, stale or (), paths=self._is_ours)
-        await self._ask(partial(self._context.store.forget_sources, forgotten))
+        in_use = {str(each.stored_name) for each in self._files}
+        # One that has no name yet may turn out to be a copy of what is gone.
+        unnamed = {each.path for each in self._files if each.stored_name is None}
+        for path in sorted(self._left - unnamed):
+            stored = await self._known(path, None)
+            if not stored:
+                self._left.discard(path)
+            stale = [name for name, each in stored.items() if each.seen_ms is None or each.seen_ms < before_ms]
+            if stale and not self._stop.is_set():
+                forgotten = await asyncio.to_thread(gone, stale, paths=self._is_ours)
+                forgotten = [name for name in forgotten if name not in in_use]
+                forget = partial(self._context.store.forget_sources, forgotten, unseen_since_ms=before_ms)
+                await self._ask(forget)
 
     # Waiting.
 
-    async def _positions(self) -> dict[str, int]:
-        return await self._ask(self._context.store.positions) or {}
+    async def _known(self, path: Path, file: FollowedFile | None) -> dict[str, Known]:
+        """What is stored of files that were followed at this path, or at another one if this file was there."""
+        paths = {path} if file is None else {path, *file.places}
+        beginnings = [beginning_of_names(each) for each in sorted(paths)]
+        return await self._ask(partial(self._context.store.known, beginnings=beginnings)) or {}
 
     @staticmethod
     async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -3,11 +3,15 @@
 -- KEYS 1 stream        stream      the blocks that are not yet counted
 --      2 sources       hash        source -> position in bytes
 --      3 seen          sorted set  source, scored by its last append in Unix milliseconds
+--      4 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
+--      5 names         sorted set  the sources that are looked up by how their name begins
 -- ARGV 1 source        name of where the lines come from
 --      2 start         position of the block's first byte, in bytes
 --      3 finish        position behind its last byte, in bytes
 --      4 lines         the block
 --      5 max_backlog   how many blocks the stream may hold
+--      6 last          fingerprint of the bytes before `finish`; empty for a source that cannot be read again
+--      7 listed        1 if the source is one of `names`, else 0
 --
 -- Returns {word, position}, the position being the stored one afterwards:
 --   appended    the block is on the stream
@@ -15,11 +19,11 @@
 --   moved       the source stands elsewhere (lost data, a flush, another ingestor); nothing was written
 --   full        the stream holds max_backlog blocks; nothing was written
 --
--- Atomic, or a crash between the two writes would repeat the block or lose it.
+-- Atomic, or a crash between the writes would repeat the block or lose it, or leave a fingerprint of another position.
 
-local stream, sources, seen = KEYS[1], KEYS[2], KEYS[3]
+local stream, sources, seen, lasts, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local source, start, finish, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local max_backlog = tonumber(ARGV[5])
+local max_backlog, last, listed = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
 
 local position = redis.call('HGET', sources, source) or '0'
 if tonumber(position) >= tonumber(finish) then
@@ -39,5 +43,11 @@ keep_layout()
 -- Its time is in the entry, because IDs never go back: after a clock that was ahead they stay there until it catches up.
 redis.call('XADD', stream, '*', 'lines', lines, 'source', source, 'appended_ms', now_ms)
 redis.call('HSET', sources, source, finish)
+if last ~= '' then
+  redis.call('HSET', lasts, source, finish .. ':' .. last)
+end
+if listed and position == '0' then
+  redis.call('ZADD', names, 0, source)
+end
 redis.call('ZADD', seen, now_ms, source)
 return {'appended', finish}

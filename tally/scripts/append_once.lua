@@ -4,6 +4,7 @@
 --      2 once          string      digest of the body that was appended under this key
 --      3 sources       hash        source -> position; for a source without positions, bytes so far
 --      4 seen          sorted set  source, scored by its last append in Unix milliseconds
+--      5 names         sorted set  the sources that are looked up by how their name begins
 -- ARGV 1 digest        of the body
 --      2 keep          how long the key is remembered, in milliseconds
 --      3 source        name of where the lines come from
@@ -19,7 +20,7 @@
 -- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
 -- A body is never split: the stream may go over its limit by the blocks of one.
 
-local stream, once, sources, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local stream, once, sources, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local digest, keep, source = ARGV[1], ARGV[2], ARGV[3]
 local max_backlog = tonumber(ARGV[4])
 
@@ -46,6 +47,8 @@ for at = 5, #ARGV do
   bytes = bytes + #ARGV[at] + 1
 end
 redis.call('SET', once, digest, 'PX', keep)
-redis.call('HINCRBY', sources, source, bytes)
+if redis.call('HINCRBY', sources, source, bytes) == bytes then
+  redis.call('ZADD', names, 0, source)
+end
 redis.call('ZADD', seen, now_ms, source)
 return 'appended'

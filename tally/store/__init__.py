@@ -2,6 +2,7 @@
 
 from tally.store.blocks import Append, Block, BlockStore, Entry
 from tally.store.client import REFUSALS, GroupMissing, LayoutChanged, StoreUnavailable, connect
+from tally.store.known import Known
 from tally.store.windows import WindowStore
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "BlockStore",
     "Entry",
     "GroupMissing",
+    "Known",
     "LayoutChanged",
     "StoreUnavailable",
     "WindowStore",

@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated, execute
+from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated
+from tally.store.known import Known, forget, is_listed, known
 from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
 
@@ -34,11 +35,15 @@ CLAIM_FROM_START = "-"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of whole lines of one source, with the positions of its first byte and behind its last, in bytes."""
+    """A run of whole lines of one source, with the positions of its first byte and behind its last, in bytes.
+
+    `last` is the fingerprint of the source's bytes before `end`, as text; empty if it cannot be read again.
+    """
 
     start: int
     end: int
     lines: bytes
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +119,13 @@ class BlockStore:
         After the first that is `moved` or `full` the following ones are `moved` too, because none of them
         starts where the source then stands. Raises StoreUnavailable.
         """
-        keys = (self._keys.stream, self._keys.sources, self._keys.sources_seen)
-        limit = self._settings.max_backlog_blocks
+        at = self._keys
+        keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names)
+        limit, listed = self._settings.max_backlog_blocks, int(is_listed(source))
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
             self._redis,
-            ((keys, (source, block.start, block.end, block.lines, limit)) for block in blocks),
+            ((keys, (source, block.start, block.end, block.lines, limit, block.last, listed)) for block in blocks),
             layout=self._layout.format,
         )
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
@@ -133,20 +139,22 @@ class BlockStore:
         with errors_translated():
             return int(await self._redis.hget(self._keys.sources, source) or 0)
 
-    async def positions(self) -> dict[str, int]:
-        """Every source's position. Raises StoreUnavailable."""
-        with errors_translated():
-            stored = await self._redis.hgetall(self._keys.sources)
-        return {source.decode(): int(position) for source, position in stored.items()}
+    async def known(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> dict[str, Known]:
+        """What is stored of the sources with these names, or with a listed name that begins so, by name.
 
-    async def forget_sources(self, names: Sequence[str]) -> None:
-        """Forget the positions of sources that will never be read again. Raises StoreUnavailable."""
-        if names:
-            with errors_translated():
-                pipeline = self._redis.pipeline(transaction=False)
-                pipeline.hdel(self._keys.sources, *names)
-                pipeline.zrem(self._keys.sources_seen, *names)
-                await execute(pipeline)
+        Raises StoreUnavailable.
+        """
+        return await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
+
+    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
+        """Forget sources that will never be read again; see `forget`. Raises StoreUnavailable."""
+        await forget(
+            self._redis,
+            keys=self._keys,
+            layout=self._layout.format,
+            names=names,
+            unseen_since_ms=unseen_since_ms,
+        )
 
     async def sources_last_seen_before(self, unix_ms: int) -> list[str]:
         """Sources without an append since then. Raises StoreUnavailable."""
@@ -154,7 +162,7 @@ class BlockStore:
             names = await self._redis.zrange(self._keys.sources_seen, "-inf", f"({unix_ms}", byscore=True)
         return [name.decode() for name in names]
 
-    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
+    async def wait_until_durable(self, *, timeout_seconds: float) -> bool:
         """Wait until the server has what was appended so far on its disk, as far as it keeps any.
 
         False when that did not happen in time, or the server cannot tell (before Redis 7.2). Whoever may read
@@ -162,7 +170,7 @@ class BlockStore:
         """
         # WAITAOF waits for the last write of its own connection, so one goes in front of it.
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hincrby(self._keys.sources, source, 0)
+        pipeline.set(self._keys.probe, 1, px=1000)
         pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
         with errors_translated():
             written, reply = await pipeline.execute(raise_on_error=False)

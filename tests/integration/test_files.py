@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tally.generator import Generator, GeneratorSpec
+from tally.keys import Keys
 from tests.expected import Expected, counted
 from tests.packing import PACK
 from tests.processes import Process, running
@@ -145,6 +146,81 @@ def test_the_files_of_a_folder_or_a_pattern_are_read_one_after_the_other(
     with running(drain), server.client() as client:
         assert drain.wait() == 0, drain.log()
         assert counted(client) == Expected.of(lines)
+
+
+@pytest.mark.parametrize("suffix", ["", *sorted(PACK)])
+def test_each_file_that_is_put_in_the_place_of_one_like_it_is_read_whole(
+    server: Server, stream: Stream, tmp_path: Path, suffix: str
+) -> None:
+    """They begin with the same kilobyte. Who removes a file after exit code 0 loses nothing."""
+    path = tmp_path / ("events.ndjson" + (suffix and f".{suffix}"))
+    header = b'{"event_type": "export", "data": "%s"}\n' % (b"x" * 1100)
+    lines = some_lines(1_200, seed=11)
+    process = ingestor(str(path), server=server, folder=tmp_path, **SMALL)
+    written: list[bytes] = []
+    for part in (lines[:300], lines[300:400], lines[400:], lines[:300]):
+        written += [] if part == lines[:300] and written else [header, *part]
+        text = b"".join((header, *part))
+        path.write_bytes(PACK[suffix](text) if suffix else text)
+        with running(process):
+            assert process.wait() == 0, process.log()
+        path.unlink()
+        assert stream.difference(written) == ([], [])
+    text = b"".join((header, *lines[400:], *lines[:50]))
+    path.write_bytes(PACK[suffix](text) if suffix else text)
+    with running(process):
+        assert process.wait() == 0, process.log()
+    assert stream.difference(written + lines[:50]) == ([], []), "one that has grown goes on"
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_and_so_is_its_successor(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    lines = some_lines(20_000, seed=12)
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"".join(lines[:15_000]))
+    (tmp_path / "next").write_bytes(b"".join(lines[15_000:]))
+    process = ingestor(str(path), server=server, folder=tmp_path, **SMALL)
+    with running(process):
+        wait_until(lambda: stream.blocks() >= BLOCKS_A_LIFE, what="the stream is full before all is read")
+        (tmp_path / "next").rename(path)
+
+        def has_ended() -> bool:
+            stream.take()
+            return process.exit_code is not None
+
+        wait_until(has_ended, what="all is read", seconds=120)
+        assert process.exit_code == 0, process.log()
+    assert stream.difference(lines) == ([], [])
+
+
+def test_a_file_that_was_cut_down_since_is_read_from_its_start_and_that_is_said(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    lines = some_lines(200, seed=13)
+    path = tmp_path / "events.ndjson"
+    process = ingestor(str(path), server=server, folder=tmp_path)
+    for part in (lines, lines[:150]):
+        path.write_bytes(b"".join(part))
+        with running(process):
+            assert process.wait() == 0, process.log()
+    assert "begins like one that was read before" in process.log()
+    assert stream.difference(lines + lines[:150]) == ([], [])
+
+
+def test_a_position_without_a_fingerprint_is_gone_on_from(server: Server, stream: Stream, tmp_path: Path) -> None:
+    """As it was stored before fingerprints were kept."""
+    lines = some_lines(200, seed=14)
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"".join(lines[:100]))
+    process = ingestor(str(path), server=server, folder=tmp_path)
+    with running(process), server.client() as client:
+        assert process.wait() == 0, process.log()
+        client.delete(Keys().sources_last, Keys().sources_names)
+        path.write_bytes(b"".join(lines))
+        process.start()
+        assert process.wait() == 0, process.log()
+    assert stream.difference(lines) == ([], [])
 
 
 def test_a_file_and_links_to_it_are_read_once(server: Server, stream: Stream, tmp_path: Path) -> None:

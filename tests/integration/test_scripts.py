@@ -120,7 +120,7 @@ async def test_append_puts_the_block_and_the_position_down_together(shard: Shard
     lines = b'{"a"}\n\x00\xff\r'
     assert await shard.blocks().append(source="s", blocks=[Block(0, 9, lines)]) == [Append("appended", 9)]
     assert await shard.entries(KEYS.stream) == [{"lines": lines, "source": b"s", "appended_ms": ANY}]
-    assert await shard.blocks().positions() == {"s": 9}
+    assert await shard.hash(KEYS.sources) == {"s": 9}
     assert await shard.blocks().backlog() == 1
 
 
@@ -156,7 +156,7 @@ async def test_append_keeps_positions_of_any_size_exactly(shard: Shard, at: int)
     assert answers == [Append("appended", at + 1), Append("appended", at + 9)]
     assert await store.append(source="s", blocks=[Block(at, at + 1, b"x")]) == [Append("duplicate", at + 9)]
     assert await store.append(source="s", blocks=[Block(at + 8, at + 10, b"x")]) == [Append("moved", at + 9)]
-    assert await store.positions() == {"s": at + 9}
+    assert await shard.hash(KEYS.sources) == {"s": at + 9}
 
 
 async def test_append_after_a_block_that_was_refused_refuses_the_rest(shard: Shard) -> None:
@@ -189,17 +189,91 @@ async def test_append_says_full_at_the_limit_and_goes_on_when_there_is_room(shar
     assert await store.append(source="s", blocks=blocks[2:]) == [Append("appended", 3)]
 
 
+async def test_append_stores_the_fingerprint_of_the_last_bytes_with_their_position(shard: Shard) -> None:
+    store = shard.blocks(max_backlog_blocks=3)
+
+    async def stored() -> tuple[int, str]:
+        known = (await store.known(names=["file:/a#1-f"]))["file:/a#1-f"]
+        return known.position, known.last
+
+    first, second = Block(0, 10, b"x", "10-aa"), Block(10, 20, b"y", "20-bb")
+    await store.append(source="file:/a#1-f", blocks=[first, second])
+    assert await stored() == (20, "20-bb")
+    await store.append(source="file:/a#1-f", blocks=[first, second])
+    assert await stored() == (20, "20-bb"), "a retry changes nothing"
+    await store.append(source="file:/a#1-f", blocks=[Block(15, 25, b"z", "25-cc")])
+    assert await stored() == (20, "20-bb"), "what is moved leaves both alone"
+    await store.append(source="file:/a#1-f", blocks=[Block(20, 21, b"z", "21-dd"), Block(21, 22, b"z", "22-ee")])
+    assert await stored() == (21, "21-dd"), "what is full as well"
+
+
+async def test_a_fingerprint_of_another_position_is_none(shard: Shard) -> None:
+    """An older Tally moves the position on and knows of no fingerprint."""
+    store = shard.blocks()
+    await store.append(source="s", blocks=[Block(0, 10, b"x", "10-aa")])
+    await shard.redis.hset(KEYS.sources, "s", 11)
+    assert (await store.known(names=["s"]))["s"].last == ""
+
+
+async def test_what_is_known_of_sources_is_asked_by_name_or_by_how_a_name_begins(shard: Shard) -> None:
+    store = shard.blocks()
+    names = ["tail:/a#1", "tail:/a#2", "tail:/ab#1", "tail:/größe#1", "file:/a#4-f", "file:/a#4-f-2", "-#1"]
+    for name in names:
+        await store.append(source=name, blocks=[Block(0, 5, b"x", "5-aa")])
+    assert await store.known() == {}
+    assert sorted(await store.known(names=["file:/a#4-f", "-#1", "nobody"])) == ["-#1", "file:/a#4-f"]
+    assert sorted(await store.known(beginnings=["tail:/a#"])) == ["tail:/a#1", "tail:/a#2"]
+    assert sorted(await store.known(beginnings=["tail:/gr"])) == ["tail:/größe#1"]
+    assert sorted(await store.known(beginnings=["tail:/ab#", "file:/a#"])) == ["file:/a#4-f-2", "tail:/ab#1"]
+    assert sorted(await store.known(beginnings=[""])) == sorted(set(names) - {"file:/a#4-f"}), (
+        "a file's first name is made again of the file"
+    )
+    found = (await store.known(names=["tail:/a#1"], beginnings=["tail:/a#1"]))["tail:/a#1"]
+    assert (found.position, found.last) == (5, "5-aa")
+    assert found.seen_ms is not None
+    assert abs(found.seen_ms / 1000 - time.time()) < 600
+
+
+async def test_thousands_of_sources_are_known_at_once(shard: Shard) -> None:
+    names = [f"tail:/{number}#1" for number in range(9001)]
+    await shard.redis.hset(KEYS.sources, mapping=dict.fromkeys(names, 7))
+    assert {name: each.position for name, each in (await shard.blocks().known(beginnings=["tail:"])).items()} == (
+        dict.fromkeys(names, 7)
+    )
+    assert len(await shard.blocks().known(names=names)) == len(names)
+
+
+async def test_names_of_before_they_were_listed_are_found(shard: Shard) -> None:
+    names = ["tail:/a#1", "-#1", "file:/a#4-f", "file:/a#4-f-2"]
+    await shard.redis.hset(KEYS.sources, mapping=dict.fromkeys(names, 7))
+    store = shard.blocks()
+    await store.append(source="tail:/b#1", blocks=[Block(0, 5, b"x")])
+    found = await store.known(beginnings=["tail:", "file:"])
+    assert {name: known.position for name, known in found.items()} == {
+        "tail:/a#1": 7,
+        "tail:/b#1": 5,
+        "file:/a#4-f-2": 7,
+    }
+
+
 async def test_sources_stand_each_for_itself_and_can_be_forgotten(shard: Shard) -> None:
     store = shard.blocks()
-    await store.append(source="s", blocks=[Block(0, 5, b"x")])
-    await store.append(source="größer", blocks=[Block(0, 7, b"x")])
-    assert await store.positions() == {"s": 5, "größer": 7}
+    await store.append(source="s", blocks=[Block(0, 5, b"x", "5-aa")])
+    await store.append(source="größer", blocks=[Block(0, 7, b"x", "7-bb")])
+    assert await shard.hash(KEYS.sources) == {"s": 5, "größer": 7}
     assert await store.sources_last_seen_before(0) == []
     assert sorted(await store.sources_last_seen_before(10**15)) == ["größer", "s"]
-    await store.forget_sources(["s"])
+    await store.forget_sources(["s"], unseen_since_ms=1)
     await store.forget_sources([])
-    assert await store.positions() == {"größer": 7}
+    assert await shard.hash(KEYS.sources) == {"s": 5, "größer": 7}, "it was appended to since"
+    await store.forget_sources(["s"])
+    assert await shard.hash(KEYS.sources) == {"größer": 7}
     assert await store.sources_last_seen_before(10**15) == ["größer"]
+    assert list(await store.known(names=["s"], beginnings=["s"])) == []
+    await store.forget_sources(["größer"], unseen_since_ms=10**15)
+    held = await shard.everything()
+    assert [key for key in held if b"sources" in key] == [KEYS.sources_names.encode()]
+    assert held[KEYS.sources_names.encode()] == [(b"", 0.0)]
     assert await store.append(source="s", blocks=[Block(0, 5, b"x")]) == [Append("appended", 5)]
 
 

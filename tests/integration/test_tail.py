@@ -345,6 +345,117 @@ def same_inode_used_again(world: World) -> None:
     world.write_and_kill()
 
 
+def replace_by_a_longer_copy(world: World) -> None:
+    """As rsync does, and editors."""
+    world.up()
+    world.write_and_kill()
+    for _ in range(3):
+        world.ready()
+        replace_by_copy(world, 50)
+        world.read_all()
+    replace_by_copy(world, 20)  # while it is read
+    replace_by_copy(world, 20)
+    world.write_and_kill()
+
+
+def replace_by_a_longer_copy_while_down(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    for _ in range(3):
+        world.down()
+        replace_by_copy(world, 50)
+        replace_by_copy(world, 50)
+        world.up()
+        world.write_and_kill()
+
+
+def copy_over_in_place(world: World) -> None:
+    """As cp does over a file that is there: it is cut down and written from its start."""
+    world.up()
+    world.write_and_kill()
+    world.ready()
+    text = world.log.read_bytes() + world.make(100)
+    with world.log.open("wb", buffering=0) as file:
+        for at in range(0, len(text), 20_000):
+            file.write(text[at : at + 20_000])
+            world.says("cut down or written anew")
+    world.write_and_kill()
+
+
+def restored_from_a_backup(world: World) -> None:
+    world.up()
+    world.write_and_kill()
+    world.ready()
+    backup = world.folder / "backup"
+    backup.write_bytes(world.log.read_bytes())
+    world.log.unlink()
+    wait_until(lambda: "source ended" in world.ingestor.log(), what="the file is gone")
+    world.log.write_bytes(backup.read_bytes())
+    world.write_and_kill()
+
+
+def same_header(world: World) -> None:
+    """Each file begins with the same kilobyte, so only what is behind it tells them apart."""
+    begin_with_header(world)
+    world.up()
+    world.write_and_kill()
+    for suffix in ("", ".gz", ".bz2"):
+        world.read_all()
+        world.down()
+        for _ in range(2):
+            rotate(world)
+            if suffix:
+                compress(world.folder / "events.log.1", suffix)
+            begin_with_header(world)
+            world.write(100)
+        world.up()
+        world.write_and_kill()
+        rotate(world)
+        begin_with_header(world)
+        world.write_and_kill()
+
+
+def same_header_in_place(world: World) -> None:
+    begin_with_header(world)
+    world.up()
+    world.write_and_kill()
+    for down in (True, False):
+        world.ready()
+        if down:
+            world.down()
+        size = world.log.stat().st_size
+        header = world.log.read_bytes()[:HEADER_BYTES]
+        text = header
+        world.written.append(header)
+        world.written_bytes += len(header)
+        while len(text) <= size:
+            text += world.make(100)
+        world.log.write_bytes(text)
+        if down:
+            world.up()
+        world.write_and_kill()
+
+
+def behind_a_link(world: World) -> None:
+    """Where Kubernetes keeps the logs of pods: what a link points to is rotated, under its own name."""
+    target = world.folder / "pods" / "0.log"
+    target.parent.mkdir()
+    world.log.symlink_to("pods/0.log")
+    world.up()
+    world.write_and_kill()
+    for second in range(4):
+        if second % 2:
+            world.read_all()
+            world.down()
+        for part in range(2):
+            world.write(100)
+            os.rename(target, target.with_name(f"0.log.20260101-12{second}{part}00"))
+            world.write(50)
+        if second % 2:
+            world.up()
+        world.write_and_kill()
+
+
 def grown_while_down(world: World) -> None:
     world.up()
     world.write_and_kill()
@@ -414,6 +525,23 @@ def rotate(world: World) -> None:
     os.rename(world.log, world.folder / "events.log.1")
 
 
+HEADER_BYTES = 1500
+
+
+def begin_with_header(world: World) -> None:
+    header = b'{"event_type": "header", "data": "%s"}\n' % (b"h" * HEADER_BYTES)
+    header = header[: HEADER_BYTES - 1] + b"\n"
+    world.written.append(header)
+    world.written_bytes += len(header)
+    world.log.write_bytes(header)
+
+
+def replace_by_copy(world: World, lines: int) -> None:
+    copy = world.folder / ".events.log.copy"
+    copy.write_bytes(world.log.read_bytes() + world.make(lines))
+    os.replace(copy, world.log)
+
+
 def number(path: Path) -> int:
     return int(path.name.split(".")[2])
 
@@ -450,6 +578,13 @@ SCENARIOS: list[Callable[[World], None]] = [
     delete,
     delete_at_once,
     same_inode_used_again,
+    replace_by_a_longer_copy,
+    replace_by_a_longer_copy_while_down,
+    copy_over_in_place,
+    restored_from_a_backup,
+    same_header,
+    same_header_in_place,
+    behind_a_link,
     grown_while_down,
     not_there_yet,
     partial_line,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 import pytest
 
 from ingestor import feed as feed_module
 from ingestor.feed import Feed, Incomplete
+from ingestor.sources.base import Lookup
 from tally.runtime import Failure
 from tally.settings import Settings
-from tally.store import Append, Block, StoreUnavailable
+from tally.store import Append, Block, Known, StoreUnavailable
 
 
 class Lines:
@@ -25,8 +26,8 @@ class Lines:
         self.given: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self.ended = asyncio.Event()
 
-    def name(self, stored: Mapping[str, int]) -> str:
-        return "lines#1"
+    async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
+        return Known("lines#1")
 
     def give(self, *chunks: bytes | Exception) -> None:
         """What comes next; an empty chunk is the end, and so is an error."""
@@ -52,7 +53,7 @@ class Store:
         self.away = False
         self.before_answer: Callable[[], Any] | None = None
 
-    async def positions(self) -> dict[str, int]:
+    async def known(self, **_: Any) -> dict[str, Known]:
         return {}
 
     async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
@@ -73,7 +74,7 @@ class Store:
     async def backlog(self) -> int:
         return len(self.blocks)
 
-    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
+    async def wait_until_durable(self, *, timeout_seconds: float) -> bool:
         return True
 
     async def position(self, source: str) -> int:

@@ -23,6 +23,8 @@ KEYS = Keys()
         (KEYS.stream, "tally:{0}:stream"),
         (KEYS.sources, "tally:{0}:sources"),
         (KEYS.sources_seen, "tally:{0}:sources:seen"),
+        (KEYS.sources_last, "tally:{0}:sources:last"),
+        (KEYS.sources_names, "tally:{0}:sources:names"),
         (KEYS.types, "tally:{0}:types"),
         (KEYS.words, "tally:{0}:words"),
         (KEYS.top, "tally:{0}:top"),

@@ -3,35 +3,79 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ingestor.sources import parse_source, rotated
-from ingestor.sources.fingerprints import Fingerprint
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
+from ingestor.sources import parse_source
+from ingestor.sources import rotated as rotated_files
 from ingestor.sources.followed import FollowedFile, TailName, Truncated, find_name
-from ingestor.sources.rotated import Sibling, find_leftovers, gone, is_rotation_of, look_beside
+from ingestor.sources.rotated import Beside, find_leftovers, gone, hops, is_copy, is_rotation_of, look_beside
 from ingestor.sources.tail import one_spelling
+from tally.archives import is_compressed
+from tally.store import Known
+from tests.packing import PACK
 
 LOG = Path("/logs/events.log")
 
 
-def name(first: bytes, *, inode: int = 1, generation: int = 1, device: int = 9) -> TailName:
-    return TailName(str(LOG), device, inode, generation, Fingerprint.of(first))
+def name(first: bytes, *, inode: int = 1, generation: int = 1, device: int = 9, path: Path = LOG) -> TailName:
+    return TailName(str(path), device, inode, generation, Fingerprint.of(first[:FINGERPRINT_BYTES]))
 
 
-def sibling(file: str, first: bytes, *, inode: int, modified: int, size: int | None = None) -> Sibling:
-    return Sibling(LOG.with_name(file), 9, inode, modified, len(first) if size is None else size, first)
+def read_of(name: TailName, content: bytes) -> dict[str, Known]:
+    """What is stored of a file when so much of it was read, by its name."""
+    return {str(name): Known(str(name), len(content), str(Fingerprint.of(content[-FINGERPRINT_BYTES:])))}
 
 
-def left(stored: dict[TailName, int], *siblings: Sibling, current: TailName | None = None) -> list[tuple[str, bool]]:
-    """Names of the files to be read, with whether they are known."""
-    beside = find_leftovers(
-        LOG, stored={str(each): position for each, position in stored.items()}, siblings=siblings, current=current
-    )
-    return [(each.sibling.path.name, each.name is not None) for each in beside.leftovers]
+class Folder:
+    """Files beside a followed path, made one after the other, so that each was written to after those before it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "events.log"
+        self.made = 0
+        self.stored: dict[str, Known] = {}
+
+    def has(self, file: str, content: bytes, *, read: bytes | None = None, known_by: int | None = None) -> TailName:
+        """Make a file, of which so much was read: under its inode, or under another one."""
+        path = self.log.with_name(file)
+        path.write_bytes(PACK[path.suffix[1:]](content) if is_compressed(path) else content)
+        self.made += 1
+        os.utime(path, (self.made, self.made))
+        made = name(content, inode=path.stat().st_ino if known_by is None else known_by, path=self.log)
+        if read is not None:
+            self.stored |= read_of(made, read)
+        return made
+
+    def gone(self, content: bytes, *, read: bytes) -> TailName:
+        """A file that is not there any more, of which so much was read."""
+        made = name(content, inode=1, path=self.log)
+        self.stored |= read_of(made, read)
+        return made
+
+    def beside(self, *, current: TailName | None = None, current_inode: int | None = None) -> Beside:
+        siblings = look_beside(self.log, stored=self.stored, skip=lambda path: path == self.log)
+        return find_leftovers(
+            self.log, stored=self.stored, siblings=siblings, current=current, current_inode=current_inode
+        )
+
+    def left(self, *, current: TailName | None = None, current_inode: int | None = None) -> list[tuple[str, bool]]:
+        """Names of the files to be read, with whether they are known."""
+        found = self.beside(current=current, current_inode=current_inode).leftovers
+        return [(each.sibling.path.name, each.name is not None) for each in found]
+
+
+async def nothing_is_stored(**_: Any) -> Mapping[str, Known]:
+    return {}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -85,26 +129,26 @@ def test_a_name_of_another_kind_is_none_of_ours(other: str) -> None:
 
 def test_a_file_is_known_by_its_inode_and_its_first_bytes() -> None:
     first = b"one\ntwo\nthree\n"
-    stored = {str(name(b"one\n")): 4, str(name(b"two\n")): 4, str(name(b"one\n", inode=2)): 8}
+    stored = (
+        read_of(name(b"one\n"), b"one\n") | read_of(name(b"two\n"), b"two\n") | read_of(name(b"one\n", inode=2), b"")
+    )
 
     def found(first: bytes, **more: int) -> TailName | None:
-        return find_name(stored, **{"device": 9, "inode": 1, **more}, first=first, is_good=lambda _: True)
+        return find_name(stored, **{"device": 9, "inode": 1, **more}, first=first, fits=lambda _: True)
 
     assert found(first) == name(b"one\n")
     assert found(b"three\n") is None
     assert found(first, inode=3) is None
     assert found(first, device=8) == name(b"one\n"), "devices are numbered anew when the machine starts"
-    assert found(first, after=1) is None
     assert found(b"on") is None, "it is shorter than what was read of it"
 
 
-def test_of_several_names_of_an_inode_the_latest_generation_counts() -> None:
+def test_of_several_names_of_an_inode_that_fit_the_furthest_counts() -> None:
     names = [name(b"one\n", generation=1), name(b"one\ntwo\n", generation=3), name(b"one\n", generation=2)]
-    found = find_name(
-        {str(each): 1 for each in names}, device=9, inode=1, first=b"one\ntwo\nthree\n", is_good=lambda _: True
-    )
-    assert found is not None
-    assert found.generation == 3
+    stored = {str(each): Known(str(each), position) for each, position in zip(names, (8, 9, 12), strict=True)}
+    first = b"one\ntwo\nthree\n"
+    found = find_name(stored, device=9, inode=1, first=first, fits=lambda known: known.position < 10)
+    assert found == names[1]
 
 
 @pytest.mark.parametrize(
@@ -131,67 +175,132 @@ def test_names_that_rotation_gives(other: str, rotated: bool) -> None:
     assert is_rotation_of(LOG, LOG.with_name(other)) is rotated
 
 
+@pytest.mark.parametrize("below", ["", "pods/"])
+def test_rotated_names_are_those_of_what_a_link_points_to_as_well(tmp_path: Path, below: str) -> None:
+    (tmp_path / "pods").mkdir(exist_ok=True)
+    (tmp_path / "containers").mkdir()
+    path = tmp_path / "containers" / "web.log"
+    path.symlink_to("../between.log")
+    (tmp_path / "between.log").symlink_to(f"{below}0.log")
+    assert hops(path) == [path, tmp_path / "between.log", tmp_path / below / "0.log"]
+    for other in (f"{below}0.log.20260101-120000", "between.log.1", "containers/web.log.1", "containers/0.log.1"):
+        (tmp_path / other).write_bytes(A)
+    found = {each.path for each in look_beside(path, stored=(), skip=lambda _: False)}
+    assert found == {
+        tmp_path / f"{below}0.log.20260101-120000",
+        tmp_path / "between.log.1",
+        path.with_name("web.log.1"),
+    }
+
+
+def test_links_that_lead_in_a_circle_are_no_hang(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    assert len(hops(tmp_path / "one")) < 100
+
+
 A, B, C = b"a one\na two\n", b"b one\nb two\n", b"c one\nc two\n"
 
-
-def test_the_rest_of_a_known_file_is_left_and_nothing_of_one_that_was_read() -> None:
-    stored = {name(A, inode=1): 6, name(B, inode=2): len(B)}
-    beside = [sibling("events.log.2", A, inode=1, modified=1), sibling("events.log.1", B, inode=2, modified=2)]
-    assert left(stored, *beside) == [("events.log.2", True)]
+#: What rotated files begin with where each has the same header.
+HEAD = b"h" * FINGERPRINT_BYTES + b"\n"
 
 
-def test_files_of_before_the_first_start_are_left_alone() -> None:
-    assert left({}, sibling("events.log.1", A, inode=1, modified=1)) == []
+def test_the_rest_of_a_known_file_is_left_and_nothing_of_one_that_was_read(folder: Folder) -> None:
+    folder.has("events.log.2", A, read=A[:6])
+    folder.has("events.log.1", B, read=B)
+    assert folder.left() == [("events.log.2", True)]
 
 
-def test_a_file_that_was_never_seen_is_left_if_it_is_newer_than_the_last_that_was() -> None:
-    beside = [
-        sibling("events.log.3", C, inode=3, modified=1),
-        sibling("events.log.2", A, inode=1, modified=2),
-        sibling("events.log.1", B, inode=2, modified=3),
-    ]
-    assert left({name(A): len(A)}, *beside) == [("events.log.1", False)]
-    assert left({name(A): 6}, *beside) == [("events.log.2", True), ("events.log.1", False)]
-    current = name(b"d\n", inode=4)
-    assert left({name(A): len(A), current: 2}, *beside, current=current) == [], "no rotation was missed then"
+def test_files_of_before_the_first_start_are_left_alone(folder: Folder) -> None:
+    folder.has("events.log.1", A)
+    assert folder.left() == []
 
 
-def test_a_copy_of_what_is_known_is_not_read_again() -> None:
-    stored = {name(A): len(A)}
-    known = sibling("events.log.2", A, inode=1, modified=1)
-    assert left(stored, known, sibling("events.log.2.bak", A, inode=7, modified=2)) == []
-    assert left(stored, known, sibling("events.log.2.gz", A, inode=7, modified=2, size=30)) == []
+@pytest.mark.parametrize("head", [b"", HEAD], ids=["different", "alike"])
+def test_a_file_that_was_never_seen_is_left_if_it_is_newer_than_the_last_that_was(folder: Folder, head: bytes) -> None:
+    folder.has("events.log.3", head + C)
+    known = folder.has("events.log.2", head + A, read=head + A)
+    folder.has("events.log.1", head + B)
+    assert folder.left() == [("events.log.1", False)]
+    folder.stored |= read_of(known, head + A[:6])
+    assert folder.left() == [("events.log.2", True), ("events.log.1", False)]
+    current = name(b"d\n", inode=4, path=folder.log)
+    folder.stored |= read_of(known, head + A) | read_of(current, b"d\n")
+    assert folder.left(current=current) == [], "no rotation was missed then"
 
 
-def test_the_copy_of_a_file_that_was_truncated_is_read_on() -> None:
-    stored = {name(A): 6}
-    assert left(stored, sibling("events.log.1", A, inode=7, modified=1)) == [("events.log.1", True)]
-    assert left({name(A): len(A)}, sibling("events.log.1", A, inode=7, modified=1)) == []
-    assert left({name(A): 100}, sibling("events.log.1", A, inode=7, modified=1)) == [], "more was read than is copied"
+@pytest.mark.parametrize("head", [b"", HEAD], ids=["short", "long"])
+@pytest.mark.parametrize("copy", ["events.log.2.bak", "events.log.3.gz"])
+async def test_a_copy_of_what_is_known_is_not_read_again(folder: Folder, head: bytes, copy: str) -> None:
+    folder.has("events.log.2", head + A, read=head + A)
+    folder.has(copy, head + A)
+    left = folder.beside().leftovers
+    assert [each.sibling.path.name for each in left if not (each.sibling.compressed and await is_copy(each))] == []
 
 
-def test_a_file_that_is_just_being_compressed_is_not_read_twice() -> None:
-    beside = [
-        sibling("events.log.2", A, inode=1, modified=1),
-        sibling("events.log.1", B, inode=2, modified=2),
-        sibling("events.log.1.gz", C, inode=3, modified=2),
-    ]
-    assert left({name(A): len(A)}, *beside) == [("events.log.1", False)]
+@pytest.mark.parametrize("suffix", sorted(PACK))
+async def test_an_archive_that_only_begins_like_what_is_known_is_no_copy_of_it(folder: Folder, suffix: str) -> None:
+    folder.has("events.log.3", HEAD + A, read=HEAD + A)
+    folder.has("events.log.2.gz", HEAD + B, read=HEAD + B)
+    folder.has(f"events.log.1.{suffix}", HEAD + C)
+    folder.has("events.log.4.zst", HEAD + B)
+    found = {each.sibling.path.name: await is_copy(each) for each in folder.beside().leftovers if each.name is None}
+    assert found == {f"events.log.1.{suffix}": False, "events.log.4.zst": True}
 
 
-def test_a_compressed_file_is_known_by_what_it_holds(tmp_path: Path) -> None:
-    log = tmp_path / "events.log"
-    for file, content in (("events.log.1.gz", A), ("events.log.2.gz", B), ("unrelated.gz", A), (".events.swp", A)):
-        (tmp_path / file).write_bytes(gzip.compress(content))
-    (tmp_path / "events.log.3.gz").write_bytes(b"not gzip")
-    stored = {str(TailName(str(log), 9, 1, 1, Fingerprint.of(A))): 6}
-    siblings = look_beside(log, stored=stored, skip=lambda path: path == log)
+def test_the_copy_of_a_file_that_was_truncated_is_read_on(folder: Folder) -> None:
+    folder.gone(A, read=A[:6])
+    folder.has("events.log.1", A)
+    assert folder.left() == [("events.log.1", True)]
+
+
+def test_a_copy_of_a_file_that_is_gone_is_not_read_again(folder: Folder) -> None:
+    folder.gone(A, read=A)
+    folder.has("events.log.1", A)
+    assert folder.left() == []
+
+
+def test_a_file_that_is_shorter_than_the_one_that_is_gone_is_its_copy_only_if_that_was_cut_down(folder: Folder) -> None:
+    gone = folder.gone(HEAD + A + B, read=HEAD + A + B)
+    folder.has("events.log.1", HEAD + A)
+    assert folder.left(current_inode=gone.inode) == [], "more was read than is copied"
+    assert [each.sibling.path.name for each in folder.beside().unknown] == ["events.log.1"]
+
+
+def test_a_file_that_begins_like_one_that_is_gone_is_another_if_it_goes_on_otherwise(folder: Folder) -> None:
+    folder.gone(HEAD + A, read=HEAD + A)
+    folder.has("events.log.1", HEAD + B + C)
+    assert [each.sibling.path.name for each in folder.beside().unknown] == ["events.log.1"]
+
+
+def test_a_known_inode_with_another_content_is_another_file(folder: Folder) -> None:
+    folder.has("events.log.1", HEAD + A, read=HEAD + B)
+    assert folder.beside().missing
+    assert [each.sibling.path.name for each in folder.beside().unknown] == ["events.log.1"]
+
+
+def test_a_file_that_is_just_being_compressed_is_not_read_twice(folder: Folder) -> None:
+    folder.has("events.log.2", A, read=A)
+    folder.has("events.log.1", B)
+    folder.has("events.log.1.gz", C)
+    assert folder.left() == [("events.log.1", False)]
+
+
+def test_a_compressed_file_is_known_by_what_it_holds(folder: Folder) -> None:
+    folder.gone(A, read=A[:6])
+    for file, content in (("events.log.1.gz", A), ("events.log.2.gz", B), ("unrelated.gz", A)):
+        folder.has(file, content)
+    (folder.log.parent / "events.log.3.gz").write_bytes(b"not gzip")
+    (folder.log.parent / ".events.swp").write_bytes(A)
+    siblings = look_beside(folder.log, stored=folder.stored, skip=lambda path: path == folder.log)
     assert {each.path.name: each.first for each in siblings} == {"events.log.1.gz": A, "events.log.2.gz": B}
-    beside = find_leftovers(log, stored=stored, siblings=siblings, current=None)
-    assert ("events.log.1.gz", True) in [(each.sibling.path.name, each.name is not None) for each in beside.leftovers]
-    done = {next(iter(stored)): len(A)}
-    only = [each for each in siblings if each.first == A]
-    assert find_leftovers(log, stored=done, siblings=only, current=None).leftovers == []
+    assert ("events.log.1.gz", True) in folder.left()
+
+
+def test_a_compressed_file_that_was_read_is_not_left(folder: Folder) -> None:
+    folder.gone(A, read=A)
+    folder.has("events.log.1.gz", A)
+    assert folder.left() == []
 
 
 def test_positions_of_files_that_are_gone_are_forgotten_and_no_others(tmp_path: Path) -> None:
@@ -212,7 +321,7 @@ async def test_a_followed_file_ends_only_when_it_was_retired_and_read(
     path.write_bytes(b"one\nhalf")
     file = FollowedFile(path)
     assert await file.has_line()
-    file.name({})
+    await file.known_as(nothing_is_stored)
     chunks = file.chunks(0)
     assert await anext(chunks) == b"one\nhalf"
     more = asyncio.ensure_future(anext(chunks, b"the end"))
@@ -227,18 +336,62 @@ async def test_a_followed_file_ends_only_when_it_was_retired_and_read(
     file.close()
 
 
-@pytest.mark.parametrize("size", [0, 3, 100])
-async def test_a_followed_file_that_holds_something_else_is_noticed(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"xxx", b"x" * 3000, HEAD + b"other\nthree\nfour\n", HEAD + b"one\n"],
+    ids=["empty", "shorter", "longer", "alike and longer", "alike and shorter"],
+)
+async def test_a_followed_file_that_holds_something_else_is_noticed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "events.log"
-    path.write_bytes(b"one\ntwo\n")
+    path.write_bytes(HEAD + b"one\ntwo\n")
     file = FollowedFile(path)
-    file.name({})
+    await file.known_as(nothing_is_stored)
     chunks = file.chunks(0)
-    assert await anext(chunks) == b"one\ntwo\n"
-    path.write_bytes(b"x" * size)
+    assert await anext(chunks) == HEAD + b"one\ntwo\n"
+    path.write_bytes(content)
     file.notice()
     with pytest.raises(Truncated):
         await anext(chunks)
+    file.close()
+
+
+@pytest.mark.parametrize("position", [0, 3, len(HEAD), len(HEAD) + 4])
+async def test_a_followed_file_is_read_with_the_bytes_before_its_position(tmp_path: Path, position: int) -> None:
+    path = tmp_path / "events.log"
+    path.write_bytes(HEAD + b"one\ntwo\n")
+    file = FollowedFile(path)
+    chunks = file.chunks(position)
+    assert await anext(chunks) == path.read_bytes()[max(0, position - FINGERPRINT_BYTES) :]
+    file.close()
+
+
+async def test_a_followed_file_that_is_shorter_than_its_position_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "events.log"
+    path.write_bytes(A)
+    file = FollowedFile(path)
+    with pytest.raises(Truncated):
+        await anext(file.chunks(len(A) + 1))
+    file.close()
+
+
+@pytest.mark.parametrize(
+    ("position", "generation", "goes_on"),
+    [
+        pytest.param(6, 1, True, id="a line ends there"),
+        pytest.param(len(A), 1, True, id="it is read whole"),
+        pytest.param(5, 1, False, id="no line ends there"),
+        pytest.param(len(A) + 1, 1, False, id="it is shorter"),
+    ],
+)
+async def test_a_position_without_a_fingerprint_is_good_if_a_line_ends_there(
+    tmp_path: Path, position: int, generation: int, goes_on: bool
+) -> None:
+    path = tmp_path / "events.log"
+    path.write_bytes(A)
+    file = FollowedFile(path)
+    stored_name = TailName(str(path), file.device, file.inode, generation, Fingerprint.of(A))
+    stored = {str(stored_name): Known(str(stored_name), position)}
+    assert (file.find_name(stored) == stored_name) is goes_on
     file.close()
 
 
@@ -251,7 +404,7 @@ async def test_a_file_is_not_named_after_half_a_line(tmp_path: Path) -> None:
     path.write_bytes(b'{"event"}\n')
     file.notice()
     assert await waiting
-    assert file.name({}).endswith(f"-1-{Fingerprint.of(path.read_bytes())}")
+    assert (await file.known_as(nothing_is_stored)).name.endswith(f"-1-{Fingerprint.of(path.read_bytes())}")
     file.close()
 
 
@@ -281,7 +434,7 @@ def test_names_that_are_shifted_while_a_folder_is_looked_at(tmp_path: Path, monk
     """No file is missed, in whatever order they are looked at."""
     for number, content in ((1, A), (2, B), (3, C)):
         (tmp_path / f"events.log.{number}").write_bytes(content)
-    look_at, looked = rotated._look_at, 0
+    look_at, looked = rotated_files._look_at, 0
 
     def shifting(path: Path) -> tuple[os.stat_result, bytes]:
         nonlocal looked
@@ -291,7 +444,7 @@ def test_names_that_are_shifted_while_a_folder_is_looked_at(tmp_path: Path, monk
                 (tmp_path / f"events.log.{number}").rename(tmp_path / f"events.log.{number + 1}")
         return look_at(path)
 
-    monkeypatch.setattr(rotated, "_look_at", shifting)
+    monkeypatch.setattr(rotated_files, "_look_at", shifting)
     siblings = look_beside(tmp_path / "events.log", stored=(), skip=lambda _: False)
     assert {each.path.name: each.first for each in siblings} == {
         "events.log.2": A,

@@ -1,0 +1,27 @@
+-- forget: forget sources, all that is stored of each together.
+--
+-- KEYS 1 sources       hash        source -> position in bytes
+--      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
+--      3 seen          sorted set  source, scored by its last append in Unix milliseconds
+--      4 names         sorted set  the sources that are looked up by how their name begins
+-- ARGV 1 before        only those without an append since then, in Unix milliseconds; `inf` for any
+--      2 ...           their names
+--
+-- Returns how many were forgotten.
+--
+-- Atomic, or an append in between would be of a source that is forgotten then, and be counted again.
+
+local sources, lasts, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local before = ARGV[1] == 'inf' and math.huge or tonumber(ARGV[1])
+
+local forgotten = 0
+for at = 2, #ARGV do
+  local name = ARGV[at]
+  if tonumber(redis.call('ZSCORE', seen, name) or '0') < before then
+    forgotten = forgotten + redis.call('HDEL', sources, name)
+    redis.call('HDEL', lasts, name)
+    redis.call('ZREM', seen, name)
+    redis.call('ZREM', names, name)
+  end
+end
+return forgotten

@@ -1,0 +1,55 @@
+-- known: what is stored of some sources: of those with these names, and of those whose names begin so.
+--
+-- KEYS 1 sources       hash        source -> position in bytes
+--      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
+--      3 seen          sorted set  source, scored by its last append in Unix milliseconds
+--      4 names         sorted set  the sources that are looked up by how their name begins; an empty name once it is whole
+-- ARGV 1 count         how many names follow
+--      2 ...           so many names, then the beginnings
+--
+-- Returns a list. First a word:
+--   known       then name, position, fingerprint and time in milliseconds of each source that is stored, one after the
+--               other; the fingerprint is empty if none is of that position, and so is the time if there is none
+--   unlisted    `names` is not whole, as in a store of before it was kept; nothing else
+--
+-- Only reads. Atomic, because a position and the fingerprint of another one belong to no file.
+
+local sources, lasts, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local count = tonumber(ARGV[1])
+
+local asked = {}
+for at = 2, count + 1 do
+  asked[#asked + 1] = ARGV[at]
+end
+if #ARGV > count + 1 and not redis.call('ZSCORE', names, '') then
+  return {'unlisted'}
+end
+for at = count + 2, #ARGV do
+  -- No byte of a name, which is UTF-8, is as high as the one that ends the range.
+  for _, name in ipairs(redis.call('ZRANGEBYLEX', names, '[' .. ARGV[at], '(' .. ARGV[at] .. '\255')) do
+    if name ~= '' then
+      asked[#asked + 1] = name
+    end
+  end
+end
+
+local answer = {'known'}
+for first = 1, #asked, 1000 do
+  local some = {unpack(asked, first, math.min(first + 999, #asked))}
+  local positions = redis.call('HMGET', sources, unpack(some))
+  for at, position in ipairs(positions) do
+    if position then
+      local name = some[at]
+      local stored = redis.call('HGET', lasts, name) or ''
+      local of, last = string.match(stored, '^(%d+):(.+)$')
+      if of ~= position then
+        last = ''
+      end
+      answer[#answer + 1] = name
+      answer[#answer + 1] = position
+      answer[#answer + 1] = last
+      answer[#answer + 1] = redis.call('ZSCORE', seen, name) or ''
+    end
+  end
+end
+return answer

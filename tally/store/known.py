@@ -1,0 +1,85 @@
+"""What is stored of sources: how far each has been appended, and how it is known again there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tally.keys import Keys
+from tally.store.client import LayoutCheck, PlainScript, WritingScript, errors_translated
+
+_known, _forget = PlainScript("known"), WritingScript("forget")
+
+#: How many names are read, or sent, at once.
+PAGE_NAMES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A source, and how far it has been appended.
+
+    `last` is the fingerprint of the bytes before its position, as append.lua got it; empty if there is none of that
+    position. `seen_ms` is when it was last appended to, in Unix milliseconds; None if that is not known.
+    """
+
+    name: str
+    position: int = 0
+    last: str = ""
+    seen_ms: int | None = None
+
+
+def is_listed(name: str) -> bool:
+    """Whether a source is looked up by how its name begins.
+
+    The name of a file's first generation, `file:PATH#LENGTH-DIGEST`, is made again of the file; and there may be very
+    many of them.
+    """
+    return not name.startswith("file:") or name.rpartition("#")[2].count("-") > 1
+
+
+async def known(redis: Any, *, keys: Keys, names: Sequence[str], beginnings: Sequence[str]) -> dict[str, Known]:
+    """Those of the sources with these names, or with a listed name that begins so, that are stored, by name.
+
+    Raises StoreUnavailable.
+    """
+    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names)
+    found = {}
+    for first in range(0, max(1, len(names)), PAGE_NAMES):
+        some = names[first : first + PAGE_NAMES]
+        arguments: tuple[str | int, ...] = (len(some), *some, *(() if first else beginnings))
+        word, *flat = await _known.run(redis, at, arguments)
+        if word == b"unlisted":
+            await _list_all(redis, keys=keys)
+            word, *flat = await _known.run(redis, at, arguments)
+        for name, position, last, seen in zip(*(iter(flat),) * 4, strict=True):
+            text = name.decode()
+            found[text] = Known(text, int(position), last.decode(), int(float(seen)) if seen else None)
+    return found
+
+
+async def forget(
+    redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str], unseen_since_ms: int | None
+) -> None:
+    """Forget these sources; with `unseen_since_ms`, in Unix milliseconds, only those without an append since then.
+
+    Raises StoreUnavailable.
+    """
+    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names)
+    for first in range(0, len(names), PAGE_NAMES):
+        some = names[first : first + PAGE_NAMES]
+        await _forget.run(redis, at, ("inf" if unseen_since_ms is None else unseen_since_ms, *some), layout=layout)
+
+
+async def _list_all(redis: Any, *, keys: Keys) -> None:
+    """List what was stored before names were listed, once for a store. May be repeated, by several at once too."""
+    with errors_translated():
+        cursor = 0
+        while True:
+            cursor, found = await redis.hscan(keys.sources, cursor, count=PAGE_NAMES)
+            listed = {name: 0 for name in found if is_listed(name.decode())}
+            if listed:
+                await redis.zadd(keys.sources_names, listed)
+            if not cursor:
+                break
+        await redis.zadd(keys.sources_names, {"": 0})  # the last: only now all are there
