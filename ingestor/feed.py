@@ -369,7 +369,7 @@ class Feed:
         if self._stop.is_set() and self._source.rereadable:
             return True
         end = self._position
-        durable = await self._store.wait_until_durable(timeout_seconds=DURABLE_SECONDS)
+        durable = await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS)
         kept = durable or not await wait_or_stop(self._stop, NOT_DURABLE_SECONDS)
         position = await self._store.position(self._name)
         self._kept = kept and position >= end

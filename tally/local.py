@@ -206,7 +206,7 @@ async def _count_with(
     redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
     try:
         blocks = BlockStore(redis, keys=Keys(), settings=settings)
-        if keeps_position and not await blocks.positions():
+        if keeps_position and not await blocks.any_source():
             raise Failure("the ingestor ended without having read anything; see above")
         reader = CountReader(redis, keys=Keys(), settings=settings)
         if uncounted := await blocks.backlog() + await reader.dead_blocks():

@@ -88,8 +88,9 @@ class Files:
         """
         if not feeds:
             return []
+        name = next(reversed(feeds.values())).name
         try:
-            durable = await context.store.wait_until_durable(timeout_seconds=DURABLE_SECONDS)
+            durable = await context.store.wait_until_durable(name, timeout_seconds=DURABLE_SECONDS)
             if not durable and await wait_or_stop(context.stop, NOT_DURABLE_SECONDS):
                 return list(feeds)
             stored = await context.store.known(names=[feed.name for feed in feeds.values()])

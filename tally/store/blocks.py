@@ -146,6 +146,11 @@ class BlockStore:
         """
         return await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
 
+    async def any_source(self) -> bool:
+        """Whether the position of any source is stored. Raises StoreUnavailable."""
+        with errors_translated():
+            return bool(await self._redis.hlen(self._keys.sources))
+
     async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
         """Forget sources that will never be read again; see `forget`. Raises StoreUnavailable."""
         await forget(
@@ -162,7 +167,7 @@ class BlockStore:
             names = await self._redis.zrange(self._keys.sources_seen, "-inf", f"({unix_ms}", byscore=True)
         return [name.decode() for name in names]
 
-    async def wait_until_durable(self, *, timeout_seconds: float) -> bool:
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         """Wait until the server has what was appended so far on its disk, as far as it keeps any.
 
         False when that did not happen in time, or the server cannot tell (before Redis 7.2). Whoever may read
@@ -170,7 +175,7 @@ class BlockStore:
         """
         # WAITAOF waits for the last write of its own connection, so one goes in front of it.
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(self._keys.probe, 1, px=1000)
+        pipeline.hincrby(self._keys.sources, source, 0)
         pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
         with errors_translated():
             written, reply = await pipeline.execute(raise_on_error=False)

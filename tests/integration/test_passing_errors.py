@@ -104,7 +104,7 @@ async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     for refused in (
         lambda: store.count(consumer="c", ids=ids, counts=Counts(rejected=2)),
         lambda: store.forget_sources(["s"]),
-        lambda: store.wait_until_durable(timeout_seconds=1),
+        lambda: store.wait_until_durable("s", timeout_seconds=1),
     ):
         with refusing(server), pytest.raises(StoreUnavailable):
             await refused()

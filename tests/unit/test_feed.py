@@ -74,7 +74,7 @@ class Store:
     async def backlog(self) -> int:
         return len(self.blocks)
 
-    async def wait_until_durable(self, *, timeout_seconds: float) -> bool:
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         return True
 
     async def position(self, source: str) -> int:
