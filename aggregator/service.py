@@ -12,7 +12,7 @@ from aggregator.worker import Worker
 from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import BlockStore, WindowStore, connect
+from tally.store import BlockStore, WindowStore, connect_for_writing
 from tally.telemetry import get_logger
 
 
@@ -23,9 +23,10 @@ def consumer_name() -> str:
 
 async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -> None:
     """Count until `stop` is set; with `drain`, until what is in the stream now is counted."""
-    redis = connect(redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
     keys = Keys()
-    try:
+    async with connect_for_writing(
+        redis_url(settings), timeout_seconds=settings.redis_timeout_seconds, keys=keys, stop=stop
+    ) as redis:
         worker = Worker(
             store=BlockStore(redis, keys=keys, settings=settings),
             roll_up=RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings),
@@ -36,5 +37,3 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
         )
         get_logger().info("aggregator started", drain=drain)
         await worker.run()
-    finally:
-        await redis.aclose()

@@ -15,7 +15,7 @@ from tally.embedded import redis_url
 from tally.keys import Keys
 from tally.runtime import Failure, Misuse, backoff_seconds
 from tally.settings import Settings
-from tally.store import REFUSALS, BlockStore, connect
+from tally.store import REFUSALS, BlockStore, connect_for_writing
 from tally.telemetry import get_logger
 
 #: After so long without an append, the position of a source that cannot be read again is forgotten.
@@ -50,9 +50,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
     back: a file that cannot be read now, an address that is taken. Raises Failure, when all have ended, with each
     that had failed and did not come back, and with each finite one that is not in the stream whole.
     """
-    redis = connect(redis_url(settings), timeout_seconds=settings.redis_timeout_seconds)
-    try:
-        store = BlockStore(redis, keys=Keys(), settings=settings)
+    keys = Keys()
+    async with connect_for_writing(
+        redis_url(settings), timeout_seconds=settings.redis_timeout_seconds, keys=keys, stop=stop
+    ) as redis:
+        store = BlockStore(redis, keys=keys, settings=settings)
         await ask(partial(_tidy, store), stop=stop, log=get_logger())
         context = Context(store=store, settings=settings, stop=stop)
         keepers = Keepers(context)
@@ -60,8 +62,6 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         outcomes = await asyncio.gather(*(keepers.keep(source) for source in sources), return_exceptions=True)
         showing.cancel()
         await asyncio.wait((showing,))
-    finally:
-        await redis.aclose()
     failures = []
     for source, outcome in zip(sources, outcomes, strict=True):
         if isinstance(outcome, Failure):

@@ -30,6 +30,8 @@
 | `tally:{S}:layout`               | hash       | how it was counted: `format`, `windows`, what makes fields and   |
 |                                  |            | words, `digest` of these, `since`; see tally/layout.py           |
 | `tally:{S}:layout:history`       | list       | what became of it: JSON with `at`, `changes`, the newest first   |
+| `tally:{S}:rewritten`            | string     | `run_id` of the server's last start after which its append-only  |
+|                                  |            | file was rewritten                                               |
 | `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
 
 `S` is the shard. The braces make it the hash tag, so that all keys of a shard share a Redis Cluster slot.
@@ -109,6 +111,10 @@ class Keys:
     @property
     def layout_history(self) -> str:
         return self._key("layout", "history")
+
+    @property
+    def rewritten(self) -> str:
+        return self._key("rewritten")
 
     @property
     def probe(self) -> str:

@@ -26,23 +26,34 @@ def free_port() -> int:
 class Server:
     """One server process at a time, always at the same port, in the same folder."""
 
-    def __init__(self, folder: Path, *, durable: bool = False, options: tuple[str, ...] = ()) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, *, durable: bool = False, options: tuple[str, ...] = (), binary: str | None = None
+    ) -> None:
+        self.folder = folder
+        self._binary = binary or os.environ.get("TALLY_TEST_SERVER") or str(get_binary_path())
         self._options = ("--appendonly", "yes" if durable else "no", "--save", "", *options)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        binary = os.environ.get("TALLY_TEST_SERVER") or str(get_binary_path())
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), *self._options],
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(self.answers, what="the server answers")
+    def start(self, *, tries: int = 1) -> None:
+        """Start it and wait until it answers. With more `tries`, start it again if it ends instead."""
+        self._launch()
+        for _ in range(tries - 1):
+            wait_until(lambda: self._ended() or self.answers(), what="the server answers, or ends")
+            if not self._ended():
+                break
+            self._launch()
+        wait_until(lambda: self._ended() or self.answers(), what="the server answers")
+        assert not self._ended(), (self.folder / "server.log").read_text(errors="replace")[-2000:]
+
+    def _launch(self) -> None:
+        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder))
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen([self._binary, *where, *self._options], stdout=log, stderr=log)
+
+    def _ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
 
     def answers(self) -> bool:
         """Whether it takes commands."""
@@ -51,6 +62,12 @@ class Server:
                 return bool(client.ping())
             except redis.RedisError:
                 return False
+
+    @property
+    def pid(self) -> int:
+        """Of the server's process."""
+        assert self._process is not None
+        return self._process.pid
 
     def client(self) -> redis.Redis:
         """A blocking client of it, with text replies."""

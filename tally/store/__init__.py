@@ -3,6 +3,7 @@
 from tally.store.blocks import Append, Block, BlockStore, Entry
 from tally.store.client import REFUSALS, GroupMissing, LayoutChanged, StoreUnavailable, connect
 from tally.store.known import Known
+from tally.store.rewrite import connect_for_writing
 from tally.store.windows import WindowStore
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "StoreUnavailable",
     "WindowStore",
     "connect",
+    "connect_for_writing",
 ]

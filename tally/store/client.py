@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1
@@ -44,6 +44,9 @@ _PASSING = (
 )
 
 
+#: Those of them that redis-py takes the first word off.
+_PASSING_ERRORS = (exceptions.ReadOnlyError, exceptions.ClusterDownError, exceptions.OutOfMemoryError)
+
 #: What strangers are told of a connection that cannot be had: the error itself has the host and the port.
 NO_ANSWER = "Redis does not answer; the log of this service says more"
 
@@ -67,8 +70,8 @@ class LayoutChanged(Exception):
     """The stored layout is not ours. Nothing was written. It may be read again, to tell how it differs."""
 
 
-def connect(url: str, *, timeout_seconds: float) -> Redis:
-    """A client of the server at `url`; it connects with the first command.
+def connect(url: str, *, timeout_seconds: float, on_connect: Callable[[Any], Awaitable[None]] | None = None) -> Redis:
+    """A client of the server at `url`; it connects with the first command, and by `on_connect` if that is given.
 
     It never sends a command twice (redis-py retries ten times by default): what a lost reply leaves in doubt
     is decided by our scripts, when the service's own loop tries again. RESP2 is set on purpose, because the
@@ -83,6 +86,7 @@ def connect(url: str, *, timeout_seconds: float) -> Redis:
         socket_timeout=timeout_seconds,
         socket_connect_timeout=min(5.0, timeout_seconds),
         client_name="tally",
+        redis_connect_func=on_connect,
     )
 
 
@@ -105,11 +109,16 @@ def errors_translated() -> Iterator[None]:
             raise LayoutChanged(text) from error
         if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
-        if isinstance(error, exceptions.ReadOnlyError | exceptions.ClusterDownError | exceptions.OutOfMemoryError):
+        if isinstance(error, _PASSING_ERRORS):
             raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
-        if text.partition(" ")[0] in _PASSING:
+        if passes_by_itself(error):
             raise StoreUnavailable(text) from error
         raise
+
+
+def passes_by_itself(error: exceptions.ResponseError) -> bool:
+    """Whether the server refuses a command for now only, and not because of what it is or who sends it."""
+    return isinstance(error, _PASSING_ERRORS) or str(error).partition(" ")[0] in _PASSING
 
 
 async def execute(pipeline: Any) -> list[Any]:

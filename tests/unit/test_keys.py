@@ -38,6 +38,7 @@ KEYS = Keys()
         (KEYS.once("0f"), "tally:{0}:once:0f"),
         (KEYS.layout, "tally:{0}:layout"),
         (KEYS.layout_history, "tally:{0}:layout:history"),
+        (KEYS.rewritten, "tally:{0}:rewritten"),
         (KEYS.probe, "tally:{0}:probe"),
         (Keys(shard=7).stream, "tally:{7}:stream"),
     ],
