@@ -13,12 +13,12 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
-import msgspec
-
+from ingestor.elements import IN_FRONT, Elements, NotEvents
 from ingestor.framing import Framer
 
 if sys.version_info >= (3, 14):
@@ -35,18 +35,21 @@ LINE_TYPES = (
 )
 JSON_TYPES = ("application/json",)
 
-#: What a decompressor gives at once.
-PIECE_BYTES = 1 << 18
+#: What is done at once: a few milliseconds of work, whatever the bytes are.
+PIECE_BYTES = 1 << 15
+
+#: Members or frames of a compressed body. Each costs as much as a KiB, even if it is empty.
+MAX_MEMBERS = 10_000
 
 #: The window of a zstd frame, as a power of two: 8 MiB, the most that RFC 9659 allows over HTTP.
 ZSTD_WINDOW_LOG = 23
 
 _CHARSET = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s]+)""", re.IGNORECASE)
-_JSON_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_JSON_VALUES = msgspec.json.Decoder(msgspec.Raw)
+#: White space as bytes.strip() knows it, but for the line end.
+_BLANK = b" \t\r\x0b\x0c"
 
-#: What may stand in front of JSON: white space, the bytes of a byte order mark, and NUL.
-_IN_FRONT = b" \t\r\n\xef\xbb\xbf\x00"
+#: Makes x of every byte but the line end.
+_SHAPE = bytes(each if each == 0x0A else 0x78 for each in range(256))
 
 #: What is said of a body without any event in it.
 _RIGHT = "send lines of JSON objects, one object, or an array of objects"
@@ -79,6 +82,7 @@ class BodyReader:
         content_type: str | None,
         content_encoding: str | None,
         max_body_bytes: int,
+        max_body_lines: int,
         max_line_bytes: int,
         max_block_bytes: int,
     ) -> None:
@@ -86,35 +90,28 @@ class BodyReader:
         self._kind = _kind(content_type)
         self._decompress = _decompressor(content_encoding)
         self._max_body_bytes = max_body_bytes
+        self._max_body_lines = max_body_lines
         self._max_block_bytes = max_block_bytes
         self._framer = Framer(max_line_bytes=max_line_bytes, max_block_bytes=max_block_bytes)
-        self._json = bytearray()
+        self._elements = Elements()
         self._blocks: list[bytes] = []
+        self._lines = 0
+        self._digest = blake2b(digest_size=16)
         self._sent_bytes = 0
         self.held_bytes = 0  # after decompression
 
-    def feed(self, chunk: bytes) -> None:
-        """Add what came next."""
+    def feed(self, chunk: bytes) -> Iterator[None]:
+        """Add what came next, step by step: the caller lets others run in between, for each takes milliseconds."""
         self._sent_bytes += len(chunk)
         if self._sent_bytes > self._max_body_bytes:
             raise too_large(self._max_body_bytes)
-        for piece in self._decompress.feed(chunk) if self._decompress else (chunk,):
+        for number, piece in enumerate(self._decompressed(chunk)):
+            if number:
+                yield
             self.held_bytes += len(piece)
             if self.held_bytes > self._max_body_bytes:
                 raise too_large(self._max_body_bytes)
-            if self._kind is None:
-                first = piece.lstrip(_IN_FRONT)[:1]
-                if not first:
-                    continue
-                if first not in (b"[", b"{"):
-                    raise _unsupported(self._content_type)
-                self._kind = "json"
-            if self._kind == "json":
-                self._json += piece
-            else:
-                self._framer.feed(piece)
-                if self._framer.piled_bytes > self._max_block_bytes:
-                    self._cut(finished=False)
+            self._take(piece)
 
     def finish(self) -> Lines:
         """The body has ended. One of nothing but blank lines has none; one without any byte is none."""
@@ -125,24 +122,51 @@ class BodyReader:
         if not self.held_bytes:
             raise BodyRefused(400, "The body is empty", _RIGHT)
         if self._kind == "json":
-            for line in _json_lines(self._json):
-                self._framer.feed(line)
-                self._framer.feed(b"\n")
-                if self._framer.piled_bytes > self._max_block_bytes:
-                    self._cut(finished=False)
-            self._json = bytearray()
+            with self._json_explained():
+                self._framer.feed(self._elements.finish())
         self._cut(finished=True)
-        digest = blake2b(digest_size=16)
-        for block in self._blocks:
-            digest.update(block)
-            digest.update(b"\n")
-        return Lines(self._blocks, sum(map(_count_lines, self._blocks)), digest.hexdigest())
+        return Lines(self._blocks, self._lines, self._digest.hexdigest())
+
+    def _decompressed(self, chunk: bytes) -> Iterator[bytes]:
+        for at in range(0, len(chunk), PIECE_BYTES):
+            piece = chunk[at : at + PIECE_BYTES]
+            if self._decompress:
+                yield from self._decompress.feed(piece)
+            else:
+                yield piece
+
+    def _take(self, piece: bytes) -> None:
+        if self._kind is None:
+            first = piece.lstrip(IN_FRONT)[:1]
+            if not first:
+                return
+            if first not in (b"[", b"{"):
+                raise _unsupported(self._content_type)
+            self._kind = "json"
+        if self._kind == "json":
+            with self._json_explained():
+                piece = self._elements.feed(piece)
+        self._framer.feed(piece)
+        if self._framer.piled_bytes > self._max_block_bytes:
+            self._cut(finished=False)
 
     def _cut(self, *, finished: bool) -> None:
         while (finished or self._framer.piled_bytes > self._max_block_bytes) and (
             block := self._framer.take(finished=finished)
         ):
             self._blocks.append(block.lines)
+            self._digest.update(block.lines)
+            self._digest.update(b"\n")
+            self._lines += _count_lines(block.lines)
+            if self._lines > self._max_body_lines:
+                raise too_many_lines(self._max_body_lines)
+
+    @contextmanager
+    def _json_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except NotEvents as error:
+            raise BodyRefused(400, "The body is not JSON of events", f"{error}; {_RIGHT}") from None
 
 
 def too_large(max_body_bytes: int) -> BodyRefused:
@@ -151,9 +175,15 @@ def too_large(max_body_bytes: int) -> BodyRefused:
     return BodyRefused(413, "The body is too large", f"{detail}, or raise TALLY_MAX_BODY_BYTES")
 
 
+def too_many_lines(max_body_lines: int) -> BodyRefused:
+    """For a body of more lines, or elements of an array, than a body may have."""
+    detail = f"at most {max_body_lines} lines, or elements of an array; send fewer events at once"
+    return BodyRefused(413, "The body has too many lines", f"{detail}, or raise TALLY_MAX_BODY_LINES")
+
+
 def _count_lines(block: bytes) -> int:
     """How many of its lines are events or will be rejected: blank ones are nothing."""
-    return sum(map(bool, map(bytes.strip, block.split(b"\n"))))
+    return (b"\n" + block.translate(_SHAPE, _BLANK)).count(b"\nx")
 
 
 def _kind(content_type: str | None) -> Literal["lines", "json"] | None:
@@ -181,28 +211,13 @@ def _unsupported(content_type: str | None) -> BodyRefused:
     )
 
 
-def _json_lines(body: bytearray) -> Iterator[bytes]:
-    """The elements of an array, or the values one behind the other, a line each."""
-    del body[: len(body) - len(body.lstrip(_IN_FRONT))]
-    first = bytes(body[:1])
-    if first not in (b"[", b"{"):
-        raise BodyRefused(400, "The body is not JSON of events", _RIGHT)
-    try:
-        values = _JSON_ARRAY.decode(body) if first == b"[" else _JSON_VALUES.decode_lines(body)
-    except RecursionError:
-        raise BodyRefused(400, "The body is not JSON of events", "it is nested too deeply") from None
-    except msgspec.MsgspecError as error:
-        raise BodyRefused(400, "The body is not JSON of events", str(error)) from None
-    for value in values:
-        yield bytes(value).replace(b"\n", b" ")
-
-
 class _Decompressor:
     """Members or frames one behind the other, given in pieces that are never large."""
 
     def __init__(self, start: Callable[[], Any], errors: tuple[type[Exception], ...]) -> None:
         self._start = start
         self._errors = errors
+        self._members = 0
         self._member: Any = None
 
     @property
@@ -216,6 +231,10 @@ class _Decompressor:
             if self._member is None or self._member.eof:
                 if not chunk:
                     return
+                self._members += 1
+                if self._members > MAX_MEMBERS:
+                    detail = f"it has over {MAX_MEMBERS} compressed parts one behind the other; compress it as one"
+                    raise BodyRefused(413, "The body has too many parts", detail)
                 self._member = self._start()
             try:
                 piece = self._member.decompress(chunk, PIECE_BYTES)
@@ -223,8 +242,7 @@ class _Decompressor:
                 raise BodyRefused(400, "The body cannot be decompressed", str(error)) from None
             # What is left over: behind the end of this member, or (zlib alone gives it back) of this one.
             chunk = self._member.unused_data if self._member.eof else getattr(self._member, "unconsumed_tail", b"")
-            if piece:
-                yield piece
+            yield piece  # also if it is empty, for the end of a member is work, too
 
 
 def _zstd() -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
@@ -15,16 +14,15 @@ from starlette.requests import ClientDisconnect
 
 from ingestor.appender import Appender
 from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, BodyRefused, Lines, too_large
+from ingestor.held import PACE_SECONDS, RETRY_AFTER_SECONDS, Held
 from tally import __version__, problems
+from tally.peers import Peers
 from tally.seldom import Seldom
 from tally.settings import Settings
 from tally.store import BlockStore
 
 #: Characters in an Idempotency-Key.
 MAX_KEY_CHARACTERS = 255
-
-#: When a client may send again what found no room, in seconds.
-RETRY_AFTER_SECONDS = 1
 
 _EXAMPLE = '{"event_type": "login", "data": "hello world", "timestamp": 1700000000}'
 
@@ -68,8 +66,8 @@ def _events(intake: _Intake) -> APIRouter:
     described = {
         400: "The body is empty or malformed, or a header is",
         401: "The bearer token is missing or wrong",
-        408: "The body stopped coming",
-        413: "The body is too large",
+        408: "The body came too slowly",
+        413: "The body is too large, or has too many lines",
         415: "The media type or content encoding is not supported",
         422: "The Idempotency-Key was used for another body",
         429: "The stream is full, or too much is sent at once; Retry-After says when to send again",
@@ -116,9 +114,14 @@ class _Intake:
     def __init__(self, settings: Settings, *, store: BlockStore, label: str) -> None:
         self._settings = settings
         self._appender = Appender(store, source=label, max_block_bytes=settings.max_block_bytes)
-        # A body of the allowed size always has a chance.
-        self._max_held_bytes = max(settings.max_held_bytes, settings.max_body_bytes)
-        self._held_bytes = 0
+        self._held = Held(
+            # A body of the allowed size always has a chance.
+            max_held_bytes=max(settings.max_held_bytes, settings.max_body_bytes),
+            max_body_seconds=settings.max_body_seconds,
+            pace_seconds=min(PACE_SECONDS, settings.connection_idle_seconds),
+            peers=Peers(settings.trusted_networks),
+            label=label,
+        )
         self._log = Seldom(source=label)
 
     async def take(self, request: Request, key: str | None) -> Response:
@@ -127,23 +130,15 @@ class _Intake:
             return problems.problem(400, f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters")
         try:
             reader = self._reader(request)
-            try:
-                async for chunk in self._chunks(request):
-                    before = reader.held_bytes
-                    try:
-                        reader.feed(chunk)
-                    finally:
-                        self._held_bytes += reader.held_bytes - before
-                    if self._held_bytes > self._max_held_bytes:
-                        self._log.warning("too many bodies at once, answered with 429; see TALLY_MAX_HELD_BYTES")
-                        return _later("Too much is being sent at once")
+            with self._held.body(request.client.host if request.client else None) as body:
+                async for chunk in body.chunks(request.stream()):
+                    for _ in reader.feed(chunk):
+                        self._held.grow(body, reader.held_bytes)
+                        await asyncio.sleep(0)  # others are answered meanwhile
+                    self._held.grow(body, reader.held_bytes)
                 return await self._append(reader.finish(), key)
-            finally:
-                self._held_bytes -= reader.held_bytes
         except BodyRefused as refused:
             return problems.problem(refused.status, refused.title, detail=refused.detail, headers=refused.headers)
-        except TimeoutError:
-            return problems.problem(408, "The body stopped coming", detail="send it without long pauses")
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
@@ -169,21 +164,10 @@ class _Intake:
             content_type=request.headers.get("content-type"),
             content_encoding=request.headers.get("content-encoding"),
             max_body_bytes=settings.max_body_bytes,
+            max_body_lines=settings.max_body_lines,
             max_line_bytes=settings.max_line_bytes,
             max_block_bytes=settings.max_block_bytes,
         )
-
-    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
-        """Raises TimeoutError when no more comes, and ClientDisconnect."""
-        idle_seconds = self._settings.connection_idle_seconds
-        stream = request.stream()
-        while True:
-            try:
-                async with asyncio.timeout(idle_seconds):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                return
-            yield chunk
 
     async def _append(self, lines: Lines, key: str | None) -> Response:
         if not lines.count:
@@ -206,5 +190,5 @@ def _accepted(lines: Lines, *, repeated: bool = False) -> Response:
     return JSONResponse({"lines": lines.count}, status_code=202, headers=headers)
 
 
-def _later(title: str, *, detail: str | None = None) -> Response:
+def _later(title: str, *, detail: str) -> Response:
     return problems.problem(429, title, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -21,6 +21,7 @@ from redis import RedisError
 from redis.asyncio import ConnectionPool
 
 from tally import fields
+from tally.peers import Network, parse_networks
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
 
@@ -110,13 +111,14 @@ class Settings(BaseSettings):
         1024,
         ge=1,
         le=100_000,
-        description="Connections that one source (tcp, tls, unix, http, https) has at once; one more is closed",
+        description="Connections that a source (tcp, tls, unix, http, https) has at once; one more is closed, or for "
+        "http and https one of the client that has the most",
     )
     connection_idle_seconds: float = Field(
         600.0,
         ge=0.1,
         le=86_400,
-        description="How long such a connection, or a body that is being sent, may stay silent before it is closed",
+        description="How long such a connection may stay silent before it is closed",
     )
     max_held_bytes: int = Field(
         67_108_864,
@@ -129,6 +131,23 @@ class Settings(BaseSettings):
         ge=1024,
         le=536_870_912,
         description="Bytes in the body of a POST to the http source, as sent and after decompression",
+    )
+    max_body_lines: int = Field(
+        1_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Lines in such a body that are not blank, or elements of an array in it",
+    )
+    max_body_seconds: float = Field(
+        300.0,
+        ge=0.1,
+        le=86_400,
+        description="How long such a body may take from its head to its end; and it must come with 500 bytes a second",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks, with commas between, of proxies in front of the http source: what many "
+        "clients share does not give way when connections or room for bodies run out",
     )
     ingest_token: SecretStr | None = Field(None, description="Bearer token that the http source asks for; unset: none")
     ingest_wait_for_disk: bool = Field(
@@ -272,6 +291,12 @@ class Settings(BaseSettings):
             raise ValueError("a path begins with a slash and does not end with one, as in /tally")
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _trusted_proxies_are_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
     @field_validator("windows")
     @classmethod
     def _windows_are_lengths(cls, value: str) -> str:
@@ -317,6 +342,10 @@ class Settings(BaseSettings):
     def read_timeout_seconds(self) -> float:
         """How long who only reads waits for Redis: somebody waits for the answer."""
         return min(MAX_READ_TIMEOUT_SECONDS, self.redis_timeout_seconds)
+
+    @cached_property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        return parse_networks(self.trusted_proxies)
 
     @cached_property
     def type_path(self) -> fields.Path:

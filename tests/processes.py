@@ -72,10 +72,17 @@ class Process:
 
     def resident_bytes(self) -> int:
         """How much memory it has."""
+        return self._memory_bytes("VmRSS:")
+
+    def peak_bytes(self) -> int:
+        """How much memory it had at the most."""
+        return self._memory_bytes("VmHWM:")
+
+    def _memory_bytes(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
-        raise AssertionError("no VmRSS")
+        raise AssertionError(f"no {name}")
 
 
 @contextmanager

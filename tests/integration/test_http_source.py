@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import re
+import select
 import shlex
 import signal
 import socket
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -517,6 +518,109 @@ def test_no_bytes_on_the_wire_do_harm(shipped: tuple[Intake, Server], junk: byte
     assert not answer.startswith(b"HTTP/1.1 5"), answer
     assert intake.process.exit_code is None
     assert "request failed" not in intake.process.log()
+
+
+def test_an_array_of_millions_is_refused_and_takes_little_memory(intake: Intake) -> None:
+    """16 KB of gzip that are 16 MiB of JSON, of five million elements."""
+    bomb = gzip.compress(b"[" + b"{}," * 5_500_000 + b"{}]")
+    assert post(intake.port, EVENT).status == 202
+    before_bytes = intake.process.peak_bytes()
+    for _ in range(3):
+        answer = post(intake.port, bomb, kind="application/json", content_encoding="gzip")
+        assert (answer.status, answer.json["title"]) == (413, "The body has too many lines")
+    assert intake.process.peak_bytes() - before_bytes < 60_000_000
+
+
+def test_others_are_answered_while_a_long_body_is_read(intake: Intake, server: Server) -> None:
+    """What takes the longest to be cut: brackets so deep that they are counted, seconds of work."""
+    element = b"[" * 20 + b"]" * 20
+    slow = gzip.compress(b"[" + b",".join([element] * 400_000) + b"]")
+    before_bytes = intake.process.peak_bytes()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(post, intake.port, slow, kind="application/json", content_encoding="gzip")
+        answered = 0
+        while not answer.done():
+            assert raw(intake.port, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+            answered += 1
+    assert answer.result().json == {"lines": 400_000}
+    assert answered > 5
+    assert intake.process.peak_bytes() - before_bytes < 120_000_000
+
+
+def stalled(stack: ExitStack, intake: Intake, bytes_: int, *, address: str = "127.0.0.1") -> socket.socket:
+    """A connection that has sent so much of a body, and no more."""
+    connection = stack.enter_context(
+        socket.create_connection(("127.0.0.1", intake.port), timeout=60, source_address=(address, 0))
+    )
+    connection.sendall(
+        b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 1000000\r\n"
+        b"expect: 100-continue\r\n\r\n"
+    )
+    assert connection.recv(100).startswith(b"HTTP/1.1 100 "), "its body is waited for"
+    connection.sendall(b"x" * bytes_)
+    return connection
+
+
+@settings(TALLY_MAX_HELD_BYTES="4000000", TALLY_MAX_BODY_BYTES="1000000", TALLY_CONNECTION_IDLE_SECONDS="60")
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+def test_bodies_that_stall_give_way_to_others(intake: Intake, server: Server, address: str) -> None:
+    body = (EVENT + b"\n") * 3000
+    statuses = []
+    with ExitStack() as stack:
+        opened = [stalled(stack, intake, 999_000) for _ in range(4)]
+
+        def one_gives_way() -> bool:  # when the server has read what they sent, and there is no room for another
+            connection = http.client.HTTPConnection("127.0.0.1", intake.port, timeout=60, source_address=(address, 0))
+            with closing(connection):
+                connection.request("POST", "/events", body, {"content-type": "text/plain"})
+                statuses.append(connection.getresponse().status)
+            return bool(select.select(opened, [], [], 0)[0])
+
+        wait_until(one_gives_way, what="one that has stalled gives way")
+        answer = select.select(opened, [], [], 0)[0][0].recv(1000)
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: 1" in answer
+    assert "too many bodies at once" in intake.process.log()
+    assert statuses[-1] == 202
+    assert set(statuses) <= ({202, 429} if address == "127.0.0.1" else {202})
+    assert intake.drain(server).events == 3000 * statuses.count(202)
+
+
+@settings(TALLY_CONNECTION_IDLE_SECONDS="2")
+def test_a_body_that_comes_too_slowly_is_given_up(intake: Intake) -> None:
+    with ExitStack() as stack:
+        connection = stalled(stack, intake, 1)
+        connection.setblocking(False)
+        answer = b""
+        for _ in range(1000):
+            with suppress(BlockingIOError):
+                answer += connection.recv(1000)
+            if answer:
+                break
+            connection.send(b"x")
+            time.sleep(0.02)  # fifty bytes a second, at the most
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"500 bytes a second" in answer
+
+
+@settings(TALLY_MAX_BODY_SECONDS="2")
+def test_a_body_that_takes_too_long_is_given_up(intake: Intake) -> None:
+    with ExitStack() as stack:
+        connection = stalled(stack, intake, 1)
+        answered = threading.Event()
+
+        def send() -> None:
+            with suppress(OSError):
+                while not answered.wait(0.05):
+                    connection.sendall(b"x" * 1000)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        answer = connection.recv(1000)
+        answered.set()
+        sender.join()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"TALLY_MAX_BODY_SECONDS" in answer
 
 
 @settings(TALLY_CONNECTION_IDLE_SECONDS="1", TALLY_MAX_CONNECTIONS="3")

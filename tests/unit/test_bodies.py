@@ -7,13 +7,14 @@ import itertools
 import json
 import sys
 import zlib
+from collections import deque
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestor.bodies import BodyReader, BodyRefused, Lines
+from ingestor.bodies import MAX_MEMBERS, PIECE_BYTES, BodyReader, BodyRefused, Lines
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -34,10 +35,16 @@ def read(
     reader = BodyReader(
         content_type=kind,
         content_encoding=encoding,
-        **{"max_body_bytes": 1 << 20, "max_line_bytes": 1000, "max_block_bytes": 1024, **limits},
+        **{
+            "max_body_bytes": 1 << 20,
+            "max_body_lines": 1_000_000,
+            "max_line_bytes": 1000,
+            "max_block_bytes": 1024,
+            **limits,
+        },
     )
     for chunk in chunks:
-        reader.feed(chunk)
+        deque(reader.feed(chunk), maxlen=0)
     return reader.finish()
 
 
@@ -198,11 +205,12 @@ def test_a_decompression_bomb_is_stopped_at_the_limit(encoding: str) -> None:
         content_type="text/plain",
         content_encoding=encoding,
         max_body_bytes=1 << 20,
+        max_body_lines=1_000_000,
         max_line_bytes=1000,
         max_block_bytes=1024,
     )
     with pytest.raises(BodyRefused) as caught:
-        reader.feed(bomb)
+        deque(reader.feed(bomb), maxlen=0)
     assert caught.value.status == 413
     assert reader.held_bytes <= (1 << 20) + (1 << 18)
 
@@ -247,3 +255,60 @@ def test_a_body_is_held_only_up_to_the_limit() -> None:
         read([b"x"] * 1025, max_body_bytes=1024)
     assert caught.value.status == 413
     assert "TALLY_MAX_BODY_BYTES" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/plain", b"\n a \n\n \nb\n\r\nc\n\n"),
+        ("application/json", b"[1,\n2,\n3]"),
+        ("application/json", b'{"a":1}{"b":1}\n{"c":1}'),
+    ],
+)
+def test_lines_are_bounded_and_blank_ones_are_none(kind: str, body: bytes) -> None:
+    assert read([body], kind=kind, max_body_lines=3).count == 3
+    with pytest.raises(BodyRefused) as caught:
+        read([body], kind=kind, max_body_lines=2)
+    assert (caught.value.status, caught.value.title) == (413, "The body has too many lines")
+    assert "TALLY_MAX_BODY_LINES" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("encoding", "member"),
+    [
+        ("gzip", gzip.compress(b"")),
+        ("deflate", zlib.compress(b"")),
+        ("zstd", zstd.compress(b"")),
+        ("zstd", b"\x50\x2a\x4d\x18\x00\x00\x00\x00"),
+        ("gzip", gzip.compress(b"{}\n")),
+    ],
+    ids=["gzip", "deflate", "zstd", "zstd skippable", "gzip not empty"],
+)
+def test_the_members_of_a_compressed_body_are_bounded(encoding: str, member: bytes) -> None:
+    last = ENCODERS[encoding](b'{"a":1}')
+    most = MAX_MEMBERS - 1
+    assert b"\n".join(read([member * most, last], encoding=encoding).blocks).endswith(b'{"a":1}')
+    with pytest.raises(BodyRefused) as caught:
+        read([member * (most + 1), last], encoding=encoding)
+    assert (caught.value.status, caught.value.title) == (413, "The body has too many parts")
+
+
+@pytest.mark.parametrize("encoding", ENCODERS)
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+def test_others_are_let_in_between_pieces_of_a_body_that_comes_at_once(encoding: str | None, kind: str) -> None:
+    body = ENCODERS[encoding](b"[" + b"{},\n" * 250_000 + b"{}]")
+    reader = BodyReader(
+        content_type=kind,
+        content_encoding=encoding,
+        max_body_bytes=1 << 20,
+        max_body_lines=1_000_000,
+        max_line_bytes=1000,
+        max_block_bytes=1024,
+    )
+    held, steps = 0, 0
+    for _ in reader.feed(body):
+        assert reader.held_bytes - held <= PIECE_BYTES
+        held = reader.held_bytes
+        steps += 1
+    assert steps >= (1_000_000 // PIECE_BYTES)
+    assert reader.finish().count == 250_001
