@@ -212,7 +212,7 @@ class Worker:
         """Count these blocks, or those of them that nobody else has claimed meanwhile."""
         left = list(batch.entries)
         while left:
-            outcome = await self._store.count(consumer=self._consumer, ids=[entry.id for entry in left], counts=counts)
+            outcome = await self._store.count(consumer=self._consumer, entries=left, counts=counts)
             if isinstance(outcome, Missing):
                 left = [entry for entry in left if entry.id not in outcome.ids]
                 self._log.info("others have claimed blocks that we held", blocks=len(outcome.ids))
@@ -263,6 +263,7 @@ class Worker:
         if now >= self._claim_due:
             self._claim_due = now + min(5.0, self._settings.claim_idle_seconds / 4)
             await self._claim()
+            await self._audit()
         if now >= self._roll_up_due:
             self._roll_up_due = now + ROLL_UP_SECONDS
             await self._roll_up.run(self._stop)
@@ -283,6 +284,11 @@ class Worker:
         for consumer in await self._store.consumers():
             if consumer.name != self._consumer and not consumer.pending and consumer.idle_ms >= idle_ms:
                 await self._store.retire(consumer=consumer.name, idle_ms=idle_ms)
+
+    async def _audit(self) -> None:
+        lost = await self._store.audit()
+        if lost:
+            self._log.error("somebody deleted blocks from the stream before they were counted", lost=lost)
 
     async def _drained(self) -> bool:
         """Whether all is counted that was there when a drain began. What others hold is waited for."""

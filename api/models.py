@@ -204,7 +204,7 @@ class StatsAnswer(BaseModel):
     events: int
     words: int
     rejected: int
-    lost: int = Field(description="Blocks that somebody deleted before they were counted")
+    lost: int = Field(description="Blocks that somebody deleted from the stream before they were counted")
     lines: int
     bytes: int
     blocks: int

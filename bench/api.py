@@ -185,7 +185,7 @@ async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
             window = counts.windows[start] = WindowCounts()
             window.words.update(dict(items[first : first + 50_000]))
             window.types["bench"] = 1
-            await blocks.count(consumer="bench", ids=[entry.id], counts=counts)
+            await blocks.count(consumer="bench", entries=[entry], counts=counts)
     from aggregator.rollup import RollUp
 
     await RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings).run()

@@ -5,6 +5,9 @@
 | `tally:{S}:stream`               | stream     | one entry a block: `lines`, raw bytes with `\\n` between lines;  |
 |                                  |            | `source`, the name of where they came from; `appended_ms`, when  |
 |                                  |            | they were appended, in Unix milliseconds (both may be missing)   |
+| `tally:{S}:backlog`              | hash       | `blocks` and `bytes` that wait to be counted, of those that were |
+|                                  |            | appended; `gone`, how many entries have left the stream for a    |
+|                                  |            | known reason; and more, see scripts/backlog_library.lua          |
 | `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
 | `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append in Unix milliseconds      |
 | `tally:{S}:sources:last`         | hash       | source name -> `POSITION:LENGTH-DIGEST`, the fingerprint of the  |
@@ -63,6 +66,10 @@ class Keys:
     @property
     def stream(self) -> str:
         return self._key("stream")
+
+    @property
+    def backlog(self) -> str:
+        return self._key("backlog")
 
     @property
     def sources(self) -> str:

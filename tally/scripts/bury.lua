@@ -1,7 +1,10 @@
 -- bury: move a block that killed every aggregator that tried it, whole, to the dead stream.
+-- Uses backlog_library.lua.
 --
 -- KEYS 1 stream       stream  the blocks
 --      2 dead         stream  the buried ones: their own fields, and `id`, `deliveries`
+--      3 backlog      hash    see backlog_library.lua
+--      4 totals       hash    its `lost`
 -- ARGV 1 group
 --      2 consumer     to whom it must be pending
 --      3 id           of the entry
@@ -11,7 +14,7 @@
 --
 -- Atomic, or the block could be in both streams, or in none.
 
-local stream, dead = KEYS[1], KEYS[2]
+local stream, dead, backlog, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, id, deliveries = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local pending = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
@@ -42,5 +45,6 @@ fields[#fields + 1] = 'deliveries'
 fields[#fields + 1] = pending[4]
 redis.call('XADD', dead, '*', unpack(fields))
 redis.call('XACK', stream, group, id)
-redis.call('XDEL', stream, id)
+local found = redis.call('XDEL', stream, id)
+note_taken(stream, totals, backlog, {id}, {bytes_of(entry[2])}, found)
 return 'buried'

@@ -1,7 +1,9 @@
 -- claim: claim blocks that have been pending to an idle consumer for too long.
+-- Uses backlog_library.lua.
 --
 -- KEYS 1 stream     stream  the blocks
 --      2 totals     hash    its `lost`
+--      3 backlog    hash    see backlog_library.lua
 -- ARGV 1 group
 --      2 consumer   who claims
 --      3 idle       how long a block must have been pending, in milliseconds; n times as long after its n-th delivery
@@ -11,8 +13,7 @@
 -- Returns {cursor for the next call ('-' after the end), how many were claimed}.
 --
 -- JUSTID leaves the delivery counts alone: a block's count rises when it is tried again, one block at a time (retry.lua),
--- so that one that kills its reader does not take its neighbours to the dead stream with it. A deleted entry that is found
--- here is gone from the pending list by that; atomic, or it would not be counted as lost.
+-- so that one that kills its reader does not take its neighbours to the dead stream with it.
 --
 -- A block that takes its reader longer than `idle` would go from one to the other for ever, because only the one that it is
 -- pending to may count it. So each try gets more time than the one before.
@@ -25,7 +26,7 @@
 -- leaves the consumer as idle as it was, or unknown. A read of its pending ones does not, and behind this ID there are
 -- none whose delivery count could rise. (The one ID after it means '>' to Redis.)
 
-local stream, totals = KEYS[1], KEYS[2]
+local stream, totals, backlog = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, idle, cursor, count = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local behind_all = '18446744073709551615-18446744073709551614'
 
@@ -55,7 +56,7 @@ for at, pending in ipairs(found) do
 end
 
 -- Write.
-local lost, claimed = 0, 0
+local deleted, claimed = 0, 0
 local function claim_for(owner, ids)
   local kept = 0
   for first = 1, #ids, 1000 do -- unpack takes under 8,000 values
@@ -64,7 +65,7 @@ local function claim_for(owner, ids)
     arguments[#arguments + 1] = 'JUSTID'
     kept = kept + #redis.call('XCLAIM', stream, group, owner, 0, unpack(arguments))
   end
-  lost = lost + #ids - kept -- a deleted entry cannot be claimed, and is no longer pending then
+  deleted = deleted + #ids - kept -- a deleted entry cannot be claimed, and is no longer pending then
   return kept
 end
 if #overdue > 0 then
@@ -84,7 +85,7 @@ for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
 end
 redis.pcall('XGROUP', 'CREATECONSUMER', stream, group, consumer) -- refused by a full Redis, which must be emptied
 show_alive(consumer)
-if lost > 0 then
-  redis.call('HINCRBY', totals, 'lost', lost)
+if deleted > 0 then
+  find_lost(stream, totals, backlog)
 end
 return {following, claimed}

@@ -1,5 +1,5 @@
 -- count: take a batch of blocks off the stream and add what they hold to the counts, together.
--- Uses windows_library.lua.
+-- Uses windows_library.lua, backlog_library.lua.
 --
 -- KEYS 1 stream      stream      the blocks
 --      2 types       hash        event type -> count
@@ -7,12 +7,13 @@
 --      4 top         sorted set  the most frequent words
 --      5 totals      hash        events, words, rejected, lines, bytes, blocks
 --      6 rejected    stream      samples
+--      7 backlog     hash        see backlog_library.lua
 --      then, a level:            windows (sorted set), rolled (sorted set)
 --      then, a section, a level from its own on: types of the window (hash), words of the window (hash)
 -- ARGV group, consumer, the word for 'other'
 --      max_types, max_words, max_window_words, max_top, max_samples
 --      levels, then of each: how many windows are kept
---      blocks, then the entry ID of each
+--      blocks, then of each: its entry ID; the bytes of its `lines`, or -1 if it has no `appended_ms`
 --      rejected lines, bytes
 --      sections, the newest first, then of each: the number of its level (one over the last: no window is so old);
 --                              the start of its window at each level from there on; types and words, each as JSON: a
@@ -32,13 +33,14 @@ end
 local function take_number()
   return tonumber(take())
 end
-local key = 6
+local key = 7
 local function take_key()
   key = key + 1
   return KEYS[key]
 end
 
 local stream, types, words, top, totals, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local backlog = KEYS[7]
 local group, consumer, other = take(), take(), take()
 local max_types, max_words, max_window_words = take_number(), take_number(), take_number()
 local max_top, max_samples = take_number(), take_number()
@@ -46,9 +48,9 @@ local levels = {}
 for at = 1, take_number() do
   levels[at] = {windows = take_key(), rolled = take_key(), kept = take_number()}
 end
-local ids = {}
+local ids, sizes = {}, {}
 for at = 1, take_number() do
-  ids[at] = take()
+  ids[at], sizes[at] = take(), take_number()
 end
 local rejected_lines, bytes = take_number(), take_number()
 
@@ -76,12 +78,14 @@ for number = 1, take_number() do
 end
 
 -- Writes. The first ones take no memory: a full Redis would refuse the script.
+local found = 0
 for first = 1, #ids, 1000 do -- unpack takes under 8,000 values
   local last = math.min(first + 999, #ids)
   redis.call('XACK', stream, group, unpack(ids, first, last))
-  redis.call('XDEL', stream, unpack(ids, first, last))
+  found = found + redis.call('XDEL', stream, unpack(ids, first, last))
 end
 keep_layout()
+note_taken(stream, totals, backlog, ids, sizes, found)
 
 for _, level in ipairs(levels) do
   level.floor = floor_of(level)

@@ -1,7 +1,9 @@
 -- keep: show that a consumer still works on blocks, so that nobody claims them.
+-- Uses backlog_library.lua.
 --
 -- KEYS 1 stream     stream  the blocks
 --      2 totals     hash    its `lost`
+--      3 backlog    hash    see backlog_library.lua
 -- ARGV 1 group
 --      2 consumer
 --      3 ...        IDs of entries, at least one
@@ -10,7 +12,7 @@
 --
 -- Atomic, or blocks that somebody has claimed in between would be taken back.
 
-local stream, totals = KEYS[1], KEYS[2]
+local stream, totals, backlog = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer = ARGV[1], ARGV[2]
 
 local ours = {}
@@ -29,6 +31,6 @@ for first = 1, #ours, 1000 do -- unpack takes under 8,000 values
   end
 end
 if #kept < #ours then -- a deleted entry cannot be claimed, and is no longer pending then
-  redis.call('HINCRBY', totals, 'lost', #ours - #kept)
+  find_lost(stream, totals, backlog)
 end
 return kept

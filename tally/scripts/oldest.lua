@@ -1,4 +1,5 @@
 -- oldest: the block that has waited longest to be counted.
+-- Uses backlog_library.lua.
 --
 -- KEYS 1 stream   stream  the blocks
 --
@@ -13,12 +14,7 @@ if not entry then
   return {}
 end
 local id, fields = entry[1], entry[2]
-local appended_ms = tonumber(string.match(id, '^%d+'))
-for at = 1, #fields, 2 do
-  if fields[at] == 'appended_ms' and string.match(fields[at + 1], '^%d+$') and #fields[at + 1] <= 15 then
-    appended_ms = tonumber(fields[at + 1])
-  end
-end
+local appended_ms = appended_ms_of(fields) or tonumber(string.match(id, '^%d+'))
 local now = redis.call('TIME')
 local now_ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 return {id, math.max(0, now_ms - appended_ms)}

@@ -1,7 +1,9 @@
 -- retry: give a consumer one block that is pending to it already, to be tried again.
+-- Uses backlog_library.lua.
 --
 -- KEYS 1 stream       stream  the blocks
 --      2 totals       hash    its `lost`
+--      3 backlog      hash    see backlog_library.lua
 -- ARGV 1 group
 --      2 consumer
 --      3 id           of the entry
@@ -10,9 +12,9 @@
 -- Returns {'given', field, value, …} of its fields `lines`, `source` and `appended_ms`, {'lost'} (the entry was deleted) or {'gone'} (counted, or somebody else's).
 --
 -- XREADGROUP with an ID reads pending entries too, but raises the delivery count of all it returns and each time: a
--- lost connection would then look like a block that kills. Atomic, or a deleted entry could go uncounted as lost.
+-- lost connection would then look like a block that kills. Atomic, or it could be somebody else's by then.
 
-local stream, totals = KEYS[1], KEYS[2]
+local stream, totals, backlog = KEYS[1], KEYS[2], KEYS[3]
 local group, consumer, id, deliveries = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
@@ -23,7 +25,7 @@ end
 local entry = redis.call('XRANGE', stream, id, id)[1]
 if not entry then
   redis.call('XACK', stream, group, id)
-  redis.call('HINCRBY', totals, 'lost', 1)
+  find_lost(stream, totals, backlog)
   return {'lost'}
 end
 redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')

@@ -24,7 +24,10 @@ from tally.store.once import Body, OnceWord, append_once
 
 _append, _count, _claim = WritingScript("append"), WritingScript("count"), WritingScript("claim")
 _retry, _bury, _retire = WritingScript("retry"), WritingScript("bury"), WritingScript("retire")
-_keep, _oldest = WritingScript("keep"), PlainScript("oldest")
+_keep, _audit, _oldest = WritingScript("keep"), WritingScript("audit"), PlainScript("oldest")
+
+#: How many bytes of the stream one call of a script looks at, about, when its size is added up anew: some milliseconds.
+AUDIT_BYTES = 4 << 20
 
 #: Digits of a time in milliseconds, up to the year 33658.
 MAX_MS_DIGITS = 15
@@ -74,6 +77,11 @@ class Entry:
         """
         return (int(self.id.partition("-")[0]) if self.appended_ms is None else self.appended_ms) / 1000
 
+    @property
+    def backlog_bytes(self) -> int:
+        """How many bytes of the backlog it is; -1 if it is not in that figure, because another client added it."""
+        return -1 if self.appended_ms is None or self.lines is None else len(self.lines)
+
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
@@ -111,6 +119,11 @@ class BlockStore:
         """Raise LayoutRefused if what is in Redis has a format that we do not know. Raises StoreUnavailable."""
         await self._layouts.read()
 
+    @property
+    def _loss_keys(self) -> tuple[str, str, str]:
+        """What a script needs to count what was deleted as lost."""
+        return self._keys.stream, self._keys.totals, self._keys.backlog
+
     # What an ingestor needs.
 
     async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
@@ -120,8 +133,13 @@ class BlockStore:
         starts where the source then stands. Raises StoreUnavailable.
         """
         at = self._keys
+<<<<<<< HEAD
         keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names)
         limit, listed = self._settings.max_backlog_blocks, int(is_listed(source))
+=======
+        keys = (at.stream, at.sources, at.sources_seen, at.backlog, at.totals)
+        limit = self._settings.max_backlog_blocks
+>>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
             self._redis,
@@ -201,6 +219,18 @@ class BlockStore:
         """
         await self._layouts.keep()
 
+    async def audit(self) -> int:
+        """Count blocks as lost that somebody deleted before they were counted: how many are found.
+
+        The size of the backlog is right again then: what is left is added up, some megabytes a call of the script.
+        Raises StoreUnavailable.
+        """
+        found, again = 0, 1
+        while again:
+            lost, again = await _audit.run(self._redis, self._loss_keys, (AUDIT_BYTES,), layout=self._layout.format)
+            found += int(lost)
+        return found
+
     async def create_group(self) -> bool:
         """Make sure that the consumer group is there; True if it had to be created. Raises StoreUnavailable.
 
@@ -221,6 +251,7 @@ class BlockStore:
                 if "BUSYGROUP" in str(error):
                     return False
                 raise
+        await self.audit()  # what leaves the stream from now on is accounted for, even if we never appended to it
         return True
 
     async def read(self, *, consumer: str, count: int, block_ms: int | None) -> list[Entry]:
@@ -239,10 +270,7 @@ class BlockStore:
         """
         idle_ms = int(self._settings.claim_idle_seconds * 1000)
         cursor_reply, claimed = await _claim.run(
-            self._redis,
-            (self._keys.stream, self._keys.totals),
-            (GROUP, consumer, idle_ms, cursor, count),
-            layout=self._layout.whole,
+            self._redis, self._loss_keys, (GROUP, consumer, idle_ms, cursor, count), layout=self._layout.whole
         )
         return cursor_reply.decode(), claimed
 
@@ -251,12 +279,7 @@ class BlockStore:
 
         Raises StoreUnavailable or GroupMissing.
         """
-        kept = await _keep.run(
-            self._redis,
-            (self._keys.stream, self._keys.totals),
-            (GROUP, consumer, *ids),
-            layout=self._layout.whole,
-        )
+        kept = await _keep.run(self._redis, self._loss_keys, (GROUP, consumer, *ids), layout=self._layout.whole)
         return frozenset(id_.decode() for id_ in kept)
 
     async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
@@ -276,10 +299,7 @@ class BlockStore:
         Raises StoreUnavailable or GroupMissing.
         """
         word, *flat = await _retry.run(
-            self._redis,
-            (self._keys.stream, self._keys.totals),
-            (GROUP, consumer, entry_id, deliveries),
-            layout=self._layout.whole,
+            self._redis, self._loss_keys, (GROUP, consumer, entry_id, deliveries), layout=self._layout.whole
         )
         if word != b"given":
             return None
@@ -292,27 +312,27 @@ class BlockStore:
         """
         reply = await _bury.run(
             self._redis,
-            (self._keys.stream, self._keys.dead),
+            (self._keys.stream, self._keys.dead, self._keys.backlog, self._keys.totals),
             (GROUP, consumer, entry_id, self._settings.max_deliveries),
             layout=self._layout.whole,
         )
         word: Literal["buried", "spared", "gone"] = reply.decode()
         return word
 
-    async def count(self, *, consumer: str, ids: Sequence[str], counts: Counts) -> Applied | Missing:
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing:
         """Take these blocks off the stream and add what they hold to the counts, if this consumer holds all of them.
 
         Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
         """
-        keys, arguments = self._count_arguments(consumer, ids, counts)
+        keys, arguments = self._count_arguments(consumer, entries, counts)
         word, *rest = await _count.run(self._redis, keys, arguments, layout=self._layout.whole)
         if word == b"missing":
             return Missing(ids=frozenset(id_.decode() for id_ in rest))
         return Applied(windows=rest[0])
 
-    def _count_arguments(self, consumer: str, ids: Sequence[str], counts: Counts) -> tuple[list[str], list[Any]]:
+    def _count_arguments(self, consumer: str, entries: Sequence[Entry], counts: Counts) -> tuple[list[str], list[Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
-        keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected]
+        keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected, at.backlog]
         arguments: list[Any] = [
             GROUP,
             consumer,
@@ -326,7 +346,10 @@ class BlockStore:
             keys += (at.windows(length.seconds), at.rolled(length.seconds))
             arguments.append(length.kept)
         parts = list(sections(counts.windows, lengths))
-        arguments += [len(ids), *ids, counts.rejected, counts.bytes, len(parts)]
+        arguments.append(len(entries))
+        for entry in entries:
+            arguments += (entry.id, entry.backlog_bytes)
+        arguments += [counts.rejected, counts.bytes, len(parts)]
         for part in parts:
             arguments.append(part.level + 1)  # Lua counts from 1
             for length in lengths[part.level :]:

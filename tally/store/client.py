@@ -19,8 +19,13 @@ from tally.layout import LayoutRefused, check_format
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
 _LAYOUT_DIFFERS = "TALLYLAYOUT "
 
-#: What the functions of windows_library.lua are put in front of.
-_USES_WINDOWS = frozenset({"count", "roll"})
+#: What the functions of each library are put in front of.
+_LIBRARIES = {
+    "windows_library": frozenset({"count", "roll"}),
+    "backlog_library": frozenset(
+        {"append", "append_once", "audit", "bury", "claim", "count", "keep", "oldest", "retry"}
+    ),
+}
 
 #: What is refused however often Redis is asked: a wrong password, a user who may not do that, data of another format.
 REFUSALS = (
@@ -146,7 +151,8 @@ class _Script:
 
     def __init__(self, name: str, *, libraries: Sequence[str] = ()) -> None:
         folder = files("tally") / "scripts"
-        self.text = "".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*libraries, name))
+        used = [library for library, users in _LIBRARIES.items() if name in users]
+        self.text = "".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*libraries, *used, name))
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def _run(self, redis: Any, call: Sequence[Any]) -> Any:
@@ -169,7 +175,7 @@ class WritingScript(_Script):
     """A script that writes, and begins by comparing the layout (layout_library.lua)."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, libraries=["layout_library", *(["windows_library"] if name in _USES_WINDOWS else [])])
+        super().__init__(name, libraries=("layout_library",))
 
     async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any], *, layout: LayoutCheck) -> Any:
         """Run it once. Raises as errors_translated does."""

@@ -212,7 +212,7 @@ def test_counts_stay_exact_when_aggregators_are_killed(pipeline: Pipeline) -> No
 
     assert inspect(second)["State"]["Running"]
     assert not inspect(first)["State"]["Running"]
-    assert "took over blocks" in pipeline.compose("logs", "aggregator")
+    assert "claimed blocks" in pipeline.compose("logs", "aggregator")
     (ingestor,) = pipeline.containers("ingestor")
     ended = "all sources have ended"
     wait_until(lambda: ended in pipeline.compose("logs", "ingestor"), what="the ingestor has come to its source's end")

@@ -50,8 +50,10 @@ async def _count(redis: Redis, types: dict[str, int], words: dict[str, int]) -> 
     store = BlockStore(redis, keys=KEYS, settings=Settings())
     await store.create_group()
     await redis.xadd(KEYS.stream, {"lines": b"x"})
-    ids = [entry.id for entry in await store.read(consumer="a", count=1, block_ms=None)]
-    await store.count(consumer="a", ids=ids, counts=Counts(windows={0: WindowCounts(Counter(types), Counter(words))}))
+    entries = await store.read(consumer="a", count=1, block_ms=None)
+    await store.count(
+        consumer="a", entries=entries, counts=Counts(windows={0: WindowCounts(Counter(types), Counter(words))})
+    )
 
 
 async def _count_at(server: Server, types: dict[str, int], words: dict[str, int]) -> None:

@@ -80,7 +80,7 @@ async def test_the_age_of_the_backlog_is_told_by_when_it_was_appended(redis: Red
     reader = CountReader(redis, keys=KEYS, settings=Settings())
     assert (await reader.backlog(await reader.totals())).oldest_seconds == 0, "never under it"
     (ahead,) = await store.read(consumer="a", count=1, block_ms=None)
-    await store.count(consumer="a", ids=[ahead.id], counts=Counts())
+    await store.count(consumer="a", entries=[ahead], counts=Counts())
     hour_ago_ms = int((time.time() - 3600) * 1000)
     await redis.xadd(KEYS.stream, {"lines": EVENT, "appended_ms": hour_ago_ms})
     assert (await reader.backlog(await reader.totals())).oldest_seconds == pytest.approx(3600, abs=60)
@@ -91,7 +91,7 @@ async def test_a_sample_has_the_time_at_which_it_was_rejected(redis: Redis, stor
     await store.append(source="s", blocks=[Block(0, 1, b"x")])
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
     counts = Counts(rejected=1, samples=[Sample(b"x", "why", "s")])
-    assert await store.count(consumer="a", ids=[entry.id], counts=counts) == Applied(windows=0)
+    assert await store.count(consumer="a", entries=[entry], counts=counts) == Applied(windows=0)
     newest, before = await CountReader(redis, keys=KEYS, settings=Settings()).rejected(2)
     assert newest.at == pytest.approx(time.time(), abs=60)
     assert before.at == pytest.approx(time.time() + DAY, abs=60)

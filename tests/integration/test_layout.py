@@ -19,7 +19,7 @@ from tally.counts import Counts, WindowCounts
 from tally.keys import Keys
 from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
-from tally.store import Block, BlockStore, LayoutChanged, WindowStore, connect
+from tally.store import Block, BlockStore, Entry, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
 from tally.store.layouts import LayoutStore
 from tally.store.once import Body
@@ -55,7 +55,7 @@ async def _count(client: Redis, types: Mapping[int, int], **settings: Any) -> No
     await client.xadd(KEYS.stream, {"lines": b"x"})
     (entry,) = await store.read(consumer="c", count=1, block_ms=None)
     windows = {start: WindowCounts(Counter({"a": number}), Counter()) for start, number in types.items()}
-    await store.count(consumer="c", ids=[entry.id], counts=Counts(windows=windows))
+    await store.count(consumer="c", entries=[entry], counts=Counts(windows=windows))
 
 
 def _changes(server: Server) -> int:
@@ -143,10 +143,11 @@ def _drop(client: Redis) -> Coroutine[Any, Any, Any]:
 INGESTORS_WRITES: dict[str, _Write] = {
     "append": lambda client: _blocks(client).append(source="s", blocks=[Block(0, 2, b"x")]),
     "append_once": lambda client: _blocks(client).append_once(source="s", bodies=[Body("k", "d", 60_000, [b"x"])]),
+    "audit": lambda client: _blocks(client).audit(),
     "retire": lambda client: _blocks(client).retire(consumer="c"),
 }
 AGGREGATORS_WRITES: dict[str, _Write] = {
-    "count": lambda client: _blocks(client).count(consumer="c", ids=["1-1"], counts=Counts()),
+    "count": lambda client: _blocks(client).count(consumer="c", entries=[Entry("1-1", b"x", "s")], counts=Counts()),
     "claim": lambda client: _blocks(client).claim(consumer="c", cursor="0-0", count=10),
     "keep": lambda client: _blocks(client).keep(consumer="c", ids=["1-1"]),
     "retry": lambda client: _blocks(client).retry(consumer="c", entry_id="1-1", deliveries=2),

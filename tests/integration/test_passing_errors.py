@@ -100,15 +100,15 @@ async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     with refusing(server), pytest.raises(StoreUnavailable):
         await store.append(source="s", blocks=blocks)
     assert [each.outcome for each in await store.append(source="s", blocks=blocks)] == ["appended"] * 2
-    ids = [each.id for each in await store.read(consumer="c", count=2, block_ms=None)]
+    entries = await store.read(consumer="c", count=2, block_ms=None)
     for refused in (
-        lambda: store.count(consumer="c", ids=ids, counts=Counts(rejected=2)),
+        lambda: store.count(consumer="c", entries=entries, counts=Counts(rejected=2)),
         lambda: store.forget_sources(["s"]),
         lambda: store.wait_until_durable("s", timeout_seconds=1),
     ):
         with refusing(server), pytest.raises(StoreUnavailable):
             await refused()
-    await store.count(consumer="c", ids=ids, counts=Counts(rejected=2))
+    await store.count(consumer="c", entries=entries, counts=Counts(rejected=2))
     assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from itertools import count as numbers
 from typing import Any
@@ -24,7 +24,7 @@ from aggregator.worker import Worker
 from tally.counts import Counts, Sample, WindowCounts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store import Append, Block, BlockStore, GroupMissing, StoreUnavailable, WindowStore, connect
+from tally.store import Append, Block, BlockStore, Entry, GroupMissing, StoreUnavailable, WindowStore, connect
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
 
 KEYS = Keys()
@@ -61,7 +61,8 @@ class Shard:
 
     async def count(self, counts: Counts, **settings: Any) -> Applied | Missing:
         """Count this, as if one new block held it."""
-        return await self.blocks(**settings).count(consumer="a", ids=await self.pending_blocks(), counts=counts)
+        entries = _held(await self.pending_blocks())
+        return await self.blocks(**settings).count(consumer="a", entries=entries, counts=counts)
 
     async def hash(self, key: str) -> dict[str, int]:
         return {name.decode(): int(value) for name, value in (await self.redis.hgetall(key)).items()}
@@ -111,6 +112,11 @@ def _counts(windows: Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]] |
         },
         **others,
     )
+
+
+def _held(ids: Iterable[str]) -> list[Entry]:
+    """Blocks with these IDs, as another client adds them."""
+    return [Entry(entry_id, b"x", "s") for entry_id in ids]
 
 
 # append
@@ -185,7 +191,7 @@ async def test_append_says_full_at_the_limit_and_goes_on_when_there_is_room(shar
     await store.create_group()
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
     assert (await store.append(source="s", blocks=blocks[2:]))[0].outcome == "full", "read is not yet counted"
-    await store.count(consumer="a", ids=[entry.id], counts=_counts())
+    await store.count(consumer="a", entries=_held([entry.id]), counts=_counts())
     assert await store.append(source="s", blocks=blocks[2:]) == [Append("appended", 3)]
 
 
@@ -299,7 +305,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
         bytes=1000,
         samples=[Sample(b"\xff\x00bad", "not UTF-8", "file:/a")],
     )
-    assert await store.count(consumer="a", ids=ids, counts=counts) == Applied(windows=2)
+    assert await store.count(consumer="a", entries=_held(ids), counts=counts) == Applied(windows=2)
 
     assert await shard.hash(KEYS.types) == {"foo": 6, "bär": 1}
     assert await shard.hash(KEYS.words) == {"lorem": 6, "don't": 2}
@@ -347,7 +353,7 @@ async def test_count_of_blocks_that_hold_nothing_takes_them_off_the_stream(shard
 
 
 async def _counted_by_another(shard: Shard, ids: list[str]) -> set[str]:
-    await shard.blocks().count(consumer="a", ids=[ids[0], ids[2]], counts=_counts())
+    await shard.blocks().count(consumer="a", entries=_held([ids[0], ids[2]]), counts=_counts())
     return {ids[0], ids[2]}
 
 
@@ -375,11 +381,12 @@ async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     before, pending = await shard.everything(), await shard.pending()
     counts = _counts({60: ({"foo": 1}, {"a": 1})}, rejected=1, bytes=9, samples=[Sample(b"l", "r", "s")])
 
-    assert await shard.blocks().count(consumer="a", ids=ids, counts=counts) == Missing(ids=frozenset(missing))
+    refused = await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts)
+    assert refused == Missing(ids=frozenset(missing))
     assert (await shard.everything(), await shard.pending()) == (before, pending)
 
     left = [each for each in ids if each not in missing]
-    assert await shard.blocks().count(consumer="a", ids=left, counts=counts) == Applied(windows=1)
+    assert await shard.blocks().count(consumer="a", entries=_held(left), counts=counts) == Applied(windows=1)
     assert await shard.hash(KEYS.types) == {"foo": 1}
 
 
@@ -389,10 +396,11 @@ async def test_count_takes_only_what_is_pending_to_the_one_who_counts(shard: Sha
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed])
     before, pending = await shard.everything(), await shard.pending()
     store, counts = shard.blocks(), _counts({0: ({"foo": 1}, {})})
-    assert await store.count(consumer="a", ids=[claimed, ours], counts=counts) == Missing(ids=frozenset({claimed}))
+    refused = await store.count(consumer="a", entries=_held([claimed, ours]), counts=counts)
+    assert refused == Missing(ids=frozenset({claimed}))
     assert (await shard.everything(), await shard.pending()) == (before, pending)
-    assert await store.count(consumer="b", ids=[claimed], counts=counts) == Applied(windows=1)
-    assert await store.count(consumer="a", ids=[ours], counts=counts) == Applied(windows=1)
+    assert await store.count(consumer="b", entries=_held([claimed]), counts=counts) == Applied(windows=1)
+    assert await store.count(consumer="a", entries=_held([ours]), counts=counts) == Applied(windows=1)
     assert (await shard.hash(KEYS.types), await shard.pending()) == ({"foo": 2}, [])
 
 
@@ -403,14 +411,14 @@ async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_on
     types = {f"type {at}": at + 1 for at in range(8200)}
     words = {f"word{at}": 2 for at in range(9100)}
     counts = _counts({0: (types, words)}, samples=[Sample(b"%d" % at, "r", "s") for at in range(20)])
-    assert await shard.blocks().count(consumer="a", ids=ids, counts=counts) == Applied(windows=1)
+    assert await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts) == Applied(windows=1)
     assert await shard.hash(KEYS.types) == types
     assert await shard.hash(KEYS.words) == words
     assert await shard.hash(KEYS.window_words(60, 0)) == words
     assert (await shard.hash(KEYS.totals))["blocks"] == len(ids)
     assert (await shard.blocks().backlog(), await shard.pending()) == (0, [])
 
-    again = await shard.blocks().count(consumer="a", ids=ids, counts=counts)
+    again = await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts)
     assert again == Missing(ids=frozenset(ids))
 
 
@@ -727,7 +735,7 @@ async def test_keep_renews_what_is_ours_and_takes_nothing_back(shard: Shard) -> 
     await _make_idle(shard, ids, consumer="a", idle_ms=20_000, deliveries=2)
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
     store = shard.blocks(claim_idle_seconds=5)
-    await store.count(consumer="a", ids=[counted], counts=_counts())
+    await store.count(consumer="a", entries=_held([counted]), counts=_counts())
     await shard.redis.xdel(KEYS.stream, deleted)
     assert await store.keep(consumer="a", ids=[ours, claimed, counted, deleted, "5-5"]) == {ours}
     assert await shard.pending() == [(ours, "a", 2), (claimed, "b", 2), (others, "a", 2)]
@@ -761,7 +769,7 @@ async def test_retry_of_a_deleted_block_counts_it_as_lost_once(shard: Shard) -> 
 
 async def test_retry_of_what_is_counted_or_somebody_elses_gives_nothing_and_changes_nothing(shard: Shard) -> None:
     counted, theirs, ours = await shard.pending_blocks(3)
-    await shard.blocks().count(consumer="a", ids=[counted], counts=_counts())
+    await shard.blocks().count(consumer="a", entries=_held([counted]), counts=_counts())
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [theirs], justid=True)
     for entry_id in (counted, theirs, "5-5"):
         assert await shard.blocks().retry(consumer="a", entry_id=entry_id, deliveries=9) is None
@@ -798,7 +806,7 @@ async def test_bury_finds_nothing_in_what_is_counted_or_deleted_or_somebody_else
     counted, deleted, claimed = await shard.pending_blocks(3)
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
     store = shard.blocks(max_deliveries=1)
-    await store.count(consumer="a", ids=[counted], counts=_counts())
+    await store.count(consumer="a", entries=_held([counted]), counts=_counts())
     await shard.redis.xdel(KEYS.stream, deleted)
     for entry_id in (counted, deleted, claimed, "5-5"):
         assert await store.bury(consumer="a", entry_id=entry_id) == "gone"
@@ -924,7 +932,7 @@ async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> Non
     assert await store.retire(consumer="b") == "retired"
     assert await store.retire(consumer="b") == "gone"
     assert await shard.pending() == [(entry_id, "a", 1)], "what a consumer holds is never thrown away"
-    await store.count(consumer="a", ids=[entry_id], counts=_counts())
+    await store.count(consumer="a", entries=_held([entry_id]), counts=_counts())
     assert await store.retire(consumer="a") == "retired"
     assert await store.consumers() == []
 
@@ -942,7 +950,7 @@ async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> Non
         pytest.param(lambda store: store.keep(consumer="a", ids=["5-5"]), id="keep"),
         pytest.param(lambda store: store.retry(consumer="a", entry_id="5-5", deliveries=1), id="retry"),
         pytest.param(lambda store: store.bury(consumer="a", entry_id="5-5"), id="bury"),
-        pytest.param(lambda store: store.count(consumer="a", ids=["5-5"], counts=Counts()), id="count"),
+        pytest.param(lambda store: store.count(consumer="a", entries=_held(["5-5"]), counts=Counts()), id="count"),
         pytest.param(lambda store: store.retire(consumer="a"), id="retire"),
     ],
 )
@@ -1110,7 +1118,7 @@ async def test_many_who_roll_up_and_count_at_once_count_once(redis: Redis) -> No
 
     async def count() -> list[Applied | Missing]:
         return [
-            await store.count(consumer="a", ids=[entry_id], counts=_batch(batch))
+            await store.count(consumer="a", entries=_held([entry_id]), counts=_batch(batch))
             for entry_id, batch in zip(ids, batches, strict=True)
         ]
 

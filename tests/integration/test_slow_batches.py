@@ -35,9 +35,9 @@ class Watched(BlockStore):
         super().__init__(*arguments, **named)
         self.counted, self.kept = [], []
 
-    async def count(self, *, consumer: str, ids: Sequence[str], counts: Counts) -> Any:
-        self.counted.append(list(ids))
-        return await super().count(consumer=consumer, ids=ids, counts=counts)
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Any:
+        self.counted.append([entry.id for entry in entries])
+        return await super().count(consumer=consumer, entries=entries, counts=counts)
 
     async def keep(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
         self.kept.append(list(ids))
@@ -125,7 +125,7 @@ async def test_blocks_that_were_claimed_are_not_counted_though_they_are_pending_
     redis = connect(server.url, timeout_seconds=30)
     store = BlockStore(redis, keys=KEYS, settings=Settings())
     entries = [Entry(each, EVENT, "s") for each in claimed]
-    await store.count(consumer="b", ids=claimed, counts=Decoder(Settings()).count(entries))
+    await store.count(consumer="b", entries=entries, counts=Decoder(Settings()).count(entries))
     await redis.aclose()
     watched = await working
     assert watched.counted == [ids, [ids[0], *ids[3:]]]

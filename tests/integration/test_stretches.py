@@ -53,9 +53,7 @@ class Pipeline:
         await self._redis.xadd(self._stream, {"lines": b"\n".join(lines)}, id=id_)
         await self._blocks.create_group()
         entries = await self._blocks.read(consumer="test", count=100, block_ms=None)
-        await self._blocks.count(
-            consumer="test", ids=[entry.id for entry in entries], counts=self._decoder.count(entries)
-        )
+        await self._blocks.count(consumer="test", entries=entries, counts=self._decoder.count(entries))
 
     async def roll_up(self) -> None:
         await self._roll_up.run()

@@ -21,6 +21,7 @@ KEYS = Keys()
     ("key", "spelled"),
     [
         (KEYS.stream, "tally:{0}:stream"),
+        (KEYS.backlog, "tally:{0}:backlog"),
         (KEYS.sources, "tally:{0}:sources"),
         (KEYS.sources_seen, "tally:{0}:sources:seen"),
         (KEYS.sources_last, "tally:{0}:sources:last"),

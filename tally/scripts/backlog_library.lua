@@ -1,0 +1,148 @@
+-- Functions about what is in the stream and what has left it, put in front of the scripts that name them (see
+-- tally/store/client.py).
+--
+-- Fields of the hash `backlog`:
+--   blocks, bytes      what append.lua and append_once.lua put on the stream and is still there; bytes of `lines`. Entries
+--                      that other clients added are not in it
+--   gone               how many entries have left the stream for a known reason: counted, dead letters, lost
+--   audited_gone, audited_counted
+--                      `gone`, and `blocks` of the totals, when the lost ones were looked for last
+--   sum_to, sum_blocks, sum_bytes
+--                      while blocks and bytes are added up anew, after a loss: the entry up to which that is done
+
+-- When a block was appended, in Unix milliseconds, by its fields; nil if an append script of ours did not add it. Anybody may
+-- add entries, so it may be anything.
+local function appended_ms_of(fields)
+  for at = 1, #fields, 2 do
+    if fields[at] == 'appended_ms' and #fields[at + 1] <= 15 and string.match(fields[at + 1], '^%d+$') then
+      return tonumber(fields[at + 1])
+    end
+  end
+end
+
+-- How many bytes an entry has in `backlog`; -1 if it is not in it.
+local function bytes_of(fields)
+  if appended_ms_of(fields) then
+    for at = 1, #fields, 2 do
+      if fields[at] == 'lines' then
+        return #fields[at + 1]
+      end
+    end
+  end
+  return -1
+end
+
+-- How many entries have left the stream, for whatever reason. Redis counts what was ever added to it.
+local function gone_from(stream)
+  if redis.call('EXISTS', stream) == 0 then
+    return 0
+  end
+  local flat, about = redis.call('XINFO', 'STREAM', stream), {}
+  for at = 1, #flat, 2 do
+    about[flat[at]] = flat[at + 1]
+  end
+  return about['entries-added'] - about.length
+end
+
+local function sum_anew(backlog)
+  redis.call('HSET', backlog, 'sum_to', '0-0', 'sum_blocks', 0, 'sum_bytes', 0)
+end
+
+local function nothing_waits(backlog)
+  redis.call('HDEL', backlog, 'sum_to', 'sum_blocks', 'sum_bytes')
+  redis.call('HSET', backlog, 'blocks', 0, 'bytes', 0)
+end
+
+-- Count as lost what has left the stream for no known reason: somebody trimmed it, or deleted entries. Returns how many.
+--
+-- Not to be called as the first write of a script that must work in a full Redis.
+local function find_lost(stream, totals, backlog)
+  local length, gone = redis.call('XLEN', stream), gone_from(stream)
+  local counted = tonumber(redis.call('HGET', totals, 'blocks') or 0)
+  local stored = redis.call('HMGET', backlog, 'blocks', 'gone', 'audited_gone', 'audited_counted', 'sum_to')
+  local blocks, known = tonumber(stored[1] or 0), tonumber(stored[2])
+  local audited_gone, audited_counted, summing = tonumber(stored[3]), tonumber(stored[4]), stored[5]
+  local lost = 0
+  if known then
+    if audited_gone then
+      -- An aggregator of an older version knows nothing of `gone`, but adds to the totals.
+      known = math.max(known, audited_gone + counted - audited_counted)
+    end
+    lost = math.max(0, gone - known)
+    -- If fewer have left it than we know of, the stream is another one: somebody deleted it whole, with what waited in it.
+    if (gone < known or known == 0) and not summing and lost == 0 then
+      lost = math.max(0, blocks - length)
+    end
+    if lost > 0 then
+      redis.call('HINCRBY', totals, 'lost', lost)
+    end
+  end
+  if gone ~= tonumber(stored[2]) or gone ~= audited_gone or counted ~= audited_counted then
+    redis.call('HSET', backlog, 'gone', gone, 'audited_gone', gone, 'audited_counted', counted)
+  end
+  if length == 0 then
+    if blocks > 0 then
+      nothing_waits(backlog)
+    end
+  elseif lost > 0 or blocks > length then
+    redis.call('HSET', backlog, 'blocks', math.min(blocks, length))
+    sum_anew(backlog)
+  end
+  return lost
+end
+
+-- Whether the entry `id` comes behind the entry `other`.
+local function is_behind(id, other)
+  local ms, number = string.match(id, '^(%d+)-(%d+)$')
+  local other_ms, other_number = string.match(other, '^(%d+)-(%d+)$')
+  ms, number, other_ms, other_number = tonumber(ms), tonumber(number), tonumber(other_ms), tonumber(other_number)
+  return ms > other_ms or ms == other_ms and number > other_number
+end
+
+-- Note that a script took entries off the stream: their IDs, the bytes of each as bytes_of says, and how many of them XDEL
+-- found there.
+local function note_taken(stream, totals, backlog, ids, sizes, found)
+  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', 'sum_to', 'sum_blocks', 'sum_bytes')
+  local blocks, bytes, summing = tonumber(stored[1] or 0), tonumber(stored[2] or 0), stored[4]
+  local sum_blocks, sum_bytes = tonumber(stored[5] or 0), tonumber(stored[6] or 0)
+  for at, id in ipairs(ids) do
+    if sizes[at] >= 0 then
+      blocks, bytes = blocks - 1, bytes - sizes[at]
+      if summing and not is_behind(id, summing) then
+        sum_blocks, sum_bytes = sum_blocks - 1, sum_bytes - sizes[at]
+      end
+    end
+  end
+  local gone = stored[3] and tonumber(stored[3]) + #ids or gone_from(stream)
+  if redis.call('XLEN', stream) == 0 then
+    nothing_waits(backlog)
+  else
+    redis.call('HSET', backlog, 'blocks', math.max(0, blocks), 'bytes', math.max(0, bytes))
+    if summing then
+      redis.call('HSET', backlog, 'sum_blocks', math.max(0, sum_blocks), 'sum_bytes', math.max(0, sum_bytes))
+    end
+  end
+  if found < #ids then
+    -- Somebody deleted blocks that were read already. They are not lost, if they were counted as that.
+    local not_lost = math.min(#ids - found, gone - gone_from(stream))
+    if not_lost > 0 then
+      redis.call('HINCRBY', totals, 'lost', -not_lost)
+      redis.call('HINCRBY', backlog, 'audited_gone', -not_lost)
+      gone = gone - not_lost
+    end
+    sum_anew(backlog)
+  end
+  redis.call('HSET', backlog, 'gone', gone)
+end
+
+-- Note that a script puts so many blocks on the stream, of so many bytes together; before it does.
+local function note_put(stream, totals, backlog, blocks, bytes)
+  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone')
+  if not stored[3] then
+    redis.call('HSET', backlog, 'gone', gone_from(stream))
+  elseif stored[1] and stored[1] ~= '0' and redis.call('XLEN', stream) == 0 then
+    find_lost(stream, totals, backlog)
+    stored = {}
+  end
+  redis.call('HSET', backlog, 'blocks', tonumber(stored[1] or 0) + blocks, 'bytes', tonumber(stored[2] or 0) + bytes)
+end

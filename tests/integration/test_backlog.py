@@ -1,0 +1,337 @@
+"""What waits, and what was lost: both are known exactly, whatever anybody does to the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from aggregator.rollup import RollUp
+from aggregator.worker import Worker
+from tally.counts import Counts
+from tally.keys import GROUP, Keys
+from tally.settings import Settings
+from tally.store import Block, BlockStore, Entry, WindowStore, connect
+from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
+from tally.store.once import Body
+from tests.server import Server
+from tests.waiting import wait_until_async
+
+KEYS = Keys()
+
+
+class Shard:
+    """One shard, and what is asked about it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis: Any = redis
+        self.store = BlockStore(redis, keys=KEYS, settings=Settings(claim_idle_seconds=0.1, max_deliveries=1))
+        self._position = 0
+
+    async def append(self, *sizes: int) -> None:
+        """Append blocks of so many bytes."""
+        blocks = []
+        for size in sizes:
+            blocks.append(Block(self._position, self._position + size + 1, b"x" * size))
+            self._position += size + 1
+        outcomes = await self.store.append(source="s", blocks=blocks)
+        assert {each.outcome for each in outcomes} == {"appended"}
+
+    async def add(self, size: int) -> None:
+        """Add an entry as another client does."""
+        await self.redis.xadd(KEYS.stream, {"lines": b"x" * size})
+
+    async def read(self, number: int, *, consumer: str = "a") -> list[Entry]:
+        return await self.store.read(consumer=consumer, count=number, block_ms=None)
+
+    async def count(self, entries: Sequence[Entry]) -> Applied | Missing:
+        return await self.store.count(consumer="a", entries=entries, counts=Counts())
+
+    async def backlog(self) -> tuple[int, int]:
+        """Blocks and bytes, as they are kept."""
+        blocks, bytes_ = await self.redis.hmget(KEYS.backlog, "blocks", "bytes")
+        return int(blocks or 0), int(bytes_ or 0)
+
+    async def lost(self) -> int:
+        return int(await self.redis.hget(KEYS.totals, "lost") or 0)
+
+
+@pytest.fixture
+async def shard(redis: Redis) -> Shard:
+    shard = Shard(redis)
+    await shard.store.create_group()
+    return shard
+
+
+async def test_the_backlog_is_what_was_appended_and_is_not_counted(shard: Shard) -> None:
+    await shard.append(10, 20)
+    await shard.add(1000)
+    await shard.store.append_once(source="h", bodies=[Body("key", "digest", 60_000, [b"x" * 7, b"y" * 8])])
+    assert await shard.backlog() == (4, 45)
+    first, second, others, *body = await shard.read(10)
+    await shard.count([first])
+    assert await shard.backlog() == (3, 35)
+    await shard.count([others])
+    assert await shard.backlog() == (3, 35), "what others add is not in it"
+    assert await shard.store.bury(consumer="a", entry_id=second.id) == "buried"
+    assert await shard.backlog() == (2, 15)
+    await shard.count(body)
+    assert (await shard.backlog(), await shard.store.audit(), await shard.lost()) == ((0, 0), 0, 0)
+
+
+async def _trim(shard: Shard) -> None:
+    await shard.redis.xtrim(KEYS.stream, maxlen=2, approximate=False)
+
+
+async def _delete(shard: Shard) -> None:
+    ids = [id_ for id_, _ in await shard.redis.xrange(KEYS.stream)]
+    await shard.redis.xdel(KEYS.stream, *ids[:3])
+
+
+@pytest.mark.parametrize("delivered", [0, 1, 5], ids=["none delivered", "one delivered", "all delivered"])
+@pytest.mark.parametrize("removed", [_trim, _delete])
+async def test_blocks_that_somebody_deletes_are_lost_whether_they_were_delivered_or_not(
+    shard: Shard, delivered: int, removed: Any
+) -> None:
+    await shard.append(1, 2, 4, 8, 16)
+    if delivered:
+        await shard.read(delivered, consumer="dead")
+    await removed(shard)
+    assert await shard.store.audit() == 3
+    assert await shard.store.audit() == 0, "they are counted as that once"
+    for entry_id, _ in await shard.store.pending(consumer="dead", count=10):
+        await shard.store.retry(consumer="dead", entry_id=entry_id, deliveries=2)
+    await shard.count(await shard.read(10))
+    assert await shard.store.audit() == 0
+    assert (await shard.lost(), (await shard.backlog())[0]) == (3, 2 if delivered == 5 else 0)
+
+
+async def test_an_aggregator_finds_what_was_lost(shard: Shard) -> None:
+    await shard.append(1, 2, 4)
+    await shard.redis.xtrim(KEYS.stream, maxlen=1, approximate=False)
+    settings = Settings()
+    worker = Worker(
+        store=shard.store,
+        roll_up=RollUp(WindowStore(shard.redis, keys=KEYS, settings=settings), settings=settings),
+        settings=settings,
+        consumer="a",
+        stop=asyncio.Event(),
+        drain=True,
+    )
+    await asyncio.wait_for(worker.run(), 60)
+    assert (await shard.lost(), await shard.backlog(), worker.progress.batches) == (2, (0, 0), 1)
+
+
+async def test_after_a_loss_what_is_left_is_added_up(shard: Shard) -> None:
+    await shard.append(1, 2, 4, 8, 16)
+    await shard.add(1000)
+    await shard.add(1000)
+    ids = [id_ for id_, _ in await shard.redis.xrange(KEYS.stream)]
+    await shard.redis.xdel(KEYS.stream, ids[1], ids[3], ids[5])
+    assert await shard.store.audit() == 3
+    assert await shard.backlog() == (3, 21)
+
+
+async def test_what_is_appended_and_counted_while_it_is_added_up_is_in_the_sum(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shard.append(*[100] * 40)
+    held = await shard.read(30)
+    await shard.redis.xdel(KEYS.stream, held[0].id)
+    monkeypatch.setattr("tally.store.blocks.AUDIT_BYTES", 1000)  # ten of them at a time
+    store, run = shard.store, 0
+    audit = store.audit()
+
+    async def meanwhile() -> None:
+        """Count one that is in the sum already, and one that is not; append another."""
+        await shard.count([held[2], held[29]])
+        await shard.append(7)
+
+    original = store._redis.evalsha
+
+    async def evalsha(*arguments: Any) -> Any:
+        nonlocal run
+        run += 1
+        reply = await original(*arguments)
+        if run == 2:
+            await meanwhile()
+        return reply
+
+    monkeypatch.setattr(store._redis, "evalsha", evalsha)
+    assert await audit == 1
+    assert run > 5
+    assert await shard.backlog() == (38, 3707)
+
+
+async def test_a_block_that_is_deleted_while_it_is_counted_is_not_lost(shard: Shard) -> None:
+    """It was read, so its counts are right. When it was taken for lost in between, it is no more."""
+    await shard.append(1, 2, 4, 8)
+    first, second, third = await shard.read(3)
+    await shard.redis.xdel(KEYS.stream, first.id)
+    await shard.count([first])
+    assert (await shard.store.audit(), await shard.backlog()) == (0, (3, 14))
+    await shard.redis.xdel(KEYS.stream, second.id)
+    assert (await shard.store.audit(), await shard.lost()) == (1, 1)
+    await shard.count([second, third])
+    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 8))
+
+
+async def test_a_stream_that_is_deleted_whole_has_lost_what_waited_in_it(shard: Shard) -> None:
+    await shard.append(1, 2, 4)
+    await shard.count(await shard.read(1))
+    for again in (False, True):
+        await shard.redis.delete(KEYS.stream)
+        if again:
+            await shard.append(5, 6)
+        assert await shard.store.create_group()
+        assert await shard.lost() == (5 if again else 2)
+        assert await shard.backlog() == ((2, 11) if again else (0, 0))
+        await shard.append(8, 9, 10)
+    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 5, (5, 38))
+
+
+@pytest.mark.parametrize("counted", [0, 1])
+async def test_a_source_finds_out_by_itself_that_the_stream_was_emptied(shard: Shard, counted: int) -> None:
+    await shard.append(1, 2)
+    await shard.count((await shard.read(2))[:counted])
+    await shard.redis.delete(KEYS.stream)
+    await shard.append(4)
+    assert (await shard.lost(), await shard.backlog()) == (2 - counted, (1, 4))
+
+
+async def test_a_flush_is_a_new_beginning(shard: Shard) -> None:
+    await shard.append(1, 2, 4)
+    await shard.count(await shard.read(2))
+    await shard.redis.flushall()
+    shard._position = 0
+    await shard.append(8)
+    await shard.store.create_group()
+    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 8))
+
+
+async def test_a_stream_of_an_older_version_has_lost_nothing(shard: Shard) -> None:
+    """There were many blocks before anybody kept account, and an aggregator of that version may go on beside ours."""
+    await shard.append(1, 2, 4)
+    await shard.count(await shard.read(2))
+    await shard.redis.delete(KEYS.backlog)
+    assert (await shard.store.audit(), await shard.lost()) == (0, 0)
+    await shard.append(8)
+    for entry in await shard.read(1, consumer="of an older version"):
+        await shard.redis.xack(KEYS.stream, GROUP, entry.id)
+        await shard.redis.xdel(KEYS.stream, entry.id)
+        await shard.redis.hincrby(KEYS.totals, "blocks", 1)
+    assert (await shard.store.audit(), await shard.lost()) == (0, 0)
+    await shard.count(await shard.read(10))
+    await shard.redis.hdel(KEYS.totals, "blocks", "events")
+    await shard.append(16)
+    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 16))
+
+
+async def test_an_audit_of_what_nobody_touched_writes_nothing(shard: Shard) -> None:
+    await shard.append(1, 2)
+    await shard.store.audit()
+    before = (await shard.redis.info("persistence"))["rdb_changes_since_last_save"]
+    for _ in range(3):
+        assert await shard.store.audit() == 0
+    assert (await shard.redis.info("persistence"))["rdb_changes_since_last_save"] == before
+
+
+async def _rewritten(redis: Any) -> bool:
+    about = await redis.info("persistence")
+    return not about["aof_rewrite_in_progress"] and not about["aof_rewrite_scheduled"]
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+async def test_accounts_are_right_after_a_restart_of_the_server(durable_server: Server, rewritten: bool) -> None:
+    redis: Any = connect(durable_server.url, timeout_seconds=30)
+    shard = Shard(redis)
+    await shard.store.create_group()
+    await shard.append(*[100] * 20)
+    await shard.count(await shard.read(15))
+    ids = [id_ for id_, _ in await redis.xrange(KEYS.stream)]
+    await redis.xdel(KEYS.stream, ids[1])
+    assert await shard.store.audit() == 1
+    await redis.xdel(KEYS.stream, ids[3])
+    if rewritten:
+        await redis.bgrewriteaof()
+        await wait_until_async(partial(_rewritten, redis), what="the append-only file is written anew")
+    await redis.aclose()
+    durable_server.stop()
+    durable_server.start()
+    redis = connect(durable_server.url, timeout_seconds=30)
+    shard = Shard(redis)
+    assert await shard.store.audit() == 1
+    assert (await shard.lost(), await shard.backlog()) == (2, (3, 300))
+    await redis.aclose()
+
+
+# Anything, in any order.
+
+_steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.integers(1, 50), min_size=1, max_size=4)),
+        st.tuples(st.just("add"), st.integers(1, 50)),
+        st.tuples(st.just("read"), st.integers(1, 4)),
+        st.tuples(st.just("count"), st.integers(1, 4)),
+        st.tuples(st.just("bury"), st.integers(0, 3)),
+        st.tuples(st.just("claim"), st.just(0)),
+        st.tuples(st.just("trim"), st.integers(0, 6)),
+        st.tuples(st.just("delete"), st.integers(0, 6)),
+        st.tuples(st.just("audit"), st.just(0)),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@hypothesis_settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(steps=_steps)
+async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_known(
+    redis: Redis, steps: list[tuple[str, Any]]
+) -> None:
+    await redis.flushdb()
+    shard = Shard(redis)
+    await shard.store.create_group()
+    held: dict[str, Entry] = {}
+    deleted: set[str] = set()
+    dealt_with: set[str] = set()  # counted, or a dead letter
+    for step, argument in steps:
+        ids = [id_.decode() for id_, _ in await shard.redis.xrange(KEYS.stream)]
+        if step == "append":
+            await shard.append(*argument)
+        elif step == "add":
+            await shard.add(argument)
+        elif step == "read":
+            held |= {entry.id: entry for entry in await shard.read(argument)}
+        elif step == "count" and held:
+            entries = [held.pop(entry_id) for entry_id in list(held)[:argument]]
+            if isinstance(await shard.count(entries), Applied):
+                dealt_with |= {entry.id for entry in entries}
+        elif step == "bury" and argument < len(held):
+            entry_id = list(held)[argument]
+            if await shard.store.bury(consumer="a", entry_id=entry_id) == "buried":
+                dealt_with.add(entry_id)
+                del held[entry_id]
+        elif step == "claim":
+            await shard.store.claim(consumer="b", cursor=CLAIM_FROM_START, count=100)
+        elif step == "trim":
+            await shard.redis.xtrim(KEYS.stream, maxlen=argument, approximate=False)
+            deleted |= set(ids[: max(0, len(ids) - argument)])
+        elif step == "delete" and argument < len(ids):
+            await shard.redis.xdel(KEYS.stream, ids[argument])
+            deleted.add(ids[argument])
+        elif step == "audit":
+            await shard.store.audit()
+    await shard.store.audit()
+    waiting = [len(fields[b"lines"]) for _, fields in await shard.redis.xrange(KEYS.stream) if b"source" in fields]
+    assert await shard.backlog() == (len(waiting), sum(waiting))
+    assert await shard.lost() == len(deleted - dealt_with)
