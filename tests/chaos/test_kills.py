@@ -117,7 +117,7 @@ def test_lost_replies(server: Server, million: tuple[Path, Expected], tmp_path: 
         assert client.xlen(KEYS.dead) == 0, "a lost connection is not held against a block"
 
 
-def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_counted(
+def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(
     server: Server, million: tuple[Path, Expected], tmp_path: Path
 ) -> None:
     path, expected = million
@@ -137,10 +137,10 @@ def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_counted(
         wait_until(lambda: client.exists(KEYS.totals) == 1, what="counting has begun")
         wait_until(paused_with_a_batch, what="it is paused with a batch in its hands")
         with running(other):
-            wait_until(lambda: "took over" in other.log(), what="the other takes over")
+            wait_until(lambda: "claimed blocks" in other.log(), what="the other claims it")
             finish(ingestor, server.url, tmp_path)
             paused.send(signal.SIGCONT)
-            wait_until(lambda: "another aggregator counted blocks of ours" in paused.log(), what="it finds out")
+            wait_until(lambda: "others have claimed blocks that we held" in paused.log(), what="it finds out")
             assert paused.stop() == 0
             assert counted(client) == expected
 
