@@ -4,13 +4,10 @@
 -- KEYS 1 stream        stream      the blocks that are not yet counted
 --      2 sources       hash        source -> position in bytes
 --      3 seen          sorted set  source, scored by its last append in Unix milliseconds
-<<<<<<< HEAD
 --      4 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
 --      5 names         sorted set  the sources that are looked up by how their name begins
-=======
---      4 backlog       hash        see backlog_library.lua
---      5 totals        hash        its `lost`
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
+--      6 backlog       hash        see backlog_library.lua
+--      7 totals        hash        its `lost`
 -- ARGV 1 source        name of where the lines come from
 --      2 start         position of the block's first byte, in bytes
 --      3 finish        position behind its last byte, in bytes
@@ -27,11 +24,8 @@
 --
 -- Atomic, or a crash between the writes would repeat the block or lose it, or leave a fingerprint of another position.
 
-<<<<<<< HEAD
 local stream, sources, seen, lasts, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-=======
-local stream, sources, seen, backlog, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
+local backlog, totals = KEYS[6], KEYS[7]
 local source, start, finish, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_backlog, last, listed = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
 

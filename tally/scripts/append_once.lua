@@ -5,12 +5,9 @@
 --      2 once          string      digest of the body that was appended under this key
 --      3 sources       hash        source -> position; for a source without positions, bytes so far
 --      4 seen          sorted set  source, scored by its last append in Unix milliseconds
-<<<<<<< HEAD
 --      5 names         sorted set  the sources that are looked up by how their name begins
-=======
---      5 backlog       hash        see backlog_library.lua
---      6 totals        hash        its `lost`
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
+--      6 backlog       hash        see backlog_library.lua
+--      7 totals        hash        its `lost`
 -- ARGV 1 digest        of the body
 --      2 keep          how long the key is remembered, in milliseconds
 --      3 source        name of where the lines come from
@@ -26,11 +23,8 @@
 -- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
 -- A body is never split: the stream may go over its limit by the blocks of one.
 
-<<<<<<< HEAD
 local stream, once, sources, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-=======
-local stream, once, sources, seen, backlog, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
+local backlog, totals = KEYS[6], KEYS[7]
 local digest, keep, source = ARGV[1], ARGV[2], ARGV[3]
 local max_backlog = tonumber(ARGV[4])
 
@@ -60,12 +54,9 @@ for at = 5, #ARGV do
   redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source, 'appended_ms', now_ms)
 end
 redis.call('SET', once, digest, 'PX', keep)
-<<<<<<< HEAD
-if redis.call('HINCRBY', sources, source, bytes) == bytes then
+local taken = bytes + blocks -- each with a line end
+if redis.call('HINCRBY', sources, source, taken) == taken then
   redis.call('ZADD', names, 0, source)
 end
-=======
-redis.call('HINCRBY', sources, source, bytes + blocks) -- each with a line end
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
 redis.call('ZADD', seen, now_ms, source)
 return 'appended'

@@ -133,13 +133,8 @@ class BlockStore:
         starts where the source then stands. Raises StoreUnavailable.
         """
         at = self._keys
-<<<<<<< HEAD
-        keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names)
+        keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names, at.backlog, at.totals)
         limit, listed = self._settings.max_backlog_blocks, int(is_listed(source))
-=======
-        keys = (at.stream, at.sources, at.sources_seen, at.backlog, at.totals)
-        limit = self._settings.max_backlog_blocks
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
             self._redis,

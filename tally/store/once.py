@@ -51,11 +51,15 @@ async def append_once(
         pipeline = redis.pipeline(transaction=False)
         for body in bodies:
             hashed = blake2b(body.key.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-<<<<<<< HEAD
-            at = (keys.stream, keys.once(hashed), keys.sources, keys.sources_seen, keys.sources_names)
-=======
-            at = (keys.stream, keys.once(hashed), keys.sources, keys.sources_seen, keys.backlog, keys.totals)
->>>>>>> fe0b646 (lost is what left the stream for no known reason, delivered or not; the size of the backlog is kept by the scripts, in blocks and bytes)
+            at = (
+                keys.stream,
+                keys.once(hashed),
+                keys.sources,
+                keys.sources_seen,
+                keys.sources_names,
+                keys.backlog,
+                keys.totals,
+            )
             arguments = (body.digest, body.keep_ms, source, settings.max_backlog_blocks, *body.blocks)
             pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
