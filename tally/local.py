@@ -42,7 +42,9 @@ class Result:
     rejected: str
 
 
-async def run_everything(settings: Settings, *, sources: Sequence[str] | None, aggregators: int) -> None:
+async def run_everything(
+    settings: Settings, *, sources: Sequence[str] | None, aggregators: int, redis_port: int | None = None
+) -> None:
     """Run the services until a signal comes. Raises Failure when one of them cannot be run at all.
 
     With None for the sources, events are made up, and the data folder is one in the data folder of the settings.
@@ -56,7 +58,7 @@ async def run_everything(settings: Settings, *, sources: Sequence[str] | None, a
     sources = [each for text in sources or () for each in split_sources(text)]
     _check_sources(sources)
     stop = asyncio.Event()
-    server = None if settings.redis_url else EmbeddedServer(settings.data_dir)
+    server = None if settings.redis_url else EmbeddedServer(settings.data_dir, port=redis_port)
     supervisor = Supervisor(stop=stop)
 
     # A forced end leaves the server to its keeper.
@@ -138,13 +140,18 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: 
             f"  live page     {base}/\n"
             f"  event types   {base}/events/CountByEventType\n"
             f"  words         {base}/events/CountWords\n"
-            f"  redis         {without_password(url)}\n\n"
+            f"  redis         {encodable(_shown(url, settings))}\n\n"
             f"{encodable(made_up) if demo else ''}"
             f"Ctrl-C stops it.\n\n"
         )
         sys.stdout.flush()
     except OSError as error:  # a full disk, a closed pipe: no reason to count nothing
         get_logger().warning("cannot write to standard output", error=error.strerror, page=base)
+
+
+def _shown(url: str, settings: Settings) -> str:
+    shown = without_password(url)
+    return shown if shown == url or settings.redis_url else f"{shown}, as in {settings.data_dir / 'redis.url'}"
 
 
 def _ready_status(settings: Settings) -> int | None:

@@ -29,7 +29,7 @@ KEYS = Keys()
 TALLY = [sys.executable, "-P", "-m", "tally.cli"]
 
 #: What the command lines of the embedded server and of its keeper have in them.
-SERVER, KEEPER = "valkey-server 127.0.0.1:", "-m tally.keeper"
+SERVER, KEEPER = "valkey-server unixsocket:", "-m tally.keeper"
 
 
 def _tally(
@@ -404,6 +404,7 @@ def test_ingest_without_a_source_asks_for_one_and_appends_nothing(
     [
         ([], ("no source", "--source demo: for made-up events", "--no-source")),
         (["--source", "-", "--no-source"], ("--source and --no-source contradict each other",)),
+        (["--no-source", "--redis-port", "7000"], ("--redis-port is of the embedded server",)),
     ],
 )
 def test_up_makes_nothing_up_in_somebodys_redis(server: Server, arguments: list[str], said: tuple[str, ...]) -> None:
@@ -781,19 +782,20 @@ def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) 
     assert busy_folder.returncode == 1
     assert f"another tally up uses the data folder {up.data}" in busy_folder.stderr
     assert up.get("/readyz") == {"status": "ready"}, "and the first one never noticed"
-    assert (up.data / "redis.url").read_text(encoding="utf-8").startswith("redis://127.0.0.1:"), "nor who asks for it"
+    assert (up.data / "redis.url").read_text(encoding="utf-8").startswith("unix://"), "nor who asks for it"
     assert up.interrupt() == 0, up.log()
     assert not (up.data / "redis.url").exists()
 
 
+@pytest.mark.parametrize("by", ["socket", "port"])
 def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its_keeper_and_its_url(
-    up: Up, expected: Expected, left: Callable[[], list[int]]
+    up: Up, expected: Expected, left: Callable[[], list[int]], by: str
 ) -> None:
-    process = up.start("--source", up.source)
+    process = up.start("--source", up.source, *(["--redis-port", str(free_port())] if by == "port" else []))
     wait_until(lambda: up.shows(expected), what="everything is counted")
     wait_until(lambda: "source ended" in up.log(), what="the server has it on its disk")
     (keeper,) = (pid for pid in left() if KEEPER in _command_of(pid))
-    (orphan,) = (pid for pid in left() if SERVER in _command_of(pid))
+    (orphan,) = (pid for pid in left() if "valkey-server" in _command_of(pid) and pid != keeper)
     process.send_signal(signal.SIGSTOP)  # lest it start another one
     os.kill(keeper, signal.SIGKILL)
     process.kill()
@@ -817,6 +819,27 @@ def test_the_server_of_a_killed_up_ends_with_it_and_takes_its_url_along(up: Up, 
     wait_until(lambda: not left(), what="nothing is left", seconds=30)
     assert not (up.data / "redis.url").exists()
     assert "bye bye" in (up.data / "valkey.log").read_text(encoding="utf-8"), "it wrote out what it held"
+
+
+def test_other_clients_come_in_by_a_port_that_is_asked_for_and_a_password_that_is_not_shown(
+    up: Up, events: Path, expected: Expected
+) -> None:
+    port = free_port()
+    up.start("--no-source", "--redis-port", str(port))
+    wait_until(lambda: "Tally is counting." in up.output(), what="it has started")
+    assert f"redis://:***@127.0.0.1:{port}/0, as in {up.data / 'redis.url'}" in up.output()
+    url = (up.data / "redis.url").read_text(encoding="utf-8").strip()
+    beside = {"TALLY_DATA_DIR": str(up.data)}
+    assert _tally("ingest", str(events), env=beside).returncode == 0
+    wait_until(lambda: up.shows(expected), what="what another terminal appends is counted")
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        assert client.hget(KEYS.totals, "events") == str(expected.events)
+    status = _tally("status", env=beside)
+    assert f"redis://:***@127.0.0.1:{port}/0" in status.stdout
+    assert up.interrupt() == 0, up.log()
+    password = url.removeprefix("redis://:").partition("@")[0]
+    for said in (up.output(), up.log(), status.stdout, (up.data / "valkey.log").read_text(encoding="utf-8")):
+        assert password not in said
 
 
 def test_a_folder_whose_name_is_not_a_word_is_as_good_as_any(tmp_path: Path, up: Up, expected: Expected) -> None:
