@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -84,7 +85,8 @@ def test_a_program_of_exec_finds_its_own_modules() -> None:
     [
         ("ingestor", 0, "the ingestor ended without having read anything"),
         ("ingestor", 3, "ingestor ended with exit code 3"),
-        ("aggregator", 0, "1 blocks of lines could not be counted"),
+        # Whichever comes first: the drain has ended, or the aggregator died once too often.
+        ("aggregator", 0, "1 blocks of lines could not be counted|ended with exit code 0, 5 times in a row"),
         ("aggregator", 3, "ended with exit code 3, 5 times in a row"),
     ],
 )
@@ -104,5 +106,5 @@ def test_count_prints_nothing_when_a_service_did_not_do_its_part(
         env={**os.environ, "PYTHONPATH": str(package.parent)},
     )
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
-    assert said in done.stderr
+    assert re.search(said, done.stderr)
     assert "Traceback" not in done.stderr
