@@ -17,6 +17,7 @@ import msgspec
 from aggregator.decoding import Decoder
 from aggregator.events import EventFields
 from aggregator.suggest import Suggestion, suggest, suggest_time
+from tally.padding import NUL, is_blank, padding_bytes, without_padding
 from tally.printing import printable
 from tally.settings import Settings, SettingsError, load
 from tally.store import Entry
@@ -33,6 +34,9 @@ _SHOWN = 120
 
 #: Lines counted at once; what settings are guessed from: so many lines, in so many bytes.
 _CHUNK_LINES, _SAMPLE_LINES, _SAMPLE_BYTES = 1000, 1000, 4 << 20
+
+#: Bytes read at once of a line that is too long, or padded.
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Report:
     blank: int = 0
     events: int = 0
     rejected: int = 0
+    padded: int = 0  # lines in front of which NULs or byte order marks are passed over
     words: int = 0
     first_window: int | None = None
     last_window: int | None = None
@@ -61,6 +66,7 @@ class Report:
     rejections: list[Rejection] = field(default_factory=list)
     top_types: dict[str, int] = field(default_factory=dict)
     top_words: dict[str, int] = field(default_factory=dict)
+    hint: str | None = None  # what the file seems to be instead of lines, and how to make lines of it
     suggestion: Suggestion | None = None
     suggestion_events: int = 0  # of the lines that it was made from, how many would be events with it
     suggestion_lines: int = 0
@@ -69,17 +75,18 @@ class Report:
 def read_lines(file: BinaryIO, *, max_line_bytes: int, most_lines: int) -> Iterator[bytes]:
     """Lines without their ends, `most_lines` of them, or all with 0.
 
-    Of a line that is too long no more than a byte over the limit is kept, as the ingestor does.
+    Of a line that is too long no more than a byte over the limit is kept, and of what pads a line a NUL, as the
+    ingestor does.
     """
     made = 0
-    while most_lines == 0 or made < most_lines:
-        line = file.readline(max_line_bytes + 1)
-        if not line:
-            return
-        rest = line
-        while rest and not rest.endswith(b"\n"):
-            rest = file.readline(1 << 16)
-        yield line.removesuffix(b"\n")
+    while (most_lines == 0 or made < most_lines) and (line := file.readline(max_line_bytes + 1)):
+        piece = line
+        while not piece.endswith(b"\n") and (piece := file.readline(_PIECE_BYTES)):
+            if len(line) <= padding_bytes(line) + max_line_bytes:
+                line += piece
+                line = NUL + line[padding:] if (padding := padding_bytes(line)) else line
+        line = line.removesuffix(b"\n")
+        yield line[: padding_bytes(line) + max_line_bytes + 1]
         made += 1
 
 
@@ -101,6 +108,7 @@ class _Check:
         self._reasons: dict[str, Rejection] = {}
         self._sample: list[bytes] = []
         self._sample_bytes = 0
+        self._first_line: bytes | None = None  # that is not blank
         self._report = Report()
 
     def run(self, lines: Iterable[bytes]) -> Report:
@@ -115,6 +123,8 @@ class _Check:
         report.events, report.words = self._types.total(), self._words.total()
         report.top_types, report.top_words = dict(self._types.most_common(_ROWS)), dict(self._words.most_common(_ROWS))
         report.rejections = sorted(self._reasons.values(), key=lambda each: -each.count)
+        if report.rejected > report.events and self._first_line is not None:
+            report.hint = _hint(self._first_line)
         self._suggest()
         return report
 
@@ -125,18 +135,22 @@ class _Check:
             self._types.update(window.types)
             self._words.update(window.words)
         report.rejected += counts.rejected
+        report.padded += counts.padded
         events = []
-        for line in chunk:
+        for padded_line in chunk:
             report.lines += 1
-            if not line or line.isspace():
+            if is_blank(padded_line):
                 report.blank += 1
                 continue
+            line = without_padding(padded_line)
+            if self._first_line is None:
+                self._first_line = line
             if self._sample_bytes + len(line) <= _SAMPLE_BYTES and len(self._sample) < _SAMPLE_LINES:
                 self._sample.append(line)
                 self._sample_bytes += len(line)
-            reason = self._decoder.reason(line)
+            event, reason = self._decoder.judge(line)
             if reason is None:
-                events.append(self._fields.decode(line))
+                events.append(event)
             else:
                 self._reject(line, reason)
         self._look_at_times(events, counts.windows)
@@ -194,6 +208,21 @@ def _entry(lines: list[bytes], now_seconds: float) -> Entry:
     return Entry(f"{int(now_seconds * 1000)}-0", b"\n".join(lines), "check")
 
 
+def _hint(first_line: bytes) -> str | None:
+    """What a file whose lines are no events may be, by the first of them that is not blank."""
+    start = first_line.strip()
+    if start.startswith(b"["):
+        return (
+            "The file looks like a JSON array; an event is an object on a line of its own. `jq -c '.[]' FILE` makes "
+            "lines of it, and the http source takes it as it is"
+        )
+    if start == b"{":
+        return "The file looks like JSON over several lines; an event is on one line. `jq -c . FILE` makes lines of it"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "The file looks like UTF-16; an event is in UTF-8. `iconv -f UTF-16 -t UTF-8 FILE` makes it that"
+    return None
+
+
 def _is_about_fields(reason: str | None) -> bool:
     return reason is not None and reason.startswith("not an event: ")
 
@@ -218,6 +247,10 @@ def describe(report: Report) -> str:
     lines = "1 line" if report.lines == 1 else f"{report.lines:,} lines"
     blank = f", {report.blank:,} blank" if report.blank else ""
     parts = [f"{lines}: {report.events:,} would be counted, {report.rejected:,} rejected{blank}"]
+    if report.padded:
+        parts[0] += f"\nNULs or byte order marks in front of {report.padded:,} of them are passed over"
+    if report.hint is not None:
+        parts.append(report.hint)
     if report.rejections:
         parts.append("Rejected\n" + "\n".join(map(_describe_rejection, report.rejections)))
     if report.events:

@@ -13,6 +13,7 @@ import msgspec
 from aggregator.events import Event, EventFields, Time
 from aggregator.words import Texts, WordCounter, bound_names
 from tally.counts import Counts, Sample, WindowCounts
+from tally.padding import NUL, is_blank, padding_bytes, torn, without_padding
 from tally.settings import Settings
 from tally.store import Entry
 from tally.windows import MAX_FUTURE_SECONDS, WindowLength
@@ -31,6 +32,9 @@ _HEAD_BYTES = 8192
 
 #: Stands for a line that is not to be decoded, although it could be.
 _UNREADABLE = b"\xff"
+
+#: Without this no time is a leap second, and most garbage need not be looked at twice.
+_SECOND_60 = b":60"
 
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -84,19 +88,23 @@ class Decoder:
         for start, window in counts.windows.items():
             window.words = self._words.count(texts[start].pieces())
             bound_names(window.types, self._max_name_bytes)
-        counts.rejected = rejects.number
+        counts.rejected, counts.padded = rejects.number, rejects.padded
         counts.samples = [
-            Sample(line[:SAMPLE_BYTES], why or self.reason(line) or "", source) for line, source, why in rejects.newest
+            Sample(_beginning(line), why or self.reason(line) or "", source) for line, source, why in rejects.newest
         ]
         return counts
 
     def reason(self, line: bytes) -> str | None:
         """Why this line is rejected; None if it is an event, or blank."""
+        return self.judge(line)[1]
+
+    def judge(self, line: bytes) -> tuple[Event | None, str | None]:
+        """The event on this line, or why it is rejected; neither if the line is blank."""
+        line = without_padding(line)
         try:
-            self._fields.decode(line if len(line) <= self._max_line_bytes and _is_text(line) else _UNREADABLE)
+            return self._decode_alone(line), None
         except _UNDECODABLE as error:
-            return None if _is_blank(line) else self._reason(line, error)
-        return None
+            return None, None if is_blank(line) else self._reason(line, error)
 
     def _decode(self, block: bytes, source: str, rejects: _Rejects) -> list[Event]:
         if len(block) <= self._max_line_bytes or self._no_line_too_long(block):
@@ -146,8 +154,51 @@ class Decoder:
                 if line and not line.isspace():
                     rejected.append(line)
             else:
-                rejects.add(rejected, source)
+                # Few of those need a second look. (A byte is a number here: Python looks for that ten times as fast.)
+                leaps = _SECOND_60 in b"\n".join(rejected)
+                odd = [each for each in rejected if 0 in each or 0xEF in each or (leaps and _SECOND_60 in each)]
+                well = {each for each in odd if self._turns_out_well(each, events, rejects)}
+                rejects.add([each for each in rejected if each not in well] if well else rejected, source)
                 return events
+
+    def _turns_out_well(self, line: bytes, events: list[Event], rejects: _Rejects) -> bool:
+        """Whether a line that raised is blank, or an event after all, which is added to the others."""
+        text = without_padding(line)
+        event = None
+        if text is not line or _SECOND_60 in line or torn(line):
+            with suppress(*_UNDECODABLE):
+                event = self._decode_alone(text)
+        if event is not None:
+            events.append(event)
+        rejects.padded += text is not line or (event is not None and NUL in line)
+        return event is not None or is_blank(line)
+
+    def _decode_alone(self, text: bytes) -> Event:
+        """What is on a line, without its padding. Raises what is in _UNDECODABLE."""
+        try:
+            return self._decode_text(text)
+        except _UNDECODABLE:
+            parts = torn(text) if len(text) <= self._max_line_bytes else None
+            if parts is not None and not self._is_event(parts[0]):
+                with suppress(*_UNDECODABLE):
+                    return self._decode_text(parts[1])
+            raise
+
+    def _is_event(self, text: bytes) -> bool:
+        with suppress(*_UNDECODABLE):
+            self._decode_text(text)
+            return True
+        return False
+
+    def _decode_text(self, text: bytes) -> Event:
+        readable = text if len(text) <= self._max_line_bytes and _is_text(text) else _UNREADABLE
+        try:
+            return self._fields.decode(readable)
+        except msgspec.ValidationError:
+            if _SECOND_60 in text:
+                with suppress(*_UNDECODABLE):
+                    return self._fields.decode_leap_second(readable)
+            raise
 
     def _no_line_too_long(self, lines: bytes) -> bool:
         at, limit = 0, self._max_line_bytes
@@ -218,15 +269,25 @@ class Decoder:
 
 
 class _Rejects:
-    """How many lines of a batch were rejected, and the newest: (line, source, why, unless the line shows it)."""
+    """How many lines of a batch were rejected, and the newest: (line, source, why, unless the line shows it).
+
+    And how many lines had padding, whether or not they were rejected.
+    """
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number = self.padded = 0
         self.newest: deque[tuple[bytes, str, str]] = deque(maxlen=MAX_SAMPLES)
 
     def add(self, lines: list[bytes], source: str, why: str = "") -> None:
         self.number += len(lines)
         self.newest.extend((line, source, why) for line in lines[-MAX_SAMPLES:])
+
+
+def _beginning(line: bytes) -> bytes:
+    """What is kept of a line as a sample. Of much padding a NUL, or nothing else might be seen of it."""
+    if len(line) > SAMPLE_BYTES and (padding := padding_bytes(line)):
+        line = NUL + line[padding:]
+    return line[:SAMPLE_BYTES]
 
 
 def _ends_between_braces(block: bytes) -> int | None:
@@ -261,7 +322,3 @@ def _is_text(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _is_blank(line: bytes) -> bool:
-    return not line or line.isspace()

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tally.fields import Path
+from tally.moments import leap_second
 from tally.settings import Settings
 
 #: An event as msgspec makes it; only this module knows its attributes.
@@ -57,15 +58,8 @@ class EventFields:
     """
 
     def __init__(self, settings: Settings) -> None:
-        root = _Node(required=True)
+        root = _tree(settings, _TIME if settings.time_unit is None else _TIME_OR_STRING)
         alone = len(settings.text_paths) == 1
-        for path in settings.text_paths:
-            _grow(root, path, str if alone else str | None, required=alone)
-        _grow(root, settings.type_path, str, required=True)
-        if settings.time_path is not None:
-            value = _TIME if settings.time_unit is None else _TIME_OR_STRING
-            _grow(root, settings.time_path, value, required=False)
-
         decoder = msgspec.json.Decoder(_structure(root), strict=settings.time_unit is None)
         #: One event of a line. Raises msgspec.MsgspecError, ValueError or RecursionError.
         self.decode: Callable[[bytes], Event] = decoder.decode
@@ -76,6 +70,21 @@ class EventFields:
         self._texts = [_reader(root, path) for path in settings.text_paths]
         self._texts_may_miss = not alone
         self._times = _reader(root, settings.time_path) if settings.time_path is not None else None
+        self._decode_text_time = msgspec.json.Decoder(_structure(_tree(settings, str | None))).decode
+        self._time_attributes = _attributes(root, settings.time_path or ())
+
+    def decode_leap_second(self, line: bytes) -> Event:
+        """One event of a line that `decode` refuses because its time is a leap second. Raises as `decode` does."""
+        event = holder = self._decode_text_time(line)
+        *outer, last = self._time_attributes
+        for attribute in outer:
+            holder = holder and getattr(holder, attribute)
+        text = holder and getattr(holder, last)
+        moment = leap_second(text) if text else None
+        if moment is None:
+            raise ValueError("its time is no leap second")
+        setattr(holder, last, moment)
+        return event
 
     def texts(self, events: list[Event]) -> list[str]:
         """All the texts of these events, in no particular order."""
@@ -86,6 +95,18 @@ class EventFields:
     def times(self, events: list[Event]) -> list[Time]:
         """The time of each of these events, in their order; of those with no time, None."""
         return [None] * len(events) if self._times is None else self._times(events)
+
+
+def _tree(settings: Settings, time: Any) -> _Node:
+    """The fields that the settings name, of which the time has this type."""
+    root = _Node(required=True)
+    alone = len(settings.text_paths) == 1
+    for path in settings.text_paths:
+        _grow(root, path, str if alone else str | None, required=alone)
+    _grow(root, settings.type_path, str, required=True)
+    if settings.time_path is not None:
+        _grow(root, settings.time_path, time, required=False)
+    return root
 
 
 def _grow(root: _Node, path: Path, value: Any, *, required: bool) -> None:
@@ -110,6 +131,15 @@ def _structure(node: _Node) -> Any:
         )
     rename = {part.attribute: name for name, part in node.parts.items()}
     return msgspec.defstruct("Event", fields, rename=rename, kw_only=True, gc=False)
+
+
+def _attributes(root: _Node, path: Path) -> list[str]:
+    """The attributes of the structure on the way to what is at `path`."""
+    found, node = [], root
+    for name in path:
+        node = node.parts[name]
+        found.append(node.attribute)
+    return found
 
 
 def _reader(root: _Node, path: Path) -> Callable[[list[Event]], list[Any]]:

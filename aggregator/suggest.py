@@ -12,6 +12,7 @@ import msgspec
 
 from aggregator.events import UNITS_PER_SECOND
 from tally.fields import Path, format_path
+from tally.moments import leap_second
 
 # Names that programs give these, the likeliest first; compared without case, signs and leading underscores.
 _TYPES = """
@@ -223,5 +224,5 @@ def _is_moment(value: str) -> bool:
     try:
         msgspec.convert(value, type=_MOMENT)
     except (msgspec.MsgspecError, ValueError):
-        return False
+        return leap_second(value) is not None
     return True

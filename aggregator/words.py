@@ -13,6 +13,9 @@ from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern, normalized
 #: How many texts are looked at to tell whether texts repeat.
 _SAMPLE = 64
 
+#: What the default pattern is where all is ASCII.
+_ASCII_WORD = re.compile(r"\w+(?:['-]\w+)*")
+
 
 class Texts:
     """Adds up texts, and gives the pieces between their white space.
@@ -74,6 +77,8 @@ class WordCounter:
         # Then a piece of letters and digits is one word, and needs no search.
         self._alphanumeric_is_word = pattern == DEFAULT_WORD_PATTERN
         self._find: Callable[[str], Iterable[re.Match[str]]] = compiled.finditer
+        # Without marks, of which there are too many for a class of characters that is as fast as any other.
+        self._find_ascii = _ASCII_WORD.finditer if self._alphanumeric_is_word else self._find
         self._fold_case = fold_case
         self._normalize = normalize
         self._max_name_bytes = max_name_bytes
@@ -90,7 +95,7 @@ class WordCounter:
             if at_once and piece.isalnum():
                 words[piece] += times
                 continue
-            for match in self._find(piece):
+            for match in (self._find_ascii if piece.isascii() else self._find)(piece):
                 word = match[0]
                 if self._fold_case:
                     word = word.casefold()

@@ -186,6 +186,7 @@ class StatsAnswer(BaseModel):
             "events": 90,
             "words": 180,
             "rejected": 10,
+            "padded": 1,
             "lost": 0,
             "lines": 100,
             "bytes": 7200,
@@ -204,6 +205,9 @@ class StatsAnswer(BaseModel):
     events: int
     words: int
     rejected: int
+    padded: int = Field(
+        description="Lines, whether or not rejected, in front of which NULs or byte order marks were passed over"
+    )
     lost: int = Field(description="Blocks that somebody deleted from the stream before they were counted")
     lines: int
     bytes: int

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from tally.moments import leap_second
 from tally.problems import BadParameter
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -44,10 +45,11 @@ def read_moment(value: Any) -> float:
     else:
         # A plus that is not escaped in a URL arrives as a space.
         unescaped = re.sub(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$", r"\1+\2", text, flags=re.ASCII)
+        at: datetime | None
         try:
             at = datetime.fromisoformat(unescaped)
         except ValueError:
-            at = None
+            at = leap_second(unescaped)
         if at is None or at.tzinfo is None:
             raise ValueError("a time is Unix seconds, or RFC 3339 with an offset, as in 2026-11-23T14:00:00Z")
         moment = at.timestamp()

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from ingestor.elements import IN_FRONT, Elements, NotEvents
 from ingestor.framing import Framer
+from tally.padding import BYTE_ORDER_MARK, NUL
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -45,8 +46,9 @@ MAX_MEMBERS = 10_000
 ZSTD_WINDOW_LOG = 23
 
 _CHARSET = re.compile(r"""(?:^|;)\s*charset\s*=\s*["']?([^"';\s]+)""", re.IGNORECASE)
-#: White space as bytes.strip() knows it, but for the line end.
-_BLANK = b" \t\r\x0b\x0c"
+
+#: White space as bytes.strip() knows it, but for the line end; and NUL, which is blank by itself as well.
+_BLANK = b" \t\r\x0b\x0c" + NUL
 
 #: Makes x of every byte but the line end.
 _SHAPE = bytes(each if each == 0x0A else 0x78 for each in range(256))
@@ -139,6 +141,7 @@ class BodyReader:
         if self._kind is None:
             first = piece.lstrip(IN_FRONT)[:1]
             if not first:
+                self._elements.feed(piece)  # which passes over it
                 return
             if first not in (b"[", b"{"):
                 raise _unsupported(self._content_type)
@@ -183,7 +186,7 @@ def too_many_lines(max_body_lines: int) -> BodyRefused:
 
 def _count_lines(block: bytes) -> int:
     """How many of its lines are events or will be rejected: blank ones are nothing."""
-    return (b"\n" + block.translate(_SHAPE, _BLANK)).count(b"\nx")
+    return (b"\n" + block.replace(BYTE_ORDER_MARK, b"").translate(_SHAPE, _BLANK)).count(b"\nx")
 
 
 def _kind(content_type: str | None) -> Literal["lines", "json"] | None:

@@ -15,6 +15,8 @@ from typing import Literal
 
 import msgspec
 
+from tally.padding import NUL
+
 #: What may stand in front of JSON: white space, the bytes of a byte order mark, and NUL.
 IN_FRONT = b" \t\r\n\xef\xbb\xbf\x00"
 
@@ -65,6 +67,7 @@ class Elements:
 
     def __init__(self) -> None:
         self.count = 0  # of the elements that were given
+        self._padding = b""  # what stands for that of the body, in front of its first element, for aggregators to count
         self._kind: Literal["array", "values", "over"] | None = None
         self._pile = bytearray()  # begins with an element
         self._position = 0  # of the pile's first byte in the body
@@ -101,7 +104,10 @@ class Elements:
         return lines
 
     def _begin(self) -> None:
-        self._forget(len(self._pile) - len(self._pile.lstrip(IN_FRONT)))
+        front = len(self._pile) - len(self._pile.lstrip(IN_FRONT))
+        if self._pile[:front].strip():
+            self._padding = NUL
+        self._forget(front)
         if self._pile.startswith(b"["):
             self._kind = "array"
             self._forget(1)
@@ -210,7 +216,8 @@ class Elements:
         self.count += len(values)
         # Line ends are between tokens, or msgspec would have refused them.
         lines = [bytes(value).replace(b"\n", b" ") for value in values] if b"\n" in run else values
-        return b"\n".join([*lines, b""])
+        padding, self._padding = (self._padding, b"") if lines else (b"", self._padding)
+        return padding + b"\n".join([*lines, b""])
 
     def _forget(self, through: int) -> None:
         del self._pile[:through]

@@ -7,6 +7,7 @@ and of the byte behind its last, line ends included; together the blocks of a so
 from __future__ import annotations
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
+from tally.padding import NUL, padding_bytes
 from tally.store import Block
 
 
@@ -15,8 +16,9 @@ class Framer:
 
     Lines end with `\\n`; the last end of a block is left out of it. A line that fits neither the limit of a line
     nor a block is cut down to one byte over the limit, by which the aggregator knows and rejects it, and the rest
-    of it is skipped as it comes: so the pile stays small whatever comes. Nothing else is changed: `\\r`, NUL and
-    bytes that are not UTF-8 are the aggregator's to judge.
+    of it is skipped as it comes: so the pile stays small whatever comes. What pads a line (`tally.padding`) is no part
+    of it: where there is so much that the two do not fit, one NUL is left of it, and the line is whole. Nothing else is
+    changed: `\\r`, less padding and bytes that are not UTF-8 are the aggregator's to judge.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class Framer:
         """With `fingerprints`, each block has one of the bytes before its end, by which the source is known again."""
         self._max_line_bytes = max_line_bytes
         self._max_block_bytes = max_block_bytes
+        self._longest_bytes = max(max_line_bytes, max_block_bytes)  # of a line that is not cut, but for its padding
         self._fingerprints = fingerprints
         self.restart(position)
 
@@ -34,6 +37,7 @@ class Framer:
         self._before = before
         self._position = position  # of the pile's first byte
         self._searched = 0  # bytes at the front of the pile in which there is no line end
+        self._padding_dropped = 0  # bytes for which the pile's first one, a NUL, stands besides itself
         self._overlong: tuple[int, bytes] | None = None  # the line being skipped: its position, its beginning
 
     @property
@@ -57,11 +61,16 @@ class Framer:
         """
         if self._overlong is not None:
             return self._skip_overlong(finished)
+        if self._padding_dropped:
+            self._shorten_padding()  # as if all of it had come at once
         end = self._line_end()
+        if end is None and len(self._pile) > self._longest and self._shorten_padding():
+            end = self._line_end()
         if end is not None:
             return self._cut(lines=end, through=end + 1)
-        if len(self._pile) > max(self._max_line_bytes, self._max_block_bytes):
-            self._overlong = self._position, bytes(self._pile[: self._max_line_bytes + 1])
+        if len(self._pile) > self._longest:
+            kept = self._padding_kept + self._max_line_bytes + 1
+            self._overlong = self._position, bytes(self._pile[:kept])
             return self._skip_overlong(finished)
         if finished and self._pile:
             return self._cut(lines=len(self._pile), through=len(self._pile))
@@ -71,12 +80,42 @@ class Framer:
         """Where the block ends: the last line end that fits a block, else the first one behind that."""
         end = self._pile.rfind(b"\n", self._searched, self._max_block_bytes)
         if end < 0 and len(self._pile) > self._max_block_bytes:
-            longest = max(self._max_line_bytes, self._max_block_bytes)
-            end = self._pile.find(b"\n", max(self._searched, self._max_block_bytes), longest + 1)
+            end = self._pile.find(b"\n", max(self._searched, self._max_block_bytes), self._longest + 1)
         if end < 0:
             self._searched = len(self._pile)  # or a line that trickles in would be searched again with every byte
             return None
         return end
+
+    @property
+    def _padding_kept(self) -> int:
+        """How many bytes stand for the padding of the pile's first line, if that was shortened."""
+        return int(self._pile[:1] == NUL)
+
+    @property
+    def _longest(self) -> int:
+        """How many bytes of the pile may be a line that is not cut."""
+        return self._longest_bytes + self._padding_kept
+
+    def _shorten_padding(self) -> bool:
+        """Leave one NUL of what pads the pile's first line; False when there is no more than that.
+
+        Whether it is padding is decided by the bytes that are too many, and not by what came behind them: the lines are
+        the same in whatever pieces they come.
+        """
+        within = self._pile if self._padding_dropped else self._pile[: self._longest + 1]
+        if padding_bytes(within) <= len(NUL):
+            return False
+        padding = padding_bytes(self._pile)
+        self._pass(self._pile[len(NUL) if self._padding_dropped else 0 : padding])
+        self._pile[:padding] = NUL
+        self._padding_dropped += padding - len(NUL)
+        self._searched = 0
+        return True
+
+    def _pass(self, read: bytes | bytearray) -> None:
+        """Remember the last of what was read: a block leaves out line ends, what is too long, and padding."""
+        if self._fingerprints:
+            self._before = (self._before + read[-FINGERPRINT_BYTES:])[-FINGERPRINT_BYTES:]
 
     def _skip_overlong(self, finished: bool) -> Block | None:
         assert self._overlong is not None
@@ -93,12 +132,10 @@ class Framer:
         start = self._position
         with memoryview(self._pile) as view:
             cut = bytes(view[:lines])
-            if self._fingerprints:  # of what was read: a block leaves out line ends, and what is too long
-                end = bytes(view[max(0, through - FINGERPRINT_BYTES) : through])
-                self._before = (self._before + end)[-FINGERPRINT_BYTES:]
+            self._pass(bytes(view[max(bool(self._padding_dropped), through - FINGERPRINT_BYTES) : through]))
         del self._pile[:through]
-        self._position += through
-        self._searched = 0
+        self._position += self._padding_dropped + through
+        self._searched = self._padding_dropped = 0
         return Block(start, self._position, cut, self._last())
 
     def _last(self) -> str:

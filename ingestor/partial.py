@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from tally.padding import NUL, padding_bytes
+
 #: Behind a line that was cut although it may be whole: no JSON ends like this, so it is rejected and never counted.
-CUT_MARK = b"\0"
+#: (Not NUL: that could be padding, and the line blank.)
+CUT_MARK = b"\x18"
 
 
 class PartialLine:
     """Takes what a connection sent and gives back its whole lines; the last one is held until it ends.
 
     A line over `max_line_bytes` is cut down to one byte over it, by which the aggregator knows and rejects it,
-    and the rest of it is skipped as it comes.
+    and the rest of it is skipped as it comes. Of much padding in front of a line, one NUL is left.
     """
 
     __slots__ = ("_held", "_max_line_bytes", "_skipping")
@@ -59,7 +62,12 @@ class PartialLine:
         self._held += data
         if len(self._held) <= self._max_line_bytes:
             return b""
-        line = bytes(self._held[: self._max_line_bytes + 1]) + b"\n"
+        if (padding := padding_bytes(self._held)) > 0:
+            self._held[:padding] = NUL
+        kept = self._max_line_bytes + (padding > 0)
+        if len(self._held) <= kept:
+            return b""
+        line = bytes(self._held[: kept + 1]) + b"\n"
         self._held = bytearray()
         self._skipping = True
         return line

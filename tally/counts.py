@@ -33,10 +33,14 @@ class Sample:
 
 @dataclass(slots=True)
 class Counts:
-    """A batch: counts by start of window (Unix seconds, of the shortest length), rejected lines, bytes."""
+    """A batch: counts by start of window (Unix seconds, of the shortest length), rejected lines, bytes.
+
+    `padded` is how many lines, rejected and blank ones among them, had NULs or byte order marks in front of them.
+    """
 
     windows: dict[int, WindowCounts] = field(default_factory=dict)
     rejected: int = 0
+    padded: int = 0
     bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
 

@@ -18,7 +18,8 @@
 | `tally:{S}:types`                | hash       | event type -> count                                              |
 | `tally:{S}:words`                | hash       | word -> count                                                    |
 | `tally:{S}:top`                  | sorted set | the most frequent words of all time, exact                       |
-| `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `lost`, `lines`, `bytes`, `blocks`|
+| `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `padded`, `lost`, `lines`,        |
+|                                  |            | `bytes`, `blocks`                                                |
 | `tally:{S}:windows:L`            | sorted set | starts of the windows of length L that are kept                  |
 | `tally:{S}:rolled:L`             | sorted set | those of them whose counts are already in the next length        |
 | `tally:{S}:dropped`              | sorted set | L, scored by the start of the oldest window of that length that  |

@@ -12,6 +12,7 @@ from typing import Any
 import redis
 
 from tally.keys import Keys
+from tests.unit.plain_count import text_of
 from tests.words import words_of
 
 
@@ -29,9 +30,10 @@ class Expected:
         """Count these lines."""
         found = cls()
         for line in lines:
-            if not line.strip():
+            text = text_of(line)
+            if not text.strip():
                 continue
-            event = parse(line)
+            event = parse(text)
             if event is None:
                 found.rejected += 1
             else:

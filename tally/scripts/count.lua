@@ -5,7 +5,7 @@
 --      2 types       hash        event type -> count
 --      3 words       hash        word -> count
 --      4 top         sorted set  the most frequent words
---      5 totals      hash        events, words, rejected, lines, bytes, blocks
+--      5 totals      hash        events, words, rejected, padded, lines, bytes, blocks
 --      6 rejected    stream      samples
 --      7 backlog     hash        see backlog_library.lua
 --      then, a level:            windows (sorted set), rolled (sorted set)
@@ -14,7 +14,7 @@
 --      max_types, max_words, max_window_words, max_top, max_samples
 --      levels, then of each: how many windows are kept
 --      blocks, then of each: its entry ID; the bytes of its `lines`, or -1 if it has no `appended_ms`
---      rejected lines, bytes
+--      rejected lines, lines with padding, bytes
 --      sections, the newest first, then of each: the number of its level (one over the last: no window is so old);
 --                              the start of its window at each level from there on; types and words, each as JSON: a
 --                              list of names and a list of their counts, in a list
@@ -52,7 +52,7 @@ local ids, sizes = {}, {}
 for at = 1, take_number() do
   ids[at], sizes[at] = take(), take_number()
 end
-local rejected_lines, bytes = take_number(), take_number()
+local rejected_lines, padded_lines, bytes = take_number(), take_number(), take_number()
 
 -- Checks. The list of pending entries is the gate: who finds a block in it, pending to itself, may count it, once. To
 -- itself, because an ID may come again with another block: from a replica that was promoted without the newest entries, and
@@ -152,6 +152,7 @@ local events = sum(all_types[2])
 add_total('events', events)
 add_total('words', sum(all_words[2]))
 add_total('rejected', rejected_lines)
+add_total('padded', padded_lines)
 add_total('lines', events + rejected_lines)
 add_total('bytes', bytes)
 add_total('blocks', #ids)

@@ -344,7 +344,7 @@ class BlockStore:
         arguments.append(len(entries))
         for entry in entries:
             arguments += (entry.id, entry.backlog_bytes)
-        arguments += [counts.rejected, counts.bytes, len(parts)]
+        arguments += [counts.rejected, counts.padded, counts.bytes, len(parts)]
         for part in parts:
             arguments.append(part.level + 1)  # Lua counts from 1
             for length in lengths[part.level :]:

@@ -40,7 +40,7 @@ STRETCH_TRIES = 20
 ALIVE_SECONDS = 15.0
 
 #: The fields of the hash of totals.
-TOTALS = ("events", "words", "rejected", "lost", "lines", "bytes", "blocks")
+TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "blocks")
 
 
 def is_alive(consumer: Consumer) -> bool:

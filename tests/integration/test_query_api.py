@@ -188,6 +188,12 @@ def test_a_plus_that_was_not_escaped_is_one(client: httpx.Client) -> None:
     assert client.get("/v1/types?from=2026-11-23+14:00").status_code == 422, "that has no offset"
 
 
+def test_a_leap_second_is_a_time_within_its_own_minute(client: httpx.Client) -> None:
+    answer = client.get("/v1/types?from=2016-12-31T23:59:60Z&to=2017-01-01T00:00:00Z").json()
+    assert (answer["from"], answer["to"]) == (1483228740, 1483228800)
+    assert client.get("/v1/types?from=2016-12-31T23:58:60Z").status_code == 422
+
+
 def test_an_answer_that_the_client_has_is_not_sent_again(client: httpx.Client, server: Server) -> None:
     first = client.get("/v1/types")
     again = client.get("/v1/types", headers={"If-None-Match": first.headers["etag"]})

@@ -481,9 +481,10 @@ async def test_samples_of_rejected_lines_are_capped_the_newest_kept(shard: Shard
     number = numbers()
     for _ in range(4):
         samples = [Sample(b"%d" % next(number), "not JSON: x", "s") for _ in range(3)]
-        await shard.count(_counts(rejected=3, samples=samples), max_rejected_samples=limit)
+        await shard.count(_counts(rejected=3, padded=2, samples=samples), max_rejected_samples=limit)
     assert [int(entry["line"]) for entry in await shard.entries(KEYS.rejected)] == list(range(12))[12 - kept :]
-    assert (await shard.hash(KEYS.totals))["rejected"] == 12
+    totals = await shard.hash(KEYS.totals)
+    assert (totals["rejected"], totals["padded"], totals["lines"]) == (12, 8, 12)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

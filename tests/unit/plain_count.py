@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.words import words_of
@@ -19,6 +20,7 @@ class Plain:
     words: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     events: int = 0
     rejected: int = 0
+    padded: int = 0
 
     def all_types(self) -> dict[str, int]:
         return dict(sum(self.types.values(), Counter()))
@@ -31,9 +33,15 @@ def plain_count(lines: bytes, *, arrived_seconds: float = 0.0) -> Plain:
     """Count a run of lines, each on its own, as the README says what an event is."""
     found = Plain()
     for line in lines.split(b"\n"):
-        if not line.strip():
+        text = text_of(line)
+        event = _event(text)
+        torn = b"" if event is not None else text.rpartition(b"\0")[0]
+        if torn and _event(torn.rstrip(b"\0")) is None:
+            event = _event(text_of(text.rpartition(b"\0")[2]))
+            found.padded += event is not None and text == line
+        found.padded += text != line
+        if not line.replace(b"\xef\xbb\xbf", b"").strip(b"\0 \t\r\v\f"):
             continue
-        event = _event(line)
         if event is None:
             found.rejected += 1
             continue
@@ -46,6 +54,14 @@ def plain_count(lines: bytes, *, arrived_seconds: float = 0.0) -> Plain:
         found.types[start][event["event_type"]] += 1
         found.words[start].update(words_of(event["data"]))
     return found
+
+
+def text_of(line: bytes) -> bytes:
+    """A line without the NULs and byte order marks in front of it, and the white space among them."""
+    text = line
+    while text[:1] in (b"\0", b" ", b"\t", b"\r") or text[:3] == b"\xef\xbb\xbf":
+        text = text[3:] if text[:1] == b"\xef" else text[1:]
+    return text if line[: len(line) - len(text)].strip(b" \t\r") else line
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
@@ -69,9 +85,12 @@ def _seconds(at: object) -> float:
         return at
     if not isinstance(at, str) or "T" not in at:
         raise ValueError("not a time")
-    moment = datetime.fromisoformat(at.replace("Z", "+00:00"))
+    leaps = ":60" in at
+    moment = datetime.fromisoformat(re.sub(r":60(\.\d+)?", ":59.999999", at.replace("Z", "+00:00")))
     if moment.tzinfo is None:
         raise ValueError("no time zone")
+    if leaps and (moment + timedelta(microseconds=1)).astimezone(UTC).strftime("%d %H:%M:%S") != "01 00:00:00":
+        raise ValueError("not where a leap second may be")
     return moment.timestamp()
 
 

@@ -169,7 +169,8 @@ def test_what_is_not_supported_is_said_with_what_is(kind: str | None, encoding: 
         (b'{"a": 1}\n{"a": 2}\n', [b'{"a": 1}', b'{"a": 2}']),
         (b'{"a": 1}{"a": 2}', [b'{"a": 1}', b'{"a": 2}']),  # as `curl -d @FILE` makes of lines
         (b'\r\n [{"a": 1},\n {"a": 2}]', [b'{"a": 1}', b'{"a": 2}']),
-        (b'\xef\xbb\xbf{"a": 1}', [b'{"a": 1}']),
+        (b'\xef\xbb\xbf{"a": 1}', [b'\0{"a": 1}']),  # the NUL is for the aggregators to count
+        (b'\0\n\xef\xbb\xbf [{"a": 1}, {"a": 2}]', [b'\0{"a": 1}', b'{"a": 2}']),
     ],
 )
 def test_what_is_json_is_taken_whatever_its_media_type(kind: str | None, body: bytes, lines: list[bytes]) -> None:

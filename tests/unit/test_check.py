@@ -20,6 +20,7 @@ from tally.generator import Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry
 from tests.packing import PACK
+from tests.unit.plain_count import text_of
 
 #: 2021-09-26T13:46:24Z.
 NOW = 1_632_663_984
@@ -94,9 +95,42 @@ def test_lines_are_those_between_line_ends(content: bytes, max_line_bytes: int) 
     expected = content.split(b"\n")
     if not expected[-1]:
         expected.pop()
-    assert list(read_lines(io.BytesIO(content), max_line_bytes=max_line_bytes, most_lines=0)) == [
-        line[: max_line_bytes + 1] for line in expected
-    ]
+    found = list(read_lines(io.BytesIO(content), max_line_bytes=max_line_bytes, most_lines=0))
+    assert [text_of(line) for line in found] == [text_of(line)[: max_line_bytes + 1] for line in expected]
+    assert all(len(line) <= 2 * max_line_bytes + 1 for line in found)
+
+
+def test_padding_is_passed_over_whatever_its_length_and_said() -> None:
+    file = io.BytesIO(b"\0" * 1_000_000 + EVENT + b"\n\xef\xbb\xbf" + EVENT + b"\n\0\0\n\0x\n")
+    lines = list(read_lines(file, max_line_bytes=100, most_lines=0))
+    assert lines == [b"\0" + EVENT, b"\xef\xbb\xbf" + EVENT, b"\0\0", b"\0x"]
+    report = _check(lines)
+    assert (report.lines, report.events, report.rejected, report.blank, report.padded) == (4, 2, 1, 1, 4)
+    assert report.rejections[0].example == "x"
+    assert "\nNULs or byte order marks in front of 4 of them are passed over\n" in describe(report)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (json.dumps([json.loads(EVENT)] * 3).encode(), "jq -c '.[]'"),
+        (json.dumps([json.loads(EVENT)] * 3, indent=2).encode(), "jq -c '.[]'"),
+        (b"\n\xef\xbb\xbf [" + b",\n".join([EVENT] * 3) + b"]", "jq -c '.[]'"),
+        (b"[" + b",".join([EVENT] * 9999) + b"]", "jq -c '.[]'"),
+        (json.dumps(json.loads(EVENT), indent=2).encode(), "jq -c ."),
+        (b"\n".join([EVENT] * 3).decode().encode("utf-16"), "iconv -f UTF-16"),
+        (b"\n".join([b"[1]", EVENT, EVENT]), None),
+        (b"\n".join([b"garbage", b"[1]"]), None),
+        (b"", None),
+    ],
+)
+def test_what_is_no_lines_gets_a_hint(content: bytes, hint: str | None) -> None:
+    report = _check(list(read_lines(io.BytesIO(content), max_line_bytes=100_000, most_lines=0)))
+    if hint is None:
+        assert report.hint is None
+    else:
+        assert hint in str(report.hint)
+        assert str(report.hint) in describe(report)
 
 
 @pytest.mark.parametrize(("most", "read"), [(0, 5), (1, 1), (4, 4), (5, 5), (9, 5)])
@@ -205,6 +239,12 @@ def test_it_suggests_a_time_where_events_have_none_that_is_believed(
 def test_it_suggests_nothing_where_nothing_would_be_better(lines: list[bytes]) -> None:
     found = _suggested(lines)
     assert found is None or found["TALLY_TEXT_FIELD"] == ""
+
+
+def test_a_leap_second_is_a_time_to_it() -> None:
+    found = _suggested(_lines(*[{"kind": "a b", "level": "info", "at": "2016-12-31T23:59:60Z"}] * 3))
+    assert found is not None
+    assert found["TALLY_TIME_FIELD"] == "at"
 
 
 def test_names_that_a_line_of_env_cannot_hold_are_not_suggested() -> None:

@@ -17,7 +17,7 @@ from tally.counts import Counts
 from tally.keys import OTHER
 from tally.settings import Settings
 from tally.store import Entry
-from tests.unit.plain_count import plain_count
+from tests.unit.plain_count import plain_count, text_of
 from tests.words import words_of
 
 #: 2021-09-26T13:46:24Z, and the start of its minute.
@@ -57,6 +57,17 @@ def _event(data: str = "lorem", event_type: str = "foo", **others: Any) -> bytes
         pytest.param(b'{ "event_type": "foo", "data": "a", "timestamp": 1632663984 }', ["a"], id="the brief's example"),
         pytest.param(EVENT + b"\r", ["lorem", "ipsum"], id="carriage return"),
         pytest.param(b" \t" + EVENT + b" \t", ["lorem", "ipsum"], id="white space around"),
+        pytest.param(b"\x00" * 9 + EVENT, ["lorem", "ipsum"], id="NULs in front"),
+        pytest.param(b"\xef\xbb\xbf" + EVENT + b"\r", ["lorem", "ipsum"], id="a byte order mark in front"),
+        pytest.param(
+            b"\x00 \xef\xbb\xbf\xef\xbb\xbf\t\x00\x00 " + EVENT, ["lorem", "ipsum"], id="NULs, marks and white space"
+        ),
+        pytest.param(EVENT[:20] + b"\x00" * 99 + EVENT, ["lorem", "ipsum"], id="half an event and NULs in front"),
+        pytest.param(
+            b'{"event_type":"foo","data":"a","timestamp":"1990-12-31T15:59:60-08:00"}',
+            ["a"],
+            id="RFC 3339, leap second",
+        ),
         pytest.param(b'{"data":"a","event_type":"foo"}', ["a"], id="another order"),
         pytest.param(b'{"x":[{"y":[1,2.5e3,null,true]}],"event_type":"foo","data":"a"}', ["a"], id="other fields"),
         pytest.param(b'{"event_type":"foo","data":""}', [], id="empty data"),
@@ -109,7 +120,10 @@ def test_counts_an_event(line: bytes, words: list[str]) -> None:
         pytest.param(EVENT + b"\r" + EVENT, "not JSON", id="a carriage return between"),
         pytest.param(EVENT + b"x", "not JSON", id="something behind it"),
         pytest.param(EVENT + b"\x00", "not JSON", id="NUL behind it"),
-        pytest.param(b"\xef\xbb\xbf" + EVENT, "not JSON", id="byte order mark"),
+        pytest.param(EVENT + b"\xef\xbb\xbf", "not JSON", id="byte order mark behind it"),
+        pytest.param(EVENT + b"\x00" + EVENT, "not JSON", id="two events with a NUL between"),
+        pytest.param(b"{\x00" + EVENT[:-1], "not JSON", id="half an event behind NULs"),
+        pytest.param(b"\x0c" + EVENT, "not JSON", id="white space that is none to JSON"),
         pytest.param(b'{"event_type":"foo","data":"a\x00b"}', "not JSON", id="a bare NUL"),
         pytest.param(b'{"event_type":"foo","data":"a\tb"}', "not JSON", id="a bare tab"),
         pytest.param(b'{"event_type":"foo","data":"\\ud800"}', "not JSON", id="half a pair of surrogates"),
@@ -140,6 +154,21 @@ def test_counts_an_event(line: bytes, words: list[str]) -> None:
             b'{"event_type":"foo","data":"a","timestamp":"2021-09-26T13:46:24"}', "not an event", id="no time zone"
         ),
         pytest.param(b'{"event_type":"foo","data":"a","timestamp":""}', "not an event", id="empty timestamp"),
+        *(
+            pytest.param(b'{"event_type":"foo","data":"a","timestamp":"%s"}' % at, "not an event", id=at.decode())
+            for at in (
+                b"2021-09-26T13:46:60Z",
+                b"1990-12-31T23:58:60Z",
+                b"1990-12-30T23:59:60Z",
+                b"1990-12-31T23:59:60+01:00",
+                b"1990-12-31T23:59:60",
+                b"1990-12-31T23:59:61Z",
+                b"1990-12-31T23:59:60.Z",
+                b"1990-13-31T23:59:60Z",
+                b"9999-12-31T23:59:60-14:00",
+                b":60",
+            )
+        ),
         pytest.param(b'{"event_type":"foo","data":"a","timestamp":1e400}', "not", id="a timestamp out of range"),
         pytest.param(b'{"event_type":"foo","data":"a","timestamp":%s}' % (b"9" * 5000), "not", id="5,000 digits"),
     ],
@@ -184,7 +213,37 @@ def test_an_event_over_several_lines_is_rejected_line_by_line(block: bytes) -> N
 
 def test_blank_lines_are_nothing() -> None:
     counts = _count(b"\n \n\t\n" + EVENT + b"\n\r\n\n" + EVENT + b"\n", b"", b"\n", b"\r")
-    assert (counts.events, counts.rejected) == (2, 0)
+    assert (counts.events, counts.rejected, counts.padded) == (2, 0, 0)
+    counts = _count(b"\x00\n\xef\xbb\xbf\r\n" + EVENT + b"\n \x00", b"\x00" * 5000)
+    assert (counts.events, counts.rejected, counts.padded) == (1, 0, 4)
+
+
+def test_lines_with_padding_are_counted_whatever_they_are_otherwise() -> None:
+    block = b"\n".join((EVENT, b"\x00" + EVENT, b"\xef\xbb\xbfgarbage", b"garbage\x00", EVENT[:9] + b"\x00" + EVENT))
+    counts = _count(block)
+    assert (counts.events, counts.rejected, counts.padded) == (3, 2, 3)
+    assert [sample.line for sample in counts.samples] == [b"\xef\xbb\xbfgarbage", b"garbage\x00"]
+
+
+def test_a_sample_shows_the_line_rather_than_its_padding() -> None:
+    counts = _count(b"\x00" * SAMPLE_BYTES + b"garbage", b"\x00" * 9 + b"x" * SAMPLE_BYTES)
+    assert [sample.line for sample in counts.samples] == [b"\x00garbage", b"\x00" + b"x" * (SAMPLE_BYTES - 1)]
+    assert [sample.reason[:8] for sample in counts.samples] == ["not JSON"] * 2
+
+
+@pytest.mark.parametrize("padding", [b"\x00" * 5000, b"\xef\xbb\xbf" * 2000, b"\x00"])
+@pytest.mark.parametrize("over", [0, 1])
+def test_padding_is_no_part_of_a_lines_length(padding: bytes, over: int) -> None:
+    line = _event("x" * (200 + over - len(_event(""))))
+    counts = _count(b"\n".join((EVENT, padding + line)), max_line_bytes=200)
+    assert (counts.events, counts.rejected, counts.padded) == (2 - over, over, 1)
+    assert [sample.reason for sample in counts.samples] == ["longer than 200 bytes (TALLY_MAX_LINE_BYTES)"] * over
+
+
+def test_what_was_cut_is_no_event_although_it_ends_with_one() -> None:
+    half = b"x" * (200 - len(EVENT)) + b"\x00"
+    counts = _count(half + EVENT, max_line_bytes=200)  # 201 bytes, as the ingestor cuts a line down to
+    assert (counts.events, counts.rejected) == (0, 1)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -221,11 +280,19 @@ _names = st.sampled_from(["foo", "bar", "", "żółć", "\U0001f600", "a b", 'qu
 )
 _times = (
     st.none()
+    | st.sampled_from(
+        ["1990-12-31T23:59:60Z", "2016-12-31T15:59:60.75-08:00", "2017-01-01T05:29:60+05:30", "2016-12-31T23:58:60Z"]
+    )
     | st.integers(-(10**10), 10**10)
     | st.integers(ARRIVED - 200, ARRIVED + 4000)
     | st.floats(-1e9, 1e10, allow_nan=False)
     | st.sampled_from(["2021-09-26T13:46:24Z", "2021-09-26T13:46:24.25+02:00", "1969-12-31T23:59:59Z"])
 )
+
+
+_padding = st.sampled_from([b"", b" ", b"\t"]) | st.lists(
+    st.sampled_from([b"\x00", b"\xef\xbb\xbf", b" ", b"\x00" * 50, b"\xef\xbb", b'{"event_type":"fo\x00']), max_size=3
+).map(b"".join)
 
 
 @st.composite
@@ -238,7 +305,7 @@ def _events(draw: st.DrawFn) -> bytes:
     names = draw(st.permutations(list(fields)))
     separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " : ")]))
     text = json.dumps({name: fields[name] for name in names}, ensure_ascii=draw(st.booleans()), separators=separators)
-    return draw(st.sampled_from(["", " ", "\t"])).encode() + text.encode() + draw(st.sampled_from([b"", b"\r", b" "]))
+    return draw(_padding) + text.encode() + draw(st.sampled_from([b"", b"\r", b" "]))
 
 
 _garbage = st.sampled_from(
@@ -256,9 +323,12 @@ _garbage = st.sampled_from(
         b'{"event_type":1,"data":"a"}',
         b'{"event_type":"a","data":"a","timestamp":true}',
         b"\xff\x00",
+        EVENT + b"\x00" + EVENT,
+        EVENT + b"\xef\xbb\xbf" + EVENT,
+        EVENT[:20] + b"\x00" + EVENT[:20] + b"\x00\x00" + EVENT,
     ]
 ) | st.binary(max_size=12).filter(lambda line: b"\n" not in line)
-_blank = st.sampled_from([b"", b" ", b"\r", b"\t \r"])
+_blank = st.sampled_from([b"", b" ", b"\r", b"\t \r", b"\x00", b"\xef\xbb\xbf\r", b" \x00\x00 "])
 
 
 def _compare(block: bytes) -> None:
@@ -268,7 +338,7 @@ def _compare(block: bytes) -> None:
     plain = plain_count(block, arrived_seconds=ARRIVED)
 
     assert (at_once.windows, at_once.rejected, at_once.samples) == (each.windows, each.rejected, each.samples)
-    assert (at_once.events, at_once.rejected) == (plain.events, plain.rejected)
+    assert (at_once.events, at_once.rejected, at_once.padded) == (plain.events, plain.rejected, plain.padded)
     assert {start: window.types for start, window in at_once.windows.items()} == plain.types
     assert {start: window.words for start, window in at_once.windows.items()} == plain.words
 
@@ -297,7 +367,7 @@ def test_scraps_of_events_count_as_their_lines_do_and_as_plain_json_does(block: 
 def test_no_bytes_make_it_raise_and_every_line_is_accounted_for(pieces: list[bytes], between: bytes) -> None:
     block = between.join(pieces)
     counts = _count(block, max_line_bytes=64)
-    assert counts.events + counts.rejected == sum(1 for line in block.split(b"\n") if line.strip())
+    assert counts.events + counts.rejected == sum(1 for line in block.split(b"\n") if text_of(line).strip())
     assert counts.bytes == len(block)
 
 
@@ -325,6 +395,9 @@ def test_no_bytes_make_it_raise_and_every_line_is_accounted_for(pieces: list[byt
         pytest.param(EARLIEST_SECONDS - 1, EARLIEST_SECONDS, id="before the year 1"),
         pytest.param(-1e308, EARLIEST_SECONDS, id="long before the year 1"),
         pytest.param("0001-01-01T00:00:00+14:00", EARLIEST_SECONDS, id="RFC 3339 before the year 1"),
+        pytest.param("1990-12-31T23:59:60Z", 662_687_940, id="RFC 3339's leap second: its own minute"),
+        pytest.param("1990-12-31T15:59:60.5-08:00", 662_687_940, id="RFC 3339's leap second with an offset"),
+        pytest.param("1990-12-31t23:59:60z", 662_687_940, id="in small letters"),
     ],
 )
 @pytest.mark.parametrize("company", [[], [MINUTE], [None]], ids=["alone", "after a number", "after one without"])

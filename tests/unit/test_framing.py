@@ -8,13 +8,31 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from tally.store import Block
+from tests.unit.plain_count import text_of
 
 #: Mostly what matters to framing: line ends, and bytes that other tools stumble over.
-_PIECES = st.sampled_from([b"\n", b"\n\n", b"\r\n", b"\x00", b"\xff\xfe", b"a", b"bc", b"defghi", b"x" * 11, b"y" * 40])
+_PIECES = st.sampled_from(
+    [
+        b"\n",
+        b"\n\n",
+        b"\r\n",
+        b"\x00",
+        b"\x00" * 30,
+        b"\xef\xbb\xbf",
+        b" ",
+        b"\xff\xfe",
+        b"a",
+        b"bc",
+        b"defghi",
+        b"x" * 11,
+        b"y" * 40,
+    ]
+)
 _STREAMS = st.lists(_PIECES | st.binary(max_size=6), max_size=60).map(b"".join)
-_LIMITS = st.integers(1, 24)
+_LIMITS = st.integers(3, 24)
 
 
 def _chunks(stream: bytes, sizes: list[int]) -> Iterator[bytes]:
@@ -45,12 +63,28 @@ def _lines_of(blocks: list[Block]) -> list[bytes]:
 
 
 def _expected_lines(stream: bytes, *, max_line_bytes: int, max_block_bytes: int) -> list[bytes]:
-    """The lines as a plain split gives them; those that fit neither limit, cut to one byte over the line's."""
+    """The lines as a plain split gives them; those that fit neither limit, cut to one byte over the line's.
+
+    Of those one NUL stands for what pads them, and is not reckoned.
+    """
     lines = stream.split(b"\n")
     if not lines[-1]:
         lines.pop()
     longest = max(max_line_bytes, max_block_bytes)
-    return [line if len(line) <= longest else line[: max_line_bytes + 1] for line in lines]
+
+    def bounded(line: bytes) -> bytes:
+        if len(line) <= longest:
+            return line
+        text = text_of(line)
+        if text == line or not line[: longest + 1].strip(b" \t\r"):
+            return line[: max_line_bytes + 1]
+        return (
+            line
+            if len(line) == len(text) + 1 <= longest + 1
+            else b"\0" + text[: len(text) if len(text) <= longest else max_line_bytes + 1]
+        )
+
+    return list(map(bounded, lines))
 
 
 @given(
@@ -76,14 +110,24 @@ def test_any_stream_in_any_pieces_gives_its_lines_in_blocks_without_a_gap(
 
 
 @given(stream=_STREAMS, sizes=st.lists(st.integers(0, 30), max_size=40), max_line=_LIMITS, max_block=_LIMITS)
+@example(stream=b"\0" * 5000 + b"a\n" + b"\0" * 50 + b"b\n", sizes=[1500, 1500, 1500, 503], max_line=9, max_block=9)
+def test_a_block_knows_the_last_bytes_that_were_read_whether_or_not_they_are_in_it(
+    stream: bytes, sizes: list[int], max_line: int, max_block: int
+) -> None:
+    framer = Framer(max_line_bytes=max_line, max_block_bytes=max_block, fingerprints=True)
+    for block in _blocks_of(framer, stream, sizes, [1] * 40):
+        assert block.last == str(Fingerprint.of(stream[: block.end][-FINGERPRINT_BYTES:]))
+
+
+@given(stream=_STREAMS, sizes=st.lists(st.integers(0, 30), max_size=40), max_line=_LIMITS, max_block=_LIMITS)
 def test_only_a_single_line_is_longer_than_a_block(
     stream: bytes, sizes: list[int], max_line: int, max_block: int
 ) -> None:
     framer = Framer(max_line_bytes=max_line, max_block_bytes=max_block)
     for block in _blocks_of(framer, stream, sizes, [2] * 40):
-        if len(block.lines) > max_block:
+        if len(block.lines) > max_block + 1:
             assert b"\n" not in block.lines
-            assert len(block.lines) <= max_line + 1
+            assert len(block.lines) - block.lines.startswith(b"\0") <= max_line + 1
 
 
 @given(stream=_STREAMS, sizes=st.lists(st.integers(0, 30), max_size=40), max_line=_LIMITS, max_block=_LIMITS)
@@ -109,7 +153,7 @@ def test_what_is_not_yet_a_block_never_exceeds_the_longer_limit(
         framer.feed(chunk)
         while framer.take() is not None:
             pass
-        assert framer.piled_bytes <= max(max_line, max_block)
+        assert framer.piled_bytes <= max(max_line, max_block) + 1
 
 
 def test_an_endless_line_is_held_in_bounds_and_comes_out_once_cut_when_it_ends() -> None:
@@ -171,6 +215,37 @@ def test_a_last_line_without_an_end_is_a_line_only_when_the_source_has_ended() -
     assert framer.position == 6
     assert framer.take(finished=True) == Block(6, 10, b"half")
     assert framer.position == 10
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\xef\xbb\xbf", b" \0\t\0\r"])
+def test_no_padding_is_so_long_that_it_costs_the_event_behind_it(padding: bytes) -> None:
+    framer = Framer(max_line_bytes=100, max_block_bytes=1000)
+    framer.feed(b"before\n")
+    length = 0
+    for _ in range(200):
+        framer.feed(padding * 65_536)
+        length += len(padding) * 65_536
+        while (block := framer.take()) is not None:
+            assert block == Block(0, 7, b"before")
+        assert framer.piled_bytes <= 1000
+        assert framer.position == 7, "the position stays at the line until it is over"
+    framer.feed(b"x" * 1000 + b"\nafter\n")
+    assert framer.take() == Block(7, 7 + length + 1001, b"\0" + b"x" * 1000)
+    assert framer.take() == Block(7 + length + 1001, 7 + length + 1007, b"after")
+
+
+def test_padding_without_a_line_is_one_at_the_sources_end() -> None:
+    framer = Framer(max_line_bytes=10, max_block_bytes=10)
+    framer.feed(b"\0" * 100)
+    assert framer.take() is None
+    assert framer.take(finished=True) == Block(0, 100, b"\0")
+    assert framer.take(finished=True) is None
+
+
+def test_a_line_that_is_too_long_without_its_padding_too_is_cut_behind_it() -> None:
+    framer = Framer(max_line_bytes=10, max_block_bytes=16)
+    framer.feed(b"\0" * 100 + b"q" * 17 + b"\n")
+    assert framer.take() == Block(0, 118, b"\0" + b"q" * 11)
 
 
 def test_carriage_returns_and_nul_bytes_pass_unchanged() -> None:

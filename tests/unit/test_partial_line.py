@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestor.partial import CUT_MARK, PartialLine
+from tally.padding import is_blank
+from tests.unit.plain_count import text_of
 
 LIMIT = 64
 
@@ -15,7 +17,8 @@ LIMIT = 64
 @st.composite
 def pieces(draw: st.DrawFn) -> list[bytes]:
     """A stream of short and long lines, cut anywhere."""
-    stream = b"".join(draw(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"d" * 50, b"e" * 70, b"\n\n"]), max_size=40)))
+    parts = [b"a", b"bc", b"\n", b"d" * 50, b"e" * 70, b"\n\n", b"\0" * 50, b"\xef\xbb\xbf"]
+    stream = b"".join(draw(st.lists(st.sampled_from(parts), max_size=40)))
     cuts = sorted(draw(st.sets(st.integers(0, len(stream)), max_size=15)) | {0, len(stream)})
     return [stream[start:end] for start, end in itertools.pairwise(cuts)]
 
@@ -27,7 +30,7 @@ def test_lines_come_out_as_they_went_in_but_for_the_rest_of_too_long_ones(chunks
     for chunk in chunks:
         lines = partial.feed(chunk)
         assert not lines or lines.endswith(b"\n")
-        assert len(partial) <= LIMIT
+        assert len(partial) <= LIMIT + 1
         came.append(lines)
     came.append(partial.finish())
     assert len(partial) == 0
@@ -38,7 +41,9 @@ def test_lines_come_out_as_they_went_in_but_for_the_rest_of_too_long_ones(chunks
         given_lines.pop()
     assert len(whole) == len(given_lines)
     for line, given_line in zip(whole, given_lines, strict=True):
-        assert line == given_line or (len(given_line) > LIMIT < len(line) and given_line.startswith(line))
+        text, given_text = text_of(line), text_of(given_line)
+        assert text == given_text or (len(given_text) > LIMIT < len(text) and given_text.startswith(text))
+        assert (text == line) == (given_text == given_line), "whether it was padded can be told"
 
 
 def test_a_line_that_never_ends_is_held_up_to_the_limit_and_given_once() -> None:
@@ -47,6 +52,22 @@ def test_a_line_that_never_ends_is_held_up_to_the_limit_and_given_once() -> None
     assert len(partial) == 0
     assert b"".join(came) == b"x" * (LIMIT + 1) + b"\n"
     assert partial.feed(b"the rest\nnext\n") == b"next\n"
+
+
+def test_padding_that_never_ends_is_not_held_and_costs_no_event() -> None:
+    partial = PartialLine(max_line_bytes=LIMIT)
+    for _ in range(1000):
+        assert partial.feed(b"\0" * 60 + b"\xef\xbb\xbf") == b""
+        assert len(partial) <= LIMIT + 1
+    event = b"e" * LIMIT
+    assert partial.feed(event) == b""
+    assert partial.feed(b"\n") == b"\0" + event + b"\n"
+
+
+def test_a_padded_line_that_is_cut_is_not_blank() -> None:
+    partial = PartialLine(max_line_bytes=LIMIT)
+    partial.feed(b"\0\xef\xbb\xbf")
+    assert not is_blank(partial.cut())
 
 
 def test_a_line_that_is_cut_cannot_be_an_event() -> None:
