@@ -83,6 +83,7 @@ class Feed:
         )
         self._is_open = False
         self._was_set_back = False  # and `on_setback` has not done yet what it does
+        self._told_of_setback = False
         self._never: set[str] = set()  # names under which it was found to be another
         self._name = ""
         self._base = 0  # position at which the source began under its present name
@@ -106,6 +107,14 @@ class Feed:
     def position(self) -> int:
         """The position behind what was appended."""
         return self._position
+
+    def set_back(self) -> None:
+        """Redis has forgotten some of what it had of this source: see where it stands, and read it from there.
+
+        Otherwise that is seen with the next block, and a source that gives nothing has none.
+        """
+        self._told_of_setback = True
+        self._changed.set()
 
     async def run(self) -> None:
         """Feed until the end, or until we are to stop.
@@ -257,7 +266,7 @@ class Feed:
 
         Raises StoreUnavailable; what was not settled then is tried again by the next call.
         """
-        while self._unsettled or await self._take():
+        while self._is_open and (self._unsettled or await self._take()):
             outcomes = await self._store.append(source=self._name, blocks=self._sendable())
             self._outage.is_over()
             for outcome in outcomes:
@@ -272,10 +281,8 @@ class Feed:
                     break
                 else:
                     await self._go_on_elsewhere(outcome)
-                    if not self._is_open:
-                        return False
                     break
-        return True
+        return self._is_open
 
     def _sendable(self) -> list[Block]:
         base = self._base
@@ -288,6 +295,12 @@ class Feed:
         assert self._reader is not None
         while True:
             self._changed.clear()
+            if self._told_of_setback and self._source.rereadable:
+                self._told_of_setback = False
+                stored = await self._store.position(self._name)
+                if stored < self._position:
+                    await self._read_again(ours=self._position, stored=stored)
+                    return False
             if self._stop.is_set():
                 if self._source.rereadable:
                     return False

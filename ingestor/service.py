@@ -55,11 +55,19 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         redis_url(settings), timeout_seconds=settings.redis_timeout_seconds, keys=keys, stop=stop
     ) as redis:
         store = BlockStore(redis, keys=keys, settings=settings)
-        await ask(partial(_tidy, store), stop=stop, log=get_logger())
-        context = Context(store=store, settings=settings, stop=stop)
+        context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         keepers = Keepers(context)
+        keeping = [asyncio.create_task(keepers.keep(source)) for source in sources]
+        try:
+            await ask(partial(_tidy, store), stop=stop, log=get_logger())
+        except BaseException:
+            for each in keeping:
+                each.cancel()
+            await asyncio.wait(keeping)
+            raise
+        context.ready.set()
         showing = asyncio.create_task(context.progress.run(settings))
-        outcomes = await asyncio.gather(*(keepers.keep(source) for source in sources), return_exceptions=True)
+        outcomes = await asyncio.gather(*keeping, return_exceptions=True)
         showing.cancel()
         await asyncio.wait((showing,))
     failures = []
@@ -83,6 +91,8 @@ class Keepers:
     async def keep(self, source: Source | Runner) -> None:
         """Run one source; after a failure again, as long as another one runs. Raises Failure with the last one."""
         log = get_logger().bind(source=source.label)
+        if not (isinstance(source, Runner) and source.is_early):
+            await self._context.ready.wait()
         failures = 0
         while True:
             began = time.monotonic()

@@ -61,11 +61,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a runner works with. All runners of a process share it, and none closes anything of it."""
+    """What a runner works with. All runners of a process share it, and none closes anything of it.
+
+    `ready` is set when Redis has answered for the first time and may be appended to.
+    """
 
     store: BlockStore
     settings: Settings
     stop: asyncio.Event
+    ready: asyncio.Event
     progress: Progress = field(default_factory=Progress)
 
 
@@ -76,6 +80,10 @@ class Runner(Protocol):
     @property
     def label(self) -> str:
         """What people call it, as in TALLY_SOURCE."""
+
+    @property
+    def is_early(self) -> bool:
+        """Whether it is run before `context.ready` is set, and waits for that itself before it asks Redis."""
 
     async def run(self, context: Context) -> None:
         """Append what comes, until it ends or `context.stop` is set.

@@ -21,6 +21,8 @@ class Files:
     Which ones is decided when it starts. One that cannot be read does not keep the others from being read.
     """
 
+    is_early = False
+
     def __init__(self, text: str) -> None:
         """Raises ValueError when there is no file now."""
         self._text = text

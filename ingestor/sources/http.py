@@ -18,6 +18,8 @@ def parse_http(text: str) -> Http:
 class Http:
     """Serves `POST /events`. Its name in the store is what it is called: it has no position to go on from."""
 
+    is_early = False
+
     def __init__(self, label: str, address: TcpAddress, *, tls: bool) -> None:
         self.label = label
         self._address = address

@@ -37,6 +37,8 @@ def parse_socket(text: str) -> Sockets:
 class Sockets:
     """Listens, and feeds the lines of all connections into the stream as one source."""
 
+    is_early = False
+
     def __init__(self, label: str, address: TcpAddress | UnixAddress, *, tls: bool) -> None:
         self.label = label
         self._address = address

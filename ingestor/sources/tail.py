@@ -56,6 +56,9 @@ T = TypeVar("T")
 #: How often files are looked at without any sign of a change: some file systems give none.
 POLL_SECONDS = 2.0
 
+#: How often it is seen whether Redis still has what it had; a file that does not grow would not notice.
+CHECK_SECONDS = 10.0
+
 #: After so long without an append, the position of a file that is gone is forgotten; how often that is looked for.
 FORGET_AFTER_SECONDS, FORGET_EVERY_SECONDS = 7 * 86_400, 3600.0
 
@@ -93,6 +96,8 @@ def one_spelling(path: Path) -> Path:
 class Tail:
     """A runner that follows the file at a path, or all files that match a pattern."""
 
+    is_early = True
+
     def __init__(self, text: str) -> None:
         self.label = f"tail:{text}"
         self._text = text
@@ -129,7 +134,10 @@ class _Following:
         self._is_loaded = asyncio.Event()  # the two are
         self._mistaken: set[tuple[tuple[int, int], str]] = set()  # archives that are not what their first bytes say
         self._copies: set[Sibling] = set()  # archives that hold nothing but what was read elsewhere
-        self._forget_next = 0.0  # when it is looked for what can be forgotten, in monotonic seconds
+        # By path and name, how far files were appended, as Redis should have it. Those that are fed now are further.
+        self._appended: defaultdict[Path, dict[str, int]] = defaultdict(dict)
+        self._feeds: dict[Feed, Path] = {}
+        self._search_again: set[Path] = set()  # more is left there than was found
         # Held by those who search; a pattern may see new paths for years.
         self._searching: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
@@ -256,7 +264,7 @@ class _Following:
             if await self._or_stop(file.has_line()):
                 await self._recognise(file)
                 if not self._stop.is_set():
-                    await self._feed(file, file.identity)
+                    await self._feed(file, file.identity, file.path, partial(self._start_again, file))
         except Truncated:
             self._truncated[file.identity] = file.generation
             self._log.warning(CUT_DOWN, path=printable(file.path))
@@ -264,11 +272,15 @@ class _Following:
             self._files.pop(file).set()
             file.close()
 
-    async def _feed(self, source: Source, identity: tuple[int, int]) -> None:
+    async def _feed(
+        self, source: Source, identity: tuple[int, int], path: Path, on_setback: Callable[[], Awaitable[None]]
+    ) -> None:
         """Feed one file. What is wrong with it is logged, and it is tried again later. Raises Truncated, Replaced."""
         context = self._context
+        feed = Feed(source, store=context.store, settings=context.settings, stop=self._stop, on_setback=on_setback)
+        self._feeds[feed] = path
         try:
-            await Feed(source, store=context.store, settings=context.settings, stop=self._stop).run()
+            await feed.run()
             self._failures.pop(identity, None)
         except (Truncated, Replaced, *REFUSALS):
             raise
@@ -283,6 +295,10 @@ class _Following:
                 retry_in_seconds=round(delay_seconds, 1),
                 exc_info=not isinstance(error, Failure | OSError),
             )
+        finally:
+            del self._feeds[feed]
+            if feed.name:
+                self._appended[path][feed.name] = feed.position
 
     # What was rotated away.
 
@@ -291,6 +307,7 @@ class _Following:
         beginning = beginning_of_names(Path(self._pattern))
         if self._is_pattern:
             beginning = beginning_of_names(self._base / "x").removesuffix("x#")
+        await self._or_stop(self._context.ready.wait())
         stored = await self._ask(partial(self._context.store.known, beginnings=[beginning]))
         if stored is None:
             return  # we are to stop
@@ -299,7 +316,9 @@ class _Following:
             if self._is_ours(path):
                 self._places[name.inode].add(path)
                 self._left.add(path)
+                self._appended[path][str(name)] = stored[str(name)].position
         self._is_loaded.set()
+        self._start(self._tend())
         for path in sorted(self._left):
             if str(path) not in self._at:
                 self._start(self._read_leftovers(path, None))
@@ -316,9 +335,11 @@ class _Following:
                     # Rotated again, while those before it were read. It is in another place, and what is in its place
                     # must not be read under its name.
                     leftovers = await self._find_leftovers(path, file)
-        await self._forget_gone()
+                if path in self._search_again:
+                    leftovers = await self._find_leftovers(path, file)
 
     async def _find_leftovers(self, path: Path, file: FollowedFile | None) -> list[Leftover]:
+        self._search_again.discard(path)
         stored = await self._known(path, file)
         beside = await self._look_beside(path, file, stored)
         leftovers = beside.leftovers
@@ -406,7 +427,7 @@ class _Following:
         self._files[file] = asyncio.Event()
         try:
             if await self._or_stop(file.has_line()) and not self._stop.is_set():
-                await self._feed(file, sibling.identity)
+                await self._feed(file, sibling.identity, path, partial(self._restore, path))
         except Truncated:
             self._log.warning("a rotated file was cut down while it was read", path=printable(sibling.path))
         finally:
@@ -423,7 +444,7 @@ class _Following:
             pass  # reading it says what is wrong
         archive = RotatedArchive(path, leftover)
         try:
-            await self._feed(archive, sibling.identity)
+            await self._feed(archive, sibling.identity, path, partial(self._restore, path))
         except Replaced:
             if archive.is_another:
                 self._mistaken.add((sibling.identity, str(leftover.name)))
@@ -435,28 +456,95 @@ class _Following:
         known = [stored[str(name)] for name in parse_names(stored) if name.path == printable(path)]
         return all(each.seen_ms is not None and each.seen_ms < unix_ms for each in known)
 
+    # What Redis has, and has not any more.
+
+    async def _tend(self) -> None:
+        """See now and then whether Redis still has what it had, and forget there what is gone."""
+        forget_next = time.monotonic() + FORGET_EVERY_SECONDS / 60
+        while not await wait_or_stop(self._stop, CHECK_SECONDS):
+            await self._check()
+            if time.monotonic() >= forget_next:
+                forget_next = time.monotonic() + FORGET_EVERY_SECONDS
+                await self._forget_gone()
+
+    async def _check(self) -> None:
+        """See whether positions fell back: a flush, a backup that was put back, a replica that lagged behind."""
+        appended = {path: self._appended_of(path) for path in list(self._appended)}
+        names = [name for names in appended.values() for name, position in names.items() if position]
+        stored = await self._ask(partial(self._context.store.known, names=names)) or {}
+        for path, positions in appended.items():
+            if self._stop.is_set():
+                return
+            behind = {
+                name
+                for name, position in positions.items()
+                if position and (name not in stored or stored[name].position < position)
+            }
+            feeds = [feed for feed, fed in self._feeds.items() if fed == path and feed.name in behind]
+            for feed in feeds:
+                feed.set_back()
+            if behind and not feeds:
+                self._start(self._restore_and_read(path))
+
+    def _appended_of(self, path: Path) -> dict[str, int]:
+        fed = {feed.name: feed.position for feed, fed in self._feeds.items() if fed == path and feed.name}
+        return self._appended[path] | fed
+
+    async def _restore(self, path: Path) -> None:
+        """Note in Redis which files of a path it has forgotten: they are to be read again, whoever does it.
+
+        Before anything newer is appended, or after a kill in between nobody would know of them.
+        Raises StoreUnavailable.
+        """
+        appended = self._appended_of(path)
+        stored = await self._context.store.known(names=list(appended))
+        forgotten = [name for name in appended if name not in stored]
+        await self._context.store.register_sources(forgotten)
+        self._appended[path] = {name: known.position for name, known in stored.items()} | dict.fromkeys(forgotten, 0)
+        self._search_again.add(path)
+        self._log.warning(
+            "redis has forgotten what it had of these files; what is still there of them is read again",
+            path=printable(path),
+            files=len(forgotten) + sum(stored[name].position < appended[name] for name in stored),
+        )
+
+    async def _start_again(self, file: FollowedFile) -> None:
+        """The same, and read what stood in the place of this file before. Raises StoreUnavailable."""
+        await self._restore(file.path)
+        await self._read_leftovers(file.path, file)
+
+    async def _restore_and_read(self, path: Path) -> None:
+        if await self._ask(partial(self._done, partial(self._restore, path))):
+            await self._read_leftovers(path, self._at.get(str(path)))
+
     async def _forget_gone(self) -> None:
         """Forget the files that are no longer in their folders, some time after they were last read of."""
-        now = time.monotonic()
-        if now < self._forget_next or not self._is_loaded.is_set():
-            return
-        self._forget_next = now + FORGET_EVERY_SECONDS
         before_ms = int((time.time() - FORGET_AFTER_SECONDS) * 1000)
         in_use = {str(each.stored_name) for each in self._files}
         # One that has no name yet may turn out to be a copy of what is gone.
         unnamed = {each.path for each in self._files if each.stored_name is None}
         for path in sorted(self._left - unnamed):
             stored = await self._known(path, None)
-            if not stored:
+            if self._stop.is_set():
+                return
+            if not stored and str(path) not in self._at:
                 self._left.discard(path)
+                self._appended.pop(path, None)
             stale = [name for name, each in stored.items() if each.seen_ms is None or each.seen_ms < before_ms]
-            if stale and not self._stop.is_set():
+            if stale:
                 forgotten = await asyncio.to_thread(gone, stale, paths=self._is_ours)
                 forgotten = [name for name in forgotten if name not in in_use]
+                for name in forgotten:
+                    self._appended[path].pop(name, None)
                 forget = partial(self._context.store.forget_sources, forgotten, unseen_since_ms=before_ms)
                 await self._ask(forget)
 
     # Waiting.
+
+    @staticmethod
+    async def _done(work: Callable[[], Awaitable[None]]) -> bool:
+        await work()
+        return True
 
     async def _known(self, path: Path, file: FollowedFile | None) -> dict[str, Known]:
         """What is stored of files that were followed at this path, or at another one if this file was there."""

@@ -18,7 +18,7 @@ from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated
-from tally.store.known import Known, forget, is_listed, known
+from tally.store.known import Known, forget, is_listed, known, register
 from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
 
@@ -158,6 +158,10 @@ class BlockStore:
         Raises StoreUnavailable.
         """
         return await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
+
+    async def register_sources(self, names: Sequence[str]) -> int:
+        """Note these sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
+        return await register(self._redis, keys=self._keys, layout=self._layout.format, names=names)
 
     async def any_source(self) -> bool:
         """Whether the position of any source is stored. Raises StoreUnavailable."""

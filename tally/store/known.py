@@ -9,7 +9,7 @@ from typing import Any
 from tally.keys import Keys
 from tally.store.client import LayoutCheck, PlainScript, WritingScript, errors_translated
 
-_known, _forget = PlainScript("known"), WritingScript("forget")
+_known, _forget, _register = PlainScript("known"), WritingScript("forget"), WritingScript("register")
 
 #: How many names are read, or sent, at once.
 PAGE_NAMES = 1000
@@ -69,6 +69,15 @@ async def forget(
     for first in range(0, len(names), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
         await _forget.run(redis, at, ("inf" if unseen_since_ms is None else unseen_since_ms, *some), layout=layout)
+
+
+async def register(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str]) -> int:
+    """Note these listed sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
+    at = (keys.sources, keys.sources_seen, keys.sources_names)
+    registered = 0
+    for first in range(0, len(names), PAGE_NAMES):
+        registered += await _register.run(redis, at, names[first : first + PAGE_NAMES], layout=layout)
+    return registered
 
 
 async def _list_all(redis: Any, *, keys: Keys) -> None:

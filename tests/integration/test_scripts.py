@@ -262,6 +262,18 @@ async def test_names_of_before_they_were_listed_are_found(shard: Shard) -> None:
     }
 
 
+async def test_what_redis_has_forgotten_is_registered_and_what_it_has_is_left_alone(shard: Shard) -> None:
+    store = shard.blocks()
+    await store.append(source="tail:/a#1", blocks=[Block(0, 5, b"x", "5-aa")])
+    before = (await store.known(names=["tail:/a#1"]))["tail:/a#1"]
+    assert await store.register_sources(["tail:/a#1", "tail:/a#2", "tail:/a#3"]) == 2
+    found = await store.known(beginnings=["tail:/a#"])
+    assert {name: known.position for name, known in found.items()} == {"tail:/a#1": 5, "tail:/a#2": 0, "tail:/a#3": 0}
+    assert found["tail:/a#1"] == before
+    assert all(known.seen_ms for known in found.values())
+    assert await store.append(source="tail:/a#2", blocks=[Block(0, 5, b"x")]) == [Append("appended", 5)]
+
+
 async def test_sources_stand_each_for_itself_and_can_be_forgotten(shard: Shard) -> None:
     store = shard.blocks()
     await store.append(source="s", blocks=[Block(0, 5, b"x", "5-aa")])

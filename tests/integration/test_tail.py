@@ -6,108 +6,16 @@ comparing the lines in the stream with those that were written.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import os
-import random
 import signal
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tally.generator import Generator, GeneratorSpec
-from tests.processes import Process
 from tests.server import Server
-from tests.stream import Stream
 from tests.waiting import wait_until
-
-
-class World:
-    """A folder with a log in it, somebody who writes to it, and an ingestor that follows it."""
-
-    def __init__(self, folder: Path, server: Server, *, seed: int, sources: list[str]) -> None:
-        self.folder = folder / "logs"
-        self.folder.mkdir()
-        self.log = self.folder / "events.log"
-        self.chance = random.Random(seed)
-        self.ingestor = Process(
-            "ingestor",
-            *(source.format(self.folder) for source in sources),
-            log=folder / "ingestor.log",
-            TALLY_REDIS_URL=server.url,
-            TALLY_MAX_BLOCK_BYTES="4096",
-        )
-        self.stream = Stream(server.port)
-        chunks = Generator(GeneratorSpec(count=100_000, seed=seed, corrupt=0.05)).lines()
-        self._lines = (line + b"\n" for chunk in chunks for line in chunk.split(b"\n") if line)
-        self.written: list[bytes] = []
-        self.written_bytes = 0
-        self.starts = 0
-
-    def make(self, lines: int) -> bytes:
-        """So many lines that nobody has seen yet; they are to be counted."""
-        made = [next(self._lines) for _ in range(lines)]
-        self.written += made
-        self.written_bytes += sum(map(len, made))
-        return b"".join(made)
-
-    def write(self, lines: int, path: Path | None = None) -> None:
-        """Append lines, in pieces that do not end where lines do."""
-        text = self.make(lines)
-        with (path or self.log).open("ab", buffering=0) as file:
-            while text:
-                size = self.chance.randint(1, 3000)
-                file.write(text[:size])
-                text = text[size:]
-
-    def write_and_kill(self, kills: int = 1) -> None:
-        """Append lines and kill the ingestor at a random moment while it reads them, so many times."""
-        for _ in range(kills):
-            before = self.stream.appended_bytes()
-            self.write(self.chance.randint(20, 400))
-            wait_until(lambda before=before: self.stream.appended_bytes() > before, what="something is appended")  # type: ignore[misc]
-            self.write(self.chance.randint(1, 400))
-            time.sleep(self.chance.uniform(0.0, 0.15))  # when the kill comes is what is random here
-            self.restart()
-
-    def up(self, **variables: str) -> None:
-        self.ingestor.start(**variables)
-        self.starts += 1
-
-    def ready(self) -> None:
-        """Wait until it follows, and has read all."""
-        wait_until(lambda: self.ingestor.log().count('"following"') == self.starts, what="it follows")
-        self.read_all()
-
-    def down(self) -> None:
-        self.ingestor.kill()
-
-    def restart(self) -> None:
-        self.down()
-        self.up()
-
-    def read_all(self) -> None:
-        """Wait until everything that was written is in the stream."""
-        wait_until(
-            lambda: self.stream.appended_bytes() >= self.written_bytes,
-            what=f"{self.written_bytes} bytes are appended; {self.ingestor.log()[-3000:]}",
-        )
-
-    def log_is_open(self) -> bool:
-        """Whether the ingestor has the file open that is at the followed path now."""
-        now = self.log.stat()
-        for link in Path(f"/proc/{self.ingestor.pid}/fd").iterdir():
-            with suppress(OSError):
-                found = link.stat()
-                if (found.st_dev, found.st_ino) == (now.st_dev, now.st_ino):
-                    return True
-        return False
-
-    def says(self, text: str) -> None:
-        wait_until(lambda: text in self.ingestor.log(), what=f"the log says {text!r}")
+from tests.world import HEADER_BYTES, World, begin_with_header, compress, copy_and_truncate, replace_by_copy, rotate
 
 
 def rename_and_create(world: World) -> None:
@@ -515,49 +423,6 @@ def two_spellings(world: World) -> None:
     world.write_and_kill()
     rotate(world)
     world.write_and_kill()
-
-
-def rotate(world: World) -> None:
-    """events.log becomes events.log.1, that becomes events.log.2, and so on."""
-    present = [path for path in world.folder.iterdir() if path.name.startswith("events.log.")]
-    for path in sorted(present, key=number, reverse=True):
-        os.rename(path, path.with_name(path.name.replace(f".{number(path)}", f".{number(path) + 1}")))
-    os.rename(world.log, world.folder / "events.log.1")
-
-
-HEADER_BYTES = 1500
-
-
-def begin_with_header(world: World) -> None:
-    header = b'{"event_type": "header", "data": "%s"}\n' % (b"h" * HEADER_BYTES)
-    header = header[: HEADER_BYTES - 1] + b"\n"
-    world.written.append(header)
-    world.written_bytes += len(header)
-    world.log.write_bytes(header)
-
-
-def replace_by_copy(world: World, lines: int) -> None:
-    copy = world.folder / ".events.log.copy"
-    copy.write_bytes(world.log.read_bytes() + world.make(lines))
-    os.replace(copy, world.log)
-
-
-def number(path: Path) -> int:
-    return int(path.name.split(".")[2])
-
-
-def copy_and_truncate(world: World) -> None:
-    (world.folder / "events.log.1").write_bytes(world.log.read_bytes())
-    os.truncate(world.log, 0)
-
-
-def compress(path: Path, suffix: str) -> None:
-    packed = path.with_name(path.name + suffix)
-    text = path.read_bytes()
-    packed.write_bytes(gzip.compress(text) if suffix == ".gz" else bz2.compress(text))
-    status = path.stat()
-    os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))  # as gzip does
-    path.unlink()
 
 
 SCENARIOS: list[Callable[[World], None]] = [

@@ -10,6 +10,7 @@ import pytest
 
 from ingestor import feed as feed_module
 from ingestor.feed import Feed, Incomplete
+from ingestor.fingerprints import Fingerprint
 from ingestor.sources.base import Lookup
 from tally.runtime import Failure
 from tally.settings import Settings
@@ -266,3 +267,79 @@ async def test_what_a_source_that_failed_gave_is_said_to_be_lost_if_redis_does_n
     with pytest.raises(Failure, match=r"^broken$"):
         await asyncio.wait_for(running, 10)
     assert [fields["lost_bytes"] for _, fields in log.said if "lost_bytes" in fields] == [2]
+
+
+class Remembered(Lines):
+    """A source that can be read again, of which something is stored under each of its names."""
+
+    def __init__(self, *known: Known) -> None:
+        super().__init__(rereadable=True, finite=False)
+        self.known = list(known)
+        self.asked: list[set[str]] = []
+
+    async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
+        self.asked.append(set(never))
+        return self.known.pop(0)
+
+
+def _read_of(name: str, content: bytes) -> Known:
+    return Known(name, len(content), str(Fingerprint.of(content)))
+
+
+async def test_what_stands_before_the_position_tells_whether_a_source_is_the_one_that_it_is_known_as(log: Log) -> None:
+    source = Remembered(_read_of("first", b"abc\n"), _read_of("second", b"abcd\n"), Known("third"))
+    store, stop = Store(), asyncio.Event()
+    source.give(b"ab", b"d\n")  # other bytes
+    source.give(b"ab", b"")  # not so many
+    source.give(b"xyz\n")
+    await _stopped_at(4, source, store, stop)
+    assert source.asked == [set(), {"first"}, {"first", "second"}]
+    assert store.blocks == [b"xyz"]
+    assert [fields["name"] for said, fields in log.said if said.startswith("what was read under this name")] == [
+        "first",
+        "second",
+    ]
+
+
+async def test_each_block_has_a_fingerprint_of_the_bytes_before_its_end_also_of_those_before_the_position(
+    log: Log,
+) -> None:
+    source, stop = Remembered(_read_of("s", b"abc\n")), asyncio.Event()
+    store: Any = Store()
+    lasts: list[str] = []
+
+    async def append(*, source: str, blocks: Sequence[Block]) -> list[Append]:
+        lasts.extend(block.last for block in blocks)
+        return await Store.append(store, source=source, blocks=blocks)
+
+    store.append = append
+    source.give(b"abc\nd\n")
+    await _stopped_at(6, source, store, stop)
+    assert lasts == [str(Fingerprint.of(b"abc\nd\n"))]
+
+
+async def test_a_setback_is_told_before_anything_is_appended_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "backoff_seconds", lambda *_, **__: 0.0)
+    source, store, stop = Remembered(Known("s"), Known("s"), Known("s")), Store(), asyncio.Event()
+    told: list[int] = []
+
+    async def on_setback() -> None:
+        told.append(len(store.blocks))
+        if len(told) == 1:
+            raise StoreUnavailable("away")
+        source.give(b"a\nb\n")
+
+    feed = Feed(source, store=store, settings=Settings(), stop=stop, on_setback=on_setback)  # type: ignore[arg-type]
+    running = asyncio.create_task(feed.run())
+    source.give(b"a\n")
+    async with asyncio.timeout(10):
+        while feed.position < 2:
+            await asyncio.sleep(0)
+        store.stored, store.blocks = 0, []  # it has forgotten
+        feed.set_back()
+        while feed.position < 4:
+            await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+    assert told == [0, 0]
+    assert store.blocks == [b"a\nb"]

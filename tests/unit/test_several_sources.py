@@ -52,6 +52,8 @@ def test_what_is_wrong_with_an_array_of_sources_is_said(text: str, problem: str)
 class Scripted:
     """A runner that fails as it is told, then runs until it is let go."""
 
+    is_early = False
+
     def __init__(self, label: str, *errors: Exception) -> None:
         self.label = label
         self.errors = list(errors)
@@ -71,7 +73,9 @@ class Scripted:
 def keepers(monkeypatch: pytest.MonkeyPatch) -> Keepers:
     monkeypatch.setattr("ingestor.service.backoff_seconds", lambda *_, **__: 0.01)
     store: Any = None
-    return Keepers(Context(store=store, settings=Settings(), stop=asyncio.Event()))
+    ready = asyncio.Event()
+    ready.set()
+    return Keepers(Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready))
 
 
 async def test_a_source_that_fails_is_tried_again_while_another_one_runs(keepers: Keepers) -> None:
