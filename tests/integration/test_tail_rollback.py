@@ -41,6 +41,7 @@ def back_up(server: Server, folder: Path) -> None:
         return not found["aof_rewrite_in_progress"] and not found["aof_rewrite_scheduled"]
 
     with server.client() as client:
+        wait_until(is_rewritten, what="the rewrite of the server's start is over")
         client.bgrewriteaof()  # all of it is in the files then
         wait_until(is_rewritten, what="the append-only file is rewritten")
     shutil.copytree(folder / "server", folder / "backup")
