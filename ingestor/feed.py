@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
+from ingestor.renewal import Sleep, keep_known
 from ingestor.sources.base import CHUNK_BYTES, Another, Source
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
 from tally.seldom import LASTING_SECONDS, Outage
@@ -55,14 +56,16 @@ class Feed:
         stop: asyncio.Event,
         settles: bool = True,
         on_setback: Callable[[], Awaitable[None]] | None = None,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         """With `settles`, `run` ends only when the server has what was appended on its disk.
 
         `on_setback` is waited for when Redis has forgotten some of what it had of a source that can be read again,
-        before anything of that is appended again.
+        before anything of that is appended again. `sleep` is what waits until the source is renewed.
         """
         self._source = source
         self._on_setback = on_setback
+        self._sleep = sleep
         self._settles = settles
         self._store = store
         self._stop = stop
@@ -124,6 +127,7 @@ class Feed:
         """
         began = time.monotonic()
         stopping = asyncio.create_task(self._wake_on_stop())
+        renewing = asyncio.create_task(keep_known(self._store, lambda: self._name, sleep=self._sleep))
         failures, appended_before = 0, 0
         deadline: float | None = None
         try:
@@ -152,6 +156,8 @@ class Feed:
                         await wait_or_stop(self._stop, delay_seconds)
         finally:
             stopping.cancel()
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)  # what it may raise an append would, too
             await self._stop_reading()
         thrown_away = bool(self._unsettled) and not self._source.rereadable
         if thrown_away:

@@ -9,6 +9,7 @@ from functools import partial
 
 from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
+from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, StandardInput, parse_source
 from ingestor.waiting import ask
 from tally.embedded import redis_url
@@ -17,9 +18,6 @@ from tally.runtime import Failure, Misuse, backoff_seconds
 from tally.settings import Settings
 from tally.store import REFUSALS, BlockStore, connect_for_writing
 from tally.telemetry import get_logger
-
-#: After so long without an append, the position of a source that cannot be read again is forgotten.
-FORGET_AFTER_SECONDS = 7 * 86_400
 
 #: Names of sources that may be read again at any time. A tail forgets its own when their files are gone.
 KEPT = ("file:", "tail:")
@@ -167,5 +165,6 @@ async def _tidy(store: BlockStore) -> None:
     for sentence in await store.advice():
         get_logger().warning("redis is set up dangerously", problem=sentence)
     await store.create_group()  # before anything can fill Redis, which refuses it when it is full
-    stale = await store.sources_last_seen_before(int((time.time() - FORGET_AFTER_SECONDS) * 1000))
-    await store.forget_sources([name for name in stale if not name.startswith(KEPT)])
+    before_ms = int((await store.server_seconds() - FORGET_AFTER_SECONDS) * 1000)
+    stale = await store.sources_last_seen_before(before_ms)
+    await store.forget_sources([name for name in stale if not name.startswith(KEPT)], unseen_since_ms=before_ms)

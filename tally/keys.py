@@ -9,7 +9,8 @@
 |                                  |            | appended; `gone`, how many entries have left the stream for a    |
 |                                  |            | known reason; and more, see scripts/backlog_library.lua          |
 | `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
-| `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append in Unix milliseconds      |
+| `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append, or renewal while it is   |
+|                                  |            | open, in Unix milliseconds                                       |
 | `tally:{S}:sources:last`         | hash       | source name -> `POSITION:LENGTH-DIGEST`, the fingerprint of the  |
 |                                  |            | bytes before its position, of a source that can be read again    |
 | `tally:{S}:sources:names`        | sorted set | source names in their order, to look them up by their beginning; |

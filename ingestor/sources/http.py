@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ingestor.intake import create_app
+from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
 from tally.http_server import Certificate, Limits, serve
@@ -39,14 +42,19 @@ class Http:
         listener = self._address.listen()
         allow_connections(settings.max_connections)
         get_logger().info("listening", source=self.label, address=listener.getsockname())
-        await serve(
-            create_app(settings, store=context.store, label=self.label),
-            listener,
-            context.stop,
-            limits=Limits(
-                max_connections=settings.max_connections,
-                head_seconds=settings.connection_idle_seconds,
-                keep_alive_seconds=max(1, int(settings.connection_idle_seconds)),
-            ),
-            certificate=certificate,
-        )
+        renewing = asyncio.create_task(keep_known(context.store, lambda: self.label))
+        try:
+            await serve(
+                create_app(settings, store=context.store, label=self.label),
+                listener,
+                context.stop,
+                limits=Limits(
+                    max_connections=settings.max_connections,
+                    head_seconds=settings.connection_idle_seconds,
+                    keep_alive_seconds=max(1, int(settings.connection_idle_seconds)),
+                ),
+                certificate=certificate,
+            )
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)  # what it may raise an append would, too

@@ -18,7 +18,7 @@ from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated
-from tally.store.known import Known, forget, is_listed, known, register
+from tally.store.known import Known, forget, is_listed, known, register, renew
 from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
 
@@ -177,6 +177,16 @@ class BlockStore:
             names=names,
             unseen_since_ms=unseen_since_ms,
         )
+
+    async def renew_sources(self, names: Sequence[str]) -> None:
+        """Show that these sources are still open, so that they are not forgotten. Raises StoreUnavailable."""
+        await renew(self._redis, keys=self._keys, layout=self._layout.format, names=names)
+
+    async def server_seconds(self) -> float:
+        """The time by the server's clock, in Unix seconds. Raises StoreUnavailable."""
+        with errors_translated():
+            seconds, microseconds = await self._redis.time()
+        return float(seconds + microseconds / 1e6)
 
     async def sources_last_seen_before(self, unix_ms: int) -> list[str]:
         """Sources without an append since then. Raises StoreUnavailable."""

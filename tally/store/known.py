@@ -9,7 +9,8 @@ from typing import Any
 from tally.keys import Keys
 from tally.store.client import LayoutCheck, PlainScript, WritingScript, errors_translated
 
-_known, _forget, _register = PlainScript("known"), WritingScript("forget"), WritingScript("register")
+_known, _forget = PlainScript("known"), WritingScript("forget")
+_register, _renew = WritingScript("register"), WritingScript("renew")
 
 #: How many names are read, or sent, at once.
 PAGE_NAMES = 1000
@@ -20,7 +21,7 @@ class Known:
     """A source, and how far it has been appended.
 
     `last` is the fingerprint of the bytes before its position, as append.lua got it; empty if there is none of that
-    position. `seen_ms` is when it was last appended to, in Unix milliseconds; None if that is not known.
+    position. `seen_ms` is when it was last appended to or renewed, in Unix milliseconds; None if that is not known.
     """
 
     name: str
@@ -78,6 +79,13 @@ async def register(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequen
     for first in range(0, len(names), PAGE_NAMES):
         registered += await _register.run(redis, at, names[first : first + PAGE_NAMES], layout=layout)
     return registered
+
+
+async def renew(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str]) -> None:
+    """Show that these sources are still open, as an append would. Raises StoreUnavailable."""
+    for first in range(0, len(names), PAGE_NAMES):
+        some = names[first : first + PAGE_NAMES]
+        await _renew.run(redis, (keys.sources, keys.sources_seen), some, layout=layout)
 
 
 async def _list_all(redis: Any, *, keys: Keys) -> None:

@@ -144,6 +144,7 @@ INGESTORS_WRITES: dict[str, _Write] = {
     "append": lambda client: _blocks(client).append(source="s", blocks=[Block(0, 2, b"x")]),
     "append_once": lambda client: _blocks(client).append_once(source="s", bodies=[Body("k", "d", 60_000, [b"x"])]),
     "audit": lambda client: _blocks(client).audit(),
+    "renew": lambda client: _blocks(client).renew_sources(["s"]),
     "retire": lambda client: _blocks(client).retire(consumer="c"),
 }
 AGGREGATORS_WRITES: dict[str, _Write] = {

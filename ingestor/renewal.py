@@ -1,0 +1,30 @@
+"""Positions of sources that cannot be read again are forgotten after a while, but not of those that are open.
+
+An ingestor that was killed leaves its own behind, and each start of another makes new ones. But a source may be silent
+for weeks, and if it were forgotten meanwhile, its next line would look as if Redis had lost all before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from tally.store import BlockStore, StoreUnavailable
+
+#: After so long without an append or a renewal, the position of a source that cannot be read again is forgotten.
+FORGET_AFTER_SECONDS = 7 * 86_400
+
+#: How often an open source is renewed.
+RENEW_SECONDS = 3600.0
+
+Sleep = Callable[[float], Awaitable[object]]
+
+
+async def keep_known(store: BlockStore, name: Callable[[], str], *, sleep: Sleep = asyncio.sleep) -> None:
+    """Renew the source that has this name in the store now and then (empty: none yet), until cancelled."""
+    while True:
+        await sleep(RENEW_SECONDS)
+        if name():
+            with suppress(StoreUnavailable):  # the next time will do
+                await store.renew_sources([name()])
