@@ -163,8 +163,10 @@ class TrendingAnswer(BaseModel):
 
 class BacklogAnswer(BaseModel):
     blocks: int
+    bytes: int = Field(description="Of the lines that sources have appended")
     lines: int = Field(description="About; Redis does not count them")
     oldest_seconds: float | None = Field(description="How long the oldest has waited")
+    full: bool = Field(description="Whether it is as large as may be, and sources are not read")
 
 
 class ConsumerAnswer(BaseModel):
@@ -192,7 +194,7 @@ class StatsAnswer(BaseModel):
             "bytes": 7200,
             "blocks": 3,
             "rate": {"1": 99.0, "10": 100.2, "60": None},
-            "backlog": {"blocks": 1, "lines": 25, "oldest_seconds": 0.04},
+            "backlog": {"blocks": 1, "bytes": 1800, "lines": 25, "oldest_seconds": 0.04, "full": False},
             "dead": 0,
             "distinct_types": 6,
             "distinct_words": 19,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -210,11 +211,7 @@ def router(data: Data, live: Live) -> APIRouter:
         answer = {
             **status.totals,
             "rate": live.rates(),
-            "backlog": {
-                "blocks": status.backlog.blocks,
-                "lines": status.backlog.lines,
-                "oldest_seconds": status.backlog.oldest_seconds,
-            },
+            "backlog": asdict(status.backlog),
             "dead": status.dead_blocks,
             "distinct_types": status.distinct_types,
             "distinct_words": status.distinct_words,

@@ -61,7 +61,7 @@ def main() -> None:
 
 def ingestor(server: Server, source: str) -> subprocess.Popen[bytes]:
     """The ingestor as a process of its own, without a backlog limit in the way."""
-    variables = {"TALLY_REDIS_URL": server.url, "TALLY_MAX_BACKLOG_BLOCKS": "1000000", "TALLY_LOG_LEVEL": "error"}
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_MAX_BACKLOG_BYTES": str(1 << 40), "TALLY_LOG_LEVEL": "error"}
     return subprocess.Popen([sys.executable, "-P", "-m", "ingestor", source], env={**os.environ, **variables})
 
 

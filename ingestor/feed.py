@@ -22,8 +22,9 @@ from tally.telemetry import get_logger
 #: How long a stopped feed goes on trying to append what it holds of a source that cannot be read again.
 FLUSH_SECONDS = 8.0
 
-#: How often a full stream is asked whether there is room again.
-FULL_POLL_SECONDS = 0.05
+#: How often a full stream is asked whether there is room again, and looked through for blocks that somebody deleted:
+#: an aggregator does that, too, but there may be none.
+FULL_POLL_SECONDS, FULL_AUDIT_SECONDS = 0.05, 5.0
 
 #: How long the server may take to write everything to its disk after the source's end.
 DURABLE_SECONDS = 5.0
@@ -73,7 +74,6 @@ class Feed:
         self._outage = Outage(self._log)
         self._full_next = 0.0  # when it may be said again, in monotonic seconds
         self._blocks_at_once = settings.max_blocks_in_flight
-        self._max_backlog_blocks = settings.max_backlog_blocks
         self._max_pile_bytes = (
             settings.max_blocks_in_flight * settings.max_block_bytes
             + max(settings.max_line_bytes, settings.max_block_bytes)
@@ -339,15 +339,19 @@ class Feed:
     async def _wait_for_room(self) -> bool:
         """Wait until the stream has room again; False when we are to stop and need not go on."""
         began = time.monotonic()
+        audit_next = began + FULL_AUDIT_SECONDS
         said = False
         deadline = None
         while True:
             # While aggregators are slower than the source it has room, and is full again, many times a second.
             if not said and time.monotonic() >= self._full_next:
                 said, self._full_next = True, time.monotonic() + LASTING_SECONDS
-                self._log.info("stream is full, source is not read for now")
-            if await self._store.backlog() < self._max_backlog_blocks:
+                self._log.warning("stream is full, source is not read for now")
+            if await self._store.has_room():
                 break
+            if time.monotonic() >= audit_next:
+                audit_next = time.monotonic() + FULL_AUDIT_SECONDS
+                await self._store.audit()
             if self._stop.is_set():
                 deadline = deadline or time.monotonic() + FLUSH_SECONDS
                 if self._source.rereadable:

@@ -17,6 +17,7 @@ from typing import Annotated, TypeVar
 import typer
 from redis.asyncio import Redis
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from tally import __version__, layout_command
@@ -377,7 +378,9 @@ def _print_status(found: Status, *, url: str) -> None:
     waiting = (
         f", the oldest for {found.backlog.oldest_seconds:.1f} s" if found.backlog.oldest_seconds is not None else ""
     )
-    console.print(f"Backlog: {found.backlog.blocks:,} blocks{waiting}", highlight=False)
+    console.print(f"Backlog: {found.backlog.blocks:,} blocks, {decimal(found.backlog.bytes)}{waiting}", highlight=False)
+    if found.backlog.full:
+        console.print("It is full: sources are not read until aggregators have counted some of it.", style="bold red")
     if found.stuck:
         console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
     if found.dead_blocks:

@@ -101,10 +101,16 @@ class Settings(BaseSettings):
     )
     max_blocks_in_flight: int = Field(8, ge=1, le=256, description="Blocks sent to Redis before its answer is awaited")
     max_backlog_blocks: int = Field(
-        2048,
+        500_000,
         ge=1,
-        le=1_000_000,
+        le=10_000_000,
         description="Blocks in the stream, not yet counted, at which sources are no longer read",
+    )
+    max_backlog_bytes: int = Field(
+        268_435_456,
+        ge=1024,
+        le=1_099_511_627_776,
+        description="Bytes of lines in them at which sources are no longer read, whichever is reached first",
     )
 
     max_connections: int = Field(

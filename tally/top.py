@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
 from rich.layout import Layout
 from rich.live import Live
 from rich.panel import Panel
@@ -147,14 +148,17 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
     rates = [f"{seconds} s {_rate(rate)}/s" for seconds, rate in frame.rates.items()]
     waiting = status.backlog.oldest_seconds
     pipeline = [
-        f"backlog {status.backlog.blocks:,} blocks" + ("" if waiting is None else f", oldest {waiting:.1f} s"),
+        f"backlog {status.backlog.blocks:,} blocks, {decimal(status.backlog.bytes)}"
+        + ("" if waiting is None else f", oldest {waiting:.1f} s"),
         f"{status.alive:,} aggregator{'' if status.alive == 1 else 's'} alive",
     ]
     if status.dead_blocks:
         pipeline.append(f"{status.dead_blocks:,} dead blocks")
     if status.stuck:
         pipeline.append("nothing is being counted")
-    wrong = status.stuck or status.dead_blocks or totals["lost"]
+    if status.backlog.full:
+        pipeline.append("full, sources are not read")
+    wrong = status.stuck or status.backlog.full or status.dead_blocks or totals["lost"]
     lines = [
         _filled(counts, width),
         _filled([f"rate {rates[0]}", *rates[1:]], width),

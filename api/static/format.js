@@ -21,6 +21,14 @@ export const whole = (number) => wholeFormat.format(number);
 /** 1234567 as 1.23M. */
 export const short = (number) => shortFormat.format(number);
 
+/** 1234567 bytes as 1.2 MB. */
+export function size(bytes) {
+  for (const [unit, length] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+    if (bytes >= length) return `${tenthFormat.format(bytes / length)} ${unit}`;
+  }
+  return `${whole(bytes)} B`;
+}
+
 /** 1234 as +1,234. */
 export const signed = (number) => signedFormat.format(number);
 

@@ -1,7 +1,7 @@
 // The strip that says how the pipeline is, and the alarms above everything else.
 
 import { byId, make, setText } from "./dom.js";
-import { duration, percent, rate, short, whole } from "./format.js";
+import { duration, percent, rate, short, size, whole } from "./format.js";
 
 /** From when an uncounted line is late, in seconds: worth a look; wrong. */
 const LATE = 10;
@@ -43,11 +43,7 @@ export function judge({ totals, backlog, consumers, dead }, rejection) {
   let pace = late ? "counting is behind" : "counting keeps up";
   if (stuck) [late, pace] = ["bad", "nothing is being counted"];
   return {
-    backlog: {
-      value: whole(backlog.blocks),
-      more: backlog.blocks ? `blocks, about ${short(backlog.lines)} lines` : "nothing waits",
-      level: late,
-    },
+    backlog: { value: whole(backlog.blocks), more: waiting(backlog), level: late || (backlog.full ? "warn" : "") },
     oldest: {
       value: backlog.oldest_seconds === null ? "–" : duration(oldest),
       more: pace,
@@ -72,6 +68,12 @@ export function judge({ totals, backlog, consumers, dead }, rejection) {
   };
 }
 
+function waiting({ blocks, bytes, lines, full }) {
+  if (!blocks) return "nothing waits";
+  if (full) return `blocks, ${size(bytes)}: full, sources are not read`;
+  return bytes ? `blocks, ${size(bytes)}` : `blocks, about ${short(lines)} lines`; // others may have added them
+}
+
 function rejectedLevel({ share }) {
   if (share >= MOST_REJECTED) return "bad";
   return share >= MANY_REJECTED ? "warn" : "";
@@ -82,6 +84,7 @@ export function alarms({ totals, backlog, consumers, dead }, rejection) {
   const found = [];
   if (backlog.blocks > 0 && consumers === 0) {
     found.push("No aggregator is alive: lines wait and nothing is being counted. Start one with: tally aggregate");
+    if (backlog.full) found.push("The backlog is full: sources are not read until some of it is counted.");
   } else if ((backlog.oldest_seconds ?? 0) >= TOO_LATE) {
     found.push("Counting is more than a minute behind. More aggregators may help.");
   }

@@ -12,22 +12,24 @@
 --      2 start         position of the block's first byte, in bytes
 --      3 finish        position behind its last byte, in bytes
 --      4 lines         the block
---      5 max_backlog   how many blocks the stream may hold
---      6 last          fingerprint of the bytes before `finish`; empty for a source that cannot be read again
---      7 listed        1 if the source is one of `names`, else 0
+--      5 max_blocks    how many blocks the stream may hold
+--      6 max_bytes     how many bytes
+--      7 last          fingerprint of the bytes before `finish`; empty for a source that cannot be read again
+--      8 listed        1 if the source is one of `names`, else 0
 --
 -- Returns {word, position}, the position being the stored one afterwards:
 --   appended    the block is on the stream
 --   duplicate   it was already: the reply to an earlier try was lost
 --   moved       the source stands elsewhere (lost data, a flush, another ingestor); nothing was written
---   full        the stream holds max_backlog blocks; nothing was written
+--   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that
 --
 -- Atomic, or a crash between the writes would repeat the block or lose it, or leave a fingerprint of another position.
 
 local stream, sources, seen, lasts, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local backlog, totals = KEYS[6], KEYS[7]
 local source, start, finish, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local max_backlog, last, listed = tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
+local max_blocks, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
+local last, listed = ARGV[7], ARGV[8] == '1'
 
 local position = redis.call('HGET', sources, source) or '0'
 if tonumber(position) >= tonumber(finish) then
@@ -36,12 +38,10 @@ end
 if tonumber(position) ~= tonumber(start) then
   return {'moved', position}
 end
--- Counted blocks are deleted, so the length is the backlog.
-if redis.call('XLEN', stream) >= max_backlog then
+if not note_put(stream, totals, backlog, 1, #lines, max_blocks, max_bytes) then
   return {'full', position}
 end
 
-note_put(stream, totals, backlog, 1, #lines)
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 keep_layout()

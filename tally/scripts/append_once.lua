@@ -11,14 +11,15 @@
 -- ARGV 1 digest        of the body
 --      2 keep          how long the key is remembered, in milliseconds
 --      3 source        name of where the lines come from
---      4 max_backlog   how many blocks the stream may hold
---      5 ...           the blocks, at least one
+--      4 max_blocks    how many blocks the stream may hold
+--      5 max_bytes     how many bytes
+--      6 ...           the blocks, at least one
 --
 -- Returns a word:
 --   appended    all of the blocks are on the stream
 --   duplicate   they were already: the reply to an earlier try was lost, or the client's own retry
 --   conflict    another body was appended under this key; nothing was written
---   full        the stream holds max_backlog blocks; nothing was written
+--   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that
 --
 -- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
 -- A body is never split: the stream may go over its limit by the blocks of one.
@@ -26,7 +27,7 @@
 local stream, once, sources, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local backlog, totals = KEYS[6], KEYS[7]
 local digest, keep, source = ARGV[1], ARGV[2], ARGV[3]
-local max_backlog = tonumber(ARGV[4])
+local max_blocks, max_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local known = redis.call('GET', once)
 if known == digest then
@@ -37,20 +38,18 @@ end
 if known then
   return 'conflict'
 end
--- Counted blocks are deleted, so the length is the backlog.
-if redis.call('XLEN', stream) >= max_backlog then
+local blocks, bytes = #ARGV - 5, 0
+for at = 6, #ARGV do
+  bytes = bytes + #ARGV[at]
+end
+if not note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes) then
   return 'full'
 end
 
 keep_layout()
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-local blocks, bytes = #ARGV - 4, 0
-for at = 5, #ARGV do
-  bytes = bytes + #ARGV[at]
-end
-note_put(stream, totals, backlog, blocks, bytes)
-for at = 5, #ARGV do
+for at = 6, #ARGV do
   redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source, 'appended_ms', now_ms)
 end
 redis.call('SET', once, digest, 'PX', keep)

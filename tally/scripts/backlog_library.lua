@@ -9,6 +9,8 @@
 --                      `gone`, and `blocks` of the totals, when the lost ones were looked for last
 --   sum_to, sum_blocks, sum_bytes
 --                      while blocks and bytes are added up anew, after a loss: the entry up to which that is done
+--   full_blocks, full_bytes
+--                      the limits with which the stream was full for a source, until something is put on it again
 
 -- When a block was appended, in Unix milliseconds, by its fields; nil if an append script of ours did not add it. Anybody may
 -- add entries, so it may be anything.
@@ -135,14 +137,28 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
   redis.call('HSET', backlog, 'gone', gone)
 end
 
--- Note that a script puts so many blocks on the stream, of so many bytes together; before it does.
-local function note_put(stream, totals, backlog, blocks, bytes)
-  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone')
+-- Note that a script puts so many blocks on the stream, of so many bytes together, before it does. Returns whether it may;
+-- not while the stream holds `max_blocks` entries or `max_bytes` bytes.
+local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes)
+  local length = redis.call('XLEN', stream) -- counted blocks are deleted, so this is what waits
+  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', 'full_blocks', 'full_bytes')
+  local waiting_blocks, waiting_bytes = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
+  if length >= max_blocks or (length > 0 and waiting_bytes >= max_bytes) then
+    if tonumber(stored[4]) ~= max_blocks or tonumber(stored[5]) ~= max_bytes then
+      -- For those who look at it: they do not know the limits. A full Redis may refuse it.
+      redis.pcall('HSET', backlog, 'full_blocks', max_blocks, 'full_bytes', max_bytes)
+    end
+    return false
+  end
   if not stored[3] then
     redis.call('HSET', backlog, 'gone', gone_from(stream))
-  elseif stored[1] and stored[1] ~= '0' and redis.call('XLEN', stream) == 0 then
+  elseif length == 0 and waiting_blocks > 0 then
     find_lost(stream, totals, backlog)
-    stored = {}
+    waiting_blocks, waiting_bytes = 0, 0
   end
-  redis.call('HSET', backlog, 'blocks', tonumber(stored[1] or 0) + blocks, 'bytes', tonumber(stored[2] or 0) + bytes)
+  redis.call('HSET', backlog, 'blocks', waiting_blocks + blocks, 'bytes', waiting_bytes + bytes)
+  if stored[4] then
+    redis.call('HDEL', backlog, 'full_blocks', 'full_bytes')
+  end
+  return true
 end

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated
+from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated, execute
 from tally.store.known import Known, forget, is_listed, known, register, renew
 from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
@@ -134,11 +134,12 @@ class BlockStore:
         """
         at = self._keys
         keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names, at.backlog, at.totals)
-        limit, listed = self._settings.max_backlog_blocks, int(is_listed(source))
+        limits = (self._settings.max_backlog_blocks, self._settings.max_backlog_bytes)
+        listed = int(is_listed(source))
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
             self._redis,
-            ((keys, (source, block.start, block.end, block.lines, limit, block.last, listed)) for block in blocks),
+            ((keys, (source, block.start, block.end, block.lines, *limits, block.last, listed)) for block in blocks),
             layout=self._layout.format,
         )
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
@@ -218,6 +219,16 @@ class BlockStore:
         """How many blocks wait to be counted. Raises StoreUnavailable."""
         with errors_translated():
             return int(await self._redis.xlen(self._keys.stream))
+
+    async def has_room(self) -> bool:
+        """Whether a block would be appended, by the limits of our settings. Raises StoreUnavailable."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._keys.stream)
+            pipeline.hget(self._keys.backlog, "bytes")
+            blocks, bytes_ = await execute(pipeline)
+        settings = self._settings
+        return blocks < settings.max_backlog_blocks and (not blocks or int(bytes_ or 0) < settings.max_backlog_bytes)
 
     # What an aggregator needs.
 

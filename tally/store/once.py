@@ -60,7 +60,8 @@ async def append_once(
                 keys.backlog,
                 keys.totals,
             )
-            arguments = (body.digest, body.keep_ms, source, settings.max_backlog_blocks, *body.blocks)
+            limits = (settings.max_backlog_blocks, settings.max_backlog_bytes)
+            arguments = (body.digest, body.keep_ms, source, *limits, *body.blocks)
             pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
             pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)

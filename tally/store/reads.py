@@ -62,11 +62,15 @@ class Backlog:
     """What waits to be counted: blocks, about how many lines they hold, and for how long the oldest has waited.
 
     Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
+    `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
+    While it is `full`, sources are not read: the stream holds as much as a source was last refused for.
     """
 
     blocks: int
+    bytes: int
     lines: int
     oldest_seconds: float | None
+    full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,15 +282,19 @@ class CountReader:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
             pipeline.memory_usage(self._keys.stream, samples=1)
-            blocks, size_bytes = await execute(pipeline)
+            pipeline.hmget(self._keys.backlog, "bytes", "full_blocks", "full_bytes")
+            blocks, size_bytes, stored = await execute(pipeline)
         oldest = await self._blocks.oldest() if blocks else None
         if oldest is None:
-            return Backlog(blocks=0, lines=0, oldest_seconds=None)
+            return Backlog(blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False)
         line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
+        bytes_, full_blocks, full_bytes = (None if value is None else int(value) for value in stored)
         return Backlog(
             blocks=blocks,
+            bytes=bytes_ or 0,
             lines=max(blocks, round((size_bytes or 0) / max(1.0, line_bytes))),
             oldest_seconds=oldest.waited_seconds,
+            full=full_blocks is not None and (blocks >= full_blocks or (bytes_ or 0) >= (full_bytes or 0)),
         )
 
     async def dead_blocks(self) -> int:

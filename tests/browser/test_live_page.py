@@ -466,7 +466,14 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
     expect(tab.page.get_by_role("alert")).to_contain_text(["No aggregator is alive"])
     expect(tab.page.locator("#health-consumers")).to_have_attribute("data-level", "bad")
     expect(tab.page.locator("#health-backlog .value")).to_have_text("1")
+    expect(tab.page.locator("#health-backlog .more")).to_have_text(re.compile(r"^blocks, about \d+ lines$"))
     expect(tab.page.locator("#health-oldest .more")).to_have_text("nothing is being counted")
+    with server.client() as client:  # as when it was a source, and as when that is refused
+        client.hset(KEYS.backlog, mapping={"blocks": 1, "bytes": 1500})
+        expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 1.5 kB")
+        client.hset(KEYS.backlog, mapping={"full_blocks": 1, "full_bytes": 1024})
+    expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 1.5 kB: full, sources are not read")
+    expect(tab.page.get_by_role("alert")).to_contain_text(["The backlog is full"])
     expect(tab.page).to_have_title("Alarm – Tally")
     pipeline.aggregator.start()
     try:

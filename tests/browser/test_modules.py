@@ -80,12 +80,13 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
     page = open_tab(f"{pipeline.url}/static/index.html").page
     found = page.evaluate(
         """async () => {
-            const { duration, growth, percent, rate, visible } = await import("./format.js");
+            const { duration, growth, percent, rate, size, visible } = await import("./format.js");
             return [
                 [0.04, 9.96, 60, 119, 3600, 86400, 200000].map(duration),
                 [[5, 10], [-5, 10], [0, 10], [3, 0], [0, 0], [990, 10]].map((each) => growth(...each)),
                 [0, 0.0001, 0.5, 1].map(percent),
                 [null, 0, 0.02, 0.25, 99.96, 1234.5, 2500000].map(rate),
+                [0, 999, 1000, 1500000, 2e9].map(size),
                 ["a b", " a ", "", "\\t", "\\u202e", "\\u{e0041}", "\\ud800", "نمی‌خواهم", "👩‍👩‍👧"].map(visible),
             ];
         }"""
@@ -95,6 +96,7 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
         ["+50%", "-50%", "0%", "new", "–", "×100"],
         ["0.0%", "<0.1%", "50.0%", "100.0%"],
         ["–", "0", "<0.1", "0.3", "100", "1,235", "2.5M"],
+        ["0 B", "999 B", "1 kB", "1.5 MB", "2 GB"],
         ["a b", "␣a␣", "(empty)", "⟨U+0009⟩", "⟨U+202E⟩", "⟨U+E0041⟩", "⟨U+D800⟩", "نمی‌خواهم", "👩‍👩‍👧"],
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,15 +12,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from aggregator.rollup import RollUp
 from aggregator.worker import Worker
+from ingestor.feed import Feed
+from ingestor.sources.base import Once
 from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import Block, BlockStore, Entry, WindowStore, connect
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
 from tally.store.once import Body
+from tally.store.reads import CountReader
 from tests.server import Server
 from tests.waiting import wait_until_async
 
@@ -335,3 +339,121 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
     waiting = [len(fields[b"lines"]) for _, fields in await shard.redis.xrange(KEYS.stream) if b"source" in fields]
     assert await shard.backlog() == (len(waiting), sum(waiting))
     assert await shard.lost() == len(deleted - dealt_with)
+
+
+# Bounded, in blocks and in bytes.
+
+
+def _limited(redis: Redis, **limits: Any) -> BlockStore:
+    return BlockStore(redis, keys=KEYS, settings=Settings(**limits))
+
+
+async def _append_to(store: BlockStore, *sizes: int) -> list[str]:
+    """What becomes of blocks of so many bytes, each of a source of its own."""
+    return [
+        (await store.append(source=f"s{size}", blocks=[Block(0, size + 1, b"x" * size)]))[0].outcome for size in sizes
+    ]
+
+
+async def test_the_stream_is_full_when_it_holds_so_many_bytes(shard: Shard) -> None:
+    store = _limited(shard.redis, max_backlog_bytes=1024)
+    assert await _append_to(store, 1000, 23) == ["appended"] * 2
+    assert await store.has_room()
+    assert await _append_to(store, 5000, 1) == ["appended", "full"], "it goes over by a block at the most"
+    assert not await store.has_room()
+    body = Body("key", "digest", 60_000, [b"x"])
+    assert await store.append_once(source="h", bodies=[body]) == ["full"]
+    first, second, third = await shard.read(10)
+    await shard.count([first])
+    assert not await store.has_room()
+    await shard.count([third])
+    assert await store.has_room()
+    assert await store.append_once(source="h", bodies=[body]) == ["appended"]
+    assert await _append_to(store, 1) == ["appended"]
+    await shard.count([second])
+
+
+async def test_what_others_add_takes_room_in_blocks_and_not_in_bytes(shard: Shard) -> None:
+    store = _limited(shard.redis, max_backlog_bytes=1024, max_backlog_blocks=3)
+    await shard.add(5000)
+    await shard.add(5000)
+    assert await _append_to(store, 1, 2) == ["appended", "full"]
+
+
+async def test_a_block_larger_than_all_there_may_be_goes_alone(shard: Shard) -> None:
+    store = _limited(shard.redis, max_backlog_bytes=1024)
+    assert await _append_to(store, 5000, 1) == ["appended", "full"]
+
+
+async def test_whether_sources_are_read_is_told_without_knowing_their_limits(shard: Shard) -> None:
+    reader = CountReader(shard.redis, keys=KEYS, settings=Settings())
+    store = _limited(shard.redis, max_backlog_bytes=1024)
+
+    async def backlog() -> tuple[int, int, bool]:
+        found = await reader.backlog(await reader.totals())
+        return found.blocks, found.bytes, found.full
+
+    assert await _append_to(store, 1000, 100) == ["appended"] * 2
+    assert await backlog() == (2, 1100, False), "nothing was refused"
+    assert await _append_to(store, 1) == ["full"]
+    assert await backlog() == (2, 1100, True)
+    assert await _append_to(_limited(shard.redis, max_backlog_bytes=2048), 2) == ["appended"]
+    assert await backlog() == (3, 1102, False), "a source was restarted with another limit"
+    assert await _append_to(store, 1) == ["full"]
+    await shard.count(await shard.read(1))
+    assert await backlog() == (2, 102, False)
+    await shard.count(await shard.read(2))
+    assert await backlog() == (0, 0, False)
+
+
+async def test_a_full_redis_says_that_the_stream_is_full_and_looks_for_lost_blocks(durable_server: Server) -> None:
+    redis: Any = connect(durable_server.url, timeout_seconds=30)
+    store = _limited(redis, max_backlog_bytes=1024)
+    await store.create_group()
+    assert await _append_to(store, 2000) == ["appended"]
+    await _append_to(_limited(redis), 2_000_000, 1000)
+    await redis.config_set("maxmemory", "1mb")
+    with pytest.raises(OutOfMemoryError):
+        await redis.set("anything", "at all")
+    assert await _append_to(store, 1) == ["full"], "though that cannot be noted"
+    oldest = await store.oldest()
+    assert oldest is not None
+    await redis.xdel(KEYS.stream, oldest.id)
+    assert await store.audit() == 1
+    assert [int(each) for each in await redis.hmget(KEYS.backlog, "blocks", "bytes")] == [2, 2_001_000]
+    await redis.aclose()
+
+
+class _Lines(Once):
+    """Some lines, and then the end."""
+
+    label = "lines"
+    finite = True
+
+    def __init__(self, *lines: bytes) -> None:
+        self._lines = lines
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:
+        for line in self._lines:
+            yield line
+
+
+async def test_a_source_that_waits_for_room_finds_that_blocks_were_deleted(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No aggregator runs that would find it."""
+    monkeypatch.setattr("ingestor.feed.FULL_AUDIT_SECONDS", 0.1)
+    settings = Settings(max_backlog_bytes=1024, max_block_bytes=1024)
+    store = BlockStore(shard.redis, keys=KEYS, settings=settings)
+    lines = _Lines(*(b"%0600d\n" % number for number in range(3)))
+    feeding = asyncio.create_task(Feed(lines, store=store, settings=settings, stop=asyncio.Event()).run())
+
+    async def is_full() -> bool:
+        return not await store.has_room()
+
+    await wait_until_async(is_full, what="the stream is full")
+    oldest = await store.oldest()
+    assert oldest is not None
+    await shard.redis.xdel(KEYS.stream, oldest.id)
+    await asyncio.wait_for(feeding, 60)
+    assert (await shard.lost(), await shard.backlog()) == (1, (2, 1200))

@@ -72,8 +72,8 @@ class Store:
             await self.before_answer()
         return outcomes
 
-    async def backlog(self) -> int:
-        return len(self.blocks)
+    async def has_room(self) -> bool:
+        return len(self.blocks) < self.room
 
     async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         return True
@@ -115,7 +115,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 def _feed(source: Lines, store: Any, stop: asyncio.Event) -> Feed:
-    return Feed(source, store=store, settings=Settings(max_backlog_blocks=1), stop=stop)
+    return Feed(source, store=store, settings=Settings(), stop=stop)
 
 
 async def _stopped_at(position: int, source: Lines, store: Store, stop: asyncio.Event) -> None:
@@ -200,15 +200,15 @@ async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: Log) -
     store: Any = Store(room=1)
     asked = 0
 
-    async def backlog() -> int:
+    async def has_room() -> bool:
         nonlocal asked
         asked += 1
         store.room += asked % 2  # it is found full once each time
-        return 1 - asked % 2
+        return bool(asked % 2)
 
-    store.backlog = backlog
+    store.has_room = has_room
     source.give(*(b"%0600d\n" % number for number in range(9)), b"")
-    feed = Feed(source, store=store, settings=Settings(max_block_bytes=1024, max_backlog_blocks=1), stop=stop)
+    feed = Feed(source, store=store, settings=Settings(max_block_bytes=1024), stop=stop)
     await asyncio.wait_for(feed.run(), 10)
     assert len(store.blocks) == 9
     assert [said for said, _ in log.said if said.startswith("stream")] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -18,12 +19,25 @@ SILENT = Consumer(name="killed", pending=3, idle_ms=round(ALIVE_SECONDS * 1000))
 ALIVE = Consumer(name="working", pending=3, idle_ms=round(ALIVE_SECONDS * 1000) - 1)
 
 
-def frame(*consumers: Consumer, blocks: int = 0, dead: int = 0, lost: int = 0, events: int = 123_456_789_012) -> Frame:
+def frame(
+    *consumers: Consumer,
+    blocks: int = 0,
+    full: bool = False,
+    dead: int = 0,
+    lost: int = 0,
+    events: int = 123_456_789_012,
+) -> Frame:
     totals = {"events": events, "words": 3 * events, "rejected": events // 10, "lost": lost}
     totals |= {"lines": events, "bytes": events * 100, "blocks": 5}
     status = Status(
         totals=totals,
-        backlog=Backlog(blocks=blocks, lines=blocks * 100, oldest_seconds=12.3 if blocks else None),
+        backlog=Backlog(
+            blocks=blocks,
+            bytes=blocks * 12_345,
+            lines=blocks * 100,
+            oldest_seconds=12.3 if blocks else None,
+            full=full,
+        ),
         dead_blocks=dead,
         distinct_types=30,
         distinct_words=30,
@@ -51,7 +65,7 @@ def test_no_figure_is_cut_off_or_torn_however_wide_the_terminal_is(width: int) -
         "0 lost",
         "1 s 801,234/s",
         "60 s –/s",
-        "backlog 1,234 blocks, oldest 12.3 s",
+        "backlog 1,234 blocks, 15.2 MB, oldest 12.3 s",
         "1 aggregator alive",
         "7 dead blocks",
         "q quits",
@@ -98,8 +112,14 @@ def test_aggregators_that_are_all_dead_raise_the_alarm_as_if_there_were_none() -
         assert RED not in shown(calm).partition("name0")[0].replace(f"{RED}count", "")
 
 
+def test_that_sources_are_not_read_is_said() -> None:
+    text = shown(frame(ALIVE, blocks=3, full=True), width=120)
+    assert f"{RED}backlog 3 blocks" in text
+    assert "full, sources are not read" in text
+
+
 @pytest.mark.parametrize("wrong", [{"dead": 1}, {"lost": 1}])
-def test_what_went_wrong_is_red(wrong: dict[str, int]) -> None:
+def test_what_went_wrong_is_red(wrong: dict[str, Any]) -> None:
     assert f"{RED}backlog" in shown(frame(ALIVE, **wrong))
 
 
