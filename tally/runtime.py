@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import random
 import signal
@@ -62,10 +63,14 @@ async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
 
 
 @contextmanager
-def stop_on_signals(stop: asyncio.Event, *, at_once: Callable[[], None] = lambda: None) -> Iterator[None]:
+def stop_on_signals(
+    stop: asyncio.Event, *, at_once: Callable[[], None] = lambda: None, most_seconds: float | None = None
+) -> Iterator[None]:
     """Set `stop` on SIGINT and SIGTERM; a second one calls `at_once` and ends the process. Restores what was there.
 
-    Nothing depends on an orderly stop: it only makes the next start quicker.
+    With `most_seconds` the process ends so long after the first one, whatever it does then, and says on standard error
+    where it was: a thread that does not come to an end would otherwise be waited for. Nothing depends on an orderly
+    stop: it only makes the next start quicker.
     """
     loop = asyncio.get_running_loop()
     log = get_logger()
@@ -76,6 +81,12 @@ def stop_on_signals(stop: asyncio.Event, *, at_once: Callable[[], None] = lambda
             at_once()
             os._exit(128 + received)
         log.info("stopping", signal=received.name)
+        begin_to_stop()
+
+    def begin_to_stop() -> None:
+        if most_seconds is not None:
+            # By a thread that needs no interpreter. It is not called off: what is to end is the process.
+            faulthandler.dump_traceback_later(most_seconds, exit=True, file=2)
         stop.set()
 
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -83,7 +94,7 @@ def stop_on_signals(stop: asyncio.Event, *, at_once: Callable[[], None] = lambda
         loop.add_signal_handler(each, handle, each)
     lifeline = os.environ.get(LIFELINE_VARIABLE)
     if lifeline is not None:
-        loop.add_reader(int(lifeline), _lifeline_cut, loop, int(lifeline), stop)
+        loop.add_reader(int(lifeline), _lifeline_cut, loop, int(lifeline), begin_to_stop)
     try:
         yield
     finally:
@@ -94,14 +105,16 @@ def stop_on_signals(stop: asyncio.Event, *, at_once: Callable[[], None] = lambda
             signal.signal(each, handler)
 
 
-def _lifeline_cut(loop: asyncio.AbstractEventLoop, descriptor: int, stop: asyncio.Event) -> None:
+def _lifeline_cut(loop: asyncio.AbstractEventLoop, descriptor: int, begin_to_stop: Callable[[], None]) -> None:
     loop.remove_reader(descriptor)
     get_logger().warning("stopping", reason="tally up is gone")
-    stop.set()
+    begin_to_stop()
 
 
-def run_service(name: str, main: Any, **overrides: Any) -> None:
+def run_service(name: str, main: Any, *, stop_seconds: float | None = None, **overrides: Any) -> None:
     """Run `main(settings, stop)`, a coroutine function, as this process's only work, and exit with its outcome.
+
+    It ends at the latest `stop_seconds` after it was told to.
 
     Settings that are wrong, and a Failure, end it with a sentence on standard error rather than a traceback.
     """
@@ -110,7 +123,7 @@ def run_service(name: str, main: Any, **overrides: Any) -> None:
 
     async def body() -> None:
         stop = asyncio.Event()
-        with stop_on_signals(stop):
+        with stop_on_signals(stop, most_seconds=stop_seconds):
             await main(settings, stop)
 
     run_or_exit(body())

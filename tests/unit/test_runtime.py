@@ -152,3 +152,26 @@ def test_a_process_that_was_started_without_standard_input_or_output_ends_in_ord
     command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(program)} {closed}"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, "tally: no luck\n")
+
+
+@pytest.mark.parametrize(
+    "hangs",
+    [
+        pytest.param("while True: pass", id="a loop that does not let others run"),
+        pytest.param("threading.Thread(target=threading.Event().wait).start()", id="a thread without end"),
+        pytest.param("await asyncio.Event().wait()", id="a wait without end"),
+    ],
+)
+def test_a_stop_that_takes_too_long_ends_the_process_and_says_where_it_was(hangs: str) -> None:
+    program = (
+        "import asyncio, os, signal, threading\n"
+        "from tally.runtime import run_service\n"
+        "async def main(settings, stop):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    await stop.wait()\n"
+        f"    {hangs}\n"
+        "run_service('test', main, stop_seconds=0.5)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr
