@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.service import run
+from api.service import STOP_SECONDS, run
 from tally.runtime import run_service
 
 if __name__ == "__main__":
-    run_service("api", run)
+    run_service("api", run, stop_seconds=STOP_SECONDS)

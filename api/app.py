@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import islice
 from typing import Annotated, Any
 
-import msgspec
-from fastapi import APIRouter, Depends, FastAPI, Query, Response, Security
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
 
 from api import pages, routes_v1
+from api.answers import FreshAnswers
+from api.compression import CompressedPages
 from api.data import Data
-from api.formats import UNCHANGED
+from api.formats import UNAVAILABLE, UNCHANGED
 from api.live import Live
-from api.middleware import BearerToken, FreshAnswers, ProxyPath, SecurityHeaders, TakesNoEvents
-from api.params import LimitParams, given_once
-from api.snapshot import Snapshot
+from api.memory import Memory, NoRoom
+from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
+from api.params import Kind, LimitParams, given_once
+from api.ranking import Ranking
+from api.work import Busy, Work
 from tally import __version__, problems
 from tally.embedded import redis_url
-from tally.keys import Keys
+from tally.keys import TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.store.reads import CountReader
 
-_ERRORS = UNCHANGED | problems.PARAMETER | problems.AWAY
+#: How much of TALLY_MAX_SNAPSHOT_BYTES is for rankings, and for making them; the rest is for answers that are sent.
+RANKINGS = 0.75
+
+_ERRORS = UNCHANGED | problems.PARAMETER | UNAVAILABLE
 _COUNTS = {
     "description": "How often each was counted, over all time, the most frequent first",
     "content": {
@@ -43,17 +48,20 @@ _COUNTS = {
 def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     """The ASGI application. It makes a client of its own unless one is given, and closes that.
 
-    `app.state.live` is the live feed; whoever stops the server ends it first.
+    Who stops the server first ends `app.state.live`, the live feed, and then `app.state.work`, long answers.
     """
     client = redis or connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
     keys = Keys()
-    reader = CountReader(client, keys=keys, settings=settings)
-    live = Live(reader)
+    work = Work()
+    rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
+    data = Data(CountReader(client, keys=keys, settings=settings), memory=rankings, work=work)
+    live = Live(data)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         live.open()
         yield
+        work.close()
         await live.close()
         if redis is None:
             await client.aclose()
@@ -67,17 +75,20 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         docs_url=None,  # see pages
         redoc_url=None,
     )
-    app.state.live = live
+    app.state.live, app.state.work = live, work
     problems.install(app)
+    app.add_exception_handler(NoRoom, _too_much)
+    app.add_exception_handler(Busy, _too_much)
     guarded = _guarded() if settings.api_token is not None else {}
-    app.include_router(_events(reader), **guarded)
-    app.include_router(routes_v1.router(Data(reader), live), **guarded)
+    app.include_router(_events(data, bodies), **guarded)
+    app.include_router(routes_v1.router(data, live), **guarded)
     app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
     pages.install(app)
 
     # The last one added is the first one asked.
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(FreshAnswers)
+    app.add_middleware(FreshAnswers, memory=bodies)
+    app.add_middleware(CompressedPages)
     if settings.api_token is not None:
         app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
     app.add_middleware(TakesNoEvents)  # before the token: one for events would be told to be wrong
@@ -95,37 +106,52 @@ def _guarded() -> dict[str, Any]:
     return {"dependencies": [Security(scheme)], "responses": problems.TOKEN}
 
 
-def _events(reader: CountReader) -> APIRouter:
+async def _too_much(_: Request, error: Exception) -> JSONResponse:
+    """More is asked for at once than there is memory or time for: 503, and when to ask again."""
+    assert isinstance(error, NoRoom | Busy)
+    headers = {"Retry-After": str(error.retry_after_seconds)}
+    return problems.problem(503, "Too much is asked for at once", detail=str(error), headers=headers)
+
+
+class _Encoded:
+    """A ranking as a JSON object."""
+
+    def __init__(self, ranking: Ranking, body: bytes) -> None:
+        self.ranking = ranking
+        self.body = body
+
+
+def _events(data: Data, memory: Memory) -> APIRouter:
     """All counts, as plain objects."""
     router = APIRouter(prefix="/events", tags=["events"], dependencies=[Depends(given_once)])
+    whole: dict[Kind, _Encoded] = {}
+    memory.when_full(lambda: bool(whole) and whole.popitem() is not None)
 
-    def snapshot(load: Callable[[], Awaitable[dict[str, int]]]) -> Snapshot[tuple[dict[str, int], bytes]]:
-        async def encode() -> tuple[dict[str, int], bytes]:
-            counts = await load()
-            return counts, msgspec.json.encode(counts)
+    async def answer(kind: Kind, limit: int | None) -> Response:
+        ranking = await data.all_time(kind, top=limit if limit is not None and limit <= TOP_WORDS else None)
+        if limit is not None and (limit <= len(ranking) or not ranking.complete):
+            body = await data.work.answer(limit, ranking.as_object, limit=limit, step=data.work.step)
+        elif kind in whole and whole[kind].ranking is ranking:
+            body = whole[kind].body
+        else:
+            body = await data.work.answer(len(ranking), ranking.as_object, step=data.work.step)
+            whole[kind] = _Encoded(ranking, body)
+            memory.hold(whole[kind], len(body))
+        return Response(body, media_type="application/json")
 
-        return Snapshot(version=reader.totals, load=encode)
-
-    async def answer(counts: Snapshot[tuple[dict[str, int], bytes]], limit: int | None) -> Response:
-        all_counts, encoded = await counts.get()
-        if limit is not None:
-            encoded = msgspec.json.encode(dict(islice(all_counts.items(), limit)))
-        return Response(encoded, media_type="application/json")
-
-    types, words = snapshot(reader.types), snapshot(reader.words)
     documented: dict[int | str, dict[str, Any]] = {200: _COUNTS, **_ERRORS}
 
     @router.get("/countByEventType", include_in_schema=False)
     @router.get("/CountByEventType", responses=documented, response_class=Response)
     async def count_by_event_type(params: Annotated[LimitParams, Query()]) -> Response:
         """How many events of each type."""
-        return await answer(types, params.limit)
+        return await answer("types", params.limit)
 
     @router.get("/countWords", include_in_schema=False)
     @router.get("/CountWords", responses=documented, response_class=Response)
     async def count_words(params: Annotated[LimitParams, Query()]) -> Response:
         """How often each word stands in the events' data."""
-        return await answer(words, params.limit)
+        return await answer("words", params.limit)
 
     return router
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
+from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
 from api.params import Span, last_windows
-from api.ranking import Comparison, Ranking
+from api.ranking import MAKING_BYTES_PER_NAME, Comparison, Ranking, Rise, rising
 from api.snapshot import Snapshot, Snapshots
+from api.work import Work
 from tally.ranges import Stretch, Window, Windows
 from tally.store.client import StoreUnavailable
 from tally.store.reads import STRETCH_TRIES, Counting, CountReader, Kind, Status
@@ -17,8 +21,11 @@ from tally.store.reads import STRETCH_TRIES, Counting, CountReader, Kind, Status
 #: Ranking a million words takes seconds of our own time: then the answer may be so old.
 MAX_SCAN_AGE_SECONDS = 10.0
 
-#: Stretches of time whose rankings are remembered.
-MOST_STRETCHES = 64
+#: A sum of more names than these is made with a seat: a few at once.
+FEW_SUMMED = 20_000
+
+#: The bytes of a name as long as most are, to tell before any is read what they will take.
+_NAME_BYTES = 8
 
 #: Cells of a series at the most.
 MOST_CELLS = 2000
@@ -61,17 +68,15 @@ class Seen:
 
 
 class Data:
-    """Everything that can be asked. Every method raises StoreUnavailable."""
+    """Everything that can be asked. Every method raises StoreUnavailable, those about names NoRoom and Busy, too."""
 
-    def __init__(self, reader: CountReader) -> None:
+    def __init__(self, reader: CountReader, *, memory: Memory, work: Work) -> None:
         self.reader = reader
+        self.work = work
+        self._memory = memory
         self._counting = Snapshot(version=self._now, load=reader.counting)
-        self._all = {
-            kind: Snapshot(version=reader.totals, load=self._loader(kind), max_age_seconds=MAX_SCAN_AGE_SECONDS)
-            for kind in ("types", "words")
-        }
+        self._rankings: Snapshots[Ranking] = Snapshots(make=self._ranking_snapshot, memory=memory)
         self._top_words = Snapshot(version=reader.totals, load=self._load_top_words)
-        self._stretches: Snapshots[Ranking] = Snapshots(most=MOST_STRETCHES, make=self._stretch_snapshot)
         self._status = Snapshot(version=self._now, load=reader.status)
 
     async def counting(self) -> Counting:
@@ -82,13 +87,13 @@ class Data:
         """Counts of all time; with `top`, if the first so many are enough, without reading all words."""
         if kind == "words" and top is not None:
             ranking = await self._top_words.get()
-            if ranking.complete or top <= len(ranking.counts):
+            if ranking.complete or top <= len(ranking):
                 return ranking
-        return await self._all[kind].get()
+        return await self._rankings.get((kind, None, None))
 
     async def stretch(self, kind: Kind, start: int, end: int) -> Ranking:
         """Counts of [start, end), in Unix seconds, widened to what is kept."""
-        return await self._stretches.get((kind, start, end))
+        return await self._rankings.get((kind, start, end))
 
     async def comparison(self, kind: Kind, span: Span) -> Comparison | None:
         """What is over of a stretch, and the stretch before, equally long; None if the two cannot be had.
@@ -152,27 +157,61 @@ class Data:
         """The state of the pipeline."""
         return await self._status.get()
 
-    def _loader(self, kind: str) -> Callable[[], Awaitable[Ranking]]:
-        async def load() -> Ranking:
-            read = self.reader.types if kind == "types" else self.reader.words
-            return Ranking.of(await read(), as_of=time.time())
+    async def rises(self, comparison: Comparison, *, limit: int) -> list[Rise]:
+        """What rises in the present time range against the previous one. Raises Busy."""
+        now, baseline = comparison.stretches
+        return await self.work.answer(len(now) + len(baseline), rising, now, baseline, limit=limit, step=self.work.step)
 
-        return load
+    async def changes(
+        self, comparison: Comparison, among: Ranking, *, prefix: str | None, contains: str | None
+    ) -> Ranking:
+        """Names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
+        names = len(among) + sum(map(len, comparison.stretches))
+        with self._memory.claim() as claim:
+            claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * _NAME_BYTES))
+            made = await self.work.answer(
+                names, comparison.changes, among, prefix=prefix, contains=contains, step=self.work.step
+            )
+        self._memory.hold(made, made.size_bytes)
+        return made
 
     async def _load_top_words(self) -> Ranking:
         counts = await self.reader.top_words()
         distinct, other = await self.reader.distinct("words")
         total = (await self.reader.totals())["words"]
-        return Ranking(counts, total, distinct, other, time.time())
+        ranking = Ranking.of({name.encode(): count for name, count in counts.items()}, as_of=time.time())
+        ranking.total, ranking.distinct, ranking.other = total, distinct, other
+        return ranking
 
-    def _stretch_snapshot(self, key: Hashable) -> Snapshot[Ranking]:
-        kind, start, end = cast("tuple[Kind, int, int]", key)
+    def _ranking_snapshot(self, key: Hashable) -> Snapshot[Ranking]:
+        kind, start, end = cast("tuple[Kind, int | None, int | None]", key)
+        refusal: NoRoom | None = None
+        refused_until = 0.0
 
         async def load() -> Ranking:
-            stretch, counts = await self.reader.sum_stretch(kind, start, end)
-            return Ranking.of(counts, as_of=time.time(), start=stretch.start, end=stretch.end)
+            nonlocal refusal, refused_until
+            if refusal is not None and time.monotonic() < refused_until:
+                raise NoRoom(str(refusal))  # as it was just found out, with much reading
+            try:
+                return await self._load_ranking(kind, start, end)
+            except NoRoom as error:
+                refusal, refused_until = error.with_traceback(None), time.monotonic() + RETRY_AFTER_SECONDS
+                raise
 
         return Snapshot(version=self.reader.totals, load=load, max_age_seconds=MAX_SCAN_AGE_SECONDS)
+
+    async def _load_ranking(self, kind: Kind, start: int | None, end: int | None) -> Ranking:
+        async with AsyncExitStack() as held:
+            gauge = _Gauge(held.enter_context(self._memory.claim()), self.work, held)
+            if start is None or end is None:
+                counts = await self.reader.sum_all(kind, gauge=gauge)
+            else:
+                stretch, counts = await self.reader.sum_stretch(kind, start, end, gauge=gauge)
+                start, end = stretch.start, stretch.end
+            make = partial(Ranking.of, counts, as_of=time.time(), start=start, end=end, step=self.work.step)
+            ranking = await self.work.in_thread(make) if gauge.has_seat else make()
+            self._memory.hold(ranking, ranking.size_bytes)
+            return ranking
 
     async def _now(self) -> float:
         return time.time()
@@ -228,6 +267,28 @@ class Data:
         last = max(found, key=lambda window: (window.start + window.seconds, -window.seconds))
         last = min((each for each in found if _inside(each, last)), key=lambda each: (each.seconds, -each.start))
         return Seen(first.start, first.seconds), Seen(last.start, last.seconds)
+
+
+class _Gauge:
+    """Claims memory for a sum, and takes a seat for one that is large. Both are given back with `held`."""
+
+    def __init__(self, claim: Claim, work: Work, held: AsyncExitStack) -> None:
+        self._claim = claim
+        self._work = work
+        self._held = held
+        self.has_seat = False
+
+    async def expect(self, *, at_least: int, at_most: int) -> None:
+        """Wait for a seat, and claim what the names will take at least. Raises Busy, NoRoom."""
+        if at_most > FEW_SUMMED and not self.has_seat:
+            await self._held.enter_async_context(self._work.making.take())
+            self.has_seat = True
+        self.hold(at_least, _NAME_BYTES * at_least)
+
+    def hold(self, names: int, name_bytes: int) -> None:
+        """Claim what is held. Raises NoRoom, and Stopping when the service stops."""
+        self._work.step()
+        self._claim.grow_to(MAKING_BYTES_PER_NAME * names + 2 * name_bytes)
 
 
 def _inside(inner: Window, outer: Window) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from fastapi import Request, Response
 
 from api.params import Format
+from tally import problems
 
 _MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
@@ -22,10 +23,19 @@ _ACCEPTABLE: dict[Format, tuple[str, ...]] = {
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
 }
 
-#: OpenAPI of what is answered to whoever has the answer already; see middleware.FreshAnswers.
+#: OpenAPI of what is answered to whoever has the answer already; see answers.FreshAnswers.
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer is the one whose ETag was sent in If-None-Match"}
 }
+
+#: OpenAPI of what any answer with counts may be instead.
+UNAVAILABLE = problems.described(
+    503,
+    "Redis is away, or more is asked for at once than there is memory or time for (TALLY_MAX_SNAPSHOT_BYTES); "
+    "Retry-After says when to ask again",
+    title="Too much is asked for at once",
+    detail="other long answers are being made; ask again",
+)
 
 #: What spreadsheets take for the beginning of a formula, the full-width forms too, or leave out in front of one.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n", "\0")

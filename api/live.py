@@ -16,12 +16,16 @@ import msgspec
 from fastapi.sse import ServerSentEvent
 from redis.exceptions import RedisError
 
+from api.data import Data
+from api.memory import NoRoom
+from api.work import Busy
 from tally.layout import LayoutRefused
 from tally.rates import Rates
 from tally.runtime import refusal
+from tally.seldom import Seldom
 from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
-from tally.store.reads import CountReader, is_alive
+from tally.store.reads import is_alive
 from tally.telemetry import get_logger
 
 #: How often the poller asks Redis, in seconds.
@@ -47,14 +51,16 @@ class _Tick:
 class Live:
     """Polls while it is open, and tells all watchers what changed."""
 
-    def __init__(self, reader: CountReader) -> None:
-        self._reader = reader
+    def __init__(self, data: Data) -> None:
+        self._data = data
+        self._reader = data.reader
         self._life = uuid.uuid4().hex[:8]  # ids of another process' life mean nothing here
         self._numbers = itertools.count(1)
         self._ticks: deque[_Tick] = deque(maxlen=REMEMBERED_TICKS)
         self._state: dict[str, Any] | None = None  # None: Redis is away, or was not asked yet
         self._rates = Rates(every_seconds=EVERY_SECONDS)
         self._changed = asyncio.Event()
+        self._crowded = Seldom()
         self._closed = False
         self._polling: asyncio.Task[None] | None = None
         self.watchers = 0
@@ -137,7 +143,7 @@ class Live:
 
     async def _read(self) -> dict[str, Any]:
         totals = await self._reader.totals()
-        types = await self._reader.types()
+        types = await self._types()
         words = await self._reader.top_words()
         backlog = await self._reader.backlog(totals)
         consumers = await self._reader.consumers()
@@ -150,9 +156,19 @@ class Live:
             "backlog": asdict(backlog),
             "consumers": sum(map(is_alive, consumers)),
             "dead": dead,
-            "types": dict(itertools.islice(types.items(), MOST_TYPES)),
+            "types": types,
             "words": dict(itertools.islice(words.items(), MOST_WORDS)),
         }
+
+    async def _types(self) -> dict[str, int]:
+        """The most frequent types; many of them as they were, if too much else is answered just now."""
+        if await self._reader.size("types") <= MOST_TYPES:
+            return await self._reader.types()
+        try:
+            return (await self._data.all_time("types")).top(MOST_TYPES)
+        except (NoRoom, Busy) as error:
+            self._crowded.warning("the live feed has no new counts of types", problem=str(error))
+            return self._state["types"] if self._state is not None else {}
 
     def _take(self, state: dict[str, Any]) -> None:
         before, self._state = self._state, state

@@ -1,65 +1,293 @@
-"""Names and their counts, in order; and which of them rise. Pure: no I/O, no clock."""
+"""Names and their counts, in order; and which of them rise. Pure: no I/O, no clock.
+
+A million names take seconds, in which other threads must run: so they are worked on in steps of a few milliseconds. A
+single call that sorts them all would keep the interpreter to itself, in whichever thread it is made. After each step
+`step` is called, which may raise to end it.
+"""
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, compress, islice
+from typing import Literal
+
+import msgspec
 
 from tally.keys import OTHER
 
+#: How many names are sorted, searched or encoded in one step: other threads wait for a few milliseconds.
+STEP_NAMES = 8000
 
-@dataclass(frozen=True, slots=True)
+#: What a name takes while a ranking is made, besides twice its own bytes: in the sums that are read (a place in a table
+#: that doubles, two objects) and in the ranking.
+MAKING_BYTES_PER_NAME = 200
+
+#: How names may be ordered; of equal counts the names are always in their order.
+ByCountOrName = Literal["-count", "count", "name", "-name"]
+
+
+def _no_step() -> None:
+    """Nobody waits meanwhile."""
+
+
 class Ranking:
-    """Counts of a stretch of time (None: of all time), the most frequent first.
+    """Counts of a time range (`start` None: of all time), by name and by count.
 
-    `total` is all counts, also those of names that are not in `counts`; `other` those under `__other__`.
-    `distinct` is how many names there are; fewer are in `counts` when only the top ones were read.
+    `total` is all counts, also those of names that are not here; `other` those under `__other__`. `distinct` is how
+    many names there are; fewer are here when only the top ones were read.
+
+    Names stand one behind the other in their order (UTF-8 sorts as code points do), counts and places in arrays beside
+    them: a million words take 25 MB rather than 150, and nothing of that the garbage collector must look at.
     """
 
-    counts: dict[str, int]
-    total: int
-    distinct: int
-    other: int
-    as_of: float
-    start: int | None = None
-    end: int | None = None
-    _ranks: dict[str, int] = field(default_factory=dict)
+    __slots__ = (
+        "__weakref__",
+        "_by_count",
+        "_counts",
+        "_ends",
+        "_names",
+        "_starts",
+        "as_of",
+        "distinct",
+        "end",
+        "other",
+        "start",
+        "total",
+    )
+
+    def __init__(self, *, as_of: float, start: int | None, end: int | None) -> None:
+        self.as_of, self.start, self.end = as_of, start, end
+        self.total = self.distinct = self.other = 0
+        self._names = b""
+        self._starts = array("Q", [0])  # where each name begins, and at last where the last one ends
+        self._counts = array("q")
+        self._by_count = array("I")  # the names' numbers, the most frequent first
+        self._ends = array("I")  # where in it each group of equal counts ends
 
     @classmethod
     def of(
-        cls, counts: Mapping[str, int], *, as_of: float, start: int | None = None, end: int | None = None
+        cls,
+        counts: dict[bytes, int],
+        *,
+        as_of: float,
+        start: int | None = None,
+        end: int | None = None,
+        step: Callable[[], None] = _no_step,
     ) -> Ranking:
-        """Rank the sum of a stretch."""
-        named = sorted(((name, count) for name, count in counts.items() if name != OTHER), key=_place)
-        total = sum(counts.values())
-        return cls(dict(named), total, len(named), counts.get(OTHER, 0), as_of, start, end)
+        """Rank a sum. `counts` is empty then: to free it at once would take as long as to rank it."""
+        ranking = cls(as_of=as_of, start=start, end=end)
+        ranking.other = counts.pop(OTHER.encode(), 0)
+        names: list[bytes] = []
+        for part in _sorted_parts(counts, step):
+            names.append(b"".join(part))
+            ranking._starts.extend(accumulate(map(len, part), initial=ranking._starts.pop()))
+            ranking._counts.extend(map(counts.pop, part))
+            part.clear()
+            step()
+        ranking._names = b"".join(names)
+        ranking.distinct = len(ranking)
+        ranking.total = sum(ranking._counts) + ranking.other
+        ranking._by_count, ranking._ends = _ordered(ranking._counts, step)
+        return ranking
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes."""
+        arrays = (self._starts, self._counts, self._by_count, self._ends)
+        return 1000 + len(self._names) + sum(len(each) * each.itemsize for each in arrays)
 
     @property
     def complete(self) -> bool:
         """Whether every name is here."""
-        return len(self.counts) == self.distinct
+        return len(self) == self.distinct
+
+    def count_of(self, name: str) -> int:
+        """How often a name was counted; 0 if it is not here."""
+        found = self._find(name)
+        return 0 if found is None else self._counts[found]
 
     def rank(self, name: str) -> int | None:
         """The place of a name, from 1; None if it is not here."""
-        if not self._ranks:
-            self._ranks.update((each, at) for at, each in enumerate(self.counts, start=1))
-        return self._ranks.get(name)
+        found = self._find(name)
+        if found is None:
+            return None
+        place = (-self._counts[found], found)
+        return 1 + bisect_left(self._by_count, place, key=lambda each: (-self._counts[each], each))
 
-    def matching(self, *, prefix: str | None, contains: str | None) -> list[tuple[str, int]]:
-        """The names that begin with and contain these, in order."""
-        found = list(self.counts.items())
+    def top(self, limit: int) -> dict[str, int]:
+        """The most frequent names with their counts."""
+        return dict(map(self._item, self._by_count[:limit]))
+
+    def names(self) -> Iterator[tuple[bytes, int]]:
+        """Every name, in UTF-8, with its count, in the order of the names."""
+        return ((self._name(at), self._counts[at]) for at in range(len(self)))
+
+    def matching(
+        self, *, prefix: str | None, contains: str | None, step: Callable[[], None] = _no_step
+    ) -> Sequence[int]:
+        """The numbers of the names that begin with and contain these, without regard to case, in their order."""
+        first, last = 0, len(self)
         if prefix:
-            found = [each for each in found if each[0].startswith(prefix)]
-        if contains:
-            folded = contains.casefold()
-            found = [each for each in found if folded in each[0].casefold()]
+            begin = prefix.encode("utf-8", "replace")
+            first = bisect_left(range(last), begin, key=self._name)
+            last = bisect_right(range(last), begin, lo=first, key=lambda at: self._name(at)[: len(begin)])
+        if not contains:
+            return range(first, last)
+        found = array("I")
+        folded = contains.casefold()
+        for begin_at in range(first, last, STEP_NAMES):
+            self._find_in(folded, begin_at, min(begin_at + STEP_NAMES, last), found)
+            step()
         return found
+
+    def page(
+        self,
+        matching: Sequence[int] | None = None,
+        *,
+        order: ByCountOrName,
+        offset: int,
+        limit: int,
+        step: Callable[[], None] = _no_step,
+    ) -> list[tuple[str, int]]:
+        """Names with their counts: of those with these numbers (None: of all) so many, from a place in this order."""
+        chosen = range(len(self)) if matching is None else matching
+        wanted = slice(offset, offset + limit)
+        if order == "name":
+            places: Iterable[int] = chosen[wanted]
+        elif order == "-name":
+            places = chosen[::-1][wanted]
+        elif order == "-count" and len(chosen) == len(self):
+            places = self._by_count[wanted]
+        elif len(chosen) <= STEP_NAMES:
+            places = sorted(chosen, key=self._counts.__getitem__, reverse=order == "-count")[wanted]
+        else:
+            places = islice(self._in_order_of_count(chosen, order == "-count", step), offset, offset + limit)
+        return [self._item(at) for at in places]
+
+    def as_object(self, *, limit: int | None = None, step: Callable[[], None] = _no_step) -> bytes:
+        """A JSON object of names and counts, the most frequent first, `__other__` among them."""
+        wanted = len(self) + bool(self.other)
+        if limit is not None:
+            wanted = min(wanted, limit)
+        if self.other:
+            place = (-self.other, OTHER.encode())
+            other_at = bisect_left(self._by_count, place, key=lambda at: (-self._counts[at], self._name(at)))
+            if other_at < wanted:
+                before = self._members(0, other_at, step)
+                behind = self._members(other_at, wanted - 1, step)
+                return b"{" + b",".join((*before, _members({OTHER: self.other}), *behind)) + b"}"
+        return b"{" + b",".join(self._members(0, wanted, step)) + b"}"
+
+    def _members(self, first: int, last: int, step: Callable[[], None]) -> Iterator[bytes]:
+        """The members of a JSON object, from a place in the order of the counts to before another, in parts."""
+        for begin in range(first, last, STEP_NAMES):
+            yield _members(dict(map(self._item, self._by_count[begin : min(begin + STEP_NAMES, last)])))
+            step()
+
+    def _name(self, at: int) -> bytes:
+        return self._names[self._starts[at] : self._starts[at + 1]]
+
+    def _item(self, at: int) -> tuple[str, int]:
+        # What in another client's name is not UTF-8 is replaced.
+        return self._names[self._starts[at] : self._starts[at + 1]].decode("utf-8", "replace"), self._counts[at]
+
+    def _find(self, name: str) -> int | None:
+        encoded = name.encode("utf-8", "replace")
+        at = bisect_left(range(len(self)), encoded, key=self._name)
+        return at if at < len(self) and self._name(at) == encoded else None
+
+    def _find_in(self, folded: str, first: int, last: int, found: array[int]) -> None:
+        """Add the numbers of the names from `first` to before `last` that contain this, without regard to case."""
+        starts, origin = self._starts, self._starts[first]
+        text, needle = self._names[origin : starts[last]], folded.encode("utf-8", "replace")
+        if not text.isascii():
+            for at in range(first, last):
+                name = self._name(at)
+                if needle in name.lower() if name.isascii() else folded in name.decode("utf-8", "replace").casefold():
+                    found.append(at)
+            return
+        text, at = text.lower(), first
+        begin = text.find(needle)
+        while begin >= 0:
+            at = bisect_right(starts, origin + begin, at, last + 1) - 1
+            end = starts[at + 1] - origin
+            if begin + len(needle) <= end:
+                found.append(at)
+                begin = text.find(needle, end)
+            else:  # it reaches over into the next name
+                begin = text.find(needle, begin + 1)
+
+    def _in_order_of_count(
+        self, chosen: Sequence[int], most_frequent_first: bool, step: Callable[[], None]
+    ) -> Iterator[int]:
+        flags = bytearray(len(self))
+        for at in chosen:
+            flags[at] = 1
+        for part in self._parts(most_frequent_first):
+            yield from compress(part, map(flags.__getitem__, part))
+            step()
+
+    def _parts(self, most_frequent_first: bool) -> Iterator[array[int]]:
+        """All numbers in the order of the counts, in parts."""
+        if most_frequent_first:
+            for first in range(0, len(self), STEP_NAMES):
+                yield self._by_count[first : first + STEP_NAMES]
+            return
+        for group in range(len(self._ends) - 1, -1, -1):
+            first = self._ends[group - 1] if group else 0
+            for begin in range(first, self._ends[group], STEP_NAMES):
+                yield self._by_count[begin : min(begin + STEP_NAMES, self._ends[group])]
+
+
+def _members(counts: dict[str, int]) -> bytes:
+    return msgspec.json.encode(counts)[1:-1]
+
+
+def _sorted_parts(names: Collection[bytes], step: Callable[[], None]) -> Iterator[list[bytes]]:
+    """The names in their order, in parts: sorted at once, a million of them would let nobody else run for a second."""
+    if len(names) <= STEP_NAMES:
+        yield sorted(names)
+        return
+    # Every part gets about as many: where they meet is taken from the names themselves.
+    sample = sorted(islice(names, 0, None, max(1, STEP_NAMES // 16)))
+    step()
+    pivots = sample[8::8]
+    parts: list[list[bytes]] = [[] for _ in range(len(pivots) + 1)]
+    for name in names:
+        parts[bisect_right(pivots, name)].append(name)
+    for part in parts:
+        part.sort()
+        yield part
+
+
+def _ordered(values: array[int], step: Callable[[], None]) -> tuple[array[int], array[int]]:
+    """The places of the values, the largest first, equal ones in their order; and where each group of these ends."""
+    groups: dict[int, array[int]] = {}
+    for at, value in enumerate(values):
+        group = groups.get(value)
+        if group is None:
+            groups[value] = array("I", (at,))
+        else:
+            group.append(at)
+    step()
+    order, ends = array("I"), array("I")
+    for value in sorted(groups, reverse=True):
+        order.extend(groups.pop(value))
+        ends.append(len(order))
+    return order, ends
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two stretches of time that meet."""
+    """Two time ranges that meet."""
 
     present: Ranking
     previous: Ranking
@@ -69,13 +297,18 @@ class Comparison:
         """The present one and the previous one."""
         return self.present, self.previous
 
-    def change(self, name: str) -> int:
-        """How much more often a name was counted in the present stretch than in the previous one."""
-        return self.present.counts.get(name, 0) - self.previous.counts.get(name, 0)
-
-
-def _place(item: tuple[str, int]) -> tuple[int, str]:
-    return -item[1], item[0]
+    def changes(
+        self, among: Ranking, *, prefix: str | None, contains: str | None, step: Callable[[], None] = _no_step
+    ) -> Ranking:
+        """The changes of all names that match, of both time ranges and of `among`, as a ranking by change."""
+        changes: dict[bytes, int] = {}
+        for ranking, sign in ((among, 0), (self.present, 1), (self.previous, -1)):
+            for count, at in enumerate(ranking.matching(prefix=prefix, contains=contains, step=step)):
+                name = ranking._name(at)
+                changes[name] = changes.get(name, 0) + sign * ranking._counts[at]
+                if not count % STEP_NAMES:
+                    step()
+        return Ranking.of(changes, as_of=among.as_of, step=step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +323,7 @@ class Rise:
     score: float
 
 
-def rising(now: Ranking, baseline: Ranking, *, limit: int) -> list[Rise]:
+def rising(now: Ranking, baseline: Ranking, *, limit: int, step: Callable[[], None] = _no_step) -> list[Rise]:
     """Names whose share of all counts is larger now than in the baseline, the most surprising first.
 
     The score is the log-likelihood ratio G² of the two shares (T. Dunning, "Accurate Methods for the Statistics of
@@ -100,10 +333,20 @@ def rising(now: Ranking, baseline: Ranking, *, limit: int) -> list[Rise]:
     """
     if not now.total or not baseline.total:
         return []
+    return heapq.nsmallest(limit, _rises(now, baseline, step), key=lambda rise: (-rise.score, rise.name))
+
+
+def _rises(now: Ranking, baseline: Ranking, step: Callable[[], None]) -> Iterator[Rise]:
     ours = now.total / (now.total + baseline.total)
-    rises = []
-    for name, count in now.counts.items():
-        previous = baseline.counts.get(name, 0)
+    before = baseline.names()
+    other, other_count = next(before, (None, 0))
+    for at, (name, count) in enumerate(now.names()):
+        if not at % STEP_NAMES:
+            step()
+        # Both are in the order of their names.
+        while other is not None and other < name:
+            other, other_count = next(before, (None, 0))
+        previous = other_count if other == name else 0
         expected = (count + previous) * ours
         if count <= expected:
             continue
@@ -112,6 +355,5 @@ def rising(now: Ranking, baseline: Ranking, *, limit: int) -> list[Rise]:
             score += 2 * previous * math.log(previous / (count + previous - expected))
         by_baseline = previous * now.total / baseline.total
         ratio = count / by_baseline if by_baseline else None
-        rises.append(Rise(name, count, previous, round(by_baseline, 3), ratio and round(ratio, 3), round(score, 3)))
-    rises.sort(key=lambda rise: (-rise.score, rise.name))
-    return rises[:limit]
+        text = name.decode("utf-8", "replace")
+        yield Rise(text, count, previous, round(by_baseline, 3), ratio and round(ratio, 3), round(score, 3))

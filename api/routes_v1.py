@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from api.data import BadStep, Data, Series
-from api.formats import UNCHANGED, as_json, described_tables, respond
+from api.formats import UNAVAILABLE, UNCHANGED, as_json, described_tables, respond
 from api.live import Live
 from api.models import NameAnswer, RankingAnswer, RejectedAnswer, SeriesAnswer, StatsAnswer, TrendingAnswer
 from api.params import (
@@ -28,7 +28,7 @@ from api.params import (
     given_once,
     last_windows,
 )
-from api.ranking import Comparison, rising
+from api.ranking import ByCountOrName, Comparison, Ranking
 from tally import problems
 from tally.keys import TOP_WORDS
 from tally.store.reads import is_alive
@@ -72,7 +72,7 @@ _SAMPLE = {"id": "1632664031200-0", "at": 1632664031.2, "line": "{", "reason": "
 def _documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
     """FastAPI's `responses` of a route: its answer and errors. A list comes as CSV and NDJSON too, in such rows."""
     tables = {} if row is None else described_tables(list(row), [row])
-    return {200: {"model": model, "content": tables}, **UNCHANGED, **problems.PARAMETER, **problems.AWAY}
+    return {200: {"model": model, "content": tables}, **UNCHANGED, **problems.PARAMETER, **UNAVAILABLE}
 
 
 def _live_feed() -> dict[int | str, dict[str, Any]]:
@@ -88,6 +88,7 @@ def router(data: Data, live: Live) -> APIRouter:
         counting = await data.counting()
         bounds = params.bounds(unit_seconds=counting.unit_seconds)
         prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
+        asked = params.model_copy(update={"prefix": prefix, "q": q})
         if bounds is None:
             filtered = prefix or q or params.order != "-count"
             enough = params.offset + params.limit if not filtered else None
@@ -95,28 +96,17 @@ def router(data: Data, live: Live) -> APIRouter:
         else:
             found = await data.stretch(kind, *bounds)
         compared = await data.comparison(kind, params) if params.compare else None
-        names = found.matching(prefix=prefix, contains=q)
+        changes = None
         if compared is not None and "change" in params.order:
-            # What fell to nothing changed most, and is no longer in the stretch.
-            both = [each.matching(prefix=prefix, contains=q) for each in compared.stretches]
-            names = list((dict.fromkeys((name for each in both for name, _ in each), 0) | dict(names)).items())
-        matched = len(names) if found.complete else found.distinct
-        items = [_item(name, count, found.total) for name, count in _ordered(names, params, compared)]
-        answer = {
-            "items": items,
-            "total": found.total,
-            "distinct": found.distinct,
-            "matched": matched,
-            "other": found.other,
-            "from": found.start,
-            "to": found.end,
-            "as_of": found.as_of,
-        }
-        if params.compare:
-            items = [item | _change(item["name"], compared) for item in items]
-            answer |= {"items": items, "comparison": compared and _comparison(compared)}
-        columns = (*ITEM_COLUMNS, *(CHANGE_COLUMNS if params.compare else ()))
-        return respond(request, params.format, answer, columns=columns, rows=items)
+            # What fell to nothing changed most, and is no longer in the time range.
+            changes = await data.changes(compared, found, prefix=prefix, contains=q)
+
+        def make() -> Response:
+            answer, columns = _ranking(found, compared, changes, asked, step=data.work.step)
+            return respond(request, params.format, answer, columns=columns, rows=answer["items"])
+
+        goes_over_all = changes is None and (prefix or q or params.order == "count")
+        return await data.work.answer(len(found) if goes_over_all else min(params.limit, len(found)), make)
 
     @routes.get("/types", responses=_documented(RankingAnswer, row=_ITEM), response_class=Response)
     async def types(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
@@ -187,8 +177,7 @@ def router(data: Data, live: Live) -> APIRouter:
         """
         found = await data.against_baseline(params.window)
         rises: dict[str, Any] = {
-            kind: [_rise(rise) for rise in rising(each.present, each.previous, limit=params.limit)]
-            for kind, each in found.items()
+            kind: [_rise(rise) for rise in await data.rises(each, limit=params.limit)] for kind, each in found.items()
         }
         now, baseline = found["types"].stretches
         answer = {
@@ -268,17 +257,40 @@ def _grid(series: Series) -> dict[str, Any]:
     return {"step": series.step, "from": series.start, "to": series.end, "times": series.times}
 
 
-def _ordered(names: list[tuple[str, int]], params: RankingParams, compared: Comparison | None) -> list[tuple[str, int]]:
-    """The items that are asked for, in the order that is asked for. They come by count, the most frequent first."""
-    order = params.order
-    if order == "count":
-        names = sorted(names, key=lambda each: (each[1], each[0]))
-    elif order in ("name", "-name"):
-        names = sorted(names, reverse=order == "-name")
-    elif compared is not None and "change" in order:
-        sign = -1 if order == "-change" else 1
-        names = sorted(names, key=lambda each: (sign * compared.change(each[0]), each[0]))
-    return names[params.offset : params.offset + params.limit]
+def _ranking(
+    found: Ranking,
+    compared: Comparison | None,
+    changes: Ranking | None,
+    params: RankingParams,
+    *,
+    step: Callable[[], None],
+) -> tuple[dict[str, Any], Sequence[str]]:
+    """The answer about a ranking, and the columns of its items."""
+    part: dict[str, Any] = {"offset": params.offset, "limit": params.limit, "step": step}
+    if changes is not None:
+        page = changes.page(order="count" if params.order == "change" else "-count", **part)
+        page = [(name, found.count_of(name)) for name, _ in page]
+        matched = len(changes)
+    else:
+        matching = found.matching(prefix=params.prefix, contains=params.q, step=step)
+        order: ByCountOrName = "-count" if params.order == "change" or params.order == "-change" else params.order
+        page = found.page(matching, order=order, **part)
+        matched = len(matching) if found.complete else found.distinct
+    items = [_item(name, count, found.total) for name, count in page]
+    answer = {
+        "items": items,
+        "total": found.total,
+        "distinct": found.distinct,
+        "matched": matched,
+        "other": found.other,
+        "from": found.start,
+        "to": found.end,
+        "as_of": found.as_of,
+    }
+    if not params.compare:
+        return answer, ITEM_COLUMNS
+    items = [item | _change(item["name"], compared) for item in items]
+    return answer | {"items": items, "comparison": compared and _comparison(compared)}, (*ITEM_COLUMNS, *CHANGE_COLUMNS)
 
 
 def _item(name: str, count: int, total: int) -> dict[str, Any]:
@@ -288,8 +300,8 @@ def _item(name: str, count: int, total: int) -> dict[str, Any]:
 def _change(name: str, compared: Comparison | None) -> dict[str, int | None]:
     if compared is None:
         return dict.fromkeys(CHANGE_COLUMNS)
-    present, previous = (each.counts.get(name, 0) for each in compared.stretches)
-    return dict(zip(CHANGE_COLUMNS, (present, previous, compared.change(name)), strict=True))
+    present, previous = (each.count_of(name) for each in compared.stretches)
+    return dict(zip(CHANGE_COLUMNS, (present, previous, present - previous), strict=True))
 
 
 def _comparison(compared: Comparison) -> dict[str, Any]:

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from api.app import create_app
 from api.live import Live
-from tally.http_server import serve
+from api.work import Work
+from tally.http_server import GRACE_SECONDS, serve
 from tally.listening import listen
 from tally.settings import Settings
 from tally.telemetry import get_logger
 
+#: How long a stop may take in any case: less than the ten seconds that docker-compose.yml and Docker give.
+STOP_SECONDS = 8.0
+
+#: How long the interpreter lets one thread go on while another waits: a question that is quickly answered waits so long
+#: now and then while a long answer is made.
+SWITCH_SECONDS = 0.001
+
+#: How long a long answer may go on after a stop; the server's own grace is longer.
+LONG_ANSWERS_GRACE_SECONDS = GRACE_SECONDS - 1
+
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises Failure when the port cannot be had."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     listener = listen(settings.http_host, settings.http_port, hint="set TALLY_HTTP_HOST or TALLY_HTTP_PORT")
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
     get_logger().info("listening", host=host, port=port)
-    ending = asyncio.create_task(_end_feeds(app.state.live, stop))
+    ending = asyncio.create_task(_end(app.state.live, app.state.work, stop))
     try:
         await serve(app, listener, stop)
     finally:
         ending.cancel()
 
 
-async def _end_feeds(live: Live, stop: asyncio.Event) -> None:
-    """End the live feeds at a stop: the server would wait for pages that are open."""
+async def _end(live: Live, work: Work, stop: asyncio.Event) -> None:
+    """End the live feeds at a stop, and soon after long answers: the server would wait for them, and cut them off."""
     await stop.wait()
     live.end_watching()
+    await asyncio.sleep(LONG_ANSWERS_GRACE_SECONDS)
+    work.close()

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from api.memory import Memory
+
 T = TypeVar("T")
 
 #: No snapshot that is quick to make is older than this, in seconds. Answers are held for as long (see middleware), so
@@ -16,6 +18,9 @@ MAX_AGE_SECONDS = 0.125
 
 #: For so long an answer is not even checked.
 CHECK_SECONDS = 0.005
+
+#: What a snapshot takes besides its value.
+SNAPSHOT_BYTES = 2000
 
 #: Making an answer anew takes at most one part in so many of the time.
 DUTY = 4
@@ -44,6 +49,11 @@ class Snapshot(Generic[T]):
         self._checked_at = self._made_at = -1e9
         self._cost_seconds = 0.0
         self._refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def refreshing(self) -> bool:
+        """Whether the value is being made, or checked."""
+        return self._refreshing is not None
 
     async def get(self) -> T:
         """The value."""
@@ -74,19 +84,27 @@ class Snapshot(Generic[T]):
 
 
 class Snapshots(Generic[T]):
-    """Snapshots by key; of those that nobody asked for lately only so many are remembered."""
+    """Snapshots by key. Those that were asked for least lately are forgotten when `memory` has no room."""
 
-    def __init__(self, *, most: int, make: Callable[[Hashable], Snapshot[T]]) -> None:
-        self._most = most
+    def __init__(self, *, make: Callable[[Hashable], Snapshot[T]], memory: Memory) -> None:
         self._make = make
+        self._memory = memory
         self._snapshots: OrderedDict[Hashable, Snapshot[T]] = OrderedDict()
+        memory.when_full(self._drop)
 
     async def get(self, key: Hashable) -> T:
         """The value of the snapshot with this key."""
         snapshot = self._snapshots.get(key)
         if snapshot is None:
             snapshot = self._snapshots[key] = self._make(key)
-            if len(self._snapshots) > self._most:
-                self._snapshots.popitem(last=False)
+            self._memory.hold(snapshot, SNAPSHOT_BYTES)
         self._snapshots.move_to_end(key)
         return await snapshot.get()
+
+    def _drop(self) -> bool:
+        """Forget the one that was asked for least lately, but for those that are being made."""
+        for key, snapshot in self._snapshots.items():
+            if not snapshot.refreshing:
+                del self._snapshots[key]
+                return True
+        return False

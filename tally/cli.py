@@ -177,9 +177,9 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port. Default: TALLY_HTTP_PORT, 9090.")] = None,
 ) -> None:
     """Answer over HTTP, and show the live page, until Ctrl-C."""
-    from api.service import run
+    from api.service import STOP_SECONDS, run
 
-    run_service("api", run, http_host=host, http_port=port)
+    run_service("api", run, stop_seconds=STOP_SECONDS, http_host=host, http_port=port)
 
 
 @app.command()

@@ -239,6 +239,13 @@ class Settings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", description="Address on which the api listens")
     http_port: int = Field(9090, ge=0, le=65_535, description="Port on which the api listens")
+    max_snapshot_bytes: int = Field(
+        536_870_912,
+        ge=33_554_432,
+        le=1_099_511_627_776,
+        description="Bytes of memory that the api's snapshots and answers take together; what does not fit is "
+        "answered by 503. A million words take about 210 MiB of it while they are read, and 30 MiB then",
+    )
     root_path: str = Field("", description="Path under which a proxy serves the api, as in /tally; empty for none")
     api_token: SecretStr | None = Field(
         None, description="Bearer token that the api asks for, everywhere but for health and the page; unset: none"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
 from tally.store.client import PlainScript, StoreUnavailable, errors_translated, execute
 from tally.store.layouts import stored_layout
+from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength
 from tally.words import normalized
@@ -24,14 +24,8 @@ Kind = Literal["types", "words"]
 
 _distinct = PlainScript("distinct")
 
-#: How many fields of a hash are asked for at once: about a millisecond of Redis' time.
-SCAN_FIELDS = 2000
-
-#: How many hashes are asked at once; between such rounds Redis serves others.
-SCAN_HASHES = 8
-
-#: How many small reads go in one pipeline.
-PIPELINE_READS = 200
+#: How many counts are read in one pipeline.
+PIPELINE_COUNTS = 20_000
 
 #: How often a stretch is read again because windows were rolled up meanwhile.
 STRETCH_TRIES = 20
@@ -152,17 +146,27 @@ class CountReader:
 
     async def types(self) -> dict[str, int]:
         """Event type -> count of all time, the most frequent first."""
-        return ranked(await self.sum_hashes([self._keys.types]))
+        return ranked(as_text(await self.sum_all("types")))
 
     async def words(self) -> dict[str, int]:
         """Word -> count of all time, the most frequent first."""
-        return ranked(await self.sum_hashes([self._keys.words]))
+        return ranked(as_text(await self.sum_all("words")))
+
+    async def sum_all(self, kind: Kind, *, gauge: Gauge | None = None) -> dict[bytes, int]:
+        """Name in UTF-8 -> count of all time. Raises what `gauge` raises, too."""
+        key = self._keys.types if kind == "types" else self._keys.words
+        return await add_up(self._redis, [key], gauge=gauge or Ungauged())
 
     async def top_words(self) -> dict[str, int]:
         """The most frequent words of all time (at most TOP_WORDS), without reading the others."""
         with errors_translated():
             found = await self._redis.zrange(self._keys.top, 0, TOP_WORDS - 1, desc=True, withscores=True)
         return ranked({name.decode(): int(count) for name, count in found})
+
+    async def size(self, kind: Kind) -> int:
+        """How many names there are of all time, `__other__` among them."""
+        key = self._keys.types if kind == "types" else self._keys.words
+        return (await sizes(self._redis, [key])).get(key, 0)
 
     async def distinct(self, kind: Kind) -> tuple[int, int]:
         """How many names there are of all time besides `__other__`, and the count under that."""
@@ -192,11 +196,14 @@ class CountReader:
         """The windows that there are now, of the lengths that are counted, whatever is set here."""
         return await self._windows.as_stored()
 
-    async def sum_stretch(self, kind: Kind, start: float, end: float) -> tuple[Stretch, Counter[str]]:
-        """Name -> count of [start, end), widened as ranges.Windows.stretch says."""
+    async def sum_stretch(
+        self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
+    ) -> tuple[Stretch, dict[bytes, int]]:
+        """Name in UTF-8 -> count of [start, end), widened as ranges.Windows.stretch says. Raises what `gauge` does."""
         stretch = (await self.windows()).stretch(start, end)
         for _ in range(STRETCH_TRIES):
-            counts = await self.sum_hashes([self._key_of(kind, window) for window in stretch.windows])
+            keys = [self._key_of(kind, window) for window in stretch.windows]
+            counts = await add_up(self._redis, keys, gauge=gauge or Ungauged())
             again = (await self.windows()).stretch(start, end)
             if again == stretch:
                 return stretch, counts
@@ -216,40 +223,34 @@ class CountReader:
 
     async def events_in(self, windows: Sequence[Window]) -> list[int]:
         """How many events were counted in each window."""
-        events: list[int] = []
+        keys = [self._key_of("types", window) for window in windows]
+        events = dict.fromkeys(keys, 0)
+        small: list[str] = []
+        names = 0
+        for key, size in (await sizes(self._redis, keys)).items():
+            if size > PIPELINE_COUNTS:
+                events[key] = sum((await add_up(self._redis, [key], gauge=Ungauged())).values())
+                continue
+            if small and (names + size > PIPELINE_COUNTS or len(small) == PIPELINE_READS):
+                events |= await self._added_up(small)
+                small, names = [], 0
+            small.append(key)
+            names += size
+        events |= await self._added_up(small)
+        return [events[key] for key in keys]
+
+    async def _added_up(self, keys: Sequence[str]) -> dict[str, int]:
+        """The sum of each of these hashes, in one round trip."""
         with errors_translated():
-            for first in range(0, len(windows), PIPELINE_READS):
-                pipeline = self._redis.pipeline(transaction=False)
-                for window in windows[first : first + PIPELINE_READS]:
-                    pipeline.hvals(self._key_of("types", window))
-                events += [sum(map(int, counts)) for counts in await execute(pipeline)]
-        return events
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hvals(key)
+            replies = await execute(pipeline) if keys else []
+        return {key: sum(map(int, counts)) for key, counts in zip(keys, replies, strict=True)}
 
     def _key_of(self, kind: Kind, window: Window) -> str:
         make = self._keys.window_types if kind == "types" else self._keys.window_words
         return make(window.seconds, window.start)
-
-    async def sum_hashes(self, keys: Sequence[str]) -> Counter[str]:
-        """Add up hashes of counts, a slice of a few of them at a time."""
-        sums: Counter[bytes] = Counter()
-        cursors = dict.fromkeys(keys, 0)
-        seen: dict[str, dict[bytes, bytes]] = {}
-        with errors_translated():
-            while cursors:
-                batch = list(cursors.items())[:SCAN_HASHES]
-                pipeline = self._redis.pipeline(transaction=False)
-                for key, cursor in batch:
-                    pipeline.hscan(key, cursor, count=SCAN_FIELDS)
-                for (key, _), (cursor, fields) in zip(batch, await execute(pipeline), strict=True):
-                    # A field may come twice while the hash grows, so a hash is added when it is whole.
-                    seen.setdefault(key, {}).update(fields)
-                    if cursor:
-                        cursors[key] = cursor
-                    else:
-                        del cursors[key]
-                        for name, count in seen.pop(key).items():
-                            sums[name] += int(count)
-        return Counter({name.decode(): count for name, count in sums.items()})
 
     # The pipeline.
 
@@ -320,6 +321,11 @@ class CountReader:
             )
             for id_, fields in found
         ]
+
+
+def as_text(counts: Mapping[bytes, int]) -> dict[str, int]:
+    """The same counts under names as text; what in another client's is not UTF-8 is replaced."""
+    return {name.decode("utf-8", "replace"): count for name, count in counts.items()}
 
 
 def ranked(counts: dict[str, int]) -> dict[str, int]:

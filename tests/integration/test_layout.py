@@ -349,7 +349,7 @@ async def test_longer_windows_lack_nothing_after_a_shorter_length_is_another(red
     reader = CountReader(redis, keys=KEYS, settings=Settings())
     for start, end, events in [(DAY, DAY + 3600, 35), (DAY + 3600, DAY + 7200, 28), (DAY, DAY + 86_400, 63)]:
         found, counts = await reader.sum_stretch("types", start, end)
-        assert (found.start, found.end, counts) == (start, end, {"a": events})
+        assert (found.start, found.end, counts) == (start, end, {b"a": events})
 
 
 async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_not(redis: Redis) -> None:
@@ -360,9 +360,9 @@ async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_no
     reader = CountReader(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
     # The one from 600 on lacks the two of before: an answer about it is one about the hour.
     found, counts = await reader.sum_stretch("types", DAY + 600, DAY + 900)
-    assert (found.start, found.end, counts) == (DAY, DAY + 3600, {"a": 15})
+    assert (found.start, found.end, counts) == (DAY, DAY + 3600, {b"a": 15})
     found, counts = await reader.sum_stretch("types", DAY + 900, DAY + 1200)
-    assert (found.start, found.end, counts) == (DAY + 900, DAY + 1200, {"a": 8})
+    assert (found.start, found.end, counts) == (DAY + 900, DAY + 1200, {b"a": 8})
 
 
 async def test_an_acceptance_that_was_cut_off_is_finished_by_the_next_one(redis: Redis) -> None:
@@ -387,7 +387,7 @@ async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
     assert await redis.keys(KEYS.window_types(60, 0).removesuffix("0") + "*") == []
     assert not await redis.exists(KEYS.windows(60), KEYS.rolled(60))
     reader = CountReader(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
-    assert (await reader.sum_stretch("types", DAY, DAY + 86_400))[1] == {"a": 250}
+    assert (await reader.sum_stretch("types", DAY, DAY + 86_400))[1] == {b"a": 250}
 
 
 # The command.

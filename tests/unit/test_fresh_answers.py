@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from api import middleware
-from api.middleware import GIVEN_A_SECOND, MAX_HELD_SECONDS, FreshAnswers
+from api import answers
+from api.answers import GIVEN_A_SECOND, MAX_HELD_SECONDS, REMEMBERED_SECONDS, FreshAnswers
+from api.memory import Memory
 from api.snapshot import CHECK_SECONDS
 from tests.unit.clock import Clock
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Route:
@@ -23,12 +31,13 @@ class Route:
         self.counts: dict[str, int] = {}
         self.status = 200
         self.runs = 0
+        self.as_of: float | None = None  # when it was read, if not just now
         self.let_go = asyncio.Event()
         self.let_go.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.runs += 1
-        body = msgspec.json.encode({"items": self.counts, "as_of": self.clock.now})
+        body = msgspec.json.encode({"items": self.counts, "as_of": self.as_of or self.clock.now})
         await self.let_go.wait()
         await send({"type": "http.response.start", "status": self.status, "headers": [(b"content-type", b"x")]})
         await send({"type": "http.response.body", "body": body})
@@ -37,7 +46,7 @@ class Route:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(middleware, "time", clock)
+    monkeypatch.setattr(answers, "time", clock)
     return clock
 
 
@@ -68,7 +77,15 @@ async def _ask(app: FreshAnswers, query: str = "", **headers: str) -> tuple[int,
     )
     start, end = sent
     given = {name.decode(): value.decode() for name, value in start["headers"]}
-    return start["status"], given, msgspec.json.decode(end["body"]) if end["body"] else None
+    body = decoded(given.get("content-encoding"), end["body"])
+    return start["status"], given, msgspec.json.decode(body) if body else None
+
+
+def decoded(encoding: str | None, body: bytes) -> bytes:
+    """A body as it was before it was compressed."""
+    if encoding == "gzip":
+        return gzip.decompress(body)
+    return zstd.decompress(body) if encoding == "zstd" else body
 
 
 async def _age(app: FreshAnswers, clock: Clock) -> float:
@@ -76,7 +93,7 @@ async def _age(app: FreshAnswers, clock: Clock) -> float:
 
 
 async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, clock: Clock) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     for _ in range(100):
         assert await _age(app, clock) == 0
         clock.now += CHECK_SECONDS * 1.01
@@ -85,7 +102,7 @@ async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, cloc
 async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_older_than_it_may_be(
     route: Route, clock: Clock
 ) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     began, ages = clock.now, []
     while clock.now < began + 2:
         ages.append(await _age(app, clock))
@@ -95,7 +112,7 @@ async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_o
 
 
 async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: Clock) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     burst = 20
     for _ in range(burst):
         await _ask(app)
@@ -104,7 +121,7 @@ async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: Clock) 
 
 
 async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     route.let_go.clear()
     asking = [asyncio.create_task(_ask(app)) for _ in range(1000)]
     while not route.runs:
@@ -115,13 +132,13 @@ async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
 
 
 async def test_another_question_has_another_answer(route: Route) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     await asyncio.gather(_ask(app), _ask(app, "limit=1"), _ask(app, accept="text/csv"))
     assert route.runs == 3
 
 
 async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     route.status = 503
     route.let_go.clear()
     asking = [asyncio.create_task(_ask(app)) for _ in range(10)]
@@ -134,7 +151,7 @@ async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -
 
 
 async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     route.let_go.clear()
     first, second = asyncio.create_task(_ask(app)), asyncio.create_task(_ask(app))
     while not route.runs:
@@ -145,19 +162,35 @@ async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> Non
     assert (await second)[0] == 200
 
 
-async def test_what_was_asked_for_once_is_not_held(route: Route, clock: Clock) -> None:
-    app = FreshAnswers(route)
+async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock: Clock) -> None:
+    memory = Memory(2**20)
+    app = FreshAnswers(route, memory=memory)
     for at in range(50):
         await _ask(app, f"limit={at}")
-        clock.now += CHECK_SECONDS * 1.01
+        clock.now += REMEMBERED_SECONDS / 10
+    assert 1 < len(app._answers) <= 11
+    clock.now += 2 * REMEMBERED_SECONDS
+    await _ask(app)
     assert len(app._answers) == 1
+    assert memory.held_bytes < 10_000
+
+
+async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route, clock: Clock) -> None:
+    route.counts = {f"word{at}": at for at in range(1000)}
+    memory = Memory(2**20)
+    app = FreshAnswers(route, memory=memory)
+    for at in range(500):
+        await _ask(app, f"limit={at}", accept_encoding=("", "gzip", "zstd")[at % 3])
+        assert memory.held_bytes <= memory.most_bytes
+    assert len(app._answers) > 10
+    assert memory.held_bytes > memory.most_bytes / 2
 
 
 @pytest.mark.parametrize("changed", [False, True])
 async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
     route: Route, clock: Clock, changed: bool
 ) -> None:
-    app = FreshAnswers(route)
+    app = FreshAnswers(route, memory=Memory(2**20))
     route.counts = {'"as_of":1': 5}
     etag = (await _ask(app))[1]["etag"]
     clock.now += 60
@@ -170,4 +203,62 @@ async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
 
 
 async def test_any_answer_matches_a_star(route: Route) -> None:
-    assert (await _ask(FreshAnswers(route), if_none_match="*"))[0] == 304
+    assert (await _ask(FreshAnswers(route, memory=Memory(2**20)), if_none_match="*"))[0] == 304
+
+
+# Encodings, and large bodies.
+
+
+@pytest.fixture
+def large(route: Route) -> Route:
+    route.counts = {f"word{at}": at for at in range(1000)}
+    return route
+
+
+async def test_each_gets_the_encoding_that_it_likes_and_the_route_runs_once(large: Route) -> None:
+    app = FreshAnswers(large, memory=Memory(2**20))
+    plain = await _ask(app)
+    for encoding in ("gzip", "zstd"):
+        for _ in range(3):
+            status, headers, body = await _ask(app, accept_encoding=encoding)
+            assert (status, headers["content-encoding"], body) == (200, encoding, plain[2])
+            assert headers["etag"] == plain[1]["etag"]
+    assert large.runs == 1
+
+
+async def test_what_comes_out_the_same_is_not_compressed_again(large: Route, clock: Clock) -> None:
+    app = FreshAnswers(large, memory=Memory(2**20))
+    large.as_of = 1.0
+    compressed = []
+    for at in range(3):
+        await asyncio.gather(*(_ask(app, accept_encoding="gzip") for _ in range(10)))
+        (answer,) = app._answers.values()
+        compressed.append(answer.encoded["gzip"].result())
+        clock.now += 1
+        assert large.runs == at + 1
+    assert compressed[0] is compressed[1] is compressed[2]
+    large.counts["new"] = 1
+    assert "new" in (await _ask(app, accept_encoding="gzip"))[2]["items"]
+
+
+async def test_one_who_takes_a_large_answer_too_slowly_is_given_up(
+    route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "SEND_SECONDS", 0.01)
+    monkeypatch.setattr(answers, "LEAST_BYTES_A_SECOND", 1e12)
+    route.counts = {f"word{at}": at for at in range(50_000)}
+    memory = Memory(2**24)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) > 2:
+            await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        raise AssertionError("a GET has no body")
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/types", "query_string": b"", "headers": []}
+    await asyncio.wait_for(FreshAnswers(route, memory=memory)(scope, receive, send), 30)
+    assert [message["type"] for message in sent] == ["http.response.start"] + 2 * ["http.response.body"]
+    assert all(message["more_body"] for message in sent[1:]), "so that the server closes the connection"
