@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from tally.open_files import is_out_of_files
 from tally.telemetry import Logger, get_logger
 
 #: How often a trouble that lasts is told of.
@@ -47,7 +48,8 @@ class Outage:
         # Also where it is away for moments only, again and again, as while it is all but full.
         if now >= self._next:
             self._next, self._said = now + LASTING_SECONDS, True
-            self._log.warning("redis is away", error=str(error), retry_in_seconds=round(retry_in_seconds, 2))
+            what = "redis cannot be connected to" if is_out_of_files(error) else "redis is away"
+            self._log.warning(what, error=str(error), retry_in_seconds=round(retry_in_seconds, 2))
 
     def is_over(self) -> None:
         """It did what it was asked to, as it mostly does."""

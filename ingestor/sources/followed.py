@@ -39,6 +39,10 @@ class Truncated(Exception):
     """A file that was followed no longer holds what was read of it: cut down, or written anew in place."""
 
 
+class Still(Exception):
+    """A file that was asked to rest has nothing to read; it may be closed until it changes."""
+
+
 @dataclass(frozen=True, slots=True)
 class TailName:
     """The name of a followed file in the store, where its position is kept.
@@ -136,6 +140,9 @@ class FollowedFile:
         self._retired = False
         self._successor_written: float | None = None
         self._read_at = time.monotonic()  # when there was last something to read
+        self._may_rest = False
+        self.rested_look = (0, 0)  # how it looked when Still was raised
+        self.found_at = path  # where it was last seen
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -156,6 +163,19 @@ class FollowedFile:
         except OSError:
             return False
         return (status.st_dev, status.st_ino) == self.identity
+
+    def is_gone(self) -> bool:
+        """Whether it is certain that it no longer is where it was last seen.
+
+        A folder that cannot be read for a while does not say so.
+        """
+        try:
+            status = self.found_at.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) != self.identity
 
     @property
     def retired(self) -> bool:
@@ -186,8 +206,9 @@ class FollowedFile:
         """Something changed: look again."""
         self._changed.set()
 
-    def stands(self, status: os.stat_result) -> None:
-        """It is at a followed path, and looks so."""
+    def stands(self, path: Path, status: os.stat_result) -> None:
+        """It is at this followed path, and looks so."""
+        self.found_at = path
         seen = (status.st_size, status.st_mtime_ns)
         if self._retired or seen != self._seen:
             self._seen, self._retired = seen, False
@@ -205,13 +226,35 @@ class FollowedFile:
             self._successor_written = time.monotonic()
             self.notice()
 
+    @property
+    def still_seconds(self) -> float:
+        """For how long nothing was read of it."""
+        return time.monotonic() - self._read_at
+
+    @property
+    def look(self) -> tuple[int, int]:
+        """Its size and its time of change: what is different when it was written to."""
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
+
+    def rest(self) -> None:
+        """Let `has_line` or `chunks` raise Still, unless there is something to read, or it was rotated away."""
+        self._may_rest = True
+        self.notice()
+
+    def _raise_if_still(self, reached: int) -> None:
+        look = self.look
+        if self._may_rest and not self._retired and look[0] == reached:
+            self.rested_look = look
+            raise Still
+
     def close(self) -> None:
         os.close(self._descriptor)
 
     async def has_line(self) -> bool:
         """Wait until it begins with a whole line, or with as much as a fingerprint takes; False: it ends without.
 
-        Only then does it get its name: a fingerprint of half a line would fit too many files.
+        Only then does it get its name: a fingerprint of half a line would fit too many files. Raises Still.
         """
         while True:
             self._changed.clear()
@@ -220,6 +263,7 @@ class FollowedFile:
                 return True
             if self._is_over(offset=len(first)):
                 return bool(first)
+            self._raise_if_still(len(first))
             await self._wait()
 
     async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
@@ -244,7 +288,7 @@ class FollowedFile:
         return find_name(stored, device=self.device, inode=self.inode, first=self.first(), fits=self.fits)
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
-        """The bytes as Source says, as they are written. Raises Truncated, or OSError."""
+        """The bytes as Source says, as they are written. Raises Truncated, Still, or OSError."""
         if self.size < position:
             raise Truncated
         offset = max(0, position - FINGERPRINT_BYTES)
@@ -262,10 +306,12 @@ class FollowedFile:
                 offset += len(chunk)
                 before = found[-FINGERPRINT_BYTES:]
                 self._read_at = time.monotonic()
+                self._may_rest = False
                 yield chunk
             elif self._is_over(offset):
                 return
             else:
+                self._raise_if_still(offset)
                 await self._wait()
 
     def _check_same(self, reached: int) -> None:

@@ -40,7 +40,7 @@ class Http:
             assert settings.tls_certificate_path is not None
             certificate = Certificate(settings.tls_certificate_path, settings.tls_key_path)
         listener = self._address.listen()
-        allow_connections(settings.max_connections)
+        allow_connections(settings.max_connections, owner=self.label)
         get_logger().info("listening", source=self.label, address=listener.getsockname())
         renewing = asyncio.create_task(keep_known(context.store, lambda: self.label))
         try:

@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -22,6 +23,7 @@ from ingestor.sources.base import CHUNK_BYTES, Lookup
 from ingestor.sources.files import File, Replaced, fits_at
 from ingestor.sources.followed import TailName, beginning_of_names, parse_names
 from tally.archives import Reader, holds_exactly, is_compressed, opened
+from tally.open_files import is_out_of_files
 from tally.runtime import Failure
 from tally.store import Known
 
@@ -180,12 +182,18 @@ async def is_copy(leftover: Leftover) -> bool:
 
 def is_rotation_of(path: Path, other: Path) -> bool:
     """Whether a name is a rotated one: events.log.1, events.log-20260101.gz, events-2026-01-01.log."""
-    name = other.name
-    if is_compressed(other):
-        name = name.removesuffix(other.suffix)
-    behind = re.escape(path.name) + r"[.\-_~](?:old|prev|.*\d.*)"
-    within = re.escape(path.stem) + r"[.\-_][\dT.\-_:]*\d[\dT.\-_:]*" + re.escape(path.suffix)
-    return other.name != path.name and re.fullmatch(f"{re.escape(path.name)}|{behind}|{within}", name) is not None
+    if other.name == path.name or not other.name.startswith(path.stem):
+        return False
+    name = other.name.removesuffix(other.suffix) if is_compressed(other) else other.name
+    return _rotated_names(path.name).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=64)
+def _rotated_names(name: str) -> re.Pattern[str]:
+    stem, suffix = Path(name).stem, Path(name).suffix
+    behind = re.escape(name) + r"[.\-_~](?:old|prev|.*\d.*)"
+    within = re.escape(stem) + r"[.\-_][\dT.\-_:]*\d[\dT.\-_:]*" + re.escape(suffix)
+    return re.compile(f"{re.escape(name)}|{behind}|{within}")
 
 
 def hops(path: Path) -> list[Path]:
@@ -201,7 +209,10 @@ def hops(path: Path) -> list[Path]:
 
 
 def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], bool]) -> list[Sibling]:
-    """The files beside a path that may be rotated from it, the least recently written first."""
+    """The files beside a path that may be rotated from it, the least recently written first.
+
+    Raises OSError or Failure if no more files may be open: some may be missed then.
+    """
     inodes = {name.inode for name in parse_names(stored)}
     for _ in range(LOOKS):
         places = _places_beside(path, inodes, skip)
@@ -209,7 +220,9 @@ def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], boo
         for other in places:
             try:
                 status, first = _look_at(other)
-            except (OSError, Failure):
+            except (OSError, Failure) as error:
+                if is_out_of_files(error):
+                    raise
                 continue  # gone meanwhile, or not ours to read, or half compressed
             found.append(Sibling(other, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, first))
         if _places_beside(path, inodes, skip) == places:
@@ -221,13 +234,15 @@ def _places_beside(path: Path, inodes: Collection[int], skip: Callable[[Path], b
     """The files that `look_beside` looks at, each with its inode."""
     places = {}
     for hop, other in _files_beside(path):
-        try:
-            status = other.stat()
-        except OSError:
-            continue
-        is_candidate = status.st_ino in inodes or is_rotation_of(hop, other)
-        if is_candidate and stat.S_ISREG(status.st_mode) and not skip(other):
-            places[other] = status.st_ino
+        # Asked of the folder, not of each file: there may be thousands, of as many paths.
+        if other.inode() in inodes or is_rotation_of(hop, Path(other.path)):
+            place = Path(other.path)
+            try:
+                status = place.stat()
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and not skip(place):
+                places[place] = status.st_ino
     return places
 
 
@@ -242,13 +257,17 @@ def _identity(file: IO[bytes]) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _files_beside(path: Path) -> Iterator[tuple[Path, Path]]:
-    """The files beside a path and beside each of its hops, with the path or the hop that is in the same folder."""
+def _files_beside(path: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
+    """What is beside a path and beside each of its hops, with the path or the hop that is in the same folder."""
     for hop in hops(path):
         try:
-            yield from [(hop, other) for other in hop.parent.iterdir()]
-        except OSError:
+            with os.scandir(hop.parent) as entries:
+                found = list(entries)
+        except OSError as error:
+            if is_out_of_files(error):
+                raise
             continue
+        yield from ((hop, other) for other in found)
 
 
 def find_leftovers(

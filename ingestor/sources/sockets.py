@@ -52,7 +52,7 @@ class Sockets:
         loop = asyncio.get_running_loop()
         encryption = tls_context(context.settings, source=self.label) if self._tls else None
         listener = self._address.listen()
-        allow_connections(context.settings.max_connections)
+        allow_connections(context.settings.max_connections, owner=self.label)
         connections = Connections(context.settings, label=self.label)
         create_server = loop.create_unix_server if isinstance(self._address, UnixAddress) else loop.create_server
         server = await create_server(

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from ingestor.sources.followed import (
     CUT_DOWN,
     QUIET_SECONDS,
     FollowedFile,
+    Still,
     Truncated,
     beginning_of_names,
     parse_names,
@@ -47,7 +49,9 @@ from ingestor.sources.rotated import (
 from ingestor.sources.watch import Watch
 from ingestor.waiting import ask, or_stop
 from tally.archives import is_compressed
+from tally.open_files import allow_open_files, is_out_of_files
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
+from tally.seldom import LASTING_SECONDS, Seldom
 from tally.store import REFUSALS, Known
 from tally.telemetry import get_logger
 
@@ -55,6 +59,16 @@ T = TypeVar("T")
 
 #: How often files are looked at without any sign of a change: some file systems give none.
 POLL_SECONDS = 2.0
+
+#: A file in which nothing was written for so long is closed until it changes; and the least, where others wait.
+STILL_SECONDS, LEAST_STILL_SECONDS = 300.0, 2.0
+
+#: How many files a tail has open at the most, whatever the limit of open files is; and how many more it asks for than
+#: it follows, for those that were rotated away.
+MAX_OPEN_FILES, SPARE_FILES = 100_000, 64
+
+#: How soon it is tried again to open a file when no more may be open.
+OUT_OF_FILES_SECONDS = 1.0
 
 #: How often it is seen whether Redis still has what it had; a file that does not grow would not notice.
 CHECK_SECONDS = 10.0
@@ -106,12 +120,22 @@ class Tail:
         await _Following(self._text, context).run()
 
 
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    """A file that is closed because it was still, and what is to be seen of it until it changes."""
+
+    path: Path
+    look: tuple[int, int]  # as FollowedFile has it
+    name: str  # the stored one; empty if nothing was read of it
+
+
 class _Following:
     """One run of a tail: the files it has open, and a task for each."""
 
     def __init__(self, text: str, context: Context) -> None:
         self._context = context
         self._stop = context.stop
+        self._owner = f"tail:{text} {id(self)}"
         self._log = get_logger().bind(source=f"tail:{text}")
         absolute = one_spelling(Path(text))
         self._is_pattern = glob.has_magic(text) and not absolute.exists()
@@ -124,6 +148,8 @@ class _Following:
         self._tasks: set[asyncio.Task[None]] = set()
         self._files: dict[FollowedFile, asyncio.Event] = {}  # each with what is set when it is done with
         self._at: dict[str, FollowedFile] = {}  # by its present path
+        self._resting: dict[tuple[int, int], _Resting] = {}  # inode -> what is at its path, and closed
+        self._seldom = Seldom(source=f"tail:{text}", seconds=LASTING_SECONDS)
         self._truncated: dict[tuple[int, int], int] = {}  # inode -> the generation that it no longer holds
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
         self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -155,6 +181,7 @@ class _Following:
                     await self._look()
             await asyncio.gather(*self._tasks)
         finally:
+            allow_open_files(self._owner, 0)
             self._watch.close()
             for task in self._tasks:
                 task.cancel()
@@ -179,20 +206,59 @@ class _Following:
         self._watch.set_folders(folders)
         places = {(status.st_dev, status.st_ino): (path, status) for path, status in present.items()}
         self._at = {}
-        for file in self._files:
+        for file in list(self._files):
             if file.identity in places:
                 path, status = places.pop(file.identity)
-                file.stands(status)
+                file.stands(path, status)
                 self._at[str(path)] = file
-            else:
+            elif not file.retired and await asyncio.to_thread(file.is_gone):
                 file.retire()
-        for identity, (path, _) in places.items():
-            if time.monotonic() >= self._not_before.get(identity, 0.0):
-                self._open(path)
+        self._wake_those_that_changed(places)
+        wanted = {
+            identity: path
+            for identity, (path, _) in places.items()
+            if identity not in self._resting and time.monotonic() >= self._not_before.get(identity, 0.0)
+        }
+        most = allow_open_files(self._owner, min(len(self._files) + len(wanted) + SPARE_FILES, MAX_OPEN_FILES))
+        room = min(len(wanted), max(0, most - len(self._files)))
+        for path in list(wanted.values())[:room]:
+            self._open(path)
+        self._let_rest(waiting=len(wanted) - room)
         for before in self._files:
             file_there = self._at.get(str(before.path))
             if before.retired and file_there is not None and file_there.size > 0:
                 before.successor_written()
+
+    def _wake_those_that_changed(self, places: Mapping[tuple[int, int], tuple[Path, os.stat_result]]) -> None:
+        """Have resting files opened that were written to; see to what became of those that are gone."""
+        there = {path for path, _ in places.values()}
+        for identity, resting in list(self._resting.items()):
+            path, status = places.get(identity, (None, None))
+            if status is None:
+                # What was written to it before it was rotated away is beside the path, and is looked for there, by
+                # the file that is at the path now if there is one.
+                del self._resting[identity]
+                if resting.path not in there:
+                    self._start(self._read_leftovers(resting.path, None))
+            elif path != resting.path or (status.st_size, status.st_mtime_ns) != resting.look:
+                del self._resting[identity]
+
+    def _let_rest(self, *, waiting: int) -> None:
+        """Have files closed that were still for long; if some wait to be opened, as many of the others as that."""
+        files = sorted((each for each in self._files if not each.retired), key=lambda each: -each.still_seconds)
+        for at, file in enumerate(files):
+            if file.still_seconds >= (LEAST_STILL_SECONDS if at < waiting else STILL_SECONDS):
+                file.rest()
+        if waiting > 0:
+            self._say_too_many(waiting)
+
+    def _say_too_many(self, waiting: int) -> None:
+        self._seldom.warning(
+            "more files are to be followed than may be open: those that are still are closed to make room; "
+            "raise `ulimit -n`",
+            open=len(self._files),
+            waiting=waiting,
+        )
 
     def _present(self) -> tuple[dict[Path, os.stat_result], set[Path]]:
         """Which files are at the paths; and the folders that should be watched."""
@@ -231,6 +297,9 @@ class _Following:
         try:
             file = FollowedFile(path, truncated=self._truncated)
         except OSError as error:
+            if is_out_of_files(error):
+                self._say_too_many(1)
+                return
             problem = error.strerror or str(error)
             if self._unreadable.get(path) != problem:
                 self._log.warning("cannot follow, trying again", path=printable(path), error=problem)
@@ -265,6 +334,9 @@ class _Following:
                 await self._recognise(file)
                 if not self._stop.is_set():
                     await self._feed(file, file.identity, file.path, partial(self._start_again, file))
+        except Still:
+            name = str(file.stored_name or "")
+            self._resting[file.identity] = _Resting(file.found_at, file.rested_look, name)
         except Truncated:
             self._truncated[file.identity] = file.generation
             self._log.warning(CUT_DOWN, path=printable(file.path))
@@ -275,14 +347,17 @@ class _Following:
     async def _feed(
         self, source: Source, identity: tuple[int, int], path: Path, on_setback: Callable[[], Awaitable[None]]
     ) -> None:
-        """Feed one file. What is wrong with it is logged, and it is tried again later. Raises Truncated, Replaced."""
+        """Feed one file. What is wrong with it is logged, and it is tried again later.
+
+        Raises Truncated, Replaced, Still.
+        """
         context = self._context
         feed = Feed(source, store=context.store, settings=context.settings, stop=self._stop, on_setback=on_setback)
         self._feeds[feed] = path
         try:
             await feed.run()
             self._failures.pop(identity, None)
-        except (Truncated, Replaced, *REFUSALS):
+        except (Truncated, Replaced, Still, *REFUSALS):
             raise
         except Exception as error:
             self._failures[identity] += 1
@@ -356,19 +431,34 @@ class _Following:
     async def _look_beside(self, path: Path, file: FollowedFile | None, stored: Mapping[str, Known]) -> Beside:
         inodes = {name.inode for name in parse_names(stored)}
         others = [each for each in self._files if each is not file and (each.path == path or each.inode in inodes)]
-        taken = {str(each.find_name(stored)) for each in others}
-        siblings = await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
-        open_now = {each.identity for each in self._files}
+        taken = {str(each.find_name(stored)) for each in others} | {each.name for each in self._resting.values()}
+        names = {str(name) for name in parse_names(stored) if name.path == printable(path)}
+        current = file.find_name(stored) if file is not None else None
+        if not names or (current is not None and names <= {*taken, str(current)}):
+            return Beside([], [], [])  # nothing is missing, and no rotation was missed
+        siblings = await self._siblings(path, stored)
+        open_now = {each.identity for each in self._files} | set(self._resting)
         return await asyncio.to_thread(
             find_leftovers,
             path,
             stored={name: known for name, known in stored.items() if name not in taken},
             siblings=[each for each in siblings if each.identity not in open_now],
-            current=file.find_name(stored) if file is not None else None,
+            current=current,
             current_inode=file.inode if file is not None else None,
             heads=[each for each in self._files if each.path == path],
             mistaken=self._mistaken,
         )
+
+    async def _siblings(self, path: Path, stored: Mapping[str, Known]) -> list[Sibling]:
+        while not self._stop.is_set():
+            try:
+                return await asyncio.to_thread(look_beside, path, stored=stored, skip=self._is_ours)
+            except (OSError, Failure) as error:
+                if not is_out_of_files(error):
+                    raise
+            self._say_too_many(1)
+            await wait_or_stop(self._stop, OUT_OF_FILES_SECONDS)
+        return []
 
     async def _recognise(self, file: FollowedFile) -> None:
         """Let a file go on under the name of one that is gone, if it holds all that was read of that.
@@ -416,8 +506,12 @@ class _Following:
             return
         try:
             file = FollowedFile(sibling.path, place=path, name=leftover.name, truncated=self._truncated)
-        except OSError:
-            return  # it is gone again; the next search finds what became of it
+        except OSError as error:
+            if not is_out_of_files(error):
+                return  # it is gone again; the next search finds what became of it
+            self._say_too_many(1)
+            await wait_or_stop(self._stop, OUT_OF_FILES_SECONDS)
+            raise Replaced from error
         if not sibling.is_same(file.identity, file.first()):
             file.close()
             raise Replaced
@@ -514,13 +608,19 @@ class _Following:
         await self._read_leftovers(file.path, file)
 
     async def _restore_and_read(self, path: Path) -> None:
-        if await self._ask(partial(self._done, partial(self._restore, path))):
+        if not await self._ask(partial(self._done, partial(self._restore, path))):
+            return  # we are to stop
+        resting = [identity for identity, each in self._resting.items() if each.path == path]
+        for identity in resting:
+            del self._resting[identity]  # it is opened, and reads what was before it
+        self._wake.set()
+        if not resting:
             await self._read_leftovers(path, self._at.get(str(path)))
 
     async def _forget_gone(self) -> None:
         """Forget the files that are no longer in their folders, some time after they were last read of."""
         before_ms = int((time.time() - FORGET_AFTER_SECONDS) * 1000)
-        in_use = {str(each.stored_name) for each in self._files}
+        in_use = {str(each.stored_name) for each in self._files} | {each.name for each in self._resting.values()}
         # One that has no name yet may turn out to be a copy of what is gone.
         unnamed = {each.path for each in self._files if each.stored_name is None}
         for path in sorted(self._left - unnamed):

@@ -10,11 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tally.layout import LayoutRefused, check_format
+from tally.open_files import is_out_of_files
 
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
 _LAYOUT_DIFFERS = "TALLYLAYOUT "
@@ -75,8 +76,14 @@ class LayoutChanged(Exception):
     """The stored layout is not ours. Nothing was written. It may be read again, to tell how it differs."""
 
 
+#: How many connections a service may have to Redis. Whatever needs one more waits for it.
+MAX_CONNECTIONS = 64
+
+
 def connect(url: str, *, timeout_seconds: float, on_connect: Callable[[Any], Awaitable[None]] | None = None) -> Redis:
     """A client of the server at `url`; it connects with the first command, and by `on_connect` if that is given.
+
+    Commands that are sent at once share MAX_CONNECTIONS connections: a tail of thousands of files sends as many.
 
     It never sends a command twice (redis-py retries ten times by default): what a lost reply leaves in doubt
     is decided by our scripts, when the service's own loop tries again. RESP2 is set on purpose, because the
@@ -84,8 +91,10 @@ def connect(url: str, *, timeout_seconds: float, on_connect: Callable[[Any], Awa
 
     Raises ValueError when the URL is not one.
     """
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=max(20.0, timeout_seconds),
         protocol=2,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=timeout_seconds,
@@ -93,6 +102,7 @@ def connect(url: str, *, timeout_seconds: float, on_connect: Callable[[Any], Awa
         client_name="tally",
         redis_connect_func=on_connect,
     )
+    return Redis.from_pool(pool)
 
 
 @contextmanager
@@ -106,6 +116,9 @@ def errors_translated() -> Iterator[None]:
     except REFUSALS:
         raise  # of which two are ConnectionErrors to redis-py
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+        if is_out_of_files(error):
+            text = f"no more files may be open: raise `ulimit -n` ({error})"
+            raise StoreUnavailable(text, public="this service has too many files open") from error
         raise StoreUnavailable(f"{type(error).__name__}: {error}", public=NO_ANSWER) from error
     except exceptions.ResponseError as error:
         text = str(error)
