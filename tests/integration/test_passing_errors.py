@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ from tally.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block, BlockStore, StoreUnavailable, WindowStore, connect
+from tally.store.client import MAX_CONNECTIONS
 from tally.store.reads import CountReader
 from tests.server import Server
 from tests.waiting import wait_until
@@ -148,3 +151,33 @@ async def test_nothing_is_advised_about_a_server_that_is_still_loading(tmp_path:
     finally:
         await redis.aclose()
         server.kill()
+
+
+async def test_what_is_sent_at_once_shares_a_few_connections(server: Server, redis: Redis, settings: Settings) -> None:
+    store = BlockStore(redis, keys=Keys(), settings=settings)
+    blocks = [Block(0, 2, b"x")]
+    outcomes = await asyncio.gather(*(store.append(source=f"s{at}", blocks=blocks) for at in range(500)))
+    assert {each.outcome for outcome in outcomes for each in outcome} == {"appended"}
+    with server.client() as client:
+        ours = [each for each in client.client_list() if each["name"] == "tally"]
+    assert 1 < len(ours) <= MAX_CONNECTIONS
+
+
+async def test_a_connection_that_no_file_is_left_for_is_said_to_be_that(server: Server) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    client = connect(server.url, timeout_seconds=5)
+    store = BlockStore(client, keys=Keys(), settings=Settings(redis_url=server.url))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, hard))
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        with pytest.raises(StoreUnavailable, match=r"no more files may be open: raise `ulimit -n`") as caught:
+            await store.backlog()
+        assert str(server.port) not in caught.value.public
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await client.aclose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 import pytest
@@ -54,3 +56,9 @@ def test_outages_one_after_the_other_are_told_of_now_and_then_and_the_last_word_
     assert log.said[-1] == "redis is away"
     outage.is_over()
     assert log.said[-1] == "redis is back"
+
+
+def test_redis_is_not_blamed_when_no_more_files_may_be_open(clock: Clock) -> None:
+    log = Log()
+    Outage(log).lasts(OSError(errno.EMFILE, os.strerror(errno.EMFILE)), retry_in_seconds=1)  # type: ignore[arg-type]
+    assert log.said == ["redis cannot be connected to"]
