@@ -31,6 +31,9 @@ ENV_FILE = ".env"
 
 MAX_READ_TIMEOUT_SECONDS = 5.0
 
+#: Of files that people write: some programs put a byte order mark in front.
+_TEXT = "utf-8-sig"
+
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 #: Variables with our prefix that are docker-compose.yml's, not the services'.
@@ -54,7 +57,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         if path is None:
             return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+            return Path(path).read_text(encoding=_TEXT).rstrip("\r\n"), field_name, False
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{variable}={path}: cannot be read: {error}") from error
 
@@ -347,7 +350,7 @@ class Settings(BaseSettings):
         try:
             # As if they had been given with commas: the file is read once, here. The first comma is there lest a word
             # that begins with @ be taken for another file.
-            return "," + ",".join(Path(value[1:]).read_text(encoding="utf-8").replace(",", " ").split())
+            return "," + ",".join(Path(value[1:]).read_text(encoding=_TEXT).replace(",", " ").split())
         except (OSError, ValueError) as error:
             raise ValueError(f"the file cannot be read: {error}") from None
 

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from tally.keys import Keys
-from tests.unit.plain_count import text_of
+from tests.unit.plain_count import is_nothing, text_of
 from tests.words import words_of
 
 
@@ -31,7 +31,7 @@ class Expected:
         found = cls()
         for line in lines:
             text = text_of(line)
-            if not text.strip():
+            if is_nothing(line):
                 continue
             event = parse(text)
             if event is None:

@@ -29,18 +29,19 @@ class Plain:
         return dict(sum(self.words.values(), Counter()))
 
 
-def plain_count(lines: bytes, *, arrived_seconds: float = 0.0) -> Plain:
+def plain_count(lines: bytes, *, arrived_seconds: float = 0.0, max_line_bytes: int = 1 << 20) -> Plain:
     """Count a run of lines, each on its own, as the README says what an event is."""
     found = Plain()
     for line in lines.split(b"\n"):
         text = text_of(line)
-        event = _event(text)
-        torn = b"" if event is not None else text.rpartition(b"\0")[0]
+        fits = len(text) <= max_line_bytes
+        event = _event(text) if fits else None
+        torn = text.rpartition(b"\0")[0] if fits and event is None else b""
         if torn and _event(torn.rstrip(b"\0")) is None:
             event = _event(text_of(text.rpartition(b"\0")[2]))
             found.padded += event is not None and text == line
         found.padded += text != line
-        if not line.replace(b"\xef\xbb\xbf", b"").strip(b"\0 \t\r\v\f"):
+        if is_nothing(line):
             continue
         if event is None:
             found.rejected += 1
@@ -62,6 +63,11 @@ def text_of(line: bytes) -> bytes:
     while text[:1] in (b"\0", b" ", b"\t", b"\r") or text[:3] == b"\xef\xbb\xbf":
         text = text[3:] if text[:1] == b"\xef" else text[1:]
     return text if line[: len(line) - len(text)].strip(b" \t\r") else line
+
+
+def is_nothing(line: bytes) -> bool:
+    """Whether a line is blank, or has nothing but NULs and byte order marks besides."""
+    return not line.replace(b"\xef\xbb\xbf", b"").strip(b"\0 \t\r\v\f")
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

@@ -17,14 +17,12 @@ from tally.counts import Counts
 from tally.keys import OTHER
 from tally.settings import Settings
 from tally.store import Entry
-from tests.unit.plain_count import plain_count, text_of
+from tests.unit.lines import ARRIVED, EVENT, blank, events, garbage, names
+from tests.unit.plain_count import is_nothing, plain_count
 from tests.words import words_of
 
-#: 2021-09-26T13:46:24Z, and the start of its minute.
-ARRIVED = 1_632_663_984
+#: The start of the minute in which all arrive.
 MINUTE = 1_632_663_960
-
-EVENT = b'{"event_type":"foo","data":"lorem ipsum"}'
 
 
 def _entry(lines: bytes | None, *, source: str = "s") -> Entry:
@@ -275,61 +273,6 @@ def test_a_sample_names_the_source_of_its_block() -> None:
 
 # All at once or line by line: the same, and what a plain count finds.
 
-_names = st.sampled_from(["foo", "bar", "", "żółć", "\U0001f600", "a b", 'quo"te', "back\\slash", "}\n{"]) | st.text(
-    max_size=8
-)
-_times = (
-    st.none()
-    | st.sampled_from(
-        ["1990-12-31T23:59:60Z", "2016-12-31T15:59:60.75-08:00", "2017-01-01T05:29:60+05:30", "2016-12-31T23:58:60Z"]
-    )
-    | st.integers(-(10**10), 10**10)
-    | st.integers(ARRIVED - 200, ARRIVED + 4000)
-    | st.floats(-1e9, 1e10, allow_nan=False)
-    | st.sampled_from(["2021-09-26T13:46:24Z", "2021-09-26T13:46:24.25+02:00", "1969-12-31T23:59:59Z"])
-)
-
-
-_padding = st.sampled_from([b"", b" ", b"\t"]) | st.lists(
-    st.sampled_from([b"\x00", b"\xef\xbb\xbf", b" ", b"\x00" * 50, b"\xef\xbb", b'{"event_type":"fo\x00']), max_size=3
-).map(b"".join)
-
-
-@st.composite
-def _events(draw: st.DrawFn) -> bytes:
-    fields: dict[str, Any] = {"event_type": draw(_names), "data": draw(_names)}
-    if draw(st.booleans()):
-        fields["timestamp"] = draw(_times)
-    if draw(st.booleans()):
-        fields["other"] = draw(st.sampled_from([1, None, [{}], {"event_type": 5}, "}\n{", [["\r\n"]]]))
-    names = draw(st.permutations(list(fields)))
-    separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " : ")]))
-    text = json.dumps({name: fields[name] for name in names}, ensure_ascii=draw(st.booleans()), separators=separators)
-    return draw(_padding) + text.encode() + draw(st.sampled_from([b"", b"\r", b" "]))
-
-
-_garbage = st.sampled_from(
-    [
-        b"{",
-        b"}",
-        b"{}",
-        b"[]",
-        b"[" + EVENT + b"]",
-        EVENT + EVENT,
-        EVENT[:-1],
-        EVENT[:20],
-        EVENT[20:],
-        b"\xef\xbb\xbf" + EVENT,
-        b'{"event_type":1,"data":"a"}',
-        b'{"event_type":"a","data":"a","timestamp":true}',
-        b"\xff\x00",
-        EVENT + b"\x00" + EVENT,
-        EVENT + b"\xef\xbb\xbf" + EVENT,
-        EVENT[:20] + b"\x00" + EVENT[:20] + b"\x00\x00" + EVENT,
-    ]
-) | st.binary(max_size=12).filter(lambda line: b"\n" not in line)
-_blank = st.sampled_from([b"", b" ", b"\r", b"\t \r", b"\x00", b"\xef\xbb\xbf\r", b" \x00\x00 "])
-
 
 def _compare(block: bytes) -> None:
     """The block at once, each line as a block of its own, and the plain count: all three alike."""
@@ -343,12 +286,12 @@ def _compare(block: bytes) -> None:
     assert {start: window.words for start, window in at_once.windows.items()} == plain.words
 
 
-@given(st.lists(_events(), min_size=1, max_size=12))
+@given(st.lists(events(), min_size=1, max_size=12))
 def test_a_block_of_events_counts_as_its_lines_do_and_as_plain_json_does(lines: list[bytes]) -> None:
     _compare(b"\n".join(lines))
 
 
-@given(st.lists(_events() | _garbage | _blank, max_size=12))
+@given(st.lists(events() | garbage | blank, max_size=12))
 def test_a_block_with_garbage_counts_as_its_lines_do_and_as_plain_json_does(lines: list[bytes]) -> None:
     _compare(b"\n".join(lines))
 
@@ -363,11 +306,11 @@ def test_scraps_of_events_count_as_their_lines_do_and_as_plain_json_does(block: 
     _compare(block)
 
 
-@given(st.lists(st.binary(max_size=80) | _events(), max_size=6), st.sampled_from([b"", b"\n", b"\x00"]))
+@given(st.lists(st.binary(max_size=80) | events(), max_size=6), st.sampled_from([b"", b"\n", b"\x00"]))
 def test_no_bytes_make_it_raise_and_every_line_is_accounted_for(pieces: list[bytes], between: bytes) -> None:
     block = between.join(pieces)
     counts = _count(block, max_line_bytes=64)
-    assert counts.events + counts.rejected == sum(1 for line in block.split(b"\n") if text_of(line).strip())
+    assert counts.events + counts.rejected == sum(1 for line in block.split(b"\n") if not is_nothing(line))
     assert counts.bytes == len(block)
 
 
@@ -545,7 +488,7 @@ def test_names_over_the_bound_go_to_other(name: str, fits: bool) -> None:
     assert _words(counts) == {kept: 2, "short": 1}
 
 
-@given(st.lists(_names, min_size=1, max_size=8), st.integers(1, 12))
+@given(st.lists(names, min_size=1, max_size=8), st.integers(1, 12))
 def test_bounding_names_keeps_the_sum(names: list[str], max_name_bytes: int) -> None:
     assume(not any("\n" in name for name in names))
     block = b"\n".join(_event(name, event_type=name) for name in names)

@@ -18,6 +18,7 @@ from tally.counts import Counts
 from tally.fields import MAX_DEPTH, format_path, parse_one, parse_paths
 from tally.settings import Settings, SettingsError, load
 from tally.store import Entry
+from tests.unit.plain_count import is_nothing
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 PAGE = Path(__file__).parents[2] / "docs" / "fields.md"
@@ -328,7 +329,7 @@ def test_no_bytes_make_it_raise_whatever_the_fields(
         "time_unit": unit,
     }
     counts = _count(*lines, **names)
-    stripped = [line for line in b"\n".join(lines).split(b"\n") if line.strip()]
+    stripped = [line for line in b"\n".join(lines).split(b"\n") if not is_nothing(line)]
     assert counts.events + counts.rejected == len(stripped)
     decoder = Decoder(Settings(**names))
     assert [decoder.reason(line) for line in stripped].count(None) == counts.events

@@ -254,6 +254,17 @@ def test_a_secret_file_beside_the_variable_itself_is_named_because_it_is_not_rea
     assert sentence == "TALLY_REDIS_URL_FILE is not read, because TALLY_REDIS_URL is set"
 
 
+def test_files_may_begin_with_a_byte_order_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("TALLY_MAX_TYPES=17\r\nTALLY_STOP_WORDS=@words\r\n", encoding="utf-8-sig")
+    Path("words").write_text("the a\r\n", encoding="utf-8-sig")
+    Path("token").write_text("secret\r\n", encoding="utf-8-sig")
+    monkeypatch.setenv("TALLY_API_TOKEN_FILE", "token")
+    settings = load()
+    assert (settings.max_types, sorted(settings.stop_word_set)) == (17, ["a", "the"])
+    assert settings.api_token is not None
+    assert settings.api_token.get_secret_value() == "secret"
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().http_port = 1  # type: ignore[misc]
