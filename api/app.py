@@ -26,6 +26,7 @@ from api.work import Busy, Work
 from tally import __version__, problems
 from tally.embedded import redis_url
 from tally.keys import TOP_WORDS, Keys
+from tally.origins import parse_origins
 from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.store.reads import CountReader
@@ -79,7 +80,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     problems.install(app)
     app.add_exception_handler(NoRoom, _too_much)
     app.add_exception_handler(Busy, _too_much)
-    guarded = _guarded() if settings.api_token is not None else {}
+    guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
     app.include_router(_events(data, bodies), **guarded)
     app.include_router(routes_v1.router(data, live), **guarded)
     app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
@@ -93,8 +94,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
     app.add_middleware(TakesNoEvents)  # before the token: one for events would be told to be wrong
     if settings.cors_origins:
-        origins = [origin.strip() for origin in settings.cors_origins.split(",")]
-        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET"], allow_headers=["*"])
+        origins = parse_origins(settings.cors_origins)
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"], allow_headers=["*"])
     if settings.root_path:
         app.add_middleware(ProxyPath, root_path=settings.root_path)
     return app
@@ -103,7 +104,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
 def _guarded() -> dict[str, Any]:
     """Arguments of `include_router` that document the token. It is asked for in middleware.BearerToken, not here."""
     scheme = HTTPBearer(scheme_name="token", description="The value of TALLY_API_TOKEN", auto_error=False)
-    return {"dependencies": [Security(scheme)], "responses": problems.TOKEN}
+    return {"dependencies": [Security(scheme)], "responses": problems.CROSS_SITE | problems.TOKEN}
 
 
 async def _too_much(_: Request, error: Exception) -> JSONResponse:

@@ -8,8 +8,10 @@ import sys
 from api.app import create_app
 from api.live import Live
 from api.work import Work
+from tally.cross_site import Allowed, CrossSite
 from tally.http_server import GRACE_SECONDS, serve
-from tally.listening import listen
+from tally.listening import listen, warn_if_open
+from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.settings import Settings
 from tally.telemetry import get_logger
 
@@ -31,9 +33,21 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
     get_logger().info("listening", host=host, port=port)
+    if settings.api_token is None:
+        warn_if_open(host, danger="whoever reaches it may read all counts", remedy="set TALLY_API_TOKEN")
+    guarded = CrossSite(
+        app,
+        allowed=Allowed(
+            origins=parse_origins(settings.cors_origins),
+            hosts=taken_hosts(parse_hosts(settings.allowed_hosts), address=host),
+            origins_setting="TALLY_CORS_ORIGINS",
+            hosts_setting="TALLY_ALLOWED_HOSTS",
+        ),
+        root_path=settings.root_path,
+    )
     ending = asyncio.create_task(_end(app.state.live, app.state.work, stop))
     try:
-        await serve(app, listener, stop)
+        await serve(guarded, listener, stop)
     finally:
         ending.cancel()
 

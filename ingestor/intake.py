@@ -10,12 +10,14 @@ from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from ingestor.appender import Appender
 from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, BodyRefused, Lines, too_large
 from ingestor.held import PACE_SECONDS, RETRY_AFTER_SECONDS, Held
 from tally import __version__, problems
+from tally.origins import parse_origins
 from tally.peers import Peers
 from tally.seldom import Seldom
 from tally.settings import Settings
@@ -47,6 +49,8 @@ def create_app(settings: Settings, *, store: BlockStore, label: str) -> FastAPI:
     problems.install(app, elsewhere="events are taken by POST /events; what is counted is read from the api")
     app.include_router(_health())
     app.include_router(_events(_Intake(settings, store=store, label=label)))
+    if origins := parse_origins(settings.ingest_cors_origins):
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"])
     return app
 
 
@@ -76,6 +80,7 @@ def _events(intake: _Intake) -> APIRouter:
     responses: dict[int | str, dict[str, Any]] = {202: {"model": Accepted}}
     for status, text in described.items():
         responses |= problems.described(status, text)
+    responses |= problems.CROSS_SITE
 
     @router.post(
         "/events",

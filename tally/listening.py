@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from tally.open_files import allow_open_files
+from tally.origins import is_loopback
 from tally.runtime import Failure
 from tally.telemetry import get_logger
 
@@ -22,6 +23,16 @@ def listen(host: str, port: int, *, hint: str) -> socket.socket:
         )
     except OSError as error:
         raise Failure(f"cannot listen on {host} port {port}: {error.strerror or error}; {hint}") from error
+
+
+def warn_if_open(address: str, *, danger: str, remedy: str, **fields: str) -> None:
+    """Say what comes of it that others than this machine reach an IP address that is listened on, without a token."""
+    if not is_loopback(address):
+        get_logger().warning(
+            f"listening beyond loopback without a token: {danger}; {remedy}, or let a firewall keep others out",
+            address=address,
+            **fields,
+        )
 
 
 def allow_connections(count: int, *, owner: str = "connections") -> None:

@@ -61,7 +61,7 @@ def described(status: int, text: str, **example: str) -> dict[int | str, dict[st
     return {status: {"description": text, "content": {MEDIA_TYPE: content}}}
 
 
-#: What any route may answer that has parameters, that reads from Redis, that needs the token.
+#: What any route may answer that has parameters, that reads from Redis, that a browser asks, that needs the token.
 PARAMETER = described(
     422,
     "A parameter is wrong; `parameter` names it",
@@ -74,6 +74,15 @@ AWAY = described(
     "Redis is away; Retry-After says when to ask again",
     title="Redis is away",
     detail=NO_ANSWER,
+)
+CROSS_SITE = described(
+    403,
+    "A page of another site asked, of an origin that is not allowed",
+    title="Refused to a page of another site",
+) | described(
+    421,
+    "A browser asked by a name that is not allowed",
+    title="Asked by a name that is not allowed",
 )
 TOKEN = described(401, "The header Authorization has no token, or another one", title="A token is needed")
 

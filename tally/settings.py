@@ -21,6 +21,7 @@ from redis import RedisError
 from redis.asyncio import ConnectionPool
 
 from tally import fields
+from tally.origins import parse_hosts, parse_origins
 from tally.peers import Network, parse_networks
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
@@ -159,6 +160,12 @@ class Settings(BaseSettings):
         "clients share does not give way when connections or room for bodies run out",
     )
     ingest_token: SecretStr | None = Field(None, description="Bearer token that the http source asks for; unset: none")
+    ingest_cors_origins: str = Field(
+        "", description="Origins whose pages may post events to the http source; as TALLY_CORS_ORIGINS"
+    )
+    ingest_allowed_hosts: str = Field(
+        "", description="Names by which the http source may be asked; as TALLY_ALLOWED_HOSTS"
+    )
     ingest_wait_for_disk: bool = Field(
         False,
         description="Answer a POST only when Redis has it on disk (WAITAOF; needs Redis 7.2 and appendonly yes)",
@@ -256,6 +263,12 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         "", description="Origins whose pages may read the api, with commas between; empty for none, * for all"
     )
+    allowed_hosts: str = Field(
+        "",
+        description="Names by which the api may be asked (the header Host), with commas between, as in "
+        "tally.example.com or *.example.com, beside those of loopback; * for any. Empty: none while it listens on "
+        "loopback, else any",
+    )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
@@ -311,6 +324,18 @@ class Settings(BaseSettings):
     @classmethod
     def _trusted_proxies_are_networks(cls, value: str) -> str:
         parse_networks(value)
+        return value
+
+    @field_validator("cors_origins", "ingest_cors_origins")
+    @classmethod
+    def _origins_can_be_compared(cls, value: str) -> str:
+        parse_origins(value)
+        return value
+
+    @field_validator("allowed_hosts", "ingest_allowed_hosts")
+    @classmethod
+    def _hosts_can_be_compared(cls, value: str) -> str:
+        parse_hosts(value)
         return value
 
     @field_validator("windows")

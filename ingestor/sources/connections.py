@@ -23,6 +23,15 @@ READ_BYTES = 65_536
 #: How much while the pile is full: a read cannot ask for nothing, and ten thousand of these are 2.5 MB.
 TRICKLE_BYTES = 256
 
+#: How requests of browsers begin, and no event. Any page can have them sent to any port of this machine, with lines of
+#: its choice as the body.
+_HTTP_REQUESTS = (b"GET /", b"HEAD /", b"POST /", b"PUT /", b"PATCH /", b"DELETE /", b"OPTIONS /", b"OPTIONS *")
+
+_NO_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"This port takes lines, not HTTP: name it http://HOST:PORT in TALLY_SOURCE, and POST to /events.\n"
+)
+
 
 class Connections:
     """All connections of one source. What they hold together is bounded, whatever they send."""
@@ -96,6 +105,12 @@ class Connections:
         """So many bytes were read to the buffer."""
         loop_seconds = asyncio.get_running_loop().time()
         connection.heard_seconds = self.last_arrival_seconds = loop_seconds
+        if not connection.begun:
+            connection.begun = True
+            if bytes(self._buffer[: min(count, 16)]).startswith(_HTTP_REQUESTS):
+                self._log.warning("an HTTP request came to a source of lines, and was refused", peer=connection.peer)
+                connection.close(saying=_NO_HTTP)
+                return
         held_before = len(connection.partial)
         lines = connection.partial.feed(bytes(self._buffer[:count]))
         self._held_bytes += len(connection.partial) - held_before
@@ -160,13 +175,20 @@ class Connections:
 class _Connection(asyncio.BufferedProtocol):
     """One connection: its transport, and its line that is not finished yet."""
 
-    __slots__ = ("_connections", "_transport", "heard_seconds", "partial")
+    __slots__ = ("_connections", "_transport", "begun", "heard_seconds", "partial")
 
     def __init__(self, connections: Connections, partial: PartialLine) -> None:
         self._connections = connections
         self._transport: Any = None
         self.partial = partial
         self.heard_seconds = 0.0
+        self.begun = False  # something was read of it
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end; empty for a unix socket."""
+        name = self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -192,5 +214,7 @@ class _Connection(asyncio.BufferedProtocol):
             self.heard_seconds = asyncio.get_running_loop().time()
             self._transport.resume_reading()
 
-    def close(self) -> None:
+    def close(self, *, saying: bytes = b"") -> None:
+        if saying:
+            self._transport.write(saying)
         self._transport.close()

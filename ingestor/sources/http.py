@@ -8,8 +8,10 @@ from ingestor.intake import create_app
 from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
+from tally.cross_site import Allowed, CrossSite
 from tally.http_server import Certificate, Limits, serve
-from tally.listening import allow_connections
+from tally.listening import allow_connections, warn_if_open
+from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.telemetry import get_logger
 
 
@@ -41,11 +43,28 @@ class Http:
             certificate = Certificate(settings.tls_certificate_path, settings.tls_key_path)
         listener = self._address.listen()
         allow_connections(settings.max_connections, owner=self.label)
-        get_logger().info("listening", source=self.label, address=listener.getsockname())
+        address = listener.getsockname()
+        get_logger().info("listening", source=self.label, address=address)
+        if settings.ingest_token is None:
+            warn_if_open(
+                address[0],
+                danger="whoever reaches it may add events",
+                remedy="set TALLY_INGEST_TOKEN",
+                source=self.label,
+            )
+        guarded = CrossSite(
+            create_app(settings, store=context.store, label=self.label),
+            allowed=Allowed(
+                origins=parse_origins(settings.ingest_cors_origins),
+                hosts=taken_hosts(parse_hosts(settings.ingest_allowed_hosts), address=address[0]),
+                origins_setting="TALLY_INGEST_CORS_ORIGINS",
+                hosts_setting="TALLY_INGEST_ALLOWED_HOSTS",
+            ),
+        )
         renewing = asyncio.create_task(keep_known(context.store, lambda: self.label))
         try:
             await serve(
-                create_app(settings, store=context.store, label=self.label),
+                guarded,
                 listener,
                 context.stop,
                 limits=Limits(

@@ -14,7 +14,7 @@ from ingestor.feed import Feed
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, Once
 from ingestor.sources.connections import Connections
-from tally.listening import allow_connections
+from tally.listening import allow_connections, warn_if_open
 from tally.telemetry import get_logger
 
 #: A stopped source takes what arrives until nothing came for so long, at most so long.
@@ -62,6 +62,13 @@ class Sockets:
             ssl_handshake_timeout=HANDSHAKE_SECONDS if encryption else None,
         )
         get_logger().info("listening", source=self.label, address=listener.getsockname())
+        if isinstance(self._address, TcpAddress):
+            warn_if_open(
+                listener.getsockname()[0],
+                danger="whoever reaches it may add events",
+                remedy="use an http source, which can ask for one",
+                source=self.label,
+            )
         hurry = asyncio.Event()
         feed = Feed(_Lines(self.label, connections), store=context.store, settings=context.settings, stop=hurry)
         feeding = asyncio.create_task(feed.run(), name=f"feed {self.label}")

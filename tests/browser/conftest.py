@@ -31,6 +31,9 @@ REQUIRED = os.environ.get("TALLY_REQUIRE_BROWSER") == "1"
 #: Chromium gives up what it is loading when a network interface comes or goes, as when a container starts nearby.
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 
+#: A name of somebody else, whose address is this machine's.
+REBOUND_NAME = "rebound.example"
+
 expect.set_options(timeout=20_000)
 
 
@@ -45,7 +48,10 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(
             executable_path=executable,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+                f"--host-resolver-rules=MAP {REBOUND_NAME} 127.0.0.1",
+            ],
         )
         yield found
         found.close()

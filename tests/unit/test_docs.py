@@ -32,7 +32,7 @@ def test_every_variable_that_a_document_names_is_a_setting() -> None:
     known |= {f"{name}_FILE" for name in known}
     # Those of docker-compose.yml and of the tests.
     known |= {"TALLY_IMAGE", "TALLY_PUBLISH", "TALLY_REDIS_IMAGE", "TALLY_TEST_SERVER"}
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for document in (ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")):
         named = set(re.findall(r"TALLY_[A-Z_]*[A-Z]", document.read_text(encoding="utf-8")))
         assert named <= known, document.name
 
