@@ -10,26 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tally.seldom import Seldom
+from tally.http_connection import HEAD_SECONDS, Connection, Limits
+from tally.listening import ACCEPT_BACKLOG
 
 #: How long open requests may go on after a stop.
 GRACE_SECONDS = 3
-
-#: Bytes of a request's line, headers or trailers; uvicorn has no limit of its own here.
-MAX_HEAD_BYTES = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What clients may take. A connection over the number is closed at once."""
-
-    max_connections: int | None = None
-    head_seconds: float = 60.0  # from a connection's start, or the answer before, to the end of a request's head
-    keep_alive_seconds: int = 5  # how long an idle connection is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +39,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
-            http=_protocol(limits or Limits()),
+            http=Connection.limited(limits or Limits()),
             ws="none",
             log_config=None,
             access_log=False,
@@ -74,117 +61,32 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to our own entry point."""
+    """Leaves the signals to our own entry point, and gives a TLS handshake as long as a request's head."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        loop, config = asyncio.get_running_loop(), self.config
+
+        def connection() -> asyncio.Protocol:
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop
+            )
+            return made
+
+        seconds = HEAD_SECONDS if config.ssl else None
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=each,
+                ssl=config.ssl,
+                ssl_handshake_timeout=seconds,
+                ssl_shutdown_timeout=seconds,
+                backlog=ACCEPT_BACKLOG,
+            )
+            for each in sockets or []
+        ]
+        self.started = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-class _Guarded(HttpToolsProtocol):
-    """One connection. It ends when it sends a head without end, or none for too long, or is one too many.
-
-    Offers to upgrade are ignored, as RFC 9110 (7.8) wants it of a server that does not take them. The parser knows no
-    such server: it leaves a message that offers one behind its head, body and all. So the head is parsed again without
-    the offer, by a parser of its own, which then reads the body and what follows on the connection.
-    """
-
-    limits: Limits
-    refused: Seldom
-
-    _deadline: asyncio.TimerHandle | None = None
-    _steps = 0  # parts of a body and whole requests that came
-    _bytes_since_step = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        most = self.limits.max_connections
-        if most is not None and len(self.connections) > most:
-            self.refused.warning("too many connections, refused; raise TALLY_MAX_CONNECTIONS", max_connections=most)
-            transport.abort()
-        else:
-            self._expect_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_no_head()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        steps = self._steps
-        self._unset_keepalive_if_required()
-        try:
-            self._parse(data)
-        except httptools.HttpParserError:
-            if not self.transport.is_closing():
-                self.send_400_response("Invalid HTTP request received.")
-            return
-        self._bytes_since_step = 0 if self._steps != steps else self._bytes_since_step + len(data)
-        if self._bytes_since_step > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"Request head is over {MAX_HEAD_BYTES} bytes.")
-
-    def _parse(self, data: bytes) -> None:
-        """Raises httptools.HttpParserError."""
-        while True:
-            try:
-                self.parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as offer:
-                data = data[offer.args[0] :]
-                head = self._head_without_offer()
-                self.parser = _parser(self)
-                self.parser.feed_data(head)
-
-    def _head_without_offer(self) -> bytes:
-        """The head of the request that is being parsed, but for its `Upgrade`, without which nothing is offered."""
-        version = self.parser.get_http_version().encode()
-        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
-        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"\r\n".join([*lines, b"", b""])
-
-    def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():
-            if self.parser.get_method() == b"CONNECT":  # no offer: what follows would be for another server
-                raise ValueError("CONNECT is for proxies")
-            return
-        self._expect_no_head()
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._steps += 1
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return  # of its head alone
-        self._steps += 1
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.cycle.response_complete:  # else the next request is here already
-            self._expect_head()
-
-    def _expect_head(self) -> None:
-        self._expect_no_head()
-        self._deadline = self.loop.call_later(self.limits.head_seconds, self._give_up)
-
-    def _expect_no_head(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
-
-
-def _parser(protocol: _Guarded) -> httptools.HttpRequestParser:
-    """A parser as uvicorn makes them: requests that follow one with `Connection: close` are no error."""
-    parser = httptools.HttpRequestParser(protocol)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)
-    return parser
-
-
-def _protocol(limits: Limits) -> type[HttpToolsProtocol]:
-    """The class of connections with these limits: uvicorn makes them, and gives them nothing of ours."""
-    return type("Guarded", (_Guarded,), {"limits": limits, "refused": Seldom()})

@@ -9,9 +9,11 @@ from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
 from tally.cross_site import Allowed, CrossSite
-from tally.http_server import Certificate, Limits, serve
+from tally.http_connection import HEAD_SECONDS, Limits
+from tally.http_server import Certificate, serve
 from tally.listening import allow_connections, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
+from tally.peers import Peers
 from tally.telemetry import get_logger
 
 
@@ -69,8 +71,9 @@ class Http:
                 context.stop,
                 limits=Limits(
                     max_connections=settings.max_connections,
-                    head_seconds=settings.connection_idle_seconds,
+                    head_seconds=min(HEAD_SECONDS, settings.connection_idle_seconds),
                     keep_alive_seconds=max(1, int(settings.connection_idle_seconds)),
+                    peers=Peers(settings.trusted_networks),
                 ),
                 certificate=certificate,
             )

@@ -599,6 +599,8 @@ def test_a_body_that_comes_too_slowly_is_given_up(intake: Intake) -> None:
                 break
             connection.send(b"x")
             time.sleep(0.02)  # fifty bytes a second, at the most
+        connection.settimeout(60)
+        answer += ended(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"500 bytes a second" in answer
 
@@ -607,38 +609,162 @@ def test_a_body_that_comes_too_slowly_is_given_up(intake: Intake) -> None:
 def test_a_body_that_takes_too_long_is_given_up(intake: Intake) -> None:
     with ExitStack() as stack:
         connection = stalled(stack, intake, 1)
-        answered = threading.Event()
+        over = threading.Event()
 
         def send() -> None:
             with suppress(OSError):
-                while not answered.wait(0.05):
+                while not over.wait(0.05):
                     connection.sendall(b"x" * 1000)
 
         sender = threading.Thread(target=send)
         sender.start()
-        answer = connection.recv(1000)
-        answered.set()
+        answer = answered(connection)
+        over.set()
         sender.join()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"TALLY_MAX_BODY_SECONDS" in answer
 
 
-@settings(TALLY_CONNECTION_IDLE_SECONDS="1", TALLY_MAX_CONNECTIONS="3")
+HEAD = b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 99\r\n\r\n"
+
+
+def connected(stack: ExitStack, intake: Intake, *, address: str = "127.0.0.1") -> socket.socket:
+    return stack.enter_context(
+        socket.create_connection(("127.0.0.1", intake.port), timeout=60, source_address=(address, 0))
+    )
+
+
+def answered(connection: socket.socket) -> bytes:
+    """One answer, whole."""
+    with connection.makefile("rb", buffering=0) as stream:
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        length = re.search(rb"content-length: (\d+)", head)
+        assert length is not None, head
+        return head + stream.read(int(length[1]))
+
+
+def ended(connection: socket.socket) -> bytes:
+    """What it gave until it was closed."""
+    with suppress(ConnectionResetError):
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+    return b""
+
+
+@settings(TALLY_CONNECTION_IDLE_SECONDS="1")
 def test_silent_connections_end(intake: Intake) -> None:
-    head = b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ncontent-length: 99\r\n\r\n"
+    early = HEAD.replace(b"/events", b"/healthz")  # answered before its body is there
+    begun = [
+        b"",
+        b"\r\n",
+        HEAD[:20],
+        HEAD + b"half",
+        early + b"half",
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n" + HEAD[:20],
+    ]
     with ExitStack() as stack:
-        opened = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", intake.port), timeout=30)) for _ in range(3)
-        ]
-        opened[1].sendall(head[:20])
-        opened[2].sendall(head + b"half")
-        one_too_many = stack.enter_context(socket.create_connection(("127.0.0.1", intake.port), timeout=30))
-        with suppress(ConnectionResetError):
-            assert one_too_many.recv(1) == b""
-        assert [opened[at].recv(100) for at in (0, 1)] == [b"", b""]
-        assert opened[2].recv(100).startswith(b"HTTP/1.1 408 ")
-    assert "too many connections" in intake.process.log()
+        opened = [connected(stack, intake) for _ in begun]
+        for connection, data in zip(opened, begun, strict=True):
+            connection.sendall(data)
+        answers = [ended(connection)[:13].decode() for connection in opened]
+    assert answers == ["", "", "", "HTTP/1.1 408 ", "HTTP/1.1 405 ", "HTTP/1.1 200 "]
+    assert "request's head did not come in time" in intake.process.log()
     wait_until(lambda: post(intake.port, EVENT).status == 202, what="it goes on")
+
+
+@settings(TALLY_CONNECTION_IDLE_SECONDS="2")
+@pytest.mark.parametrize(
+    "trickle", [HEAD[:20] + b"\r\na: " + b"b" * 10_000, b"\r\n" * 5000, HEAD.replace(b"/events", b"/") + b"c" * 98]
+)
+def test_what_trickles_in_ends_too(intake: Intake, trickle: bytes) -> None:
+    with ExitStack() as stack:
+        connection = connected(stack, intake)
+        for at in range(len(trickle)):
+            try:
+                connection.send(trickle[at : at + 1])
+            except OSError:
+                return
+            time.sleep(0.05)  # a byte is not nothing
+    raise AssertionError("it was read to its end")
+
+
+def test_a_connection_that_is_answered_early_goes_on_behind_its_body(intake: Intake) -> None:
+    with ExitStack() as stack:
+        connection = connected(stack, intake)
+        connection.sendall(HEAD.replace(b"/events", b"/nowhere") + b"x" * 50)
+        assert answered(connection).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(b"x" * 49 + b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        assert ended(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@settings(TALLY_MAX_CONNECTIONS="20", TALLY_CONNECTION_IDLE_SECONDS="600")
+def test_one_client_does_not_shut_out_the_others(intake: Intake, server: Server) -> None:
+    """It has all connections: idle ones, half heads, half bodies. Another one's requests are answered nevertheless."""
+    with ExitStack() as stack:
+        other = connected(stack, intake, address="127.0.0.2")
+        opened = [connected(stack, intake) for _ in range(30)]
+        for at, connection in enumerate(opened):
+            with suppress(OSError):
+                connection.sendall([b"", HEAD[:30], HEAD + b"half"][at % 3])
+        for _ in range(3):
+            other.sendall(as_post(b"", chunked=False))
+            assert answered(other).startswith(b"HTTP/1.1 202 "), "its idle connection was kept"
+            one_more = connected(stack, intake, address="127.0.0.3")
+            one_more.sendall(as_post(b"", chunked=False))
+            assert answered(one_more).startswith(b"HTTP/1.1 202 ")
+    assert intake.drain(server).events == 6
+    refusals = [json.loads(line) for line in intake.process.log().splitlines() if "too many connections" in line]
+    assert {each["peer"] for each in refusals} == {"127.0.0.1"}
+    assert len(refusals) < 10, "now and then"
+
+
+@settings(TALLY_MAX_CONNECTIONS="5", TALLY_TRUSTED_PROXIES="127.0.0.1")
+def test_connections_of_a_proxy_give_no_way(intake: Intake) -> None:
+    with ExitStack() as stack:
+        opened = [connected(stack, intake) for _ in range(5)]
+        for connection in opened:
+            connection.sendall(as_post(b"", chunked=False))
+            assert answered(connection).startswith(b"HTTP/1.1 202 ")
+        assert ended(connected(stack, intake, address="127.0.0.2")) == b"", "there is no room"
+        for connection in opened:
+            connection.sendall(as_post(b"", chunked=False))
+            assert answered(connection).startswith(b"HTTP/1.1 202 ")
+
+
+@pytest.mark.parametrize("step", [100_000, 3000], ids=["at once", "in pieces"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\na: " + b"b" * 70_000,
+        b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * 12_000,
+        b"GET /healthz?" + b"c" * 70_000 + b" HTTP/1.1\r\nhost: a",
+        b"POST /events HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 12_000,
+    ],
+    ids=["header", "headers", "target", "trailers"],
+)
+def test_a_head_is_bounded_also_when_it_comes_at_once(intake: Intake, head: bytes, step: int) -> None:
+    sent = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n" + head + b"\r\n\r\n"
+    with ExitStack() as stack:
+        connection = connected(stack, intake)
+        with suppress(OSError):
+            for at in range(0, len(sent), step):
+                connection.sendall(sent[at : at + step])
+        ended(connection)  # it may be cut off before the refusal is read
+    wait_until(lambda: "head is too large" in intake.process.log(), what="it is said")
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [b"garbage\r\n\r\n", b"POST /events HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+    ids=["head", "body"],
+)
+def test_what_is_malformed_is_answered_behind_what_was_sent_before_it(
+    intake: Intake, server: Server, malformed: bytes
+) -> None:
+    before = as_post(b"", chunked=False)
+    answer = raw(intake.port, before * 3 + malformed + before)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"202"] * 3 + [b"400"]
+    assert b"application/problem+json" in answer
+    assert intake.drain(server).events == 3
 
 
 @settings(TALLY_MAX_CONNECTIONS="1500", TALLY_MAX_HELD_BYTES="65536", TALLY_MAX_BODY_BYTES="100000")
