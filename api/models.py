@@ -200,6 +200,7 @@ class StatsAnswer(BaseModel):
             "distinct_words": 19,
             "consumers": [{"name": "host-1-4f2a90", "pending": 1, "idle_seconds": 0.02, "alive": True}],
             "sources": [{"name": "/data/events.ndjson", "position": 7200, "seen": 1632664031.2}],
+            "sources_total": 1,
             "as_of": 1632664031.25,
         }
     )
@@ -223,7 +224,8 @@ class StatsAnswer(BaseModel):
     distinct_types: int
     distinct_words: int
     consumers: list[ConsumerAnswer]
-    sources: list[SourceAnswer]
+    sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")
+    sources_total: int = Field(description="How many sources are known")
     as_of: float
 
 

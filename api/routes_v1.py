@@ -216,6 +216,7 @@ def router(data: Data, live: Live) -> APIRouter:
             "sources": [
                 {"name": each.name, "position": each.position, "seen": each.seen_seconds} for each in status.sources
             ],
+            "sources_total": status.sources_total,
             "as_of": time.time(),
         }
         return as_json(answer)

@@ -201,6 +201,9 @@ class Feed:
         self._was_set_back = False
         known = await self._source.known_as(self._store.known, never=self._never)
         self._log.info("source opened", name=known.name, position=known.position)
+        if known.position:
+            with suppress(StoreUnavailable):  # a full Redis, say, keeps nobody from finding that all was read
+                await self._store.renew_sources([known.name])
         self._name = known.name
         self._is_open = True
         self._start_reading(known)
@@ -392,6 +395,8 @@ class Feed:
         if self._stop.is_set() and self._source.rereadable:
             return True
         end = self._position
+        if self._source.rereadable and not end:
+            await self._store.register_sources([self._name])  # with its time, unlike what waiting writes
         durable = await self._store.wait_until_durable(self._name, timeout_seconds=DURABLE_SECONDS)
         kept = durable or not await wait_or_stop(self._stop, NOT_DURABLE_SECONDS)
         position = await self._store.position(self._name)

@@ -19,9 +19,6 @@ from tally.settings import Settings
 from tally.store import REFUSALS, BlockStore, connect_for_writing
 from tally.telemetry import get_logger
 
-#: Names of sources that may be read again at any time. A tail forgets its own when their files are gone.
-KEPT = ("file:", "tail:")
-
 
 def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
     """Make sources of their text forms. Raises Misuse with every one that is wrong."""
@@ -57,7 +54,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         keepers = Keepers(context)
         keeping = [asyncio.create_task(keepers.keep(source)) for source in sources]
         try:
-            await ask(partial(_tidy, store), stop=stop, log=get_logger())
+            await ask(partial(_tidy, store, settings), stop=stop, log=get_logger())
         except BaseException:
             for each in keeping:
                 each.cancel()
@@ -156,7 +153,7 @@ def _measure(file: File, feed: Feed) -> Measure:
     return Measure(file.read_bytes, file.size_bytes, feed.appended_lines, feed.appended_bytes)
 
 
-async def _tidy(store: BlockStore) -> None:
+async def _tidy(store: BlockStore, settings: Settings) -> None:
     """Forget what ingestors that were killed left behind, and say what is dangerous.
 
     Raises StoreUnavailable, and LayoutRefused where Redis holds data of a format that we do not know.
@@ -166,5 +163,9 @@ async def _tidy(store: BlockStore) -> None:
         get_logger().warning("redis is set up dangerously", problem=sentence)
     await store.create_group()  # before anything can fill Redis, which refuses it when it is full
     before_ms = int((await store.server_seconds() - FORGET_AFTER_SECONDS) * 1000)
-    stale = await store.sources_last_seen_before(before_ms)
-    await store.forget_sources([name for name in stale if not name.startswith(KEPT)], unseen_since_ms=before_ms)
+    await store.forget_left_behind(unseen_since_ms=before_ms)
+    if settings.forget_files_after_days is not None:
+        before_ms = int((await store.server_seconds() - settings.forget_files_after_days * 86_400) * 1000)
+        forgotten = await store.forget_files(unseen_since_ms=before_ms)
+        if forgotten:
+            get_logger().info("files forgotten; see TALLY_FORGET_FILES_AFTER_DAYS", files=forgotten)

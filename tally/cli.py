@@ -392,7 +392,9 @@ def _print_status(found: Status, *, url: str) -> None:
         state = "alive" if is_alive(consumer) else "[bold red]silent[/]"
         consumers.add_row(markup(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
     console.print(consumers)
-    sources = Table(title="Sources", title_justify="left")
+    some = f": the latest {len(found.sources):,} of {found.sources_total:,}"
+    title = "Sources" + (some if found.sources_total > len(found.sources) else "")
+    sources = Table(title=title, title_justify="left")
     for column in ("name", "position in bytes"):
         sources.add_column(column)
     for each in found.sources:

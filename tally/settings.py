@@ -117,6 +117,14 @@ class Settings(BaseSettings):
         description="Bytes of lines in them at which sources are no longer read, whichever is reached first",
     )
 
+    forget_files_after_days: float | None = Field(
+        None,
+        gt=0,
+        le=36_500,
+        description="Days without being opened after which a file that was read is forgotten, and counted again if it "
+        "comes again; unset: never",
+    )
+
     max_connections: int = Field(
         1024,
         ge=1,

@@ -134,12 +134,13 @@ async function rejected(body) {
 }
 
 async function pipeline(body) {
-  const { consumers, sources } = await getJson("v1/stats");
+  const { consumers, sources, sources_total: total } = await getJson("v1/stats");
   body.append(make("h3", { textContent: "Aggregators" }));
   body.append(table(["Name", "State", "Blocks in hand", "Last heard"], consumers.map((each) => [
     nameElement(each.name), each.alive ? "alive" : "silent", whole(each.pending), `${duration(each.idle_seconds)} ago`,
   ])));
-  body.append(make("h3", { textContent: "Sources" }));
+  const some = total > sources.length ? `: the latest ${whole(sources.length)} of ${whole(total)}` : "";
+  body.append(make("h3", { textContent: `Sources${some}` }));
   body.append(table(["Name", "Position in bytes", "Last line"], sources.map((each) => [
     nameElement(each.name), whole(each.position), each.seen === null ? "–" : moment(each.seen),
   ])));

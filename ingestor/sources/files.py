@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -96,12 +96,7 @@ class File:
             self._first = first
             real_path = printable(self._path.resolve())
             paths = {real_path, printable(self._path)}  # the latter is how names were made before
-            # It may have been shorter when it was first seen.
-            beginnings = [Fingerprint.of(b""), *Fingerprint.of_beginnings(first)]
-            stored = await ask(
-                names=[str(FileName(path, each)) for path in paths for each in beginnings],
-                beginnings=[f"file:{path}#" for path in paths],
-            )
+            stored = await self._stored(ask, first, paths, raw, never)
             names = {name: parsed for name in stored if (parsed := FileName.parse(name)) and parsed.path in paths}
             alike = [stored[name] for name, parsed in names.items() if parsed.fingerprint.fits(first)]
             alike.sort(key=lambda each: -names[each.name].fingerprint.length)
@@ -121,6 +116,21 @@ class File:
                 bytes=self.size_bytes,
             )
         return stored.get(name, Known(name))
+
+    async def _stored(
+        self, ask: Lookup, first: bytes, paths: set[str], raw: IO[bytes], never: Collection[str]
+    ) -> Mapping[str, Known]:
+        """What is stored of files at these paths that begin so. It may have been shorter when it was first seen."""
+        later = [f"file:{path}#" for path in paths]
+        if not is_compressed(self._path) and not never:
+            # Mostly it is as it was, and read to its end: then no other one can be further.
+            whole = [str(FileName(path, Fingerprint.of(first))) for path in paths]
+            stored = await ask(names=whole, beginnings=later)
+            size = os.fstat(raw.fileno()).st_size
+            if any(each.position == size and fits_at(raw.fileno(), each) for each in stored.values()):
+                return stored
+        beginnings = [Fingerprint.of(b""), *Fingerprint.of_beginnings(first)]
+        return await ask(names=[str(FileName(path, each)) for path in paths for each in beginnings], beginnings=later)
 
     async def _furthest(self, alike: list[Known], content: IO[bytes], raw: IO[bytes], compare: bool) -> Known | None:
         """Of what begins like this file, what fits its position as well, and is furthest.

@@ -3,21 +3,26 @@
 -- KEYS 1 sources       hash        source -> position in bytes
 --      2 seen          sorted set  source, scored by its last append in Unix milliseconds
 --      3 names         sorted set  the sources that are looked up by how their name begins
--- ARGV 1 ...           their names
+-- ARGV 1 listed        how many of them are listed in `names`
+--      2 ...           their names, these first
 --
 -- Returns how many were not stored; the others are left alone.
 --
 -- Atomic, or a crash in between would leave some of the files that Redis has forgotten without anybody who reads them.
 
 local sources, seen, names = KEYS[1], KEYS[2], KEYS[3]
+local listed = tonumber(ARGV[1])
 
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
 local registered = 0
-for _, name in ipairs(ARGV) do
+for at = 2, #ARGV do
+  local name = ARGV[at]
   if redis.call('HSETNX', sources, name, 0) == 1 then
     redis.call('ZADD', seen, now_ms, name)
-    redis.call('ZADD', names, 0, name)
+    if at - 1 <= listed then
+      redis.call('ZADD', names, 0, name)
+    end
     registered = registered + 1
   end
 end

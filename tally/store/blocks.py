@@ -18,7 +18,7 @@ from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated, execute
-from tally.store.known import Known, forget, is_listed, known, register, renew
+from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew
 from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
 
@@ -189,11 +189,17 @@ class BlockStore:
             seconds, microseconds = await self._redis.time()
         return float(seconds + microseconds / 1e6)
 
-    async def sources_last_seen_before(self, unix_ms: int) -> list[str]:
-        """Sources without an append since then. Raises StoreUnavailable."""
-        with errors_translated():
-            names = await self._redis.zrange(self._keys.sources_seen, "-inf", f"({unix_ms}", byscore=True)
-        return [name.decode() for name in names]
+    async def forget_left_behind(self, *, unseen_since_ms: int) -> None:
+        """Forget what killed ingestors have left of sources that cannot be read again. Raises StoreUnavailable."""
+        await forget_left_behind(
+            self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
+        )
+
+    async def forget_files(self, *, unseen_since_ms: int) -> int:
+        """Forget files that were neither appended to nor opened since then: how many. Raises StoreUnavailable."""
+        return await forget_files(
+            self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
+        )
 
     async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         """Wait until the server has what was appended so far on its disk, as far as it keeps any.

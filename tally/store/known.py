@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tally.keys import Keys
-from tally.store.client import LayoutCheck, PlainScript, WritingScript, errors_translated
+from tally.store.client import LayoutCheck, PlainScript, WritingScript, errors_translated, execute
 
 _known, _forget = PlainScript("known"), WritingScript("forget")
 _register, _renew = WritingScript("register"), WritingScript("renew")
+
+#: How the names begin of sources that may be read again at any time, in their order.
+REREADABLE = ("file:", "tail:")
 
 #: How many names are read, or sent, at once.
 PAGE_NAMES = 1000
@@ -72,12 +75,50 @@ async def forget(
         await _forget.run(redis, at, ("inf" if unseen_since_ms is None else unseen_since_ms, *some), layout=layout)
 
 
+async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_since_ms: int) -> None:
+    """Forget the sources that cannot be read again and without an append or a renewal since then.
+
+    Of files, of which there may be very many, nothing is read. Raises StoreUnavailable.
+    """
+    await known(redis, keys=keys, names=(), beginnings=["-"])  # sees to it that all are listed
+    pipeline = redis.pipeline(transaction=False)
+    least: str | bytes = "-"
+    for kept in REREADABLE:  # in the order of names; no byte of one is as high as what ends a range
+        pipeline.zrange(keys.sources_names, least, f"({kept}", bylex=True)
+        least = f"({kept}".encode() + b"\xff"
+    pipeline.zrange(keys.sources_names, least, "+", bylex=True)
+    with errors_translated():
+        replies = await execute(pipeline)
+    names = [name.decode() for reply in replies for name in reply if name]
+    await forget(redis, keys=keys, layout=layout, names=names, unseen_since_ms=unseen_since_ms)
+
+
+async def forget_files(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_since_ms: int) -> int:
+    """Forget the files that were neither appended to nor opened since then: how many they were.
+
+    Raises StoreUnavailable.
+    """
+    forgotten = passed = 0
+    while True:
+        with errors_translated():
+            found = await redis.zrange(
+                keys.sources_seen, "-inf", f"({unseen_since_ms}", byscore=True, offset=passed, num=PAGE_NAMES
+            )
+        if not found:
+            return forgotten
+        files = [name.decode() for name in found if name.startswith(b"file:")]
+        await forget(redis, keys=keys, layout=layout, names=files, unseen_since_ms=unseen_since_ms)
+        forgotten += len(files)
+        passed += len(found) - len(files)
+
+
 async def register(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str]) -> int:
-    """Note these listed sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
+    """Note these sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
     at = (keys.sources, keys.sources_seen, keys.sources_names)
     registered = 0
     for first in range(0, len(names), PAGE_NAMES):
-        registered += await _register.run(redis, at, names[first : first + PAGE_NAMES], layout=layout)
+        some = sorted(names[first : first + PAGE_NAMES], key=is_listed, reverse=True)
+        registered += await _register.run(redis, at, (sum(map(is_listed, some)), *some), layout=layout)
     return registered
 
 

@@ -42,6 +42,10 @@ def is_alive(consumer: Consumer) -> bool:
     return consumer.idle_ms < ALIVE_SECONDS * 1000
 
 
+#: How many sources are shown, the latest: of finished files there may be very many.
+SHOWN_SOURCES = 100
+
+
 @dataclass(frozen=True, slots=True)
 class SourceState:
     """A source: its position in bytes, and when it was last appended to, in Unix seconds (None: not known)."""
@@ -77,7 +81,8 @@ class Status:
     distinct_types: int
     distinct_words: int
     consumers: list[Consumer]
-    sources: list[SourceState]
+    sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
+    sources_total: int
 
     @property
     def alive(self) -> int:
@@ -260,10 +265,8 @@ class CountReader:
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.dead)
-            pipeline.hgetall(self._keys.sources)
-            pipeline.zrange(self._keys.sources_seen, 0, -1, withscores=True)
-            dead, positions, seen = await execute(pipeline)
-        seen_ms = dict(seen)
+            pipeline.hlen(self._keys.sources)
+            dead, sources_total = await execute(pipeline)
         return Status(
             totals=totals,
             backlog=await self.backlog(totals),
@@ -271,11 +274,28 @@ class CountReader:
             distinct_types=(await self.distinct("types"))[0],
             distinct_words=(await self.distinct("words"))[0],
             consumers=await self._blocks.consumers(),
-            sources=[
-                SourceState(name.decode(), int(position), seen_ms[name] / 1000 if name in seen_ms else None)
-                for name, position in sorted(positions.items())
-            ],
+            sources=await self._sources(),
+            sources_total=sources_total,
         )
+
+    async def _sources(self) -> list[SourceState]:
+        """Those that were last appended to, or opened; then some of which that is not known."""
+        with errors_translated():
+            seen = await self._redis.zrange(self._keys.sources_seen, 0, SHOWN_SOURCES - 1, desc=True, withscores=True)
+            names = [name for name, _ in seen]
+            positions = (
+                dict(zip(names, await self._redis.hmget(self._keys.sources, names), strict=True)) if names else {}
+            )
+            if len(seen) < SHOWN_SOURCES:
+                _, some = await self._redis.hscan(self._keys.sources, count=SHOWN_SOURCES)
+                positions |= {name: position for name, position in some.items() if name not in positions}
+        times = dict(seen)
+        states = [
+            SourceState(name.decode(), int(position), times[name] / 1000 if name in times else None)
+            for name, position in positions.items()
+            if position is not None  # forgotten just now
+        ]
+        return states[:SHOWN_SOURCES]
 
     async def backlog(self, totals: dict[str, int]) -> Backlog:
         """What waits to be counted."""

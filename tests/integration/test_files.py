@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -290,3 +291,58 @@ def test_the_exit_code_tells_when_one_of_several_sources_failed(server: Server, 
     assert "tally: source" in process.log()
     assert "broken.gz: the archive is corrupt" in process.log()
     assert stream.difference(lines) == ([], [])
+
+
+def test_of_very_many_positions_only_those_that_are_asked_for_are_read(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    lines = some_lines(30, seed=15)
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    for at in range(10):
+        (folder / f"{at}.ndjson").write_bytes(b"".join(lines[at * 3 : at * 3 + 3]))
+    process = ingestor(str(folder), server=server, folder=tmp_path)
+    finished = {f"file:/spool/{at:05}.ndjson#60-{at:016x}": 60 for at in range(20_000)}
+    with running(process), server.client() as client:
+        assert process.wait() == 0, process.log()
+        for run in ("lists the names of before, once", "and then"):
+            client.hset(Keys().sources, mapping=finished)
+            client.zadd(Keys().sources_seen, dict.fromkeys(finished, 1))
+            before = int(client.info("stats")["total_net_output_bytes"])
+            process.start()
+            assert process.wait() == 0, process.log()
+            sent = int(client.info("stats")["total_net_output_bytes"]) - before
+            assert sent < 300_000, f"{run}: all of them are {len(str(finished))} bytes"
+        assert stream.difference(lines) == ([], [])
+
+
+def test_a_file_that_is_opened_is_not_forgotten_and_others_are_if_that_is_wanted(
+    server: Server, stream: Stream, tmp_path: Path
+) -> None:
+    lines = some_lines(200, seed=16)
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for name, part in (("a", lines[:100]), ("b", lines[100:])):
+        (folder / name).write_bytes(b"".join(part))
+    seen = Keys().sources_seen
+    process = ingestor(str(folder), server=server, folder=tmp_path)
+
+    def run_after_a_month(*files: str, **variables: str) -> None:
+        names: list[str] = client.zrange(seen, 0, -1)
+        month_ago = (time.time() - 30 * 86_400) * 1000
+        for name in names:
+            if Path(name.partition("#")[0]).name in files:
+                client.zadd(seen, {name: month_ago})
+        process.start(**variables)
+        assert process.wait() == 0, process.log()
+
+    with running(process), server.client() as client:
+        assert process.wait() == 0, process.log()
+        for _ in range(2):
+            run_after_a_month("a", "b")
+        assert stream.difference(lines) == ([], []), "by default nothing is forgotten"
+        run_after_a_month(TALLY_FORGET_FILES_AFTER_DAYS="20")
+        assert stream.difference(lines) == ([], []), "both were opened by the last run"
+        run_after_a_month("b")
+        assert stream.difference(lines + lines[100:]) == ([], [])
+        assert "files forgotten" in process.log()

@@ -82,7 +82,7 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
         await wait_until_async(lambda: _was_seen_now(redis, name), what="it is renewed")
         assert set(waits) == {RENEW_SECONDS}
         assert RENEW_SECONDS * 10 < FORGET_AFTER_SECONDS, "some may fail"
-    await service._tidy(store)
+    await service._tidy(store, settings)
     assert await _positions(redis) == ({name: len(LINE)} if is_renewed else {})
     lines.given.put_nowait(LINE)
     lines.given.put_nowait(b"")

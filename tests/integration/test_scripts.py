@@ -26,6 +26,7 @@ from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, Entry, GroupMissing, StoreUnavailable, WindowStore, connect
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
+from tally.store.reads import CountReader
 
 KEYS = Keys()
 
@@ -279,20 +280,80 @@ async def test_sources_stand_each_for_itself_and_can_be_forgotten(shard: Shard) 
     await store.append(source="s", blocks=[Block(0, 5, b"x", "5-aa")])
     await store.append(source="größer", blocks=[Block(0, 7, b"x", "7-bb")])
     assert await shard.hash(KEYS.sources) == {"s": 5, "größer": 7}
-    assert await store.sources_last_seen_before(0) == []
-    assert sorted(await store.sources_last_seen_before(10**15)) == ["größer", "s"]
+    assert sorted(await shard.zset(KEYS.sources_seen)) == ["größer", "s"]
     await store.forget_sources(["s"], unseen_since_ms=1)
     await store.forget_sources([])
     assert await shard.hash(KEYS.sources) == {"s": 5, "größer": 7}, "it was appended to since"
     await store.forget_sources(["s"])
     assert await shard.hash(KEYS.sources) == {"größer": 7}
-    assert await store.sources_last_seen_before(10**15) == ["größer"]
+    assert sorted(await shard.zset(KEYS.sources_seen)) == ["größer"]
     assert list(await store.known(names=["s"], beginnings=["s"])) == []
     await store.forget_sources(["größer"], unseen_since_ms=10**15)
     held = await shard.everything()
     assert [key for key in held if b"sources" in key] == [KEYS.sources_names.encode()]
     assert held[KEYS.sources_names.encode()] == [(b"", 0.0)]
     assert await store.append(source="s", blocks=[Block(0, 5, b"x")]) == [Append("appended", 5)]
+
+
+async def test_what_killed_ingestors_left_behind_is_forgotten_and_no_file(shard: Shard) -> None:
+    store = shard.blocks()
+    once = ["-#1", "exec:a#1", "file", "http://0.0.0.0:80", "tcp://[::1]:9", "unix:/a", "zz#ü"]
+    kept = ["file:/a#4-f", "file:/a#4-f-2", "tail:/a#1", "file:/ü#4-f-3", "tail:/ü#1"]
+    for name in (*once, *kept):
+        await store.append(source=name, blocks=[Block(0, 5, b"x", "5-aa")])
+    await store.forget_left_behind(unseen_since_ms=1)
+    assert sorted(await shard.hash(KEYS.sources)) == sorted((*once, *kept)), "they were appended to since"
+    await store.forget_left_behind(unseen_since_ms=10**15)
+    assert sorted(await shard.hash(KEYS.sources)) == sorted(kept)
+
+
+async def test_what_was_left_behind_before_names_were_listed_is_forgotten_too(shard: Shard) -> None:
+    await shard.redis.hset(KEYS.sources, mapping={"-#1": 7, "file:/a#4-f": 7, "tail:/a#1": 7})
+    await shard.blocks().forget_left_behind(unseen_since_ms=10**15)
+    assert sorted(await shard.hash(KEYS.sources)) == ["file:/a#4-f", "tail:/a#1"]
+
+
+async def test_files_that_were_not_opened_for_long_are_forgotten_a_page_at_a_time(shard: Shard) -> None:
+    names = [f"{kind}:/{number:04}#4-f" for number in range(1500) for kind in ("file", "tail")]
+    await shard.redis.hset(KEYS.sources, mapping=dict.fromkeys(names, 7))
+    await shard.redis.zadd(KEYS.sources_seen, {name: at for at, name in enumerate(names)})
+    store = shard.blocks()
+    await store.renew_sources(["file:/0000#4-f"])
+    assert await store.forget_files(unseen_since_ms=2800) == 1399
+    left = await shard.hash(KEYS.sources)
+    assert sum(name.startswith("tail:") for name in left) == 1500
+    assert sorted(name for name in left if name.startswith("file:")) == [
+        "file:/0000#4-f",
+        *(f"file:/{number}#4-f" for number in range(1400, 1500)),
+    ]
+    assert set(await shard.zset(KEYS.sources_seen)) == set(left)
+
+
+async def test_a_file_that_is_registered_is_not_listed(shard: Shard) -> None:
+    store = shard.blocks()
+    assert await store.register_sources(["file:/a#0-e", "tail:/a#1"]) == 2
+    assert sorted(await shard.zset(KEYS.sources_seen)) == ["file:/a#0-e", "tail:/a#1"]
+    assert sorted(await store.known(beginnings=["tail:", "file:"])) == ["tail:/a#1"]
+
+
+async def test_the_status_shows_the_latest_hundred_sources_and_how_many_there_are(shard: Shard) -> None:
+    if shard.is_fake:
+        pytest.skip("fakeredis: MEMORY USAGE is unknown")
+    store = shard.blocks()
+    names = [f"file:/{number:03}#4-f" for number in range(150)]
+    await shard.redis.hset(KEYS.sources, mapping=dict.fromkeys(names, 7))
+    await shard.redis.zadd(KEYS.sources_seen, {name: at for at, name in enumerate(names)})
+    reader = CountReader(shard.redis, keys=KEYS, settings=Settings())
+    found = await reader.status()
+    assert found.sources_total == 150
+    assert [each.name for each in found.sources] == names[:49:-1]
+    assert found.sources[0].seen_seconds == 0.149
+    await store.forget_sources(names[10:])
+    await shard.redis.hset(KEYS.sources, "of which no time is known", 3)
+    found = await reader.status()
+    assert found.sources_total == 11
+    assert [each.name for each in found.sources] == [*names[9::-1], "of which no time is known"]
+    assert found.sources[-1].seen_seconds is None
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(shard: Shard) -> None:

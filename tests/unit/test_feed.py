@@ -81,6 +81,12 @@ class Store:
     async def position(self, source: str) -> int:
         return self.stored
 
+    async def renew_sources(self, names: Sequence[str]) -> None:
+        pass
+
+    async def register_sources(self, names: Sequence[str]) -> int:
+        return 0
+
     async def forget_sources(self, names: Sequence[str]) -> None:
         pass
 

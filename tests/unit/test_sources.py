@@ -274,6 +274,20 @@ async def test_of_several_positions_that_a_file_fits_it_goes_on_at_the_furthest(
     assert (await File(events).known_as(_lookup(stored))).name == name
 
 
+async def test_of_a_file_that_was_read_whole_no_more_than_its_own_name_is_asked_for(events: Path) -> None:
+    events.write_bytes(HEAD + b"monday\n")
+    name = await _named(File(events))
+    asked: list[str] = []
+    lookup = _lookup({name: _read_of(name, events.read_bytes())})
+
+    async def ask(*, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> Mapping[str, Known]:
+        asked.extend(names)
+        return await lookup(names=names, beginnings=beginnings)
+
+    assert (await File(events).known_as(ask)).name == name
+    assert asked == [name]
+
+
 @pytest.mark.parametrize("suffix", sorted(PACK))
 async def test_an_archive_is_compared_when_reading_gets_there_and_then_looked_through_once(
     tmp_path: Path, suffix: str

@@ -43,6 +43,7 @@ def frame(
         distinct_words=30,
         consumers=list(consumers),
         sources=[],
+        sources_total=0,
     )
     names = {f"name{at}": 100 - at for at in range(60)}
     return Frame(status, types=names, words=names, rates={"1": 801_234.0, "10": 799_000.0, "60": None})
