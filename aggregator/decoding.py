@@ -86,7 +86,8 @@ class Decoder:
                 texts[start].add(self._fields.texts(group))
             yield
         for start, window in counts.windows.items():
-            window.words = self._words.count(texts[start].pieces())
+            pieces = texts[start].pieces()
+            window.words = self._words.count(pieces, ascii_=texts[start].ascii)
             bound_names(window.types, self._max_name_bytes)
         counts.rejected, counts.padded = rejects.number, rejects.padded
         counts.samples = [

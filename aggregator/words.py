@@ -28,6 +28,7 @@ class Texts:
     def __init__(self) -> None:
         self._whole: Counter[str] = Counter()
         self._pieces: Counter[str] = Counter()
+        self.ascii = True  # whether all pieces that were given, or are ready to be, are
 
     def add(self, texts: list[str]) -> None:
         """Count these."""
@@ -35,7 +36,7 @@ class Texts:
         if not self._whole or sum(map(self._whole.__contains__, sample)) * 4 >= len(sample):
             self._whole.update(texts)
         else:
-            self._pieces.update(" ".join(texts).split())
+            self._pieces.update(self._split(texts))
 
     def pieces(self) -> Counter[str]:
         """How often each piece stands in all of them."""
@@ -44,11 +45,16 @@ class Texts:
             alike[times].append(text)
         self._whole.clear()
         pieces = self._pieces
-        pieces.update(" ".join(alike.pop(1, ())).split())
+        pieces.update(self._split(alike.pop(1, [])))
         for times, texts in alike.items():
-            for piece, count in Counter(" ".join(texts).split()).items():
+            for piece, count in Counter(self._split(texts)).items():
                 pieces[piece] = pieces.get(piece, 0) + count * times
         return pieces
+
+    def _split(self, texts: list[str]) -> list[str]:
+        joined = " ".join(texts)
+        self.ascii = self.ascii and joined.isascii()  # which a string knows, without looking at its characters
+        return joined.split()
 
 
 class WordCounter:
@@ -85,9 +91,9 @@ class WordCounter:
         self._stop_words = frozenset(map(self._in_one_form, stop_words))
         self._min_length = min_length
 
-    def count(self, pieces: Counter[str]) -> Counter[str]:
-        """How often each word stands in them. The pieces are this method's to change."""
-        if self._normalize:
+    def count(self, pieces: Counter[str], *, ascii_: bool = False) -> Counter[str]:
+        """How often each word stands in them. The pieces are this method's to change; with `ascii_` all are ASCII."""
+        if self._normalize and not ascii_:
             _normalize(pieces)
         words: Counter[str] = Counter()
         at_once = self._alphanumeric_is_word and not self._fold_case
@@ -119,7 +125,7 @@ class WordCounter:
 
 
 def _normalize(pieces: Counter[str]) -> None:
-    """Bring the pieces into their one form. Nearly all are ASCII, and take next to no time."""
+    """Bring the pieces into their one form. Those that are ASCII are in it."""
     for piece in list(filterfalse(str.isascii, pieces)):
         form = normalized(piece)
         if form != piece:

@@ -24,7 +24,9 @@ def test_pieces_are_those_of_each_text_by_itself(groups: list[list[str]]) -> Non
     texts = Texts()
     for group in groups:
         texts.add(group)
-    assert texts.pieces() == Counter(piece for group in groups for text in group for piece in text.split())
+    pieces = texts.pieces()
+    assert pieces == Counter(piece for group in groups for text in group for piece in text.split())
+    assert texts.ascii == all(text.isascii() for group in groups for text in group)
 
 
 @pytest.mark.parametrize("distinct", [1, 10, 1000, 100_000], ids=lambda each: f"{each} distinct texts")
