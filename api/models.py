@@ -169,6 +169,11 @@ class BacklogAnswer(BaseModel):
     full: bool = Field(description="Whether it is as large as may be, and sources are not read")
 
 
+class IdempotencyKeysAnswer(BaseModel):
+    known: int = Field(description="How many")
+    since: float | None = Field(description="Since when each that was sent is known; null: none is")
+
+
 class ConsumerAnswer(BaseModel):
     name: str
     pending: int = Field(description="Blocks that it holds")
@@ -195,6 +200,7 @@ class StatsAnswer(BaseModel):
             "blocks": 3,
             "rate": {"1": 99.0, "10": 100.2, "60": None},
             "backlog": {"blocks": 1, "bytes": 1800, "lines": 25, "oldest_seconds": 0.04, "full": False},
+            "idempotency_keys": {"known": 2, "since": 1632577631.2},
             "dead": 0,
             "distinct_types": 6,
             "distinct_words": 19,
@@ -220,6 +226,7 @@ class StatsAnswer(BaseModel):
         examples=[{"1": 99.0, "10": 100.2, "60": None}],
     )
     backlog: BacklogAnswer
+    idempotency_keys: IdempotencyKeysAnswer
     dead: int = Field(description="Blocks that killed every aggregator that tried them")
     distinct_types: int
     distinct_words: int

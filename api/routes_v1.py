@@ -201,6 +201,10 @@ def router(data: Data, live: Live) -> APIRouter:
             **status.totals,
             "rate": live.rates(),
             "backlog": asdict(status.backlog),
+            "idempotency_keys": {
+                "known": status.idempotency_keys.known,
+                "since": status.idempotency_keys.since_seconds,
+            },
             "dead": status.dead_blocks,
             "distinct_types": status.distinct_types,
             "distinct_words": status.distinct_words,

@@ -12,7 +12,7 @@ from tally.runtime import backoff_seconds
 from tally.store import BlockStore, StoreUnavailable
 from tally.store.once import Body, DiskNotWaitedFor, OnceWord
 
-#: How long an Idempotency-Key is kept.
+#: How long an Idempotency-Key is kept at the least; unless there are too many, see TALLY_MAX_IDEMPOTENCY_KEYS.
 KEY_MS = 86_400_000
 
 #: How long the key is kept that we make for a body without one: well over APPEND_SECONDS, after which nobody tries it
@@ -101,9 +101,9 @@ class Appender:
     async def _append(self, waiting: list[_Waiting]) -> list[OnceWord]:
         loop = asyncio.get_running_loop()
         bodies = [
-            Body(f"own {uuid.uuid4().hex}", each.digest, OWN_KEY_MS, each.blocks)
+            Body(uuid.uuid4().hex, each.digest, OWN_KEY_MS, each.blocks, own=True)
             if each.key is None
-            else Body(f"key {each.key}", each.digest, KEY_MS, each.blocks)
+            else Body(each.key, each.digest, KEY_MS, each.blocks)
             for each in waiting
         ]
         deadline = min(each.deadline for each in waiting)

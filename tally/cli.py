@@ -385,6 +385,10 @@ def _print_status(found: Status, *, url: str) -> None:
         console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
     if found.dead_blocks:
         console.print(f"[bold red]Dead: {found.dead_blocks:,} blocks killed every aggregator that tried them[/]")
+    keys = found.idempotency_keys
+    if keys.since_seconds is not None:
+        hours = (time.time() - keys.since_seconds) / 3600
+        console.print(f"Idempotency keys: {keys.known:,}, all of the last {hours:.1f} h", highlight=False)
     consumers = Table(title="Aggregators", title_justify="left")
     for column in ("name", "state", "pending blocks", "silent for"):
         consumers.add_column(column)

@@ -30,8 +30,11 @@
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
 |                                  |            | `rejected_ms`, when that was, in Unix milliseconds               |
 | `tally:{S}:dead`                 | stream     | whole blocks that killed every aggregator that tried them        |
-| `tally:{S}:once:H`               | string     | digest of the body sent under the `Idempotency-Key` whose hash   |
-|                                  |            | is H; gone after a day                                           |
+| `tally:{S}:once:new`             | hash       | hash of an `Idempotency-Key` -> hash of its body; and since when |
+|                                  |            | keys are put here, under the empty one, in Unix milliseconds     |
+| `tally:{S}:once:old`             | hash       | what was `once:new` before that; gone after a day or two         |
+| `tally:{S}:once:own:new`         | hash       | the same of keys that ingestors make, for a body without one     |
+| `tally:{S}:once:own:old`         | hash       | what was that before; gone after a minute or two                 |
 | `tally:{S}:layout`               | hash       | how it was counted: `format`, `windows`, what makes fields and   |
 |                                  |            | words, `digest` of these, `since`; see tally/layout.py           |
 | `tally:{S}:layout:history`       | list       | what became of it: JSON with `at`, `changes`, the newest first   |
@@ -129,8 +132,21 @@ class Keys:
     def probe(self) -> str:
         return self._key("probe")
 
-    def once(self, hashed: str) -> str:
-        return self._key("once", hashed)
+    @property
+    def once_new(self) -> str:
+        return self._key("once", "new")
+
+    @property
+    def once_old(self) -> str:
+        return self._key("once", "old")
+
+    @property
+    def once_own_new(self) -> str:
+        return self._key("once", "own", "new")
+
+    @property
+    def once_own_old(self) -> str:
+        return self._key("once", "own", "old")
 
     def windows(self, seconds: int) -> str:
         return self._key("windows", seconds)

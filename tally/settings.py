@@ -167,6 +167,13 @@ class Settings(BaseSettings):
         description="Addresses or networks, with commas between, of proxies in front of the http source: what many "
         "clients share does not give way when connections or room for bodies run out",
     )
+    max_idempotency_keys: int = Field(
+        1_000_000,
+        ge=100,
+        le=1_000_000_000,
+        description="Idempotency-Keys that are remembered, 55 to 90 bytes of Redis each: those of the last day or two, "
+        "but not more, and of the last ones half as many at the least",
+    )
     ingest_token: SecretStr | None = Field(None, description="Bearer token that the http source asks for; unset: none")
     ingest_cors_origins: str = Field(
         "", description="Origins whose pages may post events to the http source; as TALLY_CORS_ORIGINS"

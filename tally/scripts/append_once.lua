@@ -2,18 +2,22 @@
 -- Uses backlog_library.lua.
 --
 -- KEYS 1 stream        stream      the blocks that are not yet counted
---      2 once          string      digest of the body that was appended under this key
---      3 sources       hash        source -> position; for a source without positions, bytes so far
---      4 seen          sorted set  source, scored by its last append in Unix milliseconds
---      5 names         sorted set  the sources that are looked up by how their name begins
---      6 backlog       hash        see backlog_library.lua
---      7 totals        hash        its `lost`
--- ARGV 1 digest        of the body
---      2 keep          how long the key is remembered, in milliseconds
---      3 source        name of where the lines come from
---      4 max_blocks    how many blocks the stream may hold
---      5 max_bytes     how many bytes
---      6 ...           the blocks, at least one
+--      2 new           hash        key -> digest of the body that was appended under it; under the empty key, since when
+--                                  keys are put here, in Unix milliseconds
+--      3 old           hash        the same of the time before: what was `new` then
+--      4 sources       hash        source -> position; for a source without positions, bytes so far
+--      5 seen          sorted set  source, scored by its last append in Unix milliseconds
+--      6 names         sorted set  the sources that are looked up by how their name begins
+--      7 backlog       hash        see backlog_library.lua
+--      8 totals        hash        its `lost`
+-- ARGV 1 key           by which the body is known again, not empty
+--      2 digest        of the body
+--      3 keep          how long the key is remembered at the least, in milliseconds, unless there are too many
+--      4 max_keys      how many keys are remembered; at the least the last half of so many
+--      5 source        name of where the lines come from
+--      6 max_blocks    how many blocks the stream may hold
+--      7 max_bytes     how many bytes
+--      8 ...           the blocks, at least one
 --
 -- Returns a word:
 --   appended    all of the blocks are on the stream
@@ -23,23 +27,29 @@
 --
 -- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
 -- A body is never split: the stream may go over its limit by the blocks of one.
+--
+-- Two hashes that take turns are half the memory of a key of its own for each, and forgetting half of them is one command.
 
-local stream, once, sources, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local backlog, totals = KEYS[6], KEYS[7]
-local digest, keep, source = ARGV[1], ARGV[2], ARGV[3]
-local max_blocks, max_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local stream, new, old = KEYS[1], KEYS[2], KEYS[3]
+local sources, seen, names, backlog, totals = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local key, digest, keep, max_keys, source = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local max_blocks, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local known = redis.call('GET', once)
+local holder = new
+local known = redis.call('HGET', new, key)
+if not known then
+  holder, known = old, redis.call('HGET', old, key)
+end
 if known == digest then
-  -- A write, though nothing changes: whoever waits for the disk now waits for a write of this connection.
-  redis.call('PEXPIRE', once, keep)
+  -- A write, though nothing changes: who waits for the disk now waits for a write of this connection. It takes no memory.
+  redis.call('PEXPIRE', holder, math.max(1000, redis.call('PTTL', holder)))
   return 'duplicate'
 end
 if known then
   return 'conflict'
 end
-local blocks, bytes = #ARGV - 5, 0
-for at = 6, #ARGV do
+local blocks, bytes = #ARGV - 7, 0
+for at = 8, #ARGV do
   bytes = bytes + #ARGV[at]
 end
 if not note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes) then
@@ -49,10 +59,23 @@ end
 keep_layout()
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-for at = 6, #ARGV do
+for at = 8, #ARGV do
   redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source, 'appended_ms', now_ms)
 end
-redis.call('SET', once, digest, 'PX', keep)
+
+local since = redis.call('HGET', new, '')
+if since and (tonumber(now_ms) - tonumber(since) >= keep or redis.call('HLEN', new) > max_keys / 2) then
+  redis.call('UNLINK', old)
+  redis.call('RENAME', new, old)
+  since = false
+end
+if not since then
+  -- Keys are put here for as long as one is kept, and the last of them must be kept for as long again.
+  redis.call('HSET', new, '', now_ms)
+  redis.call('PEXPIRE', new, 2 * keep)
+end
+redis.call('HSET', new, key, digest)
+
 local taken = bytes + blocks -- each with a line end
 if redis.call('HINCRBY', sources, source, taken) == taken then
   redis.call('ZADD', names, 0, source)

@@ -19,6 +19,13 @@ _append_once = WritingScript("append_once")
 #: How long Redis may take to write to its disk what was appended, when that is waited for.
 DISK_MS = 5000
 
+#: Bytes of the hash by which a key is stored, and of that by which its body is. A million keys have two alike with a
+#: chance of one to 10^17; and a client that makes two bodies alike harms nobody but itself.
+KEY_BYTES, DIGEST_BYTES = 12, 8
+
+#: Keys of our own go by their time alone: there is one a round trip, and it must be there when that is repeated.
+MOST_OWN_KEYS = 1 << 40
+
 OnceWord = Literal["appended", "duplicate", "conflict", "full"]
 
 
@@ -32,8 +39,9 @@ class Body:
 
     key: str  # whatever identifies it; only its hash is stored
     digest: str  # of the content, by which another body under the same key is known
-    keep_ms: int  # how long the key is remembered
+    keep_ms: int  # how long the key is remembered at the least, unless there are too many
     blocks: Sequence[bytes]
+    own: bool = False  # whether the key is one that we made ourselves: those are apart, and their number is not bounded
 
 
 async def append_once(
@@ -50,10 +58,9 @@ async def append_once(
     with errors_translated():
         pipeline = redis.pipeline(transaction=False)
         for body in bodies:
-            hashed = blake2b(body.key.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
             at = (
                 keys.stream,
-                keys.once(hashed),
+                *((keys.once_own_new, keys.once_own_old) if body.own else (keys.once_new, keys.once_old)),
                 keys.sources,
                 keys.sources_seen,
                 keys.sources_names,
@@ -61,7 +68,9 @@ async def append_once(
                 keys.totals,
             )
             limits = (settings.max_backlog_blocks, settings.max_backlog_bytes)
-            arguments = (body.digest, body.keep_ms, source, *limits, *body.blocks)
+            most = MOST_OWN_KEYS if body.own else settings.max_idempotency_keys
+            names = (_hash(body.key, size=KEY_BYTES), _hash(body.digest, size=DIGEST_BYTES))
+            arguments = (*names, body.keep_ms, most, source, *limits, *body.blocks)
             pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
             pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
@@ -80,6 +89,10 @@ async def append_once(
         if reply[0] < 1:
             raise StoreUnavailable(f"Redis has not written it to its disk within {DISK_MS} ms")
     return [reply.decode() for reply in replies[: len(bodies)]]
+
+
+def _hash(text: str, *, size: int) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=size).digest()
 
 
 async def _check_that_it_can_be_waited_for(redis: Any) -> None:

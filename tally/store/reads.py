@@ -72,11 +72,20 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class IdempotencyKeys:
+    """How many of the clients' keys are known, and since when all are, in Unix seconds (None: there are none)."""
+
+    known: int
+    since_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of the pipeline at one moment."""
 
     totals: dict[str, int]
     backlog: Backlog
+    idempotency_keys: IdempotencyKeys
     dead_blocks: int
     distinct_types: int
     distinct_words: int
@@ -270,6 +279,7 @@ class CountReader:
         return Status(
             totals=totals,
             backlog=await self.backlog(totals),
+            idempotency_keys=await self.idempotency_keys(),
             dead_blocks=dead,
             distinct_types=(await self.distinct("types"))[0],
             distinct_words=(await self.distinct("words"))[0],
@@ -316,6 +326,19 @@ class CountReader:
             lines=max(blocks, round((size_bytes or 0) / max(1.0, line_bytes))),
             oldest_seconds=oldest.waited_seconds,
             full=full_blocks is not None and (blocks >= full_blocks or (bytes_ or 0) >= (full_bytes or 0)),
+        )
+
+    async def idempotency_keys(self) -> IdempotencyKeys:
+        """How far back a body that is sent again is known by its key."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in (self._keys.once_old, self._keys.once_new):
+                pipeline.hlen(key)
+                pipeline.hget(key, "")
+            old, old_since, new, new_since = await execute(pipeline)
+        since_ms = [int(since) for since in (old_since, new_since) if since is not None]
+        return IdempotencyKeys(
+            known=old + new - len(since_ms), since_seconds=min(since_ms) / 1000 if since_ms else None
         )
 
     async def dead_blocks(self) -> int:

@@ -77,7 +77,7 @@ async def test_a_trip_that_failed_is_made_again_with_the_same_keys(store: FakeSt
 
 
 async def test_each_sender_gets_its_own_word(store: FakeStore) -> None:
-    store.words = {"key full": "full", "key old": "duplicate", "key other": "conflict"}
+    store.words = {"full": "full", "old": "duplicate", "other": "conflict"}
     appender = appender_of(store)
     words = await asyncio.gather(*(appender.append(lines(b"a"), key=key) for key in ("full", "old", "other", "new")))
     assert words == ["full", "duplicate", "conflict", "appended"]

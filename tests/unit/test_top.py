@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tally.store.blocks import Consumer
-from tally.store.reads import ALIVE_SECONDS, Backlog, Status
+from tally.store.reads import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
 from tally.top import Frame, page, screen
 
 RED = "\x1b[1;31m"
@@ -38,6 +38,7 @@ def frame(
             oldest_seconds=12.3 if blocks else None,
             full=full,
         ),
+        idempotency_keys=IdempotencyKeys(known=0, since_seconds=None),
         dead_blocks=dead,
         distinct_types=30,
         distinct_words=30,
