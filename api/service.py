@@ -12,6 +12,7 @@ from tally.cross_site import Allowed, CrossSite
 from tally.http_server import GRACE_SECONDS, serve
 from tally.listening import listen, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
+from tally.refusals import LogRefusals
 from tally.settings import Settings
 from tally.telemetry import get_logger
 
@@ -47,7 +48,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     )
     ending = asyncio.create_task(_end(app.state.live, app.state.work, stop))
     try:
-        await serve(guarded, listener, stop)
+        await serve(LogRefusals(guarded), listener, stop)
     finally:
         ending.cancel()
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
-from ingestor.appender import Appender
+from ingestor.appender import APPEND_SECONDS, Appender
 from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, BodyRefused, Lines, too_large
 from ingestor.held import PACE_SECONDS, RETRY_AFTER_SECONDS, Held
 from tally import __version__, problems
@@ -21,7 +21,7 @@ from tally.origins import parse_origins
 from tally.peers import Peers
 from tally.seldom import Seldom
 from tally.settings import Settings
-from tally.store import BlockStore
+from tally.store import BlockStore, StoreUnavailable
 
 #: Characters in an Idempotency-Key.
 MAX_KEY_CHARACTERS = 255
@@ -37,18 +37,24 @@ class Accepted(BaseModel):
     )
 
 
-def create_app(settings: Settings, *, store: BlockStore, label: str) -> FastAPI:
-    """The ASGI application. The store is the caller's to close, after it has stopped to serve."""
+def create_app(settings: Settings, *, store: BlockStore, label: str, ready: asyncio.Event) -> FastAPI:
+    """The ASGI application. Until `ready` is set it takes no events, and says so after a while.
+
+    The store is the caller's to close, after it has stopped to serve.
+    """
     app = FastAPI(
         title="Tally's ingestor",
         version=__version__,
         summary="Takes events in.",
         redirect_slashes=False,
+        docs_url=None,  # they would load scripts of other hosts; docs/network-sources.md has it all
+        redoc_url=None,
+        openapi_url=None if settings.ingest_token is not None else "/openapi.json",
         # No max_body_size: its answer is no problem+json, and it knows nothing of what a body is decompressed.
     )
     problems.install(app, elsewhere="events are taken by POST /events; what is counted is read from the api")
     app.include_router(_health())
-    app.include_router(_events(_Intake(settings, store=store, label=label)))
+    app.include_router(_events(_Intake(settings, store=store, label=label, ready=ready)))
     if origins := parse_origins(settings.ingest_cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"])
     return app
@@ -116,8 +122,9 @@ def _events(intake: _Intake) -> APIRouter:
 class _Intake:
     """From request to answer."""
 
-    def __init__(self, settings: Settings, *, store: BlockStore, label: str) -> None:
+    def __init__(self, settings: Settings, *, store: BlockStore, label: str, ready: asyncio.Event) -> None:
         self._settings = settings
+        self._ready = ready
         self._appender = Appender(store, source=label, max_block_bytes=settings.max_block_bytes)
         self._held = Held(
             # A body of the allowed size always has a chance.
@@ -131,6 +138,8 @@ class _Intake:
 
     async def take(self, request: Request, key: str | None) -> Response:
         self._authorize(request)
+        if not await self._is_ready():
+            return problems.away(StoreUnavailable("Redis has not answered yet", public="it has not answered yet"))
         if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
             return problems.problem(400, f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters")
         try:
@@ -146,6 +155,14 @@ class _Intake:
             return problems.problem(refused.status, refused.title, detail=refused.detail, headers=refused.headers)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
+
+    async def _is_ready(self) -> bool:
+        """Whether Redis has answered; waits for that as long as for an append."""
+        try:
+            async with asyncio.timeout(APPEND_SECONDS):
+                return await self._ready.wait()
+        except TimeoutError:
+            return False
 
     def _authorize(self, request: Request) -> None:
         token = self._settings.ingest_token

@@ -7,11 +7,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -36,6 +36,9 @@ MAX_READ_TIMEOUT_SECONDS = 5.0
 _TEXT = "utf-8-sig"
 
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+#: What the name of a URL's option has in it whose value is a secret, as password and ssl_password.
+_SECRET_OPTION = re.compile("pass|pw|secret|token|auth", re.IGNORECASE)
 
 #: Variables with our prefix that are docker-compose.yml's, not the services'.
 COMPOSE_VARIABLES = frozenset({"TALLY_REDIS_IMAGE", "TALLY_PUBLISH", "TALLY_IMAGE"})
@@ -394,6 +397,15 @@ class Settings(BaseSettings):
         except (OSError, ValueError) as error:
             raise ValueError(f"the file cannot be read: {error}") from None
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What `repr` shows: no password, and no program's arguments, in which one may stand."""
+        for name, value in super().__repr_args__():
+            if name == "redis_url" and isinstance(value, str):
+                value = without_password(value)
+            elif name == "source" and "exec:" in str(value):
+                value = "***"
+            yield name, value
+
     @property
     def read_timeout_seconds(self) -> float:
         """How long who only reads waits for Redis: somebody waits for the answer."""
@@ -453,8 +465,16 @@ def is_redis_url(url: str) -> bool:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown, also when it lacks its scheme."""
-    shown = re.sub(r"^(\w+://|(?!\w+://))([^:@/]*):.*@", r"\1\2:***@", url, flags=re.DOTALL)
-    return re.sub(r"(?<=[?&]password=)[^&]*", "***", shown)
+    base, mark, query = url.partition("?")
+    if "@" in query:  # nobody can tell where a password ends in which these two stand as they are
+        return re.sub(r"^(\w+://)?.*", r"\1***", url, count=1, flags=re.DOTALL)
+    base = re.sub(r"^(\w+://|(?!\w+://))([^:@/]*):.*@", r"\1\2:***@", base, flags=re.DOTALL)
+    return base + mark + "&".join(map(_shown_option, query.split("&")))
+
+
+def _shown_option(option: str) -> str:
+    name, mark, _ = option.partition("=")
+    return f"{name}=***" if mark and _SECRET_OPTION.search(unquote_plus(name)) else option
 
 
 def _explain(problem: Any) -> str:
@@ -462,7 +482,11 @@ def _explain(problem: Any) -> str:
     field = Settings.model_fields.get(name)
     message = problem["msg"].removeprefix("Value error, ")
     variable = PREFIX + name.upper()
-    given = "…" if name.endswith("_token") else without_password(str(problem["input"]))
+    given = str(problem["input"])
+    if name.endswith("_token"):
+        given = "…"
+    elif name == "redis_url":
+        given = without_password(given)
     if (path := _file_of(variable)) is not None:
         variable, given = f"{variable}_FILE", path  # what stands in the file is a secret, and the file is what to mend
     line = f"{variable}={given}: {message}"

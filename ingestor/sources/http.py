@@ -14,6 +14,7 @@ from tally.http_server import Certificate, serve
 from tally.listening import allow_connections, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
+from tally.refusals import LogRefusals
 from tally.telemetry import get_logger
 
 
@@ -25,7 +26,7 @@ def parse_http(text: str) -> Http:
 class Http:
     """Serves `POST /events`. Its name in the store is what it is called: it has no position to go on from."""
 
-    is_early = False
+    is_early = True  # it answers with 503 until Redis does
 
     def __init__(self, label: str, address: TcpAddress, *, tls: bool) -> None:
         self.label = label
@@ -55,7 +56,7 @@ class Http:
                 source=self.label,
             )
         guarded = CrossSite(
-            create_app(settings, store=context.store, label=self.label),
+            create_app(settings, store=context.store, label=self.label, ready=context.ready),
             allowed=Allowed(
                 origins=parse_origins(settings.ingest_cors_origins),
                 hosts=taken_hosts(parse_hosts(settings.ingest_allowed_hosts), address=address[0]),
@@ -66,7 +67,7 @@ class Http:
         renewing = asyncio.create_task(keep_known(context.store, lambda: self.label))
         try:
             await serve(
-                guarded,
+                LogRefusals(guarded, source=self.label),
                 listener,
                 context.stop,
                 limits=Limits(

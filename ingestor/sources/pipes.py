@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import signal
 import sys
 import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -75,14 +76,11 @@ class Command(Once):
 
     def __init__(self, command: str) -> None:
         self._command = command
-        self.label = f"exec:{command}"
-
-    def new_name(self) -> str:
-        program = Path(self._command.split()[0]).name
-        return f"exec:{program}#{uuid.uuid4().hex[:12]}"
+        # Not the whole line: it may have secrets in it, and this is logged.
+        self.label = f"exec:{_program(command)}"
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
-        log = get_logger().bind(command=self._command)
+        log = get_logger().bind(command=self.label)
         failures = 0
         while True:
             began = time.monotonic()
@@ -105,6 +103,15 @@ class Command(Once):
             delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
             await asyncio.sleep(delay_seconds)  # the feed cancels us when it stops
+
+
+def _program(command: str) -> str:
+    """The name of the program that a line of the shell runs, without variables that are set in front of it."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []  # the shell will say what is wrong with its quotes
+    return next((Path(word).name for word in words if not re.match(r"\w+=", word)), "") or "command"
 
 
 @asynccontextmanager

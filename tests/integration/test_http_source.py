@@ -359,6 +359,38 @@ def test_redis_that_is_away_is_503_and_then_it_goes_on(durable_server: Server, t
     assert intake.drain(durable_server).events == 2, "what was on disk when it was answered survived the kill"
 
 
+def test_it_listens_before_redis_does_and_takes_events_once_that_answers(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server")
+    intake = Intake(tmp_path, TALLY_REDIS_URL=server.url)
+    with running(intake.process):
+        wait_for_port(intake.port)
+        early = post(intake.port, EVENT)
+        assert (early.status, early.json["title"]) == (503, "Redis is away")
+        assert int(early.headers["retry-after"]) >= 1
+        assert str(server.port) not in early.body.decode(), "it is nobody's business where Redis is"
+        assert raw(intake.port, b"GET /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        server.start()
+        try:
+            wait_until(lambda: post(intake.port, EVENT).status == 202, what="events are taken")
+            assert intake.drain(server).events == 1
+        finally:
+            server.stop()
+
+
+def test_it_can_be_stopped_before_redis_answers(tmp_path: Path) -> None:
+    intake = Intake(tmp_path, TALLY_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    with running(intake.process):
+        wait_for_port(intake.port)
+        assert post(intake.port, EVENT).status == 503
+        assert intake.process.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_it_has_no_page_that_loads_scripts_of_other_hosts(intake: Intake, path: str) -> None:
+    assert raw(intake.port, b"GET %s HTTP/1.0\r\n\r\n" % path.encode()).startswith(b"HTTP/1.1 404 ")
+
+
 @settings(TALLY_INGEST_WAIT_FOR_DISK="true")
 def test_waiting_for_a_disk_that_is_not_written_is_said(intake: Intake) -> None:
     answer = post(intake.port, EVENT)
@@ -372,6 +404,10 @@ def test_a_token(intake: Intake, server: Server) -> None:
         answer = post(intake.port, EVENT, **headers)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert post(intake.port, EVENT, authorization="bearer s3cret-!").status == 202
+    (log,) = [json.loads(line) for line in intake.process.log().splitlines() if "refused with 401" in line]
+    assert (log["peer"], log["path"], log["source"]) == ("127.0.0.1", "/events", intake.label)
+    for path in ("/docs", "/redoc", "/openapi.json"):
+        assert raw(intake.port, b"GET %s HTTP/1.0\r\n\r\n" % path.encode()).startswith(b"HTTP/1.1 404 ")
     assert raw(intake.port, b"GET /healthz HTTP/1.0\r\n\r\n").endswith(b'{"status":"ok"}')
     assert intake.drain(server).events == 1
 

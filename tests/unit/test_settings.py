@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from tally.settings import Settings, SettingsError, load, unknown_variables
 from tally.windows import WindowLength, parse_window_lengths
@@ -84,6 +84,10 @@ def test_an_error_names_the_variable_its_value_and_what_would_be_right(
         ":pa55@localhost:6379",
         "localhost?password=pa55&db=1",
         "redis://localhost:port?password=pa55",
+        "redis://localhost:port?db=1&ssl_password=pa55",
+        "redis://localhost:port?Pass%77ord=pa55",
+        "redis://localhost:port?password=x@pa55",
+        "redis://:a?pa55@localhost:port",
     ],
 )
 def test_an_error_shows_no_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -92,6 +96,20 @@ def test_an_error_shows_no_password(monkeypatch: pytest.MonkeyPatch, url: str) -
         load()
     assert "pa55" not in str(caught.value)
     assert "***" in str(caught.value)
+
+
+def test_what_is_shown_of_the_settings_has_no_secret_in_it() -> None:
+    shown = repr(
+        Settings(
+            redis_url="rediss://user:pa55@localhost/2?password=pa55&ssl_password=pa55&db=2",
+            source='["exec:curl -H pa55", "-"]',
+            ingest_token=SecretStr("pa55"),
+            api_token=SecretStr("pa55"),
+        )
+    )
+    assert "pa55" not in shown
+    assert "rediss://user:***@localhost/2?password=***&ssl_password=***&db=2" in shown
+    assert "tail:/var/log/a.log" in repr(Settings(source="tail:/var/log/a.log"))
 
 
 @pytest.mark.parametrize(
