@@ -21,7 +21,7 @@ from api.memory import NoRoom
 from api.work import Busy
 from tally.layout import LayoutRefused
 from tally.rates import Rates
-from tally.runtime import refusal
+from tally.runtime import cancel_and_wait, refusal
 from tally.seldom import Seldom
 from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
@@ -73,7 +73,7 @@ class Live:
         """Stop polling, and end every watcher's feed."""
         self.end_watching()
         if self._polling is not None:
-            self._polling.cancel()
+            await cancel_and_wait(self._polling)
             with suppress(asyncio.CancelledError):
                 await self._polling
 

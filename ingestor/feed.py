@@ -13,7 +13,7 @@ from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from ingestor.renewal import Sleep, keep_known
 from ingestor.sources.base import CHUNK_BYTES, Another, Source
-from tally.runtime import Failure, backoff_seconds, wait_or_stop
+from tally.runtime import Failure, backoff_seconds, cancel_and_wait, wait_or_stop
 from tally.seldom import LASTING_SECONDS, Outage
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, Known, StoreUnavailable
@@ -156,7 +156,7 @@ class Feed:
                         await wait_or_stop(self._stop, delay_seconds)
         finally:
             stopping.cancel()
-            renewing.cancel()
+            await cancel_and_wait(renewing)
             await asyncio.gather(renewing, return_exceptions=True)  # what it may raise an append would, too
             await self._stop_reading()
         thrown_away = bool(self._unsettled) and not self._source.rereadable

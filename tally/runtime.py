@@ -62,6 +62,17 @@ async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
     return stop.is_set()
 
 
+async def cancel_and_wait(task: asyncio.Future[Any], *, again_seconds: float = 0.5) -> None:
+    """Cancel an endless task, and wait until it has ended, with whatever it raises.
+
+    Once is not enough for one that speaks to Redis: before Python 3.12 asyncio.wait_for, by which redis-py sends, loses
+    a cancellation that comes just when the sending is done, and the task would go on for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=again_seconds)
+
+
 @contextmanager
 def stop_on_signals(
     stop: asyncio.Event, *, at_once: Callable[[], None] = lambda: None, most_seconds: float | None = None

@@ -15,6 +15,7 @@ from tally.listening import allow_connections, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.refusals import LogRefusals
+from tally.runtime import cancel_and_wait
 from tally.telemetry import get_logger
 
 
@@ -79,5 +80,5 @@ class Http:
                 certificate=certificate,
             )
         finally:
-            renewing.cancel()
+            await cancel_and_wait(renewing)
             await asyncio.gather(renewing, return_exceptions=True)  # what it may raise an append would, too

@@ -23,7 +23,7 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from tally.keys import Keys
-from tally.runtime import backoff_seconds, wait_or_stop
+from tally.runtime import backoff_seconds, cancel_and_wait, wait_or_stop
 from tally.store.client import connect, passes_by_itself
 from tally.telemetry import get_logger
 
@@ -82,7 +82,7 @@ async def connect_for_writing(
     try:
         yield redis
     finally:
-        watching.cancel()
+        await cancel_and_wait(watching)
         with suppress(asyncio.CancelledError):
             await watching
         await redis.aclose()

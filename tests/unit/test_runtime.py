@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tally.runtime import LIFELINE_VARIABLE, backoff_seconds, stop_on_signals, wait_or_stop
+from tally.runtime import LIFELINE_VARIABLE, backoff_seconds, cancel_and_wait, stop_on_signals, wait_or_stop
 
 
 @given(st.integers(1, 10**6), st.floats(0.001, 10), st.floats(0.001, 600))
@@ -175,3 +175,21 @@ def test_a_stop_that_takes_too_long_ends_the_process_and_says_where_it_was(hangs
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "Timeout" in done.stderr
+
+
+async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
+    lost: list[str] = []
+
+    async def deaf() -> None:
+        while True:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append("one")
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(cancel_and_wait(task, again_seconds=0.01), 30)
+    assert (task.cancelled(), lost) == (True, ["one"])
