@@ -66,6 +66,11 @@ class Process:
         assert self._process is not None
         return self._process.wait(seconds)
 
+    @property
+    def has_log(self) -> bool:
+        """Whether it was ever started."""
+        return self._log.exists()
+
     def log(self) -> str:
         """What it said so far, over all its lives."""
         return self._log.read_text(errors="replace")

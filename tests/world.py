@@ -37,7 +37,7 @@ class World:
         self._lines = (line + b"\n" for chunk in chunks for line in chunk.split(b"\n") if line)
         self.written: list[bytes] = []
         self.written_bytes = 0
-        self.starts = 0
+        self._followed_before = 0
 
     def make(self, lines: int) -> bytes:
         """So many lines that nobody has seen yet; they are to be counted."""
@@ -66,13 +66,20 @@ class World:
             self.restart()
 
     def up(self, **variables: str) -> None:
+        self._followed_before = self._times_followed()
         self.ingestor.start(**variables)
-        self.starts += 1
 
     def ready(self) -> None:
         """Wait until it follows, and has read all."""
-        wait_until(lambda: self.ingestor.log().count('"following"') == self.starts, what="it follows")
+        self.follows()
         self.read_all()
+
+    def follows(self) -> None:
+        """Wait until this life of the ingestor follows; one before it may have been killed before it did."""
+        wait_until(lambda: self._times_followed() > self._followed_before, what="it follows")
+
+    def _times_followed(self) -> int:
+        return self.ingestor.log().count('"following"') if self.ingestor.has_log else 0
 
     def down(self) -> None:
         self.ingestor.kill()

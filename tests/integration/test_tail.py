@@ -386,7 +386,7 @@ def partial_line(world: World) -> None:
     with world.log.open("ab", buffering=0) as file:
         file.write(line[: len(line) // 2])
         world.restart()
-        wait_until(lambda: world.ingestor.log().count('"following"') == world.starts, what="it follows")
+        world.follows()
         file.write(line[len(line) // 2 : -1])
         file.write(line[-1:])
     world.read_all()
