@@ -54,8 +54,8 @@ class Connection(HttpToolsProtocol):
     _in_head = False
     _heads = 0  # headers of the request; what comes to them later are its trailers
     _steps = 0  # parts of a body, and ends of heads and of requests, that came
-    _bytes_since_step = 0
-    _came_bytes = 0  # the same, and what is being parsed
+    _bytes_since_step = 0  # in whole reads
+    _came_bytes = 0  # the same at the most: with what is being parsed, and the whole read in which the last step came
     _malformed: tuple[HTTPStatus, bytes] | None = None  # what it is answered with; nothing more is read
 
     @staticmethod
@@ -78,7 +78,7 @@ class Connection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         steps = self._steps
-        self._came_bytes = self._bytes_since_step + len(data)
+        self._came_bytes += len(data)
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
@@ -87,7 +87,10 @@ class Connection(HttpToolsProtocol):
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "The request is malformed", "it is no HTTP/1.1")
             return
-        self._bytes_since_step = 0 if self._steps != steps else self._came_bytes
+        if self._steps == steps:
+            self._bytes_since_step += len(data)
+        else:
+            self._bytes_since_step, self._came_bytes = 0, len(data)
         if self._bytes_since_step > MAX_HEAD_BYTES:
             self._refuse_head()
         elif self._is_answered or self._in_head:  # also what is nothing, as line ends in front of a request
