@@ -25,7 +25,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
     """Count until `stop` is set; with `drain`, until what is in the stream now is counted."""
     keys = Keys()
     async with connect_for_writing(
-        redis_url(settings), timeout_seconds=settings.redis_timeout_seconds, keys=keys, stop=stop
+        redis_url(settings),
+        timeout_seconds=settings.redis_timeout_seconds,
+        tls=settings.redis_tls,
+        keys=keys,
+        stop=stop,
     ) as redis:
         worker = Worker(
             store=BlockStore(redis, keys=keys, settings=settings),

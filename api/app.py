@@ -51,7 +51,9 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
 
     Who stops the server first ends `app.state.live`, the live feed, and then `app.state.work`, long answers.
     """
-    client = redis or connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
+    client = redis or connect(
+        redis_url(settings), timeout_seconds=settings.read_timeout_seconds, tls=settings.redis_tls
+    )
     keys = Keys()
     work = Work()
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))

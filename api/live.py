@@ -14,17 +14,15 @@ from typing import Any
 
 import msgspec
 from fastapi.sse import ServerSentEvent
-from redis.exceptions import RedisError
 
 from api.data import Data
 from api.memory import NoRoom
 from api.work import Busy
-from tally.layout import LayoutRefused
 from tally.rates import Rates
-from tally.runtime import cancel_and_wait, refusal
+from tally.refused import Refused
+from tally.runtime import cancel_and_wait
 from tally.seldom import Seldom
 from tally.store import StoreUnavailable
-from tally.store.client import NO_ANSWER
 from tally.store.reads import is_alive
 from tally.telemetry import get_logger
 
@@ -127,14 +125,12 @@ class Live:
                 if self._state is None and self._ticks:
                     log.info("redis is back")
                 self._take(state)
-            except (StoreUnavailable, RedisError, LayoutRefused) as error:
-                refused = None if isinstance(error, StoreUnavailable) else refusal(error)
-                public = error.public if isinstance(error, StoreUnavailable) else NO_ANSWER
+            except (StoreUnavailable, Refused) as error:
                 if self._state is not None or not self._ticks:
-                    log.warning("redis is away", error=refused or str(error))
+                    log.warning("redis is away", error=str(error))
                 self._state = None
                 self._rates.clear()
-                self._tell("away", {"title": "Redis is away", "detail": refused or public})
+                self._tell("away", {"title": "Redis is away", "detail": error.public})
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
                 log.exception("live poll failed")

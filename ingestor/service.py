@@ -14,9 +14,10 @@ from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, Stan
 from ingestor.waiting import ask
 from tally.embedded import redis_url
 from tally.keys import Keys
+from tally.refused import Refused
 from tally.runtime import Failure, Misuse, backoff_seconds
 from tally.settings import Settings
-from tally.store import REFUSALS, BlockStore, connect_for_writing
+from tally.store import BlockStore, connect_for_writing
 from tally.telemetry import get_logger
 
 
@@ -47,7 +48,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
     """
     keys = Keys()
     async with connect_for_writing(
-        redis_url(settings), timeout_seconds=settings.redis_timeout_seconds, keys=keys, stop=stop
+        redis_url(settings),
+        timeout_seconds=settings.redis_timeout_seconds,
+        tls=settings.redis_tls,
+        keys=keys,
+        stop=stop,
     ) as redis:
         store = BlockStore(redis, keys=keys, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
@@ -94,7 +99,7 @@ class Keepers:
             try:
                 await self._run(source)
                 return
-            except REFUSALS:
+            except Refused:
                 raise  # the same for all of them, and no source's fault
             except Incomplete:
                 raise  # it was told to stop, or has ended and cannot be read again
@@ -159,6 +164,7 @@ async def _tidy(store: BlockStore, settings: Settings) -> None:
     Raises StoreUnavailable, and LayoutRefused where Redis holds data of a format that we do not know.
     """
     await store.check_format()
+    await store.check_may_append()
     for sentence in await store.advice():
         get_logger().warning("redis is set up dangerously", problem=sentence)
     await store.create_group()  # before anything can fill Redis, which refuses it when it is full

@@ -343,7 +343,7 @@ def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) ->
 
 def _with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]]) -> T:
     async def body() -> T:
-        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds)
+        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds, tls=settings.redis_tls)
         try:
             return await work(redis)
         except StoreUnavailable as error:

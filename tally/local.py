@@ -15,7 +15,7 @@ from tally.embedded import DEMO_FOLDER, EmbeddedServer
 from tally.keys import Keys
 from tally.printing import encodable
 from tally.runtime import Failure, Misuse, stop_on_signals, wait_or_stop
-from tally.settings import Settings, without_password
+from tally.settings import PREFIX, TLS_OPTIONS, Settings, without_password
 from tally.sources import split_sources
 from tally.store import BlockStore, connect
 from tally.store.reads import CountReader
@@ -194,7 +194,9 @@ async def _count_with(
     *,
     keeps_position: bool,
 ) -> Result:
-    variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error"}
+    # TLS is that of the Redis that may be set; this one is our own.
+    without_tls = {PREFIX + name.upper(): "" for name in TLS_OPTIONS}
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error", **without_tls}
     supervisor.start(
         Service(
             name="ingestor",

@@ -8,11 +8,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from tally.layout import LayoutRefused
-from tally.runtime import refusal
+from tally.refused import Refused
 from tally.seldom import Seldom
 from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
@@ -107,18 +105,10 @@ def install(app: FastAPI, *, elsewhere: str | None = None) -> None:
     async def _away(_: Request, error: StoreUnavailable) -> JSONResponse:
         return away(error)
 
-    @app.exception_handler(RedisError)
-    async def _refused(request: Request, error: RedisError) -> JSONResponse:
-        sentence = refusal(error)
-        if sentence is None:
-            return await _unexpected(request, error)
-        seldom.warning("redis refuses", problem=sentence)
-        return problem(503, "Redis refuses", detail=sentence)
-
-    @app.exception_handler(LayoutRefused)
-    async def _other_layout(_: Request, error: LayoutRefused) -> JSONResponse:
-        seldom.warning("redis holds another layout", problem=str(error))
-        return problem(503, "Redis holds another layout", detail=str(error))
+    @app.exception_handler(Refused)
+    async def _refused(_: Request, error: Refused) -> JSONResponse:
+        seldom.warning("redis refuses", problem=str(error))
+        return problem(503, "Redis refuses", detail=error.public)
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:

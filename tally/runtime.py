@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import uvloop
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from tally import settings as settings_module
 from tally.layout import LayoutRefused
+from tally.refused import Refused, refused
 from tally.settings import Settings, SettingsError
 from tally.telemetry import configure, get_logger
 
@@ -158,11 +159,10 @@ def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
         fail(str(error), code=error.exit_code)
     except LayoutRefused as error:
         fail(str(error), code=EXIT_USAGE)
+    except Refused as error:
+        fail(str(error), code=EXIT_FAILURE)
     except RedisError as error:
-        sentence = refusal(error)
-        if sentence is None:
-            raise
-        fail(sentence, code=EXIT_FAILURE)
+        fail(str(refused(error)), code=EXIT_FAILURE)
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
 
@@ -176,19 +176,6 @@ def _open_standard_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-
-
-def refusal(error: RedisError | LayoutRefused) -> str | None:
-    """A sentence, if Redis refused what it will refuse again, because of how TALLY_REDIS_URL or Redis is set."""
-    if isinstance(error, LayoutRefused):
-        return str(error)
-    if isinstance(error, AuthenticationError | AuthorizationError):
-        return f"Redis refuses the password or the user of TALLY_REDIS_URL: {error}"
-    if isinstance(error, NoPermissionError):
-        return f"Redis does not allow the user of TALLY_REDIS_URL what Tally needs: {error}"
-    if isinstance(error, ResponseError) and "DB index" in str(error):
-        return f"Redis does not have the database that TALLY_REDIS_URL names: {error}"
-    return None
 
 
 def fail(message: str, *, code: int) -> NoReturn:

@@ -7,22 +7,22 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from redis import RedisError
-from redis.asyncio import ConnectionPool
 
 from tally import fields
 from tally.origins import parse_hosts, parse_origins
 from tally.peers import Network, parse_networks
+from tally.redis_urls import option_of, url_problem
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
 
@@ -35,7 +35,12 @@ MAX_READ_TIMEOUT_SECONDS = 5.0
 #: Of files that people write: some programs put a byte order mark in front.
 _TEXT = "utf-8-sig"
 
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+#: How redis-py calls the settings about TLS to Redis.
+TLS_OPTIONS = {
+    "redis_tls_ca_path": "ssl_ca_certs",
+    "redis_tls_certificate_path": "ssl_certfile",
+    "redis_tls_key_path": "ssl_keyfile",
+}
 
 #: What the name of a URL's option has in it whose value is a secret, as password and ssl_password.
 _SECRET_OPTION = re.compile("pass|pw|secret|token|auth", re.IGNORECASE)
@@ -86,6 +91,19 @@ class Settings(BaseSettings):
         le=600,
         description="How long an answer of Redis may take before the connection is given up; the api, `status` and "
         "`top` wait 5 s at the most",
+    )
+    redis_tls_ca_path: Path | None = Field(
+        None,
+        description="PEM file with the certificates of the authority that Redis' own is checked against; unset: the "
+        "system's. For a TALLY_REDIS_URL that begins with rediss://, as are the next two",
+    )
+    redis_tls_certificate_path: Path | None = Field(
+        None, description="PEM file with the certificate chain that is shown to a Redis that asks clients for one"
+    )
+    redis_tls_key_path: Path | None = Field(
+        None,
+        validate_default=True,  # it may be missing
+        description="PEM file with its private key; unset: it is in the file of the certificate",
     )
     data_dir: Path = Field(
         Path(".tally"), description="The folder in which `tally up` keeps its embedded server's data"
@@ -313,14 +331,42 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url_can_be_used(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(_REDIS_SCHEMES):
-            raise ValueError("a Redis URL begins with redis://, rediss:// or unix://, as in redis://127.0.0.1:6379/0")
-        if value is not None and not is_redis_url(value):
-            # Without what the parser says: it may repeat a part of the password.
-            raise ValueError(
-                "its host, port, database or options cannot be read; right is redis://127.0.0.1:6379/0, and a special "
-                "character in a password is written as %40 for @, %2F for /, %3A for :"
-            )
+        if value is not None and (problem := url_problem(value)) is not None:
+            raise ValueError(problem)
+        return value
+
+    @field_validator("redis_tls_ca_path", "redis_tls_certificate_path", "redis_tls_key_path", mode="before")
+    @classmethod
+    def _tls_paths_may_be_empty(cls, value: object) -> object:
+        return None if value == "" else value  # as docker-compose.yml passes on what is unset
+
+    @field_validator("redis_tls_ca_path", "redis_tls_certificate_path", "redis_tls_key_path")
+    @classmethod
+    def _tls_to_redis_can_be_had(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        name = str(info.field_name)
+        if "redis_url" not in info.data:
+            return value  # that is wrong itself
+        url = info.data["redis_url"] or ""
+        if value is not None and not url.startswith("rediss://"):
+            # Or passwords and events would go over the network in plain text, while somebody thinks otherwise.
+            raise ValueError("it is of use only where TALLY_REDIS_URL begins with rediss://")
+        option = TLS_OPTIONS[name]
+        if value is not None and option_of(url, option) is not None:
+            raise ValueError(f"TALLY_REDIS_URL has the option {option}, too; give one of them")
+        context = ssl.create_default_context()
+        try:
+            if name == "redis_tls_ca_path" and value is not None:
+                context.load_verify_locations(value)
+            elif name == "redis_tls_key_path":
+                certificate = info.data.get("redis_tls_certificate_path")
+                if certificate is not None:
+                    # Without a password OpenSSL would ask for one on the terminal.
+                    password = option_of(url, "ssl_password") or ""
+                    context.load_cert_chain(certificate, value, password=password)
+                elif value is not None and "redis_tls_certificate_path" in info.data:
+                    raise ValueError("it needs a TALLY_REDIS_TLS_CERTIFICATE_PATH")
+        except OSError as error:  # of which SSLError is one
+            raise ValueError(_unusable(error, name, info)) from None
         return value
 
     @field_validator("ingest_token", "api_token")
@@ -407,6 +453,12 @@ class Settings(BaseSettings):
             yield name, value
 
     @property
+    def redis_tls(self) -> dict[str, str]:
+        """What of TLS is set besides TALLY_REDIS_URL, as options of the client."""
+        paths = {option: getattr(self, name) for name, option in TLS_OPTIONS.items()}
+        return {option: str(path) for option, path in paths.items() if path is not None}
+
+    @property
     def read_timeout_seconds(self) -> float:
         """How long who only reads waits for Redis: somebody waits for the answer."""
         return min(MAX_READ_TIMEOUT_SECONDS, self.redis_timeout_seconds)
@@ -436,6 +488,19 @@ class Settings(BaseSettings):
         return parse_window_lengths(self.windows)
 
 
+def _unusable(error: OSError, name: str, info: ValidationInfo) -> str:
+    """Why a file of TLS cannot be used. OpenSSL does not say which of two, nor more than a code."""
+    if not isinstance(error, ssl.SSLError):
+        return f"the file cannot be read: {error.strerror}"
+    if name == "redis_tls_ca_path":
+        return "it is not a PEM file with certificates"
+    certificate = info.data["redis_tls_certificate_path"]
+    return (
+        f"with TALLY_REDIS_TLS_CERTIFICATE_PATH={certificate} it does not make a certificate and its private key, as "
+        "PEM, in one file or two; the password of an encrypted key is the option ssl_password of TALLY_REDIS_URL"
+    )
+
+
 def load(**overrides: Any) -> Settings:
     """Read the settings; `overrides` (of those not None) win over the environment.
 
@@ -448,19 +513,6 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{ENV_FILE} in {Path.cwd()}: cannot be read as UTF-8 text: {error}") from error
-
-
-def is_redis_url(url: str) -> bool:
-    """Whether a client can be made of it."""
-    try:
-        path = urlsplit(url).path
-        # It connects with its first command only.
-        database: int = ConnectionPool.from_url(url).make_connection().db  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError, RedisError):  # TypeError: an option that there is not
-        return False
-    # The client takes a path that is no number for database 0.
-    is_number = url.startswith("unix://") or re.fullmatch(r"/?[0-9]*", path) is not None
-    return is_number and 0 <= database < 2**31
 
 
 def without_password(url: str) -> str:

@@ -50,9 +50,10 @@ from ingestor.sources.watch import Watch
 from ingestor.waiting import ask, or_stop
 from tally.archives import is_compressed
 from tally.open_files import allow_open_files, is_out_of_files
+from tally.refused import Refused
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
 from tally.seldom import LASTING_SECONDS, Seldom
-from tally.store import REFUSALS, Known
+from tally.store import Known
 from tally.telemetry import get_logger
 
 T = TypeVar("T")
@@ -357,7 +358,7 @@ class _Following:
         try:
             await feed.run()
             self._failures.pop(identity, None)
-        except (Truncated, Replaced, Still, *REFUSALS):
+        except (Truncated, Replaced, Still, Refused):
             raise
         except Exception as error:
             self._failures[identity] += 1

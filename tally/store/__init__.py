@@ -1,13 +1,12 @@
 """The only code that speaks Redis: a typed method for each operation, over the scripts in tally/scripts."""
 
 from tally.store.blocks import Append, Block, BlockStore, Entry
-from tally.store.client import REFUSALS, GroupMissing, LayoutChanged, StoreUnavailable, connect
+from tally.store.client import GroupMissing, LayoutChanged, StoreUnavailable, connect
 from tally.store.known import Known
 from tally.store.rewrite import connect_for_writing
 from tally.store.windows import WindowStore
 
 __all__ = [
-    "REFUSALS",
     "Append",
     "Block",
     "BlockStore",

@@ -12,12 +12,12 @@ from redis.asyncio import Redis
 from tally.keys import Keys
 from tally.layout import Difference, Layout
 from tally.settings import Settings
-from tally.store.client import PlainScript, errors_translated, execute
+from tally.store.client import LayoutScript, errors_translated, execute
 from tally.store.layouts import LayoutStore
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength, parse_window_lengths
 
-_accept_layout = PlainScript("accept_layout")
+_accept_layout = LayoutScript("accept_layout")
 
 #: How many changes are remembered.
 MOST_CHANGES = 100

@@ -17,14 +17,15 @@ from redis.asyncio import Redis
 from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store.client import GroupMissing, PlainScript, StoreUnavailable, WritingScript, errors_translated, execute
+from tally.store.client import GroupMissing, ReadingScript, StoreUnavailable, WritingScript, errors_translated, execute
 from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew
 from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body, OnceWord, append_once
+from tally.store.permissions import AGGREGATORS, INGESTORS, check_permissions
 
 _append, _count, _claim = WritingScript("append"), WritingScript("count"), WritingScript("claim")
 _retry, _bury, _retire = WritingScript("retry"), WritingScript("bury"), WritingScript("retire")
-_keep, _audit, _oldest = WritingScript("keep"), WritingScript("audit"), PlainScript("oldest")
+_keep, _audit, _oldest = WritingScript("keep"), WritingScript("audit"), ReadingScript("oldest")
 
 #: How many bytes of the stream one call of a script looks at, about, when its size is added up anew: some milliseconds.
 AUDIT_BYTES = 4 << 20
@@ -114,6 +115,10 @@ class BlockStore:
         self._settings = settings
         self._layout = checks(keys, settings)
         self._layouts = LayoutStore(redis, keys=keys, settings=settings)
+
+    async def check_may_append(self) -> None:
+        """Raise Refused if our user may not do all that an ingestor does. Raises StoreUnavailable."""
+        await check_permissions(self._redis, key=self._keys.layout, scripts=INGESTORS)
 
     async def check_format(self) -> None:
         """Raise LayoutRefused if what is in Redis has a format that we do not know. Raises StoreUnavailable."""
@@ -241,8 +246,10 @@ class BlockStore:
     async def keep_layout(self) -> None:
         """Store the layout of our settings where there is none; where it is equal, nothing is written.
 
-        Raises StoreUnavailable, and LayoutRefused where there is another one.
+        Raises StoreUnavailable, LayoutRefused where there is another one, and Refused if our user may not do all that
+        an aggregator does.
         """
+        await check_permissions(self._redis, key=self._keys.layout, scripts=AGGREGATORS)
         await self._layouts.keep()
 
     async def audit(self) -> int:
@@ -426,12 +433,17 @@ class BlockStore:
         return Oldest(id=found[0].decode(), waited_seconds=found[1] / 1000) if found else None
 
     async def check_writable(self) -> None:
-        """Write a key that is gone after a second, and look whether blocks fit. Raises StoreUnavailable if not."""
+        """Write a key that is gone after a second, and look whether blocks fit. Raises StoreUnavailable if not.
+
+        Does not tell for a user who may only read.
+        """
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(self._keys.probe, 1, px=1000)
         pipeline.info("memory")
         with errors_translated():
             written, memory = await pipeline.execute(raise_on_error=False)
+            if isinstance(written, exceptions.NoPermissionError):
+                return  # a user who may only read, as is right for an api; by now Redis has answered
             if isinstance(written, Exception):
                 raise written
             if isinstance(memory, exceptions.ResponseError):

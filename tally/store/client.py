@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from tally.layout import LayoutRefused, check_format
+from tally.layout import check_format
 from tally.open_files import is_out_of_files
+from tally.refused import refused
 
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
 _LAYOUT_DIFFERS = "TALLYLAYOUT "
@@ -27,14 +29,6 @@ _LIBRARIES = {
         {"append", "append_once", "audit", "bury", "claim", "count", "keep", "oldest", "retry"}
     ),
 }
-
-#: What is refused however often Redis is asked: a wrong password, a user who may not do that, data of another format.
-REFUSALS = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.NoPermissionError,
-    LayoutRefused,
-)
 
 #: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
 _PASSING = (
@@ -49,9 +43,14 @@ _PASSING = (
     "UNBLOCKED",
 )
 
-
-#: Those of them that redis-py takes the first word off.
-_PASSING_ERRORS = (exceptions.ReadOnlyError, exceptions.ClusterDownError, exceptions.OutOfMemoryError)
+#: Those of them that redis-py takes the first word off; the last two come while a slot goes to another node.
+_PASSING_ERRORS = (
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.OutOfMemoryError,
+    exceptions.AskError,
+    exceptions.TryAgainError,
+)
 
 #: What strangers are told of a connection that cannot be had: the error itself has the host and the port.
 NO_ANSWER = "Redis does not answer; the log of this service says more"
@@ -80,10 +79,17 @@ class LayoutChanged(Exception):
 MAX_CONNECTIONS = 64
 
 
-def connect(url: str, *, timeout_seconds: float, on_connect: Callable[[Any], Awaitable[None]] | None = None) -> Redis:
+def connect(
+    url: str,
+    *,
+    timeout_seconds: float,
+    tls: Mapping[str, str] | None = None,
+    on_connect: Callable[[Any], Awaitable[None]] | None = None,
+) -> Redis:
     """A client of the server at `url`; it connects with the first command, and by `on_connect` if that is given.
 
-    Commands that are sent at once share MAX_CONNECTIONS connections: a tail of thousands of files sends as many.
+    `tls` is Settings.redis_tls. Commands that are sent at once share MAX_CONNECTIONS connections: a tail of thousands
+    of files sends as many.
 
     It never sends a command twice (redis-py retries ten times by default): what a lost reply leaves in doubt
     is decided by our scripts, when the service's own loop tries again. RESP2 is set on purpose, because the
@@ -91,51 +97,50 @@ def connect(url: str, *, timeout_seconds: float, on_connect: Callable[[Any], Awa
 
     Raises ValueError when the URL is not one.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=max(20.0, timeout_seconds),
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=min(5.0, timeout_seconds),
-        client_name="tally",
-        redis_connect_func=on_connect,
-    )
-    return Redis.from_pool(pool)
+    options: dict[str, Any] = {
+        "max_connections": MAX_CONNECTIONS,
+        "timeout": max(20.0, timeout_seconds),
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": min(5.0, timeout_seconds),
+        "client_name": "tally",
+        "redis_connect_func": on_connect,
+        **(tls or {}),
+    }
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
 
 
 @contextmanager
 def errors_translated() -> Iterator[None]:
-    """Raise StoreUnavailable, GroupMissing or LayoutChanged for the errors of redis-py that mean it.
-
-    Of the others LayoutRefused is raised for a format that this program does not know; the rest are let through.
-    """
+    """Raise StoreUnavailable, GroupMissing, LayoutChanged or Refused in place of any error of redis-py."""
     try:
         yield
-    except REFUSALS:
-        raise  # of which two are ConnectionErrors to redis-py
+    except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
+        raise refused(error) from error  # ConnectionErrors to redis-py
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
         if is_out_of_files(error):
             text = f"no more files may be open: raise `ulimit -n` ({error})"
             raise StoreUnavailable(text, public="this service has too many files open") from error
         raise StoreUnavailable(f"{type(error).__name__}: {error}", public=NO_ANSWER) from error
-    except exceptions.ResponseError as error:
+    except exceptions.RedisError as error:
         text = str(error)
         if _LAYOUT_DIFFERS in text:
             check_format(text.partition(_LAYOUT_DIFFERS)[2])
             raise LayoutChanged(text) from error
         if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
-        if isinstance(error, _PASSING_ERRORS):
+        if isinstance(error, _PASSING_ERRORS) and passes_by_itself(error):
             raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
         if passes_by_itself(error):
             raise StoreUnavailable(text) from error
-        raise
+        raise refused(error) from error
 
 
-def passes_by_itself(error: exceptions.ResponseError) -> bool:
+def passes_by_itself(error: exceptions.RedisError) -> bool:
     """Whether the server refuses a command for now only, and not because of what it is or who sends it."""
+    if isinstance(error, exceptions.MovedError):  # an AskError to redis-py, but the node stays the wrong one
+        return False
     return isinstance(error, _PASSING_ERRORS) or str(error).partition(" ")[0] in _PASSING
 
 
@@ -159,8 +164,16 @@ class LayoutCheck:
     fields: Mapping[str, str]
 
 
+#: Commands that are several: their permission is that of the second word.
+_CONTAINERS = frozenset({"XGROUP", "XINFO"})
+
+_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+
+
 class _Script:
     """One of the .lua files of tally/scripts, sent by its hash and, where the server does not know it, as text."""
+
+    _evalsha, _eval = "EVALSHA", "EVAL"
 
     def __init__(self, name: str, *, libraries: Sequence[str] = ()) -> None:
         folder = files("tally") / "scripts"
@@ -168,16 +181,37 @@ class _Script:
         self.text = "".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*libraries, *used, name))
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
+    @property
+    def commands(self) -> list[tuple[str, ...]]:
+        """What it calls: commands of one word, or of two."""
+        found = ((each[1], each[2] if each[1] in _CONTAINERS else None) for each in _CALL.finditer(self.text))
+        return [tuple(filter(None, words)) for words in dict.fromkeys(found)]
+
     async def _run(self, redis: Any, call: Sequence[Any]) -> Any:
         with errors_translated():
             try:
-                return await redis.evalsha(self.sha, *call)
+                return await redis.execute_command(self._evalsha, self.sha, *call)
             except exceptions.NoScriptError:
-                return await redis.eval(self.text, *call)
+                return await redis.execute_command(self._eval, self.text, *call)
+            except exceptions.ResponseError as error:
+                if "can't run this command" not in str(error):  # in which words Redis 7.0 says it, without the command
+                    raise
+                names = " or ".join(" ".join(words).lower() for words in self.commands)
+                raise exceptions.NoPermissionError(f"no permissions to run the '{names}' command: {error}") from error
 
 
-class PlainScript(_Script):
-    """A script that compares no layout: it reads, or the layout itself is what it writes."""
+class ReadingScript(_Script):
+    """A script that writes nothing. It runs as EVALSHA_RO, which a user who may only read may, and on a replica too."""
+
+    _evalsha, _eval = "EVALSHA_RO", "EVAL_RO"
+
+    async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run it once. Raises as errors_translated does."""
+        return await self._run(redis, (len(keys), *keys, *arguments))
+
+
+class LayoutScript(_Script):
+    """A script that writes the layout itself."""
 
     async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it once. Raises as errors_translated does."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tally.keys import Keys
-from tally.store.client import LayoutCheck, PlainScript, WritingScript, errors_translated, execute
+from tally.store.client import LayoutCheck, ReadingScript, WritingScript, errors_translated, execute
 
-_known, _forget = PlainScript("known"), WritingScript("forget")
+_known, _forget = ReadingScript("known"), WritingScript("forget")
 _register, _renew = WritingScript("register"), WritingScript("renew")
 
 #: How the names begin of sources that may be read again at any time, in their order.

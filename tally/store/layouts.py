@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from tally.keys import Keys
 from tally.layout import Layout, refuse
 from tally.settings import Settings
-from tally.store.client import LayoutCheck, PlainScript, errors_translated
+from tally.store.client import LayoutCheck, LayoutScript, errors_translated
 
-_keep_layout = PlainScript("keep_layout")
+_keep_layout = LayoutScript("keep_layout")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tally.layout import check_format
 from tally.ranges import Stretch, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
-from tally.store.client import PlainScript, StoreUnavailable, errors_translated, execute
+from tally.store.client import ReadingScript, StoreUnavailable, errors_translated, execute
 from tally.store.layouts import stored_layout
 from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
@@ -22,7 +22,7 @@ from tally.words import normalized
 
 Kind = Literal["types", "words"]
 
-_distinct = PlainScript("distinct")
+_distinct = ReadingScript("distinct")
 
 #: How many counts are read in one pipeline.
 PIPELINE_COUNTS = 20_000

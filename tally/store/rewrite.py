@@ -70,14 +70,14 @@ class ServerState:
 
 @asynccontextmanager
 async def connect_for_writing(
-    url: str, *, timeout_seconds: float, keys: Keys, stop: asyncio.Event
+    url: str, *, timeout_seconds: float, keys: Keys, stop: asyncio.Event, tls: Mapping[str, str] | None = None
 ) -> AsyncIterator[Redis]:
     """Give a client whose connections see to the rewrite before they send anything; close it in the end.
 
     Its commands raise what those of `connect` raise, and ConnectionError while the rewrite is waited for.
     """
     rewrite = Rewrite(keys=keys)
-    redis = connect(url, timeout_seconds=timeout_seconds, on_connect=rewrite.on_connect)
+    redis = connect(url, timeout_seconds=timeout_seconds, tls=tls, on_connect=rewrite.on_connect)
     watching = asyncio.create_task(rewrite.watch(redis, stop), name="watch the rewrite")
     try:
         yield redis

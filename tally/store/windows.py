@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 from tally.keys import OTHER, Keys
 from tally.ranges import Windows, WindowStarts
 from tally.settings import Settings
-from tally.store.client import PlainScript, WritingScript
+from tally.store.client import ReadingScript, WritingScript
 from tally.store.layouts import checks, stored_layout
 from tally.windows import WindowLength
 
-_windows, _roll, _drop = PlainScript("windows"), WritingScript("roll"), WritingScript("drop")
+_windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), WritingScript("drop")
 
 #: What the two scripts return of a window.
 Rolled = Literal["rolled", "duplicate", "gone"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
@@ -21,8 +24,10 @@ from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
 from tally.store import Block, BlockStore, Entry, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
-from tally.store.layouts import LayoutStore
+from tally.store.client import WritingScript
+from tally.store.layouts import LayoutStore, checks
 from tally.store.once import Body
+from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
 from tests.processes import Process, running
 from tests.server import Server
@@ -166,6 +171,16 @@ async def test_every_script_that_writes_refuses_another_format(server: Server, r
     before = _changes(server)
     with pytest.raises(LayoutRefused, match=r"data of format 2, and this program knows format 1: use the Tally that"):
         await (INGESTORS_WRITES | AGGREGATORS_WRITES)[write](redis)
+    assert _changes(server) == before
+
+
+@pytest.mark.parametrize("script", sorted({*INGESTORS, *AGGREGATORS}))
+async def test_no_script_that_writes_is_without_the_check(server: Server, redis: Redis, script: str) -> None:
+    """Whatever it is given: it looks at the format before anything else."""
+    await redis.hset(KEYS.layout, "format", "2")
+    before = _changes(server)
+    with pytest.raises(LayoutRefused):
+        await WritingScript(script).run(redis, ["any"], ["thing"], layout=checks(KEYS, Settings()).format)
     assert _changes(server) == before
 
 
@@ -393,17 +408,16 @@ async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
 # The command.
 
 
-def _run(server: Server, tmp_path: Path, *arguments: str, **variables: str) -> str:
-    command = Process("tally.cli", "layout", *arguments, log=tmp_path / "layout.log", TALLY_REDIS_URL=server.url)
-    (tmp_path / "layout.log").unlink(missing_ok=True)
-    command.start(**variables)
-    assert command.wait() == 0, command.log()
-    return command.log()
+def _run(server: Server, *arguments: str, **variables: str) -> str:
+    """What the command prints."""
+    command = [sys.executable, "-m", "tally.cli", "layout", *arguments]
+    environment = {**os.environ, "TALLY_REDIS_URL": server.url, **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_command_shows_accepts_and_drops(server: Server, tmp_path: Path) -> None:
-    assert "Nothing is stored yet" in _run(server, tmp_path)
-    assert json.loads(_run(server, tmp_path, "--json"))["stored"] is None
+    assert "Nothing is stored yet" in _run(server)
+    assert json.loads(_run(server, "--json"))["stored"] is None
     with server.client() as client:
         assert client.keys() == []  # looking writes nothing
     url = {"TALLY_REDIS_URL": server.url}
@@ -412,14 +426,14 @@ def test_the_command_shows_accepts_and_drops(server: Server, tmp_path: Path) -> 
         process = Process(*arguments, log=tmp_path / "log", **url)
         with running(process):
             assert process.wait() == 0, process.log()
-    shown = _run(server, tmp_path, TALLY_WINDOWS=OTHER_LENGTHS)
+    shown = _run(server, TALLY_WINDOWS=OTHER_LENGTHS)
     assert "TALLY_WINDOWS=60x360,3600x336,86400x400" in shown
     assert (
         "Set otherwise here; an aggregator with these settings is refused:\n  TALLY_WINDOWS = lengths of 300," in shown
     )
-    shown = _run(server, tmp_path, "--accept", TALLY_WINDOWS=OTHER_LENGTHS)
+    shown = _run(server, "--accept", TALLY_WINDOWS=OTHER_LENGTHS)
     assert "2 windows of 60 s are of no more use; `tally layout --drop` frees their memory." in shown
-    found = json.loads(_run(server, tmp_path, "--drop", "--json", TALLY_WINDOWS=OTHER_LENGTHS))
+    found = json.loads(_run(server, "--drop", "--json", TALLY_WINDOWS=OTHER_LENGTHS))
     assert found["stored"]["windows"] == OTHER_LENGTHS
     assert found["dropped"] == {"60": 2}
     assert found["history"][0]["changes"] == {"windows": ["60x360,3600x336,86400x400", OTHER_LENGTHS]}
