@@ -106,7 +106,8 @@ class Worker:
                 self._log.error("redis lost the stream; starting it again", error=str(error))
                 self._tried.clear()
             except LayoutChanged:
-                pass  # the next look at it says how, or finds ours: Redis may have been flushed
+                # The next look at it says how, or finds ours: Redis may have been flushed.
+                await wait_or_stop(self._stop, backoff_seconds(1))
             except StoreUnavailable as error:
                 failures = failures + 1 if self.progress.batches == batches_before else 1
                 batches_before = self.progress.batches

@@ -149,6 +149,11 @@ def _corrupt(path: Path, error: Exception) -> Failure:
     )
 
 
+#: A piece of this size is given as it came, without being put together with the next: to copy it would take time.
+#: Smaller ones are filled up, for the first bytes of a file are compared with those of another one.
+GIVEN_AS_IT_IS_BYTES = 65_536
+
+
 class Reader:
     """Reads pieces of a good size; what an archive holds before the place where it is broken is given first."""
 
@@ -158,7 +163,10 @@ class Reader:
         self._error: Exception | None = None
 
     def read(self, size: int) -> bytes:
-        """At least one byte and about so many; none at the end. Raises what reading raises."""
+        """Return at least one byte and about so many, of a small size just so many; none at the end.
+
+        Raises what reading raises.
+        """
         if self._error is not None:
             raise self._error
         found = bytearray()
@@ -172,7 +180,7 @@ class Reader:
                 break
             if not piece:
                 break
-            if not found and len(piece) >= size // 2:
+            if not found and len(piece) >= max(size // 2, GIVEN_AS_IT_IS_BYTES):
                 return bytes(piece)
             found += piece
         return bytes(found)

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tally.fields import format_path
-from tally.printing import printable
 from tally.refused import Refused
 from tally.settings import PREFIX, Settings
 from tally.windows import WindowLength, parse_window_lengths
@@ -122,12 +121,13 @@ class Layout:
         """How the layout of settings differs from this, the stored one."""
         if not self.whole or self.digest == here.digest:
             return []
-        # Of what a later program has added in the same format the digest says that it differs, and nothing says how.
-        return [
-            Difference(PREFIX + name.upper(), stored, ours)
+        found = [
+            Difference(PREFIX + name.upper(), shown(name, self.fields), shown(name, here.fields))
             for name in dict.fromkeys((*here.settings, *self.settings))
-            if (stored := shown(name, self.fields)) != (ours := shown(name, here.fields))
+            if _compared(name, self.fields) != _compared(name, here.fields)
         ]
+        # It is the digest that scripts compare: a difference in it alone, which nothing explains, is one, too.
+        return found or [Difference("the digest of the settings", self.digest, here.digest)]
 
 
 def check_format(stored: str) -> None:
@@ -159,13 +159,18 @@ def _lengths(fields: Mapping[str, str]) -> str:
     return ",".join(part.partition("x")[0] for part in fields["windows"].split(","))
 
 
+def _compared(name: str, fields: Mapping[str, str]) -> str | None:
+    return _lengths(fields) if name == "windows" and name in fields else fields.get(name)
+
+
 def shown(name: str, fields: Mapping[str, str]) -> str:
-    """A field as it is compared, for people; it obeys no terminal."""
+    """Return a field as people may see it, on a terminal too: what cannot be printed is escaped, so that it shows."""
     if name not in fields:
         return "(not known)"
     if name == "windows":
         return f"lengths of {_lengths(fields)} s"
-    return printable(fields[name]) or "(empty)"
+    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in fields[name])
+    return "".join(escaped) or "(empty)"
 
 
 def _text_of(name: str, settings: Settings) -> str:

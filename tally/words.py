@@ -42,7 +42,7 @@ def normalized(name: str) -> str:
     """
     if name.isascii():
         return name
-    if len(name) <= 4 * MOST_MARKS:
+    if len(name) <= MOST_MARKS:
         return normalize("NFC", name)
     parts = _many_marks().split(name)
     parts[::2] = [normalize("NFC", part) for part in parts[::2]]

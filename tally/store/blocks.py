@@ -26,6 +26,7 @@ from tally.store.permissions import AGGREGATORS, INGESTORS, check_permissions
 _append, _count, _claim = WritingScript("append"), WritingScript("count"), WritingScript("claim")
 _retry, _bury, _retire = WritingScript("retry"), WritingScript("bury"), WritingScript("retire")
 _keep, _audit, _oldest = WritingScript("keep"), WritingScript("audit"), ReadingScript("oldest")
+_create_group = WritingScript("create_group")
 
 #: How many bytes of the stream one call of a script looks at, about, when its size is added up anew: some milliseconds.
 AUDIT_BYTES = 4 << 20
@@ -269,7 +270,7 @@ class BlockStore:
 
         It starts at the stream's first entry, never at `$`: what was appended before is to be counted.
         """
-        # Asked first, because a full Redis refuses to create one, and is emptied only by those who have one.
+        # Asked first, because nothing is to be written where nothing is missing: to a replica, say.
         try:
             with errors_translated():
                 groups = await self._redis.xinfo_groups(self._keys.stream)
@@ -277,13 +278,11 @@ class BlockStore:
             groups = []
         if any(group["name"] == GROUP.encode() for group in groups):
             return False
-        with errors_translated():
-            try:
-                await self._redis.xgroup_create(self._keys.stream, GROUP, id="0", mkstream=True)
-            except exceptions.ResponseError as error:
-                if "BUSYGROUP" in str(error):
-                    return False
-                raise
+        word = await _create_group.run(
+            self._redis, (self._keys.stream, self._keys.backlog), (GROUP,), layout=self._layout.format
+        )
+        if word == b"exists":
+            return False
         await self.audit()  # what leaves the stream from now on is accounted for, even if we never appended to it
         return True
 

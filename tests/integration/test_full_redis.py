@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from tally.generator import Generator, GeneratorSpec
-from tally.keys import OTHER, Keys
+from tally.keys import GROUP, OTHER, Keys
 from tally.settings import Settings
 from tally.store import Block, BlockStore, connect
 from tally.store.reads import CountReader
@@ -35,6 +35,22 @@ def test_a_backlog_that_fills_redis_is_counted_all_the_same(durable_server: Serv
             assert drain.wait(60) == 0, drain.log()
         assert client.xlen(Keys().stream) == 0
         assert counted(client) == Expected.of(path.read_bytes().split(b"\n"))
+
+
+def test_a_full_redis_without_a_consumer_group_is_counted_all_the_same(durable_server: Server, tmp_path: Path) -> None:
+    """As after a flush under an ingestor that runs on: it makes the group at its start only."""
+    lines = '{"event_type": "a", "data": "b"}\n' * 1000
+    with durable_server.client() as client:
+        for _ in range(20):
+            client.xadd(Keys().stream, {"lines": lines})
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.xgroup_create(Keys().stream, GROUP, id="0")
+        drain = Process("aggregator", "--drain", log=tmp_path / "drain.log", TALLY_REDIS_URL=durable_server.url)
+        with running(drain):
+            assert drain.wait(60) == 0, drain.log()
+        assert counted(client).types == {"a": 20_000}
+        assert client.xlen(Keys().stream) == 0
 
 
 async def test_what_was_counted_can_be_read(durable_server: Server) -> None:

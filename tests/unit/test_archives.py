@@ -99,3 +99,15 @@ def test_lines_however_they_begin_are_lines(tmp_path: Path, content: bytes) -> N
 def test_garbage_is_not_taken_for_an_archive() -> None:
     chance = random.Random(20)
     assert sum(kind_of(chance.randbytes(20)) is not None for _ in range(100_000)) <= 2
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_the_first_bytes_are_the_same_however_it_was_packed(tmp_path: Path, suffix: str) -> None:
+    """A file is known again by them, also where it was packed in parts, of which the first may be small."""
+    lines = b"".join(b'{"event_type": "a", "data": "%d"}\n' % at for at in range(100))
+    whole, parts = tmp_path / f"whole.{suffix}", tmp_path / f"parts.{suffix}"
+    whole.write_bytes(PACK[suffix](lines))
+    parts.write_bytes(PACK[suffix](lines[:700]) + PACK[suffix](lines[700:]))
+    for path in (whole, parts):
+        with opened(path) as (content, _):
+            assert Reader(content).read(1024) == lines[:1024]

@@ -65,7 +65,7 @@ def test_settings_that_count_alike_are_equal(one: dict[str, Any], other: dict[st
         ("word_pattern", r"\S+", Settings().word_pattern, r"\S+"),
         ("fold_case", True, "false", "true"),
         ("normalize_words", False, "true", "false"),
-        ("stop_words", "the,a\x1b[2J", "(empty)", "a\ufffd[2J,the"),
+        ("stop_words", "the,a\x1b[2J", "(empty)", "a\\x1b[2J,the"),
         ("min_word_length", 2, "1", "2"),
     ],
 )
@@ -85,6 +85,19 @@ def test_a_long_setting_is_stored_in_short_and_told_apart_all_the_same() -> None
     assert len(one.fields["stop_words"]) < MAX_CHARACTERS
     assert one.digest != other.digest
     assert one.fields["stop_words"] != other.fields["stop_words"]
+
+
+def test_what_cannot_be_printed_tells_settings_apart_and_is_shown() -> None:
+    joined, apart = Settings(stop_words="x\u200dy"), Settings(stop_words="x\u200cy")
+    (difference,) = _stored(joined).differences(Layout.of(apart))
+    assert (difference.stored, difference.here) == ("x\\u200dy", "x\\u200cy")
+    (difference,) = _stored(Settings()).differences(Layout.of(Settings(stop_words="(empty)")))
+    assert (difference.stored, difference.here) == ("(empty)", "(empty)"), "an odd word, and a difference all the same"
+
+
+def test_a_digest_that_nothing_explains_is_a_difference() -> None:
+    (difference,) = _stored(Settings(), digest="x").differences(Layout.of(Settings()))
+    assert difference.stored == "x"
 
 
 def test_what_only_a_later_program_knows_is_a_difference() -> None:

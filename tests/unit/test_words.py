@@ -144,6 +144,11 @@ def test_one_form_is_nfc_but_for_runs_of_marks_that_no_language_has(name: str) -
     assert is_normalized("NFC", form) or re.search(f"[\u0301\u0323]{{{MOST_MARKS},}}", name)
 
 
+def test_the_form_of_marks_does_not_depend_on_what_else_stands_in_the_name() -> None:
+    marked = "e" + "\u0301\u0323" * 20
+    assert normalized("x" * 200 + marked) == "x" * 200 + normalized(marked)
+
+
 def test_a_line_of_nothing_but_marks_takes_no_time_by_its_square() -> None:
     marks = "e" + "\u0301\u0323" * 500_000  # to put these in order would take hours
     assert normalized("e\u0301" + marks + "e\u0301") == "é" + marks + "é"

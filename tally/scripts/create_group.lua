@@ -1,0 +1,25 @@
+-- create_group: make the consumer group, from the stream's first entry on; and the stream, if there is none.
+--
+-- KEYS 1 stream    stream  the blocks
+--      2 backlog   hash    see backlog_library.lua
+-- ARGV 1 group
+--
+-- Returns 'created' or 'exists'.
+--
+-- In a script, because a full Redis refuses XGROUP CREATE by itself, and only who has a group takes blocks off the stream:
+-- one that was filled before it had a group would stay full for ever. Atomic only for that.
+
+local stream, backlog, group = KEYS[1], KEYS[2], ARGV[1]
+
+-- Changes nothing. A full Redis refuses a script whose first write may take memory.
+redis.call('HDEL', backlog, '')
+
+-- From the start, never from `$`: what was appended before is to be counted.
+local reply = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+if reply.err and string.find(reply.err, 'BUSYGROUP', 1, true) then
+  return 'exists'
+end
+if reply.err then
+  return reply
+end
+return 'created'
