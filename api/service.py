@@ -9,9 +9,11 @@ from api.app import create_app
 from api.live import Live
 from api.work import Work
 from tally.cross_site import Allowed, CrossSite
+from tally.http_connection import Limits
 from tally.http_server import GRACE_SECONDS, serve
-from tally.listening import listen, warn_if_open
+from tally.listening import allow_connections, listen, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
+from tally.peers import Peers
 from tally.refusals import LogRefusals
 from tally.settings import Settings
 from tally.telemetry import get_logger
@@ -31,6 +33,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises Failure when the port cannot be had."""
     sys.setswitchinterval(SWITCH_SECONDS)
     listener = listen(settings.http_host, settings.http_port, hint="set TALLY_HTTP_HOST or TALLY_HTTP_PORT")
+    allow_connections(settings.max_connections)
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
     get_logger().info("listening", host=host, port=port)
@@ -48,7 +51,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     )
     ending = asyncio.create_task(_end(app.state.live, app.state.work, stop))
     try:
-        await serve(LogRefusals(guarded), listener, stop)
+        await serve(
+            LogRefusals(guarded),
+            listener,
+            stop,
+            limits=Limits(max_connections=settings.max_connections, peers=Peers(settings.trusted_networks)),
+        )
     finally:
         ending.cancel()
 

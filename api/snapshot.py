@@ -96,8 +96,9 @@ class Snapshots(Generic[T]):
         """The value of the snapshot with this key."""
         snapshot = self._snapshots.get(key)
         if snapshot is None:
-            snapshot = self._snapshots[key] = self._make(key)
-            self._memory.hold(snapshot, SNAPSHOT_BYTES)
+            snapshot = self._make(key)
+            self._memory.hold(snapshot, SNAPSHOT_BYTES)  # before it is among those that may be forgotten for that
+            self._snapshots[key] = snapshot
         self._snapshots.move_to_end(key)
         return await snapshot.get()
 

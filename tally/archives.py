@@ -163,7 +163,7 @@ class Reader:
         self._error: Exception | None = None
 
     def read(self, size: int) -> bytes:
-        """Return at least one byte and about so many, of a small size just so many; none at the end.
+        """Return at least one byte and about so many, of a small size not fewer; none at the end.
 
         Raises what reading raises.
         """

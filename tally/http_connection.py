@@ -21,6 +21,12 @@ MAX_HEAD_BYTES = 65_536
 #: of a body that was answered before it had come.
 HEAD_SECONDS = 10.0
 
+#: Requests that may wait behind one that is being answered. Each takes 2 KB, however short it is.
+MAX_PIPELINED = 64
+
+#: How long a client may take nothing of what was written to it.
+TAKE_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -30,6 +36,10 @@ class Limits:
     head_seconds: float = HEAD_SECONDS
     keep_alive_seconds: int = 5  # how long an idle connection is kept
     peers: Peers = field(default_factory=Peers)
+
+
+class TooManyPipelined(Exception):
+    """There are too many requests behind one that is being answered."""
 
 
 class HeadTooLarge(Exception):
@@ -44,6 +54,8 @@ class Connection(HttpToolsProtocol):
     the offer, by a parser of its own, which then reads the body and what follows on the connection.
 
     What is malformed is answered in its turn, behind the requests before it, which may be under way.
+
+    A client that does not take its answers waits, too: it may have to make room for others, and is cut off in the end.
     """
 
     limits: Limits
@@ -51,6 +63,7 @@ class Connection(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None  # for what the client has to send
     _waits_since: float | None = None  # for its next request to be there whole, in the loop's seconds
+    _taking: tuple[asyncio.TimerHandle, float | None] | None = None  # deadline for the client; _waits_since before it
     _in_head = False
     _heads = 0  # headers of the request; what comes to them later are its trailers
     _steps = 0  # parts of a body, and ends of heads and of requests, that came
@@ -65,13 +78,37 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # So that pause_writing tells of every byte that is not taken. A high of 0 is not asked for: TLS then hangs.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._waits_since = self.loop.time()
         self._expect_something()
         self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        self._expect_taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_taken()
+        self._taking = self.loop.call_later(TAKE_SECONDS, self._give_up_sending), self._waits_since
+        self._waits_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        if self._taking is not None:
+            self._waits_since = self._taking[1]
+        self._expect_taken()
+        super().resume_writing()
+
+    def _expect_taken(self) -> None:
+        if self._taking is not None:
+            self._taking[0].cancel()
+            self._taking = None
+
+    def _give_up_sending(self) -> None:
+        self.refused.warning("a client does not take its answers", seconds=TAKE_SECONDS, peer=self._peer)
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._malformed is not None or self.transport.is_closing():
@@ -84,6 +121,9 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, HeadTooLarge):
                 self._refuse_head()
+            elif isinstance(error.__context__, TooManyPipelined):
+                detail = f"at most {MAX_PIPELINED} behind one that is being answered; wait for answers"
+                self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests were sent ahead", detail)
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "The request is malformed", "it is no HTTP/1.1")
             return
@@ -126,6 +166,8 @@ class Connection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":  # no offer: what follows would be for another server
                 raise ValueError("CONNECT is for proxies")
             return
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise TooManyPipelined
         self._check_size(len(self.url), 0)
         self._heads = len(self.headers)
         self._in_head = False
@@ -154,6 +196,8 @@ class Connection(HttpToolsProtocol):
             self._send_refusal()
             return
         super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()  # which has just been resumed, although enough is there
         if self._is_answered and not self.transport.is_closing():
             if self.cycle.more_body:
                 self._expect_something()
@@ -235,7 +279,8 @@ class Connection(HttpToolsProtocol):
     def _make_room(self) -> None:
         """Close one connection if there are too many: of the client with the most, the one that has waited longest.
 
-        One whose request is there whole does not wait, and what is behind a shared address gives no other one up.
+        One whose request is there whole does not wait, and gives way only if its client has more than half of all. What
+        is behind a shared address gives no other one up.
         """
         most = self.limits.max_connections
         if most is None or len(self.connections) <= most:
@@ -251,6 +296,11 @@ class Connection(HttpToolsProtocol):
             for each, peer in peers.items()
             if peer is not None and each._waits_since is not None and (peer == peers[self] or counts[peer] > mine)
         ]
+        if not any(counts[peers[each] or ""] > mine for each in waiting):
+            # A client with more than half of them is in the way of the others whatever it does with them: watch, say.
+            waiting += [
+                each for each, peer in peers.items() if peer is not None and counts[peer] > max(mine, most // 2)
+            ]
         leaving = min(waiting, key=lambda each: (-counts[peers[each] or ""], each._waits_since or 0.0), default=self)
         self.refused.warning(
             "too many connections, refused" if leaving is self else "too many connections, one that waits is closed",

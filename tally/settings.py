@@ -150,8 +150,8 @@ class Settings(BaseSettings):
         1024,
         ge=1,
         le=100_000,
-        description="Connections that a source (tcp, tls, unix, http, https) has at once; one more is closed, or for "
-        "http and https one of the client that has the most",
+        description="Connections that a source (tcp, tls, unix, http, https) or the api has at once; one more is "
+        "closed, or for HTTP one of the client that has the most",
     )
     connection_idle_seconds: float = Field(
         600.0,
@@ -185,8 +185,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: str = Field(
         "",
-        description="Addresses or networks, with commas between, of proxies in front of the http source: what many "
-        "clients share does not give way when connections or room for bodies run out",
+        description="Addresses or networks, with commas between, of proxies in front of an http source or the api: "
+        "what many clients share does not give way when connections or room for bodies run out",
     )
     max_idempotency_keys: int = Field(
         1_000_000,
