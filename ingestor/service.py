@@ -12,7 +12,7 @@ from ingestor.progress import Measure
 from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, StandardInput, parse_source
 from ingestor.waiting import ask
-from tally.embedded import redis_url
+from tally.embedded import is_demo, redis_url
 from tally.keys import Keys
 from tally.refused import Refused
 from tally.runtime import Failure, Misuse, backoff_seconds
@@ -47,6 +47,11 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
     that had failed and did not come back, and with each finite one that is not in the stream whole.
     """
     keys = Keys()
+    if is_demo(settings):
+        get_logger().warning(
+            "only the server of made-up events is up: these events are counted among them, and are thrown away with "
+            "them; for counts of their own stop it, and run `tally up --no-source`"
+        )
     async with connect_for_writing(
         redis_url(settings),
         timeout_seconds=settings.redis_timeout_seconds,

@@ -9,7 +9,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -21,7 +22,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from tally import __version__, layout_command
-from tally.embedded import redis_url
+from tally.embedded import EmbeddedServer, is_at_rest, redis_url
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.local import count_files, run_everything
@@ -321,12 +322,13 @@ def layout(
     """
     settings = load_or_exit(log_level="warning")
     configure(settings, service="layout")
-    typer.echo(
-        _with_redis(
-            settings,
-            lambda redis: layout_command.run(redis, settings, accept=accept, drop=drop, as_json=as_json),
+    with _server_at_rest(settings) as settings:
+        typer.echo(
+            _with_redis(
+                settings,
+                lambda redis: layout_command.run(redis, settings, accept=accept, drop=drop, as_json=as_json),
+            )
         )
-    )
 
 
 @app.command()
@@ -335,6 +337,26 @@ def top() -> None:
     settings = load_or_exit(log_level="error")
     configure(settings, service="top")
     _ask(settings, lambda reader: run_top(reader, Console()))
+
+
+@contextmanager
+def _server_at_rest(settings: Settings) -> Iterator[Settings]:
+    """Run the server of the data folder for as long as a command takes, where no `tally up` does; give its settings.
+
+    One whose aggregators are refused ends, and takes the server with it: the way on must not need it.
+    """
+    if not is_at_rest(settings):
+        yield settings
+        return
+    server = EmbeddedServer(settings.data_dir)
+    try:
+        try:
+            server.start()
+        except Failure as error:
+            fail(str(error), code=error.exit_code)
+        yield settings.model_copy(update={"redis_url": server.url})
+    finally:
+        server.stop()
 
 
 def _ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:

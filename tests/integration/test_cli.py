@@ -702,6 +702,9 @@ def test_made_up_events_are_apart_from_others_and_gone_with_their_folder(
     assert "no source was named" in up.log()
     beside = json.loads(_tally("status", "--json", env={"TALLY_DATA_DIR": str(up.data)}).stdout)
     assert [each["name"].partition("#")[0] for each in beside["sources"]] == ["demo:"]
+    among_them = _tally("ingest", up.source, env={"TALLY_DATA_DIR": str(up.data)})
+    assert among_them.returncode == 0
+    assert "thrown away with them" in among_them.stderr, "events of one's own are not lost unawares"
     assert up.interrupt() == 0, up.log()
     assert not (up.data / "redis.url").exists()
 

@@ -459,3 +459,17 @@ def test_up_ends_with_the_sentence_and_keeps_the_data(tmp_path: Path) -> None:
         assert second.wait() != 0, second.log()
     assert "TALLY_FOLD_CASE was false, and here it is true" in second.log()
     assert "Traceback" not in second.log()
+    way_on = Process(
+        "tally.cli",
+        "layout",
+        "--accept",
+        log=tmp_path / "way_on.log",
+        TALLY_DATA_DIR=str(tmp_path / "data"),
+        TALLY_FOLD_CASE="true",
+    )
+    with running(way_on):
+        assert way_on.wait() == 0, way_on.log()
+    assert "from now on it is true" in way_on.log(), "it needs no tally up, which would end again"
+    with running(second):
+        wait_until(lambda: "Tally is counting" in second.log(), what="tally up runs with what was accepted")
+        wait_until(lambda: _is_stored(tmp_path), what="its server answers")
