@@ -105,7 +105,9 @@ def test_an_output_that_is_full_is_said_in_a_line(server: Server, events: Path, 
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-@pytest.mark.parametrize("command", ["count FILE", "check FILE", "status", "top", "--help", "generate --count 3"])
+@pytest.mark.parametrize(
+    "command", ["count FILE", "check FILE", "status", "top", "--help", "generate --count 3 --corrupt 0"]
+)
 def test_what_the_outputs_encoding_lacks_is_escaped(server: Server, command: str, encoding: str) -> None:
     name = "日本"
     Path(name).write_text(f'{{"event_type": "{name}…", "data": "é"}}\n' * 1000, encoding="utf-8")
