@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import trustme
 
 from tally.keys import Keys
@@ -50,6 +51,12 @@ class Listener:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+
+    def has_lines_of(self, senders: int) -> bool:
+        """Whether lines of each of so many senders are in the stream."""
+        with redis.Redis(port=self._server.port, socket_timeout=30) as client:  # which decodes nothing
+            lines = b"\n".join(fields[b"lines"] for _, fields in client.xrange(KEYS.stream))
+        return all(b'"s%d"' % sender in lines for sender in range(senders))
 
     def drain(self) -> Expected:
         """Count what was appended."""
@@ -95,6 +102,8 @@ def test_lines_of_many_connections_never_mix(listener: Listener) -> None:
             size = chance.choice([1, 7, 100, 5000])
             connections[sender].sendall(streams[sender][at[sender] : at[sender] + size])
             at[sender] += size
+        # What the kernel has not handed over when it stops is nobody's.
+        wait_until(lambda: listener.has_lines_of(len(streams)), what="each connection is accepted")
     assert listener.process.stop() == 0, listener.process.log()
     lines = [line for stream in streams for line in stream.split(b"\n")]
     expected = Expected.of([line for line in lines if len(line) <= 2000])
