@@ -402,7 +402,8 @@ class Feed:
         position = await self._store.position(self._name)
         self._kept = kept and position >= end
         if self._source.rereadable:
-            if position < end:
+            # Further than we are: by another ingestor, which may have appended another file under this name.
+            if position != end:
                 await self._read_again(ours=end, stored=position)
                 return False
             return True

@@ -24,7 +24,10 @@ class Framer:
     def __init__(
         self, *, max_line_bytes: int, max_block_bytes: int, position: int = 0, fingerprints: bool = False
     ) -> None:
-        """With `fingerprints`, each block has one of the bytes before its end, by which the source is known again."""
+        """With `fingerprints`, each block has those of the bytes before its start and before its end.
+
+        By the latter the source is known again, by the former that it is the one that goes on there.
+        """
         self._max_line_bytes = max_line_bytes
         self._max_block_bytes = max_block_bytes
         self._longest_bytes = max(max_line_bytes, max_block_bytes)  # of a line that is not cut, but for its padding
@@ -39,6 +42,7 @@ class Framer:
         self._searched = 0  # bytes at the front of the pile in which there is no line end
         self._padding_dropped = 0  # bytes for which the pile's first one, a NUL, stands besides itself
         self._overlong: tuple[int, bytes] | None = None  # the line being skipped: its position, its beginning
+        self._last = self._fingerprint()  # of the bytes before the next block
 
     @property
     def piled_bytes(self) -> int:
@@ -122,21 +126,28 @@ class Framer:
         start, beginning = self._overlong
         end = self._pile.find(b"\n")
         skipped = len(self._pile) if end < 0 else end + 1
-        self._cut(lines=0, through=skipped)
+        self._remove(lines=0, through=skipped)
         if end < 0 and not finished:
             return None
         self._overlong = None
-        return Block(start, self._position, beginning, self._last())
+        return self._block(start, beginning)
 
     def _cut(self, *, lines: int, through: int) -> Block:
         start = self._position
+        return self._block(start, self._remove(lines=lines, through=through))
+
+    def _remove(self, *, lines: int, through: int) -> bytes:
         with memoryview(self._pile) as view:
             cut = bytes(view[:lines])
             self._pass(bytes(view[max(bool(self._padding_dropped), through - FINGERPRINT_BYTES) : through]))
         del self._pile[:through]
         self._position += self._padding_dropped + through
         self._searched = self._padding_dropped = 0
-        return Block(start, self._position, cut, self._last())
+        return cut
 
-    def _last(self) -> str:
+    def _block(self, start: int, lines: bytes) -> Block:
+        before, self._last = self._last, self._fingerprint()
+        return Block(start, self._position, lines, self._last, before)
+
+    def _fingerprint(self) -> str:
         return str(Fingerprint.of(self._before)) if self._fingerprints else ""

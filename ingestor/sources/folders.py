@@ -84,8 +84,9 @@ class Files:
             raise Failure("; ".join(problems.values()))
 
     async def _set_back(self, context: Context, feeds: dict[File, Feed]) -> list[File]:
-        """The files of which Redis has lost something by the time it has all on its disk: they are read on.
+        """The files that stand elsewhere than we left them when Redis has all on its disk: they are read on.
 
+        It has lost something, or another ingestor has appended what may be another file under this name.
         All of them when we are to stop before that is known.
         """
         if not feeds:
@@ -100,9 +101,9 @@ class Files:
             # Their feeds wait for it to come back, but not for it to take writes: they may find nothing to read.
             await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
             return list(feeds)
-        behind = [
-            file for file, feed in feeds.items() if stored.get(feed.name, Known(feed.name)).position < feed.position
+        elsewhere = [
+            file for file, feed in feeds.items() if stored.get(feed.name, Known(feed.name)).position != feed.position
         ]
-        if behind:
-            get_logger().warning("reading again from the stored positions", files=[file.label for file in behind])
-        return behind
+        if elsewhere:
+            get_logger().warning("reading again from the stored positions", files=[file.label for file in elsewhere])
+        return elsewhere

@@ -16,11 +16,13 @@
 --      6 max_bytes     how many bytes
 --      7 last          fingerprint of the bytes before `finish`; empty for a source that cannot be read again
 --      8 listed        1 if the source is one of `names`, else 0
+--      9 before        fingerprint of the bytes before `start`, likewise
 --
 -- Returns {word, position}, the position being the stored one afterwards:
 --   appended    the block is on the stream
 --   duplicate   it was already: the reply to an earlier try was lost
---   moved       the source stands elsewhere (lost data, a flush, another ingestor); nothing was written
+--   moved       the source stands elsewhere (lost data, a flush, another ingestor), or what was appended up to there are other
+--               bytes (another ingestor appends another file under this name); nothing was written
 --   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that
 --
 -- Atomic, or a crash between the writes would repeat the block or lose it, or leave a fingerprint of another position.
@@ -29,13 +31,24 @@ local stream, sources, seen, lasts, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 
 local backlog, totals = KEYS[6], KEYS[7]
 local source, start, finish, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_blocks, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
-local last, listed = ARGV[7], ARGV[8] == '1'
+local last, listed, before = ARGV[7], ARGV[8] == '1', ARGV[9]
 
 local position = redis.call('HGET', sources, source) or '0'
-if tonumber(position) >= tonumber(finish) then
+-- Whether other bytes than these stand before the position in what was appended. Fingerprints are LENGTH-DIGEST; only those
+-- of one length can be compared, and what was stored before there were any is taken for the same.
+local function is_another(fingerprint)
+  local stored = fingerprint ~= '' and redis.call('HGET', lasts, source)
+  local at, known = string.match(stored or '', '^(%d+):(.*)$')
+  return at == position and known ~= fingerprint
+    and string.match(known, '^%d+%-') == string.match(fingerprint, '^%d+%-')
+end
+if tonumber(position) > tonumber(finish) then
   return {'duplicate', position}
 end
-if tonumber(position) ~= tonumber(start) then
+if tonumber(position) == tonumber(finish) then
+  return {is_another(last) and 'moved' or 'duplicate', position}
+end
+if tonumber(position) ~= tonumber(start) or is_another(before) then
   return {'moved', position}
 end
 if not note_put(stream, totals, backlog, 1, #lines, max_blocks, max_bytes) then

@@ -42,13 +42,15 @@ CLAIM_FROM_START = "-"
 class Block:
     """A run of whole lines of one source, with the positions of its first byte and behind its last, in bytes.
 
-    `last` is the fingerprint of the source's bytes before `end`, as text; empty if it cannot be read again.
+    `last` and `before` are the fingerprints of the source's bytes before `end` and before `start`, as text; empty if it
+    cannot be read again.
     """
 
     start: int
     end: int
     lines: bytes
     last: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,10 @@ class BlockStore:
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
             self._redis,
-            ((keys, (source, block.start, block.end, block.lines, *limits, block.last, listed)) for block in blocks),
+            (
+                (keys, (source, block.start, block.end, block.lines, *limits, block.last, listed, block.before))
+                for block in blocks
+            ),
             layout=self._layout.format,
         )
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import KEYS, OpenTab, Pipeline, StartPipeline
 from tests.server import Server
@@ -176,13 +176,17 @@ def test_windows(pipeline: Pipeline, open_tab: OpenTab) -> None:
 
 def test_the_chosen_window_can_be_read_under_the_mouse(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
+    tab.expect_state("Live")
     background = "label => getComputedStyle(label.querySelector('span')).backgroundColor"
     chosen, other = (tab.page.locator("#windows label").filter(has_text=name) for name in ("All", "15 m"))
     away = {label: label.evaluate(background) for label in (chosen, other)}
-    chosen.hover()
-    assert chosen.evaluate(background) == away[chosen]
-    other.hover()
-    assert other.evaluate(background) not in away.values()
+
+    def under_the_mouse(label: Locator) -> str:
+        label.hover()  # each time: what is above may still come, and move it away from there
+        return str(label.evaluate(background))
+
+    wait_until(lambda: under_the_mouse(other) not in away.values(), what="another one is marked")
+    assert under_the_mouse(chosen) == away[chosen]
 
 
 def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, open_tab: OpenTab) -> None:

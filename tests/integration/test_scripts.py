@@ -222,6 +222,20 @@ async def test_append_stores_the_fingerprint_of_the_last_bytes_with_their_positi
     assert await stored() == (21, "21-dd"), "what is full as well"
 
 
+async def test_what_goes_on_from_other_bytes_is_not_appended_under_the_same_name(shard: Shard) -> None:
+    """Two ingestors, on two machines say, each with a file at the same path that begins alike."""
+    store = shard.blocks()
+    ours = [Block(0, 10, b"a", "10-aa", "0-00"), Block(10, 20, b"b", "20-ab", "10-aa")]
+    await store.append(source="s", blocks=ours[:1])
+    theirs = [Block(0, 10, b"x", "10-xx", "0-00"), Block(10, 20, b"y", "20-xy", "10-xx")]
+    assert await store.append(source="s", blocks=theirs) == [Append("moved", 10)] * 2
+    assert await store.append(source="s", blocks=ours) == [Append("duplicate", 10), Append("appended", 20)]
+    # What an older Tally stored has no fingerprint, or one of another length: it is taken for the same.
+    assert await store.append(source="s", blocks=[Block(20, 30, b"c", "30-abc", "16-zz")]) == [Append("appended", 30)]
+    await shard.redis.hdel(KEYS.sources_last, "s")
+    assert await store.append(source="s", blocks=[Block(30, 40, b"d", "40-d", "30-zz")]) == [Append("appended", 40)]
+
+
 async def test_a_fingerprint_of_another_position_is_none(shard: Shard) -> None:
     """An older Tally moves the position on and knows of no fingerprint."""
     store = shard.blocks()

@@ -117,6 +117,7 @@ def test_a_block_knows_the_last_bytes_that_were_read_whether_or_not_they_are_in_
     framer = Framer(max_line_bytes=max_line, max_block_bytes=max_block, fingerprints=True)
     for block in _blocks_of(framer, stream, sizes, [1] * 40):
         assert block.last == str(Fingerprint.of(stream[: block.end][-FINGERPRINT_BYTES:]))
+        assert block.before == str(Fingerprint.of(stream[: block.start][-FINGERPRINT_BYTES:]))
 
 
 @given(stream=_STREAMS, sizes=st.lists(st.integers(0, 30), max_size=40), max_line=_LIMITS, max_block=_LIMITS)

@@ -1,0 +1,74 @@
+"""Two ingestors at the same moment, on two machines, each with another file at the same path, which begins alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from ingestor.feed import Feed
+from ingestor.sources.base import Lookup
+from ingestor.sources.files import File
+from tally.keys import Keys
+from tally.settings import Settings
+from tally.store import BlockStore, Known
+from tests.server import Server
+from tests.stream import Stream
+
+
+class OnItsMachine(File):
+    """A file that is at `path` on its machine, and somewhere else on this one, where there are two such machines."""
+
+    def __init__(self, here: Path, *, path: Path, opened: asyncio.Barrier) -> None:
+        super().__init__(here)
+        self._here, self._there = f"file:{here}#", f"file:{path}#"
+        self._opened: asyncio.Barrier | None = opened
+
+    async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
+        async def ask_there(*, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> Mapping[str, Known]:
+            stored = await ask(names=list(map(self._to_there, names)), beginnings=list(map(self._to_there, beginnings)))
+            return {self._to_here(name): replace(known, name=self._to_here(name)) for name, known in stored.items()}
+
+        known = await super().known_as(ask_there, never=list(map(self._to_here, never)))
+        if self._opened is not None:
+            await self._opened.wait()  # both know that nothing was appended yet
+            self._opened = None
+        return replace(known, name=self._to_there(known.name))
+
+    def _to_there(self, name: str) -> str:
+        return name.replace(self._here, self._there)
+
+    def _to_here(self, name: str) -> str:
+        return name.replace(self._there, self._here)
+
+
+def lines(event_type: str, count: int) -> list[bytes]:
+    return [b'{"event_type": "%s", "data": "%05d"}\n' % (event_type.encode(), at) for at in range(count)]
+
+
+@pytest.mark.parametrize("block_bytes", [1024, 4096, 1_000_000])
+@pytest.mark.parametrize("others", [300, 299, 10, 900], ids=["as long", "a line shorter", "shorter", "longer"])
+async def test_each_line_of_both_is_appended_once(
+    server: Server, redis: Redis, tmp_path: Path, others: int, block_bytes: int
+) -> None:
+    beginning = lines("begins", 60)
+    written = [beginning + lines("a", 300), beginning + lines("b", others)]
+    store = BlockStore(
+        redis, keys=Keys(), settings=(settings := Settings(max_block_bytes=block_bytes, max_blocks_in_flight=2))
+    )
+    opened = asyncio.Barrier(2)
+    feeds = []
+    for number, content in enumerate(written):
+        here = tmp_path / f"machine{number}"
+        here.write_bytes(b"".join(content))
+        file = OnItsMachine(here, path=tmp_path / "events.ndjson", opened=opened)
+        feeds.append(Feed(file, store=store, settings=settings, stop=asyncio.Event()))
+    await asyncio.gather(*(feed.run() for feed in feeds))
+    stream = Stream(server.port)
+    assert stream.difference(written[0] + written[1]) == ([], [])
+    assert sorted(stream.positions().values()) == sorted(sum(map(len, content)) for content in written)
+    stream.close()
