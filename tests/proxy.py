@@ -7,7 +7,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.server import free_port
+from tests.listener import Listener
 
 
 class LossyProxy:
@@ -19,26 +19,22 @@ class LossyProxy:
         self._chance = chance
         self._random = random.Random(seed)
         self.lost = 0
-        self.port = free_port()
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        """Take no more connections, and end those that there are."""
         self._listener.close()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target_port))
-                threading.Thread(target=self._forward, args=(client, server, False), daemon=True).start()
-                threading.Thread(target=self._forward, args=(server, client, True), daemon=True).start()
+    def _serve(self, client: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", self._target_port)) as server:
+            requests = threading.Thread(target=self._forward, args=(client, server), daemon=True)
+            requests.start()
+            self._forward(server, client, replies=True)
+            requests.join()
 
-    def _forward(self, from_: socket.socket, to: socket.socket, replies: bool) -> None:
+    def _forward(self, from_: socket.socket, to: socket.socket, replies: bool = False) -> None:
         with suppress(OSError):
             while chunk := from_.recv(1 << 16):
                 if replies and self._word in chunk and self._random.random() < self._chance:
@@ -48,4 +44,3 @@ class LossyProxy:
         for each in (from_, to):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-        from_.close()

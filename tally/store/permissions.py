@@ -14,7 +14,7 @@ from tally.store.client import ReadingScript, WritingScript
 
 #: The scripts that write of each service.
 INGESTORS = ("append", "append_once", "forget", "register", "renew")
-AGGREGATORS = ("audit", "bury", "claim", "count", "drop", "keep", "retire", "retry", "roll")
+AGGREGATORS = ("audit", "bury", "claim", "count", "create_group", "drop", "keep", "retire", "retry", "roll")
 
 #: What a call begins with where its key is not the word behind the command.
 _BEGINNINGS: dict[tuple[str, ...], tuple[str, ...]] = {

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from api.app import create_app
 from tally.settings import Settings
-from tests.integration.test_query_api import EVENTS, api, count
+from tests.integration.test_query_api import api, count, lines_of_now
 from tests.server import Server
 
 CHECKS: list[CheckFunction] = [
@@ -45,7 +45,7 @@ def client(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     with api(shared_server, tmp_path_factory.mktemp("openapi"), TALLY_API_TOKEN="geheim") as client:
         with shared_server.client() as redis:
             redis.flushall()
-        count(shared_server, EVENTS)
+        count(shared_server, lines_of_now())
         client.headers.update(TOKEN)
         yield client
 

@@ -29,7 +29,6 @@ from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 KEYS = Keys()
-EVENTS = b"".join(Generator(GeneratorSpec(count=3000, seed=1)).lines())
 
 
 @contextmanager
@@ -64,15 +63,26 @@ def shared_api(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) 
         yield client
 
 
+def lines_of_now() -> bytes:
+    """Return 3,000 lines of this moment. Made when they are needed, because some tests ask for the last minutes."""
+    return b"".join(Generator(GeneratorSpec(count=3000, seed=1)).lines())
+
+
 @pytest.fixture
-def client(server: Server, shared_api: httpx.Client) -> httpx.Client:
-    """A client of it, with 3,000 lines counted."""
-    count(server, EVENTS)
+def events() -> bytes:
+    """The lines that `client` has counted."""
+    return lines_of_now()
+
+
+@pytest.fixture
+def client(server: Server, shared_api: httpx.Client, events: bytes) -> httpx.Client:
+    """A client of it, with these lines counted."""
+    count(server, events)
     return shared_api
 
 
-def test_ranking_equals_an_independent_count_in_every_form(client: httpx.Client) -> None:
-    want = Expected.of(EVENTS.split(b"\n"))
+def test_ranking_equals_an_independent_count_in_every_form(client: httpx.Client, events: bytes) -> None:
+    want = Expected.of(events.split(b"\n"))
     for kind, counts in (("types", want.types), ("words", want.words)):
         ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
         answer = client.get(f"/v1/{kind}", params={"limit": 10_000}).json()
@@ -217,8 +227,8 @@ def test_a_name_that_is_called_like_a_field_of_ours_is_counted_on(
     assert later.json()["as_of"] == 2
 
 
-def test_one_name(client: httpx.Client) -> None:
-    want = Expected.of(EVENTS.split(b"\n"))
+def test_one_name(client: httpx.Client, events: bytes) -> None:
+    want = Expected.of(events.split(b"\n"))
     answer = client.get("/v1/types/foo?window=1h").json()
     assert answer["count"] == want.types["foo"]
     assert sum(answer["series"]["counts"]) == want.types["foo"]
@@ -327,8 +337,8 @@ def test_a_list_without_rows_has_its_columns(server: Server, shared_api: httpx.C
         assert table(shared_api.get(path, headers={"Accept": "text/csv"})) == [columns], path
 
 
-def test_stats_and_rejected(client: httpx.Client) -> None:
-    want = Expected.of(EVENTS.split(b"\n"))
+def test_stats_and_rejected(client: httpx.Client, events: bytes) -> None:
+    want = Expected.of(events.split(b"\n"))
     stats = client.get("/v1/stats").json()
     assert (stats["events"], stats["rejected"], stats["words"]) == (want.events, want.rejected, want.words.total())
     assert (stats["backlog"]["blocks"], stats["dead"], stats["distinct_types"]) == (0, 0, 6)

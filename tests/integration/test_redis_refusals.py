@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ from api.app import create_app
 from tally.keys import Keys
 from tally.settings import Settings, load
 from tally.store.permissions import AGGREGATORS, INGESTORS
+from tests.listener import Listener
 from tests.processes import Process, running
 from tests.server import Server, free_port
 from tests.waiting import wait_until
@@ -304,20 +304,16 @@ async def test_a_key_that_holds_something_else_is_said(server: Server, tmp_path:
 
 
 def test_what_does_not_speak_as_redis_does_is_said(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_answer_as_http, args=(listener,), daemon=True).start()
-        done = _run(tmp_path, f"redis://127.0.0.1:{listener.getsockname()[1]}", "status")
+    with Listener(_answer_as_http) as listener:
+        done = _run(tmp_path, f"redis://127.0.0.1:{listener.port}", "status")
     assert done.returncode == 1
     assert "what answers at TALLY_REDIS_URL does not speak as Redis does" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def _answer_as_http(listener: socket.socket) -> None:
-    with suppress(OSError):
-        while True:
-            client, _ = listener.accept()
-            client.recv(1 << 16)
-            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+def _answer_as_http(client: socket.socket) -> None:
+    client.recv(1 << 16)
+    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 @pytest.mark.parametrize("option", ["decode_responses=true", "protocol=3", "encoding=latin-1", "retry_on_timeout=yes"])
@@ -350,31 +346,28 @@ class TlsServer:
         client.cert_chain_pems[0].write_to_path(self.client_certificate)
         client.private_key_pem.write_to_path(self.client_key)
         client.private_key_and_cert_chain_pem.write_to_path(self.client_both)
-        self.port = free_port()
-        self.url = f"rediss://localhost:{self.port}/0"
         self._server = server
         self._process: subprocess.Popen[bytes] | None = None
-        self._listener: socket.socket | None = None
-        if proxied:
-            self._serve_as_proxy()
-        else:
-            self._start(folder)
+        self._listener: Listener | None = None
+        self.port = self._serve_as_proxy() if proxied else self._start(folder, port=free_port())
+        self.url = f"rediss://localhost:{self.port}/0"
 
-    def _start(self, folder: Path) -> None:
+    def _start(self, folder: Path, *, port: int) -> int:
         self._process = subprocess.Popen(
             [
-                *("redis-server", "--port", "0", "--tls-port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+                *("redis-server", "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", ""),
                 *("--tls-cert-file", str(self._certificate), "--tls-key-file", str(self._key)),
                 *("--tls-ca-cert-file", str(self.ca), "--dir", str(folder)),
             ],
             stdout=subprocess.DEVNULL,
         )
-        wait_until(self._answers, what="the server answers with TLS")
+        wait_until(lambda: self._answers(port), what="the server answers with TLS")
+        return port
 
-    def _answers(self) -> bool:
+    def _answers(self, port: int) -> bool:
         with blocking_redis.Redis(
             host="localhost",
-            port=self.port,
+            port=port,
             ssl=True,
             ssl_ca_certs=str(self.ca),
             ssl_certfile=str(self.client_both),
@@ -384,21 +377,15 @@ class TlsServer:
             except blocking_redis.RedisError:
                 return False
 
-    def _serve_as_proxy(self) -> None:
+    def _serve_as_proxy(self) -> int:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.ca))
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(self._certificate, self._key)
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        threading.Thread(target=self._accept, args=(self._listener, context), daemon=True).start()
-
-    def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
-        with suppress(OSError):
-            while True:
-                plain, _ = listener.accept()
-                threading.Thread(target=self._forward, args=(plain, context), daemon=True).start()
+        self._listener = Listener(lambda plain: self._forward(plain, context))
+        return self._listener.port
 
     def _forward(self, plain: socket.socket, context: ssl.SSLContext) -> None:
-        with suppress(OSError), context.wrap_socket(plain, server_side=True) as client:
+        with context.wrap_socket(plain, server_side=True) as client:
             client.settimeout(0.01)
             with socket.create_connection(("127.0.0.1", self._server.port)) as server:
                 server.settimeout(0.01)
