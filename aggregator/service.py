@@ -9,8 +9,8 @@ import uuid
 
 from aggregator.rollup import RollUp
 from aggregator.worker import Worker
-from tally.embedded import redis_url
 from tally.keys import Keys
+from tally.redis_location import redis_url
 from tally.settings import Settings
 from tally.store import BlockStore, WindowStore, connect_for_writing
 from tally.telemetry import get_logger

@@ -18,8 +18,8 @@ from aggregator.decoding import Decoder
 from aggregator.pacing import Batch, Pace
 from aggregator.rollup import RollUp
 from tally.counts import Counts
+from tally.log_throttle import Outage
 from tally.runtime import backoff_seconds, wait_or_stop
-from tally.seldom import Outage
 from tally.settings import Settings
 from tally.store import BlockStore, Entry, GroupMissing, LayoutChanged, StoreUnavailable
 from tally.store.blocks import CLAIM_FROM_START, Missing

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.compression import LEAST_BYTES, Encoding, compressed, preferred
 from api.memory import RETRY_AFTER_SECONDS, Memory
 from api.snapshot import CHECK_SECONDS, MAX_AGE_SECONDS
-from tally import problems
-from tally.seldom import Seldom
+from tally.log_throttle import LogThrottle
+from tally.web import problems
 
 #: For how long an answer is held at the most. Its snapshot may be as old: together that is a quarter second.
 MAX_HELD_SECONDS = MAX_AGE_SECONDS
@@ -82,7 +82,7 @@ class FreshAnswers:
         self._memory = memory
         self._answers: OrderedDict[_Question, _Answer] = OrderedDict()  # the one made last stands last
         self._making: dict[_Question, asyncio.Event] = {}
-        self._slow = Seldom()
+        self._slow = LogThrottle()
         memory.when_full(self._drop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,13 +23,14 @@ from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvent
 from api.params import Kind, LimitParams, given_once
 from api.ranking import Ranking
 from api.work import Busy, Work
-from tally import __version__, problems
-from tally.embedded import redis_url
+from tally import __version__
 from tally.keys import TOP_WORDS, Keys
 from tally.origins import parse_origins
+from tally.redis_location import redis_url
 from tally.settings import Settings
 from tally.store import BlockStore, StoreUnavailable, connect
 from tally.store.reads import CountReader
+from tally.web import problems
 
 #: How much of TALLY_MAX_SNAPSHOT_BYTES is for rankings, and for making them; the rest is for answers that are sent.
 RANKINGS = 0.75

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import Request, Response
 
 from api.params import Format
-from tally import problems
+from tally.web import problems
 
 _MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 

@@ -18,10 +18,10 @@ from fastapi.sse import ServerSentEvent
 from api.data import Data
 from api.memory import NoRoom
 from api.work import Busy
+from tally.log_throttle import LogThrottle
 from tally.rates import Rates
 from tally.refused import Refused
 from tally.runtime import cancel_and_wait
-from tally.seldom import Seldom
 from tally.store import StoreUnavailable
 from tally.store.reads import is_alive
 from tally.telemetry import get_logger
@@ -58,7 +58,7 @@ class Live:
         self._state: dict[str, Any] | None = None  # None: Redis is away, or was not asked yet
         self._rates = Rates(every_seconds=EVERY_SECONDS)
         self._changed = asyncio.Event()
-        self._crowded = Seldom()
+        self._crowded = LogThrottle()
         self._closed = False
         self._polling: asyncio.Task[None] | None = None
         self.watchers = 0

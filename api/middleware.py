@@ -9,7 +9,7 @@ from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tally import problems
+from tally.web import problems
 
 #: Where no token is asked for: health, and the pages, which hold no counts and ask for the token themselves.
 _OPEN = frozenset({"", "/", "/docs", "/healthz", "/readyz"})

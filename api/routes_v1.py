@@ -29,9 +29,9 @@ from api.params import (
     last_windows,
 )
 from api.ranking import ByCountOrName, Comparison, Ranking
-from tally import problems
 from tally.keys import TOP_WORDS
 from tally.store.reads import is_alive
+from tally.web import problems
 
 #: What a series covers when it is not said.
 DEFAULT_SERIES_SECONDS = 3600

@@ -8,15 +8,15 @@ import sys
 from api.app import create_app
 from api.live import Live
 from api.work import Work
-from tally.cross_site import Allowed, CrossSite
-from tally.http_connection import Limits
-from tally.http_server import GRACE_SECONDS, serve
-from tally.listening import allow_connections, listen, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
-from tally.refusals import LogRefusals
 from tally.settings import Settings
 from tally.telemetry import get_logger
+from tally.web.connection import Limits
+from tally.web.cross_site import Allowed, CrossSite
+from tally.web.listening import allow_connections, listen, warn_if_open
+from tally.web.refusals import LogRefusals
+from tally.web.server import GRACE_SECONDS, serve
 
 #: How long a stop may take in any case: less than the ten seconds that docker-compose.yml and Docker give.
 STOP_SECONDS = 8.0

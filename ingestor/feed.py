@@ -13,8 +13,8 @@ from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from ingestor.renewal import Sleep, keep_known
 from ingestor.sources.base import CHUNK_BYTES, Another, Source
+from tally.log_throttle import LASTING_SECONDS, Outage
 from tally.runtime import Failure, backoff_seconds, cancel_and_wait, wait_or_stop
-from tally.seldom import LASTING_SECONDS, Outage
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, Known, StoreUnavailable
 from tally.telemetry import get_logger

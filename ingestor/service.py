@@ -10,10 +10,10 @@ from functools import partial
 from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
 from ingestor.renewal import FORGET_AFTER_SECONDS
+from ingestor.retrying import ask
 from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, StandardInput, parse_source
-from ingestor.waiting import ask
-from tally.embedded import is_demo, redis_url
 from tally.keys import Keys
+from tally.redis_location import is_demo, redis_url
 from tally.refused import Refused
 from tally.runtime import Failure, Misuse, backoff_seconds
 from tally.settings import Settings

@@ -15,7 +15,7 @@ def main() -> None:
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
     if not sys.flags.safe_path and sys.path[0] != home:
         del sys.path[0]
-    from tally.cli import main as run  # only now
+    from tally.cli.app import main as run  # only now
 
     run()
 

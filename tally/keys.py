@@ -7,7 +7,7 @@
 |                                  |            | they were appended, in Unix milliseconds (both may be missing)   |
 | `tally:{S}:backlog`              | hash       | `blocks` and `bytes` that wait to be counted, of those that were |
 |                                  |            | appended; `gone`, how many entries have left the stream for a    |
-|                                  |            | known reason; and more, see scripts/backlog_library.lua          |
+|                                  |            | known reason; more in store/scripts/backlog_library.lua          |
 | `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
 | `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append, or renewal while it is   |
 |                                  |            | open, in Unix milliseconds                                       |

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tally.listening import ACCEPT_BACKLOG, listen
 from tally.runtime import Failure
 from tally.settings import Settings
+from tally.web.listening import ACCEPT_BACKLOG, listen
 
 #: Who may connect to a unix socket: its owner and its group.
 UNIX_MODE = 0o660

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ingestor.partial import PartialLine
+from ingestor.line_buffer import PartialLine
 from ingestor.sources.base import CHUNK_BYTES
-from tally.seldom import Seldom
+from tally.log_throttle import LogThrottle
 from tally.settings import Settings
 
 #: How much is read of a connection at once.
@@ -40,7 +40,7 @@ class Connections:
         self._max_connections = settings.max_connections
         self._max_line_bytes = settings.max_line_bytes
         self._max_held_bytes = settings.max_held_bytes
-        self._log = Seldom(source=label)
+        self._log = LogThrottle(source=label)
         self._pile: deque[bytes] = deque()
         self._piled_bytes = 0
         self._held_bytes = 0  # unfinished lines

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from ingestor.intake import create_app
+from ingestor.http_app import create_app
 from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
-from tally.cross_site import Allowed, CrossSite
-from tally.http_connection import HEAD_SECONDS, Limits
-from tally.http_server import Certificate, serve
-from tally.listening import allow_connections, warn_if_open
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
-from tally.refusals import LogRefusals
 from tally.runtime import cancel_and_wait
 from tally.telemetry import get_logger
+from tally.web.connection import HEAD_SECONDS, Limits
+from tally.web.cross_site import Allowed, CrossSite
+from tally.web.listening import allow_connections, warn_if_open
+from tally.web.refusals import LogRefusals
+from tally.web.server import Certificate, serve
 
 
 def parse_http(text: str) -> Http:

@@ -14,8 +14,8 @@ from ingestor.feed import Feed
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, Once
 from ingestor.sources.connections import Connections
-from tally.listening import allow_connections, warn_if_open
 from tally.telemetry import get_logger
+from tally.web.listening import allow_connections, warn_if_open
 
 #: A stopped source takes what arrives until nothing came for so long, at most so long.
 QUIET_SECONDS, DRAIN_SECONDS = 0.1, 1.0

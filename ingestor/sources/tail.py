@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 
 from ingestor.feed import Feed
 from ingestor.fingerprints import printable
+from ingestor.retrying import ask, or_stop
 from ingestor.sources.base import Context, Source
 from ingestor.sources.files import Replaced
 from ingestor.sources.followed import (
@@ -47,12 +48,11 @@ from ingestor.sources.rotated import (
     look_beside,
 )
 from ingestor.sources.watch import Watch
-from ingestor.waiting import ask, or_stop
 from tally.archives import is_compressed
+from tally.log_throttle import LASTING_SECONDS, LogThrottle
 from tally.open_files import allow_open_files, is_out_of_files
 from tally.refused import Refused
 from tally.runtime import Failure, backoff_seconds, wait_or_stop
-from tally.seldom import LASTING_SECONDS, Seldom
 from tally.store import Known
 from tally.telemetry import get_logger
 
@@ -150,7 +150,7 @@ class _Following:
         self._files: dict[FollowedFile, asyncio.Event] = {}  # each with what is set when it is done with
         self._at: dict[str, FollowedFile] = {}  # by its present path
         self._resting: dict[tuple[int, int], _Resting] = {}  # inode -> what is at its path, and closed
-        self._seldom = Seldom(source=f"tail:{text}", seconds=LASTING_SECONDS)
+        self._seldom = LogThrottle(source=f"tail:{text}", seconds=LASTING_SECONDS)
         self._truncated: dict[tuple[int, int], int] = {}  # inode -> the generation that it no longer holds
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
         self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)

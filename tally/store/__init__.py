@@ -1,4 +1,4 @@
-"""The only code that speaks Redis: a typed method for each operation, over the scripts in tally/scripts."""
+"""The only code that speaks Redis: a typed method for each operation, over the scripts in tally/store/scripts."""
 
 from tally.store.blocks import Append, Block, BlockStore, Entry
 from tally.store.client import GroupMissing, LayoutChanged, StoreUnavailable, connect

@@ -18,9 +18,9 @@ from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store.client import GroupMissing, ReadingScript, StoreUnavailable, WritingScript, errors_translated, execute
+from tally.store.idempotent import Body, OnceWord, append_once
 from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew
 from tally.store.layouts import LayoutStore, checks
-from tally.store.once import Body, OnceWord, append_once
 from tally.store.permissions import AGGREGATORS, INGESTORS, check_permissions
 
 _append, _count, _claim = WritingScript("append"), WritingScript("count"), WritingScript("claim")

@@ -171,12 +171,12 @@ _CALL = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
 
 
 class _Script:
-    """One of the .lua files of tally/scripts, sent by its hash and, where the server does not know it, as text."""
+    """One of the .lua files in tally/store/scripts, sent by its hash; as text where the server does not know that."""
 
     _evalsha, _eval = "EVALSHA", "EVAL"
 
     def __init__(self, name: str, *, libraries: Sequence[str] = ()) -> None:
-        folder = files("tally") / "scripts"
+        folder = files("tally.store") / "scripts"
         used = [library for library, users in _LIBRARIES.items() if name in users]
         self.text = "".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*libraries, *used, name))
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()

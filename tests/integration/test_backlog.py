@@ -23,7 +23,7 @@ from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import Block, BlockStore, Entry, WindowStore, connect
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
-from tally.store.once import Body
+from tally.store.idempotent import Body
 from tally.store.reads import CountReader
 from tests.server import Server
 from tests.waiting import wait_until_async

@@ -26,10 +26,10 @@ from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 KEYS = Keys()
-TALLY = [sys.executable, "-P", "-m", "tally.cli"]
+TALLY = [sys.executable, "-P", "-m", "tally"]
 
-#: What the command lines of the embedded server and of its keeper have in them.
-SERVER, KEEPER = "valkey-server unixsocket:", "-m tally.keeper"
+#: What the command lines of the embedded server and of its guard have in them.
+SERVER, GUARD = "valkey-server unixsocket:", "-m tally.local.guard"
 
 
 def _tally(
@@ -383,7 +383,7 @@ def test_a_standard_input_that_cannot_be_read_is_said(server: Server, command: s
 
 
 @pytest.mark.parametrize("variables", [{}, {"TALLY_SOURCE": ""}], ids=["unset", "empty"])
-@pytest.mark.parametrize("command", [["tally.cli", "ingest"], ["ingestor"], ["ingestor", "--stay"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["tally", "ingest"], ["ingestor"], ["ingestor", "--stay"]], ids=" ".join)
 def test_ingest_without_a_source_asks_for_one_and_appends_nothing(
     server: Server, command: list[str], variables: dict[str, str]
 ) -> None:
@@ -754,7 +754,7 @@ def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
         client.set(KEYS.probe, 1, px=1)
         assert client.execute_command("WAITAOF", 1, 0, 30_000) == [1, 0]
 
-    for name in ("-m api", "-m aggregator", SERVER, KEEPER):
+    for name in ("-m api", "-m aggregator", SERVER, GUARD):
         (pid,) = (pid for pid in left() if name in _command_of(pid))
         os.kill(pid, signal.SIGKILL)
         wait_until(
@@ -799,10 +799,10 @@ def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its
     process = up.start("--source", up.source, *(["--redis-port", str(free_port())] if by == "port" else []))
     wait_until(lambda: up.shows(expected), what="everything is counted")
     wait_until(lambda: "source ended" in up.log(), what="the server has it on its disk")
-    (keeper,) = (pid for pid in left() if KEEPER in _command_of(pid))
-    (orphan,) = (pid for pid in left() if "valkey-server" in _command_of(pid) and pid != keeper)
+    (guard,) = (pid for pid in left() if GUARD in _command_of(pid))
+    (orphan,) = (pid for pid in left() if "valkey-server" in _command_of(pid) and pid != guard)
     process.send_signal(signal.SIGSTOP)  # lest it start another one
-    os.kill(keeper, signal.SIGKILL)
+    os.kill(guard, signal.SIGKILL)
     process.kill()
     process.wait()
     (up.data / "redis.url").unlink()

@@ -16,7 +16,7 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block, BlockStore
 from tally.store.blocks import CLAIM_FROM_START, Applied
-from tally.store.once import Body
+from tally.store.idempotent import Body
 from tally.store.reads import CountReader, is_alive
 from tests.clock_set_back import clock_set_back
 from tests.server import Server

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tally import http_connection
-from tally.http_connection import MAX_PIPELINED, Limits
-from tally.http_server import serve
-from tally.listening import listen
+from tally.web import connection
+from tally.web.connection import MAX_PIPELINED, Limits
+from tally.web.listening import listen
+from tally.web.server import serve
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 
@@ -90,7 +90,7 @@ async def test_requests_behind_each_other_are_all_answered_when_they_are_not_too
 
 
 async def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "TAKE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "TAKE_SECONDS", 0.2)
     with capture_logs() as logs:
         async with _serving(_large, Limits()) as port:
             with await _stalled(port):
@@ -98,7 +98,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.Monkey
 
 
 async def test_a_client_that_takes_its_answer_slowly_gets_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "TAKE_SECONDS", 60)
+    monkeypatch.setattr(connection, "TAKE_SECONDS", 60)
     async with _serving(_large, Limits()) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET.replace(b"1.1", b"1.0"))

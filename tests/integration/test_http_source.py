@@ -30,7 +30,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tally.keys import Keys
-from tally.listening import allow_connections
+from tally.web.listening import allow_connections
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.proxy import LossyProxy

@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import BlockStore, connect
-from tally.store.once import Body, OnceWord
+from tally.store.idempotent import Body, OnceWord
 from tally.store.reads import CountReader, IdempotencyKeys
 from tests.server import Server
 
@@ -121,7 +121,7 @@ async def test_status_says_how_far_back_they_reach(redis: Redis, server: Server)
     sender = Sender(redis)
     await sender.send("first", "second")
     await sender.a_day_goes_by()
-    command = [sys.executable, "-P", "-m", "tally.cli", "status"]
+    command = [sys.executable, "-P", "-m", "tally", "status"]
     environment = {"TALLY_REDIS_URL": server.url, "COLUMNS": "200"}
     text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "Idempotency keys: 2, all of the last 24.0 h" in text

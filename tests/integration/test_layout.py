@@ -25,8 +25,8 @@ from tally.settings import Settings
 from tally.store import Block, BlockStore, Entry, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
 from tally.store.client import WritingScript
+from tally.store.idempotent import Body
 from tally.store.layouts import LayoutStore, checks
-from tally.store.once import Body
 from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
 from tests.processes import Process, running
@@ -250,7 +250,7 @@ def test_after_a_flush_everything_goes_on_and_the_layout_is_there_again(server: 
 def test_a_running_aggregator_ends_when_other_settings_are_accepted(server: Server, tmp_path: Path) -> None:
     url = {"TALLY_REDIS_URL": server.url}
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **url)
-    accept = Process("tally.cli", "layout", "--accept", log=tmp_path / "accept.log", **url, TALLY_FOLD_CASE="true")
+    accept = Process("tally", "layout", "--accept", log=tmp_path / "accept.log", **url, TALLY_FOLD_CASE="true")
     with running(aggregator), server.client() as client:
         wait_until(lambda: bool(client.hget(KEYS.layout, "digest")), what="the layout is stored")
         with running(accept):
@@ -262,7 +262,7 @@ def test_a_running_aggregator_ends_when_other_settings_are_accepted(server: Serv
 
 
 @pytest.mark.parametrize(
-    "arguments", [("ingestor", "demo:?count=5"), ("aggregator",), ("tally.cli", "status"), ("tally.cli", "layout")]
+    "arguments", [("ingestor", "demo:?count=5"), ("aggregator",), ("tally", "status"), ("tally", "layout")]
 )
 def test_a_newer_format_is_refused_by_every_command(server: Server, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with server.client() as client:
@@ -410,7 +410,7 @@ async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
 
 def _run(server: Server, *arguments: str, **variables: str) -> str:
     """What the command prints."""
-    command = [sys.executable, "-m", "tally.cli", "layout", *arguments]
+    command = [sys.executable, "-m", "tally", "layout", *arguments]
     environment = {**os.environ, "TALLY_REDIS_URL": server.url, **variables}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
@@ -441,7 +441,7 @@ def test_the_command_shows_accepts_and_drops(server: Server, tmp_path: Path) -> 
 
 def _is_stored(tmp_path: Path) -> bool:
     (tmp_path / "layout.log").unlink(missing_ok=True)
-    look = Process("tally.cli", "layout", log=tmp_path / "layout.log", TALLY_DATA_DIR=str(tmp_path / "data"))
+    look = Process("tally", "layout", log=tmp_path / "layout.log", TALLY_DATA_DIR=str(tmp_path / "data"))
     with running(look):
         return look.wait() == 0 and "How events are counted" in look.log()
 
@@ -449,18 +449,18 @@ def _is_stored(tmp_path: Path) -> bool:
 def test_up_ends_with_the_sentence_and_keeps_the_data(tmp_path: Path) -> None:
     arguments = ["up", "--source", str(tmp_path / "events.ndjson"), "--data", str(tmp_path / "data")]
     (tmp_path / "events.ndjson").write_bytes(_events(DAY))
-    first = Process("tally.cli", *arguments, log=tmp_path / "first.log", TALLY_HTTP_PORT="0")
+    first = Process("tally", *arguments, log=tmp_path / "first.log", TALLY_HTTP_PORT="0")
     with running(first):
         wait_until(lambda: _is_stored(tmp_path), what="the aggregator of tally up has stored the layout")
         first.send(signal.SIGINT)
         assert first.wait() == 0, first.log()
-    second = Process("tally.cli", *arguments, log=tmp_path / "second.log", TALLY_HTTP_PORT="0", TALLY_FOLD_CASE="true")
+    second = Process("tally", *arguments, log=tmp_path / "second.log", TALLY_HTTP_PORT="0", TALLY_FOLD_CASE="true")
     with running(second):
         assert second.wait() != 0, second.log()
     assert "TALLY_FOLD_CASE was false, and here it is true" in second.log()
     assert "Traceback" not in second.log()
     way_on = Process(
-        "tally.cli",
+        "tally",
         "layout",
         "--accept",
         log=tmp_path / "way_on.log",

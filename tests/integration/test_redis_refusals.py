@@ -63,7 +63,7 @@ def _run(folder: Path, url: str, *arguments: str, **variables: str) -> subproces
     (folder / "events.ndjson").write_bytes(EVENT)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
     return subprocess.run(
-        [sys.executable, "-m", "tally.cli", *arguments],
+        [sys.executable, "-m", "tally", *arguments],
         cwd=folder,
         env={**environment, "TALLY_REDIS_URL": url, **variables},
         capture_output=True,

@@ -19,7 +19,7 @@ import redis
 import trustme
 
 from tally.keys import Keys
-from tally.listening import allow_connections
+from tally.web.listening import allow_connections
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.senders import wait_for_port

@@ -15,7 +15,7 @@ from tally.keys import Keys
 from tally.rates import Rates
 from tests.server import Server
 
-COMMAND = [sys.executable, "-P", "-m", "tally.cli", "top"]
+COMMAND = [sys.executable, "-P", "-m", "tally", "top"]
 
 
 def counted(server: Server) -> None:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from aggregator.check import Report, check, describe, read_lines
 from aggregator.decoding import Decoder
-from tally.cli import app
+from tally.cli.app import app
+from tally.cli.report import Report, describe, read_lines
+from tally.cli.report import report_on as check
 from tally.generator import Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry

@@ -7,8 +7,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from tally.cross_site import Allowed, CrossSite
 from tally.origins import is_loopback, parse_hosts, parse_origins, taken_hosts
+from tally.web.cross_site import Allowed, CrossSite
 
 DASHBOARD = "https://dashboard.example"
 

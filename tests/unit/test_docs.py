@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.main import get_command
 
 from api.app import create_app
-from tally.cli import app
+from tally.cli.app import app
 from tally.settings import PREFIX, Settings
 from tests.settings_table import settings_table
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.check import check, describe, read_lines
 from aggregator.decoding import Decoder
+from tally.cli.report import describe, read_lines
+from tally.cli.report import report_on as check
 from tally.counts import Counts
 from tally.fields import MAX_DEPTH, format_path, parse_one, parse_paths
 from tally.settings import Settings, SettingsError, load

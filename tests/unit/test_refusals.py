@@ -12,8 +12,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from tally import problems
-from tally.refusals import LogRefusals
+from tally.web import problems
+from tally.web.refusals import LogRefusals
 
 
 async def answer(request: Request) -> Response:

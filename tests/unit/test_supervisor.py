@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tally.local.supervisor import Service, Supervisor
 from tally.runtime import Failure
-from tally.supervisor import Service, Supervisor
 from tests.waiting import wait_until
 
 #: `python -m pidfile PATH HOW…`: writes its process number where told, then sleeps or ends as told for each start.

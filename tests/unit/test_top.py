@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tally.cli.top import Frame, page, screen
 from tally.store.blocks import Consumer
 from tally.store.reads import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
-from tally.top import Frame, page, screen
 
 RED = "\x1b[1;31m"
 

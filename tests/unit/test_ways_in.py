@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.check import check, read_lines
 from aggregator.decoding import Decoder
 from ingestor.bodies import BodyReader
 from ingestor.framing import Framer
-from ingestor.partial import PartialLine
+from ingestor.line_buffer import PartialLine
+from tally.cli.report import read_lines
+from tally.cli.report import report_on as check
 from tally.counts import Counts
 from tally.settings import Settings
 from tally.store import Entry

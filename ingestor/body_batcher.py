@@ -1,0 +1,124 @@
+"""Bodies on their way into the stream: those that come while Redis is busy share the next round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+
+from ingestor.bodies import Lines
+from tally.runtime import backoff_seconds
+from tally.store import BlockStore, StoreUnavailable
+from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
+
+#: How long an Idempotency-Key is kept at the least; unless there are too many, see TALLY_MAX_IDEMPOTENCY_KEYS.
+KEY_MS = 86_400_000
+
+#: How long the key is kept that we make for a body without one: well over APPEND_SECONDS, after which nobody tries it
+#: again; not much longer, for there is one for each round trip.
+OWN_KEY_MS = 60_000
+
+#: How long a body is tried to be appended, while Redis is away, before its sender is told.
+APPEND_SECONDS = 5.0
+
+#: Round trips at the same time: one is on its way while the next is made up.
+IN_FLIGHT = 2
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Bodies that are appended as one, and their senders."""
+
+    key: str | None  # the sender's
+    digest: str
+    blocks: list[bytes]
+    deadline: float
+    answers: list[asyncio.Future[OnceWord]] = field(default_factory=list)
+
+
+class Appender:
+    """Appends bodies, each once. All of it belongs to one event loop."""
+
+    def __init__(self, store: BlockStore, *, source: str, max_block_bytes: int) -> None:
+        self._store = store
+        self._source = source
+        self._max_block_bytes = max_block_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._trips: set[asyncio.Task[None]] = set()
+
+    async def append(self, lines: Lines, *, key: str | None) -> OnceWord:
+        """Append the lines of one body, all or nothing, once under its key if it has one.
+
+        Tries again by itself while Redis is away, for a while. Raises StoreUnavailable then: the body may be in
+        the stream or not, and only a key makes it safe to send it again.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[OnceWord] = loop.create_future()
+        last = self._waiting[-1] if self._waiting else None
+        if key is None and last is not None and last.key is None and self._fit(last, lines):
+            last.blocks[0] += b"\n" + lines.blocks[0]
+            last.answers.append(answer)
+        else:
+            waiting = _Waiting(key, lines.digest, list(lines.blocks), loop.time() + APPEND_SECONDS, [answer])
+            self._waiting.append(waiting)
+        self._depart()
+        return await answer
+
+    def _fit(self, last: _Waiting, lines: Lines) -> bool:
+        """Whether these lines may go into the same block as those that wait already."""
+        blocks = (*last.blocks, *lines.blocks)
+        return len(blocks) == 2 and sum(map(len, blocks)) < self._max_block_bytes
+
+    def _depart(self) -> None:
+        if self._waiting and len(self._trips) < IN_FLIGHT:
+            trip = asyncio.create_task(self._trip(list(self._waiting)), name="append bodies")
+            self._waiting.clear()
+            self._trips.add(trip)
+            trip.add_done_callback(self._arrive)
+
+    def _arrive(self, trip: asyncio.Task[None]) -> None:
+        self._trips.discard(trip)
+        self._depart()
+
+    async def _trip(self, waiting: list[_Waiting]) -> None:
+        try:
+            words = await self._append(waiting)
+        except BaseException as error:  # whatever it is, the senders are not left waiting
+            for answer in (answer for each in waiting for answer in each.answers if not answer.done()):
+                if isinstance(error, Exception):
+                    answer.set_exception(error)
+                else:
+                    answer.cancel()
+            if not isinstance(error, Exception):
+                raise
+            return
+        for each, word in zip(waiting, words, strict=True):
+            for answer in each.answers:
+                if not answer.done():  # its sender is gone
+                    answer.set_result(word)
+
+    async def _append(self, waiting: list[_Waiting]) -> list[OnceWord]:
+        loop = asyncio.get_running_loop()
+        bodies = [
+            Body(uuid.uuid4().hex, each.digest, OWN_KEY_MS, each.blocks, own=True)
+            if each.key is None
+            else Body(each.key, each.digest, KEY_MS, each.blocks)
+            for each in waiting
+        ]
+        deadline = min(each.deadline for each in waiting)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
+                    return await self._store.append_once(source=self._source, bodies=bodies)
+            except TimeoutError:
+                raise StoreUnavailable(f"no answer within {APPEND_SECONDS:g} s") from None
+            except DiskNotWaitedFor:
+                raise  # it stays so
+            except StoreUnavailable:
+                delay_seconds = backoff_seconds(attempt, most=1.0)
+                if loop.time() + delay_seconds > deadline:
+                    raise
+                await asyncio.sleep(delay_seconds)

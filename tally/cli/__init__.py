@@ -1,0 +1,1 @@
+"""The command line, `tally`: a module a command. Only this and `tally.local` start services."""

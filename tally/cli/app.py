@@ -1,0 +1,67 @@
+"""The application of the command line: its commands, in the order in which `--help` has them, and `main`."""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated
+
+import typer
+
+from tally import __version__
+from tally.cli.aggregate import aggregate
+from tally.cli.check import check
+from tally.cli.count import count
+from tally.cli.generate import generate
+from tally.cli.ingest import ingest
+from tally.cli.layout import layout
+from tally.cli.output import discard_output
+from tally.cli.serve import serve
+from tally.cli.status import status
+from tally.cli.top import top
+from tally.cli.up import up
+from tally.printing import let_output_lack_characters
+from tally.runtime import EXIT_FAILURE, fail
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+app = typer.Typer(
+    name="tally",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Counts an endless stream of JSON events exactly, while it runs, and answers over HTTP.\n\n"
+    "`tally up` runs everything on this machine; `tally ingest`, `tally aggregate` and `tally serve` run one part. "
+    "Settings are environment variables that begin with `TALLY_`, or lines of a `.env` file; see the README.",
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"tally {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _tally(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    del version
+
+
+for command in (up, ingest, aggregate, serve, generate, count, check, status, layout, top):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command. What cannot be written is one line: a full disk is nothing that a traceback explains."""
+    let_output_lack_characters()
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        discard_output()
+        fail(f"cannot write {error.filename or 'the output'}: {error.strerror}", code=EXIT_FAILURE)

@@ -1,0 +1,65 @@
+"""How a command asks Redis something, and says so where there is no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from redis.asyncio import Redis
+
+from tally.keys import Keys
+from tally.local.embedded_server import EmbeddedServer
+from tally.redis_location import is_at_rest, redis_url
+from tally.runtime import Failure, fail, run_or_exit
+from tally.settings import Settings, without_password
+from tally.store import StoreUnavailable, connect
+from tally.store.reads import CountReader
+
+T = TypeVar("T")
+
+
+def ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
+    """Return the answer to a question about the counts. Ends the process with a sentence where there is none."""
+    return with_redis(settings, lambda redis: question(CountReader(redis, keys=Keys(), settings=settings)))
+
+
+def with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """Return what some work with a client of Redis gives. Ends the process with a sentence where it fails."""
+
+    async def body() -> T:
+        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds, tls=settings.redis_tls)
+        try:
+            return await work(redis)
+        except StoreUnavailable as error:
+            raise _no_answer(settings, error) from error
+        finally:
+            await redis.aclose()
+
+    answer: T = run_or_exit(body())
+    return answer
+
+
+def _no_answer(settings: Settings, error: StoreUnavailable) -> Failure:
+    hint = "" if settings.redis_url else "\nIs `tally up` running in this folder? Otherwise set TALLY_REDIS_URL."
+    return Failure(f"no answer from {without_password(redis_url(settings))}: {error}{hint}")
+
+
+@contextmanager
+def server_at_rest(settings: Settings) -> Iterator[Settings]:
+    """Run the server of the data folder for as long as a command takes, where no `tally up` does; give its settings.
+
+    One whose aggregators are refused ends, and takes the server with it: the way on must not need it.
+    """
+    if not is_at_rest(settings):
+        yield settings
+        return
+    server = EmbeddedServer(settings.data_dir)
+    try:
+        try:
+            server.start()
+        except Failure as error:
+            fail(str(error), code=error.exit_code)
+        yield settings.model_copy(update={"redis_url": server.url})
+    finally:
+        server.stop()

@@ -1,0 +1,69 @@
+"""`tally status`: the totals and how the pipeline is, once."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from tally.cli.asking import ask
+from tally.cli.output import counts_table
+from tally.printing import markup
+from tally.redis_location import redis_url
+from tally.runtime import load_or_exit
+from tally.settings import without_password
+from tally.store.reads import Status, is_alive
+from tally.telemetry import configure
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+    """Show totals, backlog, consumers and sources. Exits with 1 when Redis cannot be reached."""
+    settings = load_or_exit(log_level="warning")
+    configure(settings, service="status")
+    found = ask(settings, lambda reader: reader.status())
+    if as_json:
+        consumers = [{**asdict(each), "alive": is_alive(each)} for each in found.consumers]
+        typer.echo(json.dumps({**asdict(found), "consumers": consumers}))
+        return
+    _print_status(found, url=without_password(redis_url(settings)))
+
+
+def _print_status(found: Status, *, url: str) -> None:
+    console = Console()
+    console.print(f"Redis: {url}", highlight=False, soft_wrap=True)
+    console.print(counts_table("Totals", found.totals, limit=100))
+    waiting = (
+        f", the oldest for {found.backlog.oldest_seconds:.1f} s" if found.backlog.oldest_seconds is not None else ""
+    )
+    console.print(f"Backlog: {found.backlog.blocks:,} blocks, {decimal(found.backlog.bytes)}{waiting}", highlight=False)
+    if found.backlog.full:
+        console.print("It is full: sources are not read until aggregators have counted some of it.", style="bold red")
+    if found.stuck:
+        console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
+    if found.dead_blocks:
+        console.print(f"[bold red]Dead: {found.dead_blocks:,} blocks killed every aggregator that tried them[/]")
+    keys = found.idempotency_keys
+    if keys.since_seconds is not None:
+        hours = (time.time() - keys.since_seconds) / 3600
+        console.print(f"Idempotency keys: {keys.known:,}, all of the last {hours:.1f} h", highlight=False)
+    consumers = Table(title="Aggregators", title_justify="left")
+    for column in ("name", "state", "pending blocks", "silent for"):
+        consumers.add_column(column)
+    for consumer in found.consumers:
+        state = "alive" if is_alive(consumer) else "[bold red]silent[/]"
+        consumers.add_row(markup(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+    console.print(consumers)
+    some = f": the latest {len(found.sources):,} of {found.sources_total:,}"
+    title = "Sources" + (some if found.sources_total > len(found.sources) else "")
+    sources = Table(title=title, title_justify="left")
+    for column in ("name", "position in bytes"):
+        sources.add_column(column)
+    for each in found.sources:
+        sources.add_row(markup(each.name), f"{each.position:,}")
+    console.print(sources)

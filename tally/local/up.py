@@ -1,0 +1,129 @@
+"""What `tally up` runs: everything on this machine, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import sys
+from collections.abc import Sequence
+
+from tally.local.embedded_server import EmbeddedServer
+from tally.local.sources import check_sources
+from tally.local.supervisor import Service, Supervisor
+from tally.printing import encodable
+from tally.redis_location import DEMO_FOLDER
+from tally.runtime import stop_on_signals, wait_or_stop
+from tally.settings import Settings, without_password
+from tally.sources import split_sources
+from tally.telemetry import get_logger
+
+#: How often the api is asked whether it is ready, and how long its answer may take.
+READY_POLL_SECONDS, READY_TIMEOUT_SECONDS = 0.05, 10.0
+
+
+async def run_everything(
+    settings: Settings, *, sources: Sequence[str] | None, aggregators: int, redis_port: int | None = None
+) -> None:
+    """Run the services until a signal comes. Raises Failure when one of them cannot be run at all.
+
+    With None for the sources, events are made up, and the data folder is one in the data folder of the settings.
+    """
+    demo = sources is None
+    if demo:
+        settings = settings.model_copy(update={"data_dir": settings.data_dir / DEMO_FOLDER})
+        get_logger().warning(
+            "no source was named: events are made up, apart from all others", data=str(settings.data_dir)
+        )
+    sources = [each for text in sources or () for each in split_sources(text)]
+    check_sources(sources)
+    stop = asyncio.Event()
+    server = None if settings.redis_url else EmbeddedServer(settings.data_dir, port=redis_port)
+    supervisor = Supervisor(stop=stop)
+
+    # A forced end leaves the server to its guard.
+    with stop_on_signals(stop, at_once=supervisor.kill_all):
+        try:
+            if server is not None:
+                await asyncio.to_thread(server.start, stopped=stop.is_set)
+            if not stop.is_set():
+                url = settings.redis_url or (server.url if server else "")
+                _start(supervisor, settings, url=url, sources=["demo:"] if demo else sources, aggregators=aggregators)
+                announcing = asyncio.create_task(_announce(settings, stop, url=url, demo=demo))
+                await supervisor.watch(lambda: _tend(server))
+                announcing.cancel()
+        finally:
+            await supervisor.stop_all()
+            if server is not None:
+                get_logger().info("stopping the server")
+                await asyncio.to_thread(server.stop)
+
+
+def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
+    variables = {"TALLY_REDIS_URL": url}
+    for at, source in enumerate(sources, start=1):
+        supervisor.start(
+            Service(
+                name=f"ingestor-{at}",
+                arguments=["ingestor", source],
+                variables=variables,
+                standard_input=source == "-",
+                ends=True,
+            )
+        )
+    for at in range(1, aggregators + 1):
+        supervisor.start(Service(name=f"aggregator-{at}", arguments=["aggregator"], variables=variables))
+    listening = {"TALLY_HTTP_PORT": str(settings.http_port), "TALLY_HTTP_HOST": settings.http_host}
+    supervisor.start(Service(name="api", arguments=["api"], variables=variables | listening))
+
+
+def _tend(server: EmbeddedServer | None) -> None:
+    if server is not None and server.restart_if_dead():
+        get_logger().error("the server died and was started again")
+
+
+async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: bool) -> None:
+    """Say where to look, once the api says that it is ready; meanwhile, once, what it waits for."""
+    waiting = False
+    while (answered := await asyncio.to_thread(_ready_status, settings)) != http.HTTPStatus.OK:
+        if answered is not None and not waiting:
+            get_logger().warning("waiting for Redis", redis=without_password(url))
+            waiting = True
+        if await wait_or_stop(stop, READY_POLL_SECONDS):
+            return
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    base = f"http://{host}:{settings.http_port}"
+    made_up = (
+        "These events are made up, because no source was named. They are apart from all others, in\n"
+        f"{settings.data_dir}: remove that folder, when Tally is stopped, and they are gone. For events\n"
+        "of your own: tally up --source FILE, or see tally up --help.\n\n"
+    )
+    try:
+        sys.stdout.write(
+            f"\nTally is counting.\n\n"
+            f"  live page     {base}/\n"
+            f"  event types   {base}/events/CountByEventType\n"
+            f"  words         {base}/events/CountWords\n"
+            f"  redis         {encodable(_shown(url, settings))}\n\n"
+            f"{encodable(made_up) if demo else ''}"
+            f"Ctrl-C stops it.\n\n"
+        )
+        sys.stdout.flush()
+    except OSError as error:  # a full disk, a closed pipe: no reason to count nothing
+        get_logger().warning("cannot write to standard output", error=error.strerror, page=base)
+
+
+def _shown(url: str, settings: Settings) -> str:
+    shown = without_password(url)
+    return shown if shown == url or settings.redis_url else f"{shown}, as in {settings.data_dir / 'redis.url'}"
+
+
+def _ready_status(settings: Settings) -> int | None:
+    """What the api answers when it is asked whether it is ready; None while it does not answer."""
+    api = http.client.HTTPConnection(settings.http_host, settings.http_port, timeout=READY_TIMEOUT_SECONDS)
+    try:
+        api.request("GET", "/readyz")
+        return api.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        api.close()

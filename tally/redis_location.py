@@ -1,0 +1,50 @@
+"""Where Redis is: as set, else the embedded server of a data folder, else this machine's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from tally.redis_urls import is_redis_url
+from tally.settings import Settings
+
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+
+#: In a data folder, how the embedded server is reached; gone when the server is.
+URL_FILE = "redis.url"
+
+#: In the data folder, that of a server for made-up events alone: they are in nobody's counts, and easily removed.
+DEMO_FOLDER = "demo"
+
+
+def redis_url(settings: Settings) -> str:
+    """Return where Redis is: as set, else the server that `tally up` runs in the data folder, else this machine's.
+
+    In the data folder there may be two: one for made-up events alone is asked if there is no other.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url
+    return _url_in(settings.data_dir) or _url_in(settings.data_dir / DEMO_FOLDER) or DEFAULT_URL
+
+
+def is_demo(settings: Settings) -> bool:
+    """Return whether `redis_url` is that of the server for made-up events, whose counts are thrown away some day."""
+    return settings.redis_url is None and redis_url(settings) == _url_in(settings.data_dir / DEMO_FOLDER)
+
+
+def is_at_rest(settings: Settings) -> bool:
+    """Return whether the data folder has the data of a server of ours that does not run."""
+    return (
+        settings.redis_url is None
+        and _url_in(settings.data_dir) is None
+        and (settings.data_dir / "appendonlydir").is_dir()
+    )
+
+
+def _url_in(folder: Path) -> str | None:
+    """The URL of the server that runs in this folder; None if none does."""
+    with suppress(OSError, UnicodeDecodeError):
+        url = (folder / URL_FILE).read_text(encoding="utf-8").strip()
+        if is_redis_url(url):
+            return url
+    return None

@@ -1,0 +1,319 @@
+"""A connection of an HTTP server: uvicorn's, with a bound on all that a client may make it hold, or wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tally.log_throttle import LogThrottle
+from tally.peers import Peers
+
+#: Bytes of a request's line and headers, or of its trailers; uvicorn has no limit of its own here.
+MAX_HEAD_BYTES = 65_536
+
+#: How long a request's head may take from its first byte, and the first one's from the connection's start; and the rest
+#: of a body that was answered before it had come.
+HEAD_SECONDS = 10.0
+
+#: Requests that may wait behind one that is being answered. Each takes 2 KB, however short it is.
+MAX_PIPELINED = 64
+
+#: How long a client may take nothing of what was written to it.
+TAKE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may take. When there are too many connections, the client with the most of them gives one up."""
+
+    max_connections: int | None = None
+    head_seconds: float = HEAD_SECONDS
+    keep_alive_seconds: int = 5  # how long an idle connection is kept
+    peers: Peers = field(default_factory=Peers)
+
+
+class TooManyPipelined(Exception):
+    """There are too many requests behind one that is being answered."""
+
+
+class HeadTooLarge(Exception):
+    """There are too many bytes in a request's line and headers, or in its trailers."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection.
+
+    Offers to upgrade are ignored, as RFC 9110 (7.8) wants it of a server that does not take them. The parser knows no
+    such server: it leaves a message that offers one behind its head, body and all. So the head is parsed again without
+    the offer, by a parser of its own, which then reads the body and what follows on the connection.
+
+    What is malformed is answered in its turn, behind the requests before it, which may be under way.
+
+    A client that does not take its answers waits, too: it may have to make room for others, and is cut off in the end.
+    """
+
+    limits: Limits
+    refused: LogThrottle
+
+    _deadline: asyncio.TimerHandle | None = None  # for what the client has to send
+    _waits_since: float | None = None  # for its next request to be there whole, in the loop's seconds
+    _taking: tuple[asyncio.TimerHandle, float | None] | None = None  # deadline for the client; _waits_since before it
+    _in_head = False
+    _heads = 0  # headers of the request; what comes to them later are its trailers
+    _steps = 0  # parts of a body, and ends of heads and of requests, that came
+    _bytes_since_step = 0  # in whole reads
+    _came_bytes = 0  # the same at the most: with what is being parsed, and the whole read in which the last step came
+    _malformed: tuple[HTTPStatus, bytes] | None = None  # what it is answered with; nothing more is read
+
+    @staticmethod
+    def limited(limits: Limits) -> type[Connection]:
+        """The class of a server's connections with these limits: uvicorn makes them, and gives them nothing of ours."""
+        return type("LimitedConnection", (Connection,), {"limits": limits, "refused": LogThrottle()})
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # So that pause_writing tells of every byte that is not taken. A high of 0 is not asked for: TLS then hangs.
+        transport.set_write_buffer_limits(high=1, low=0)
+        self._waits_since = self.loop.time()
+        self._expect_something()
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        self._expect_taken()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_taken()
+        self._taking = self.loop.call_later(TAKE_SECONDS, self._give_up_sending), self._waits_since
+        self._waits_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        if self._taking is not None:
+            self._waits_since = self._taking[1]
+        self._expect_taken()
+        super().resume_writing()
+
+    def _expect_taken(self) -> None:
+        if self._taking is not None:
+            self._taking[0].cancel()
+            self._taking = None
+
+    def _give_up_sending(self) -> None:
+        self.refused.warning("a client does not take its answers", seconds=TAKE_SECONDS, peer=self._peer)
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._malformed is not None or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        steps = self._steps
+        self._came_bytes += len(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, HeadTooLarge):
+                self._refuse_head()
+            elif isinstance(error.__context__, TooManyPipelined):
+                detail = f"at most {MAX_PIPELINED} behind one that is being answered; wait for answers"
+                self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests were sent ahead", detail)
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST, "The request is malformed", "it is no HTTP/1.1")
+            return
+        if self._steps == steps:
+            self._bytes_since_step += len(data)
+        else:
+            self._bytes_since_step, self._came_bytes = 0, len(data)
+        if self._bytes_since_step > MAX_HEAD_BYTES:
+            self._refuse_head()
+        elif self._is_answered or self._in_head:  # also what is nothing, as line ends in front of a request
+            self._expect_something()
+
+    # What the parser finds.
+
+    def _parse(self, data: bytes) -> None:
+        """Raises httptools.HttpParserError."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = data[offer.args[0] :]
+                head = self._head_without_offer()
+                self.parser = _parser(self)
+                self.parser.feed_data(head)
+
+    def _head_without_offer(self) -> bytes:
+        """The head of the request that is being parsed, but for its `Upgrade`, without which nothing is offered."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":  # no offer: what follows would be for another server
+                raise ValueError("CONNECT is for proxies")
+            return
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise TooManyPipelined
+        self._check_size(len(self.url), 0)
+        self._heads = len(self.headers)
+        self._in_head = False
+        self._steps += 1
+        self._expect_nothing()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._steps += 1
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # of its head alone
+        self._check_size(0, self._heads)
+        self._steps += 1
+        self._waits_since = None
+        if self.cycle.response_complete:  # which did not wait for the rest of the body
+            self.cycle.more_body = False
+            self._waits_since = self.loop.time()
+            self._expect_nothing()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self._malformed is not None and len(self.pipeline) == self._is_in_body:
+            self._send_refusal()
+            return
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()  # which has just been resumed, although enough is there
+        if self._is_answered and not self.transport.is_closing():
+            if self.cycle.more_body:
+                self._expect_something()
+            else:
+                self._waits_since = self.loop.time()
+
+    def _check_size(self, bytes_: int, first: int) -> None:
+        """Raises HeadTooLarge if the headers from this one on are too large together with so many bytes more."""
+        if self._came_bytes > MAX_HEAD_BYTES:  # or it need not be added up
+            bytes_ += sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers[first:])
+            if bytes_ > MAX_HEAD_BYTES:
+                raise HeadTooLarge
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether all that was asked is answered, if only before the last body had come."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def _is_in_body(self) -> bool:
+        return not self._in_head and self.cycle is not None and self.cycle.more_body
+
+    # What is refused.
+
+    def _refuse_head(self) -> None:
+        self._refuse(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "The request's head is too large",
+            f"at most {MAX_HEAD_BYTES} bytes of headers, or of trailers",
+        )
+
+    def _refuse(self, status: HTTPStatus, title: str, detail: str) -> None:
+        """Answer with this, behind the requests before it, and end the connection."""
+        self.refused.warning("request refused", status=int(status), title=title, peer=self._peer)
+        self._expect_nothing()
+        body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail}
+        self._malformed = status, json.dumps(body).encode()
+        if (not self.pipeline) if self._is_in_body else self._is_answered:
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        if self._malformed is not None and not (self._is_in_body and self.cycle.response_started):
+            status, body = self._malformed
+            headers = [
+                *self.server_state.default_headers,
+                (b"content-type", b"application/problem+json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+            ]
+            lines = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode()), *(b"%s: %s" % each for each in headers)]
+            self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.close()
+
+    # What is waited for.
+
+    def _expect_something(self) -> None:
+        """Give a deadline to the rest of a head or of a body that was answered already, or to a first byte."""
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.limits.head_seconds, self._give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if self._in_head:
+            self.refused.warning(
+                "request's head did not come in time", seconds=self.limits.head_seconds, peer=self._peer
+            )
+        self.transport.close()
+
+    # Who may stay.
+
+    @property
+    def _peer(self) -> str | None:
+        return self.client[0] if self.client else None
+
+    def _make_room(self) -> None:
+        """Close one connection if there are too many: of the client with the most, the one that has waited longest.
+
+        One whose request is there whole does not wait, and gives way only if its client has more than half of all. What
+        is behind a shared address gives no other one up.
+        """
+        most = self.limits.max_connections
+        if most is None or len(self.connections) <= most:
+            return
+        everyone: list[Connection] = [each for each in self.connections if not each.transport.is_closing()]  # type: ignore[misc]
+        if len(everyone) <= most:
+            return
+        peers = {each: self.limits.peers.of(each._peer) for each in everyone}
+        counts = Counter(peer for peer in peers.values() if peer is not None)
+        mine = counts.get(peers[self] or "", 1)
+        waiting = [
+            each
+            for each, peer in peers.items()
+            if peer is not None and each._waits_since is not None and (peer == peers[self] or counts[peer] > mine)
+        ]
+        if not any(counts[peers[each] or ""] > mine for each in waiting):
+            # A client with more than half of them is in the way of the others whatever it does with them: watch, say.
+            waiting += [
+                each for each, peer in peers.items() if peer is not None and counts[peer] > max(mine, most // 2)
+            ]
+        leaving = min(waiting, key=lambda each: (-counts[peers[each] or ""], each._waits_since or 0.0), default=self)
+        self.refused.warning(
+            "too many connections, refused" if leaving is self else "too many connections, one that waits is closed",
+            max_connections=most,
+            setting="TALLY_MAX_CONNECTIONS",
+            peer=leaving._peer,
+            of_this_client=counts.get(peers[leaving] or ""),
+        )
+        leaving.transport.abort()
+
+
+def _parser(protocol: Connection) -> httptools.HttpRequestParser:
+    """A parser as uvicorn makes them: requests that follow one with `Connection: close` are no error."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser

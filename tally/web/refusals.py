@@ -1,0 +1,58 @@
+"""Requests that are refused are logged, now and then: neither is a wrong token never seen, nor does it fill the log."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tally.log_throttle import LogThrottle
+from tally.printing import printable
+
+#: What is no refusal, or is logged where it is decided with more than is known here.
+_NOT_LOGGED = frozenset({404, 429})
+
+#: Characters of a path that are logged.
+MAX_PATH_CHARACTERS = 200
+
+
+class LogRefusals:
+    """Logs answers of 400 to 499 with what was asked, and by whom: of each status one in ten seconds."""
+
+    def __init__(self, app: ASGIApp, **bound: Any) -> None:
+        """`bound` is logged with each, as the source."""
+        self._app = app
+        self._seldom = LogThrottle(**bound)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif 400 <= status < 500 and status not in _NOT_LOGGED and not message.get("more_body", False):
+                self._log(scope, status, message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, receive, watched if scope["type"] == "http" else send)
+
+    def _log(self, scope: Scope, status: int, body: bytes) -> None:
+        client = scope.get("client")
+        self._seldom.warning(
+            f"request refused with {status}",
+            title=_title(body),
+            method=scope["method"],
+            path=printable(scope["path"])[:MAX_PATH_CHARACTERS],  # without its query, in which a token may stand
+            peer=client[0] if client else None,
+        )
+
+
+def _title(body: bytes) -> str | None:
+    """What the problem details are titled, if it is these. They quote what was sent in their detail alone."""
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return None
+    return printable(str(problem.get("title"))) if isinstance(problem, dict) else None
