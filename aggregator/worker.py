@@ -17,9 +17,10 @@ from dataclasses import asdict, dataclass
 from aggregator.decoding import Decoder
 from aggregator.pacing import Batch, Pace
 from aggregator.rollup import RollUp
+from tally.backoff import Backoff
 from tally.counts import Counts
 from tally.log_throttle import Outage
-from tally.runtime import backoff_seconds, wait_or_stop
+from tally.runtime import wait_or_stop
 from tally.settings import Settings
 from tally.store import BlockStore, Entry, GroupMissing, LayoutChanged, StoreUnavailable
 from tally.store.blocks import CLAIM_FROM_START, Missing
@@ -69,6 +70,7 @@ class Worker:
         stop: asyncio.Event,
         drain: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        backoff: Backoff | None = None,
     ) -> None:
         self._store = store
         self._roll_up = roll_up
@@ -77,6 +79,7 @@ class Worker:
         self._stop = stop
         self._drain = drain
         self._clock = clock
+        self._backoff = backoff or Backoff()
         self._decoder = Decoder(settings)
         self._log = get_logger().bind(consumer=consumer)
         self._outage = Outage(self._log)
@@ -93,7 +96,6 @@ class Worker:
         Raises LayoutRefused as soon as Redis holds what was counted with another layout. What is pending to us then is
         left to aggregators that have that one.
         """
-        failures, batches_before = 0, 0
         while not self._stop.is_set():
             try:
                 await self._store.keep_layout()
@@ -107,11 +109,9 @@ class Worker:
                 self._tried.clear()
             except LayoutChanged:
                 # The next look at it says how, or finds ours: Redis may have been flushed.
-                await wait_or_stop(self._stop, backoff_seconds(1))
+                await wait_or_stop(self._stop, Backoff().next_seconds())
             except StoreUnavailable as error:
-                failures = failures + 1 if self.progress.batches == batches_before else 1
-                batches_before = self.progress.batches
-                delay_seconds = backoff_seconds(failures)
+                delay_seconds = self._backoff.next_seconds()
                 self._outage.lasts(error, retry_in_seconds=delay_seconds)
                 await wait_or_stop(self._stop, delay_seconds)
         await self._leave()
@@ -220,6 +220,7 @@ class Worker:
                 counts = self._decoder.count(left)
                 continue
             self.progress.batches += 1
+            self._backoff.reset()
             self.progress.events += counts.events
             self.progress.rejected += counts.rejected
             if outcome.windows > self._settings.window_lengths[0].kept:

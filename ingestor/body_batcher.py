@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ingestor.bodies import Lines
-from tally.runtime import backoff_seconds
+from tally.backoff import Backoff
 from tally.store import BlockStore, StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
 
@@ -107,9 +107,8 @@ class Appender:
             for each in waiting
         ]
         deadline = min(each.deadline for each in waiting)
-        attempt = 0
+        backoff = Backoff(most_seconds=1.0)
         while True:
-            attempt += 1
             try:
                 async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
                     return await self._store.append_once(source=self._source, bodies=bodies)
@@ -118,7 +117,7 @@ class Appender:
             except DiskNotWaitedFor:
                 raise  # it stays so
             except StoreUnavailable:
-                delay_seconds = backoff_seconds(attempt, most=1.0)
+                delay_seconds = backoff.next_seconds()
                 if loop.time() + delay_seconds > deadline:
                     raise
                 await asyncio.sleep(delay_seconds)

@@ -13,8 +13,9 @@ from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from ingestor.renewal import Sleep, keep_known
 from ingestor.sources.base import CHUNK_BYTES, Another, Source
+from tally.backoff import Backoff
 from tally.log_throttle import LASTING_SECONDS, Outage
-from tally.runtime import Failure, backoff_seconds, cancel_and_wait, wait_or_stop
+from tally.runtime import Failure, cancel_and_wait, wait_or_stop
 from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, Known, StoreUnavailable
 from tally.telemetry import get_logger
@@ -58,6 +59,7 @@ class Feed:
         settles: bool = True,
         on_setback: Callable[[], Awaitable[None]] | None = None,
         sleep: Sleep = asyncio.sleep,
+        backoff: Backoff | None = None,
     ) -> None:
         """With `settles`, `run` ends only when the server has what was appended on its disk.
 
@@ -67,6 +69,7 @@ class Feed:
         self._source = source
         self._on_setback = on_setback
         self._sleep = sleep
+        self._backoff = backoff or Backoff()
         self._settles = settles
         self._store = store
         self._stop = stop
@@ -128,7 +131,6 @@ class Feed:
         began = time.monotonic()
         stopping = asyncio.create_task(self._wake_on_stop())
         renewing = asyncio.create_task(keep_known(self._store, lambda: self._name, sleep=self._sleep))
-        failures, appended_before = 0, 0
         deadline: float | None = None
         try:
             while True:
@@ -143,9 +145,7 @@ class Feed:
                         self._log.warning("what was read under this name is not what stands here", name=self._name)
                     self._is_open = False
                 except StoreUnavailable as error:
-                    failures = failures + 1 if self.appended_bytes == appended_before else 1
-                    appended_before = self.appended_bytes
-                    delay_seconds = backoff_seconds(failures)
+                    delay_seconds = self._backoff.next_seconds()
                     self._outage.lasts(error, retry_in_seconds=delay_seconds)
                     if self._stop.is_set():
                         deadline = deadline or time.monotonic() + FLUSH_SECONDS
@@ -280,6 +280,7 @@ class Feed:
             self._outage.is_over()
             for outcome in outcomes:
                 if outcome.outcome in ("appended", "duplicate"):
+                    self._backoff.reset()
                     block = self._unsettled.popleft()
                     self._position = block.end - self._base
                     self.appended_bytes += block.end - block.start

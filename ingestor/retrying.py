@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from tally.backoff import Backoff
 from tally.log_throttle import Outage
-from tally.runtime import backoff_seconds, wait_or_stop
+from tally.runtime import wait_or_stop
 from tally.store import StoreUnavailable
 from tally.telemetry import Logger
 
@@ -28,15 +29,14 @@ async def or_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None
 async def ask(question: Callable[[], Awaitable[T]], *, stop: asyncio.Event, log: Logger) -> T | None:
     """Ask Redis until it answers; None when `stop` is set first."""
     outage = Outage(log)
-    failures = 0
+    backoff = Backoff()
     while not stop.is_set():
         try:
             answer = await question()
             outage.is_over()
             return answer
         except StoreUnavailable as error:
-            failures += 1
-            delay_seconds = backoff_seconds(failures)
+            delay_seconds = backoff.next_seconds()
             outage.lasts(error, retry_in_seconds=delay_seconds)
             await wait_or_stop(stop, delay_seconds)
     return None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ingestor.feed import Feed, Incomplete
 from ingestor.progress import Measure
 from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.retrying import ask
-from ingestor.sources import STEADY_SECONDS, Context, File, Runner, Source, StandardInput, parse_source
+from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source, source_backoff
+from tally.backoff import Backoff
 from tally.keys import Keys
 from tally.redis_location import is_demo, redis_url
 from tally.refused import Refused
-from tally.runtime import Failure, Misuse, backoff_seconds
+from tally.runtime import Failure, Misuse
 from tally.settings import Settings
 from tally.store import BlockStore, connect_for_writing
 from tally.telemetry import get_logger
@@ -88,8 +88,9 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
 class Keepers:
     """Keeps the sources of a process running, each by itself."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, new_backoff: Callable[[], Backoff] = source_backoff) -> None:
         self._context = context
+        self._new_backoff = new_backoff
         self._running = 0
         self._nobody_runs = asyncio.Event()
 
@@ -98,9 +99,9 @@ class Keepers:
         log = get_logger().bind(source=source.label)
         if not (isinstance(source, Runner) and source.is_early):
             await self._context.ready.wait()
-        failures = 0
+        backoff = self._new_backoff()
         while True:
-            began = time.monotonic()
+            backoff.begin()
             try:
                 await self._run(source)
                 return
@@ -109,10 +110,9 @@ class Keepers:
             except Incomplete:
                 raise  # it was told to stop, or has ended and cannot be read again
             except Exception as error:
-                failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
                 unexpected = not isinstance(error, Failure)
                 failure = Failure(f"{type(error).__name__}: {error}; see the log") if unexpected else error
-                delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
+                delay_seconds = backoff.next_seconds()
                 again = self._may_come_back(source) and not self._pointless
                 log.error(
                     "source failed",

@@ -1,11 +1,10 @@
-"""What every service's process needs around its loop: signals, waiting, a back-off, the supervisor's lifeline."""
+"""What every service's process needs around its loop: signals, waiting, the supervisor's lifeline."""
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
 import os
-import random
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -44,16 +43,6 @@ class Misuse(Failure):
     """It was started wrongly: what it was given cannot be used."""
 
     exit_code = EXIT_USAGE
-
-
-def backoff_seconds(attempt: int, *, first: float = 0.05, most: float = 5.0) -> float:
-    """How long to wait before attempt number `attempt` (from 1): doubling, at most `most`, with full jitter.
-
-    Full jitter, so that many clients of a server that comes back do not come all at once; never under a
-    tenth of the full wait, so that a lone client does not spin.
-    """
-    full: float = min(most, first * 2 ** min(attempt - 1, 30))
-    return random.uniform(full / 10, full)
 
 
 async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:

@@ -12,7 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Context, Runner, Source
+from ingestor.sources.base import CHUNK_BYTES, Context, Runner, Source, source_backoff
 from ingestor.sources.demo import Demo
 from ingestor.sources.files import File
 from ingestor.sources.pipes import Command, StandardInput
@@ -20,7 +20,6 @@ from tally.generator import GeneratorSpec
 
 __all__ = [
     "CHUNK_BYTES",
-    "STEADY_SECONDS",
     "Command",
     "Context",
     "Demo",
@@ -30,6 +29,7 @@ __all__ = [
     "StandardInput",
     "never_ends",
     "parse_source",
+    "source_backoff",
 ]
 
 

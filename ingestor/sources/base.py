@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from ingestor.progress import Progress
+from tally.backoff import Backoff
 from tally.settings import Settings
 from tally.store import BlockStore, Known
 
 #: How much is asked of a file or a pipe at once.
 CHUNK_BYTES = 1 << 20
 
-#: What ran for so long before it failed starts with a short back-off again.
-STEADY_SECONDS = 60.0
+
+def source_backoff() -> Backoff:
+    """Return how a source that fails is tried again: after a while, and soon if it ran steadily for long."""
+    return Backoff(first_seconds=1.0, most_seconds=60.0, steady_seconds=60.0)
 
 
 class Another(Exception):

@@ -9,14 +9,14 @@ import shlex
 import signal
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from ingestor.sources.base import CHUNK_BYTES, STEADY_SECONDS, Once
+from ingestor.sources.base import CHUNK_BYTES, Once, source_backoff
 from tally.archives import refuse_packed
-from tally.runtime import Failure, backoff_seconds
+from tally.backoff import Backoff
+from tally.runtime import Failure
 from tally.telemetry import get_logger
 
 #: How long a program may take to end when it is told to, and how often it is looked whether it has.
@@ -74,16 +74,16 @@ class StandardInput(Once):
 class Command(Once):
     """A program's standard output. A program that ends with an error is started again, after a while."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, *, backoff: Backoff | None = None) -> None:
         self._command = command
+        self._backoff = backoff or source_backoff()
         # Not the whole line: it may have secrets in it, and this is logged.
         self.label = f"exec:{_program(command)}"
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
         log = get_logger().bind(command=self.label)
-        failures = 0
         while True:
-            began = time.monotonic()
+            self._backoff.begin()
             async with _survivor() as end_with_us:
                 process = await asyncio.create_subprocess_shell(
                     self._command, stdout=asyncio.subprocess.PIPE, limit=CHUNK_BYTES, start_new_session=True
@@ -99,8 +99,7 @@ class Command(Once):
             yield b"\n"  # half a line of this run does not go on in the next
             if code == 0:
                 return
-            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
-            delay_seconds = backoff_seconds(failures, first=1.0, most=60.0)
+            delay_seconds = self._backoff.next_seconds()
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
             await asyncio.sleep(delay_seconds)  # the feed cancels us when it stops
 

@@ -49,10 +49,11 @@ from ingestor.sources.rotated import (
 )
 from ingestor.sources.watch import Watch
 from tally.archives import is_compressed
+from tally.backoff import Backoff
 from tally.log_throttle import LASTING_SECONDS, LogThrottle
 from tally.open_files import allow_open_files, is_out_of_files
 from tally.refused import Refused
-from tally.runtime import Failure, backoff_seconds, wait_or_stop
+from tally.runtime import Failure, wait_or_stop
 from tally.store import Known
 from tally.telemetry import get_logger
 
@@ -153,7 +154,7 @@ class _Following:
         self._seldom = LogThrottle(source=f"tail:{text}", seconds=LASTING_SECONDS)
         self._truncated: dict[tuple[int, int], int] = {}  # inode -> the generation that it no longer holds
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
-        self._failures: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self._backoffs: dict[tuple[int, int], Backoff] = {}  # of those
         self._unreadable: dict[Path, str] = {}
         self._targets: set[str] = set()  # the names of what symbolic links at the paths point to
         self._places: defaultdict[int, set[Path]] = defaultdict(set)  # by inode: where files were ever followed
@@ -357,12 +358,12 @@ class _Following:
         self._feeds[feed] = path
         try:
             await feed.run()
-            self._failures.pop(identity, None)
+            self._backoffs.pop(identity, None)
         except (Truncated, Replaced, Still, Refused):
             raise
         except Exception as error:
-            self._failures[identity] += 1
-            delay_seconds = backoff_seconds(self._failures[identity], first=1.0, most=60.0)
+            backoff = self._backoffs.setdefault(identity, Backoff(first_seconds=1.0, most_seconds=60.0))
+            delay_seconds = backoff.next_seconds()
             self._not_before[identity] = time.monotonic() + delay_seconds
             self._log.error(
                 "reading failed, trying again",

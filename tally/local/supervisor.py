@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, PYTHON_MODULE, Failure, backoff_seconds, wait_or_stop
+from tally.backoff import Backoff
+from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, PYTHON_MODULE, Failure, wait_or_stop
 from tally.telemetry import get_logger
 
 #: How long a service may take to stop before it is killed.
@@ -94,10 +94,10 @@ class Supervisor:
 
     async def _keep(self, service: Service) -> int:
         log = get_logger().bind(name=service.name)
-        failures = 0
+        backoff = Backoff(first_seconds=0.2, steady_seconds=STEADY_SECONDS)
         first = True
         while True:
-            began = time.monotonic()
+            backoff.begin()
             process = await self._spawn(service)
             self._running[service.name] = process
             if self._stop.is_set():
@@ -105,13 +105,12 @@ class Supervisor:
             code = await process.wait()
             if self._stop.is_set() or (service.ends and code == 0):
                 return code
-            failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+            delay_seconds = backoff.next_seconds()
             # What it was started with was right once; what it names, a file perhaps, may come back.
-            if (code == EXIT_USAGE and first) or failures == service.most_failures:
-                again = f", {failures} times in a row" if failures > 1 else ""
+            if (code == EXIT_USAGE and first) or backoff.failures == service.most_failures:
+                again = f", {backoff.failures} times in a row" if backoff.failures > 1 else ""
                 raise Failure(f"{service.name} ended with exit code {code}{again}; see above")
             first = False
-            delay_seconds = backoff_seconds(failures, first=0.2)
             log.error("service died, starting it again", exit_code=code, in_seconds=round(delay_seconds, 2))
             if await wait_or_stop(self._stop, delay_seconds):
                 return code

@@ -22,8 +22,9 @@ from typing import Any, Literal
 from redis import exceptions
 from redis.asyncio import Redis
 
+from tally.backoff import Backoff
 from tally.keys import Keys
-from tally.runtime import backoff_seconds, cancel_and_wait, wait_or_stop
+from tally.runtime import cancel_and_wait, wait_or_stop
 from tally.store.client import connect, passes_by_itself
 from tally.telemetry import get_logger
 
@@ -204,7 +205,7 @@ class Rewrite:
         Counts are exact without that, too. But a server that crashes before one has ended well may fail to start once.
         """
         client: Any = redis
-        failures = 0
+        backoff = Backoff(first_seconds=FIRST_RETRY_SECONDS, most_seconds=LAST_RETRY_SECONDS)
         while not stop.is_set():
             await self._under_way.wait()
             pause_seconds = POLL_SECONDS
@@ -213,10 +214,9 @@ class Rewrite:
                 if state.rewritten:
                     await client.set(self._note, state.run_id)
                     self._under_way.clear()
-                    failures = 0
+                    backoff.reset()
                 elif not (state.rewriting or state.scheduled):
-                    failures += 1
-                    pause_seconds = backoff_seconds(failures, first=FIRST_RETRY_SECONDS, most=LAST_RETRY_SECONDS)
+                    pause_seconds = backoff.next_seconds()
                     get_logger().warning(
                         "the server has not rewritten its append-only file; its log says why",
                         retry_in_seconds=round(pause_seconds),

@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 
 from aggregator.rollup import RollUp
 from aggregator.worker import Worker
+from tally.backoff import Backoff
 from tally.counts import Counts, Sample, WindowCounts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
@@ -968,7 +969,6 @@ async def test_a_block_whose_answers_are_lost_is_not_buried(shard: Shard, monkey
         return entry
 
     monkeypatch.setattr(store, "retry", lossy_retry)
-    monkeypatch.setattr("aggregator.worker.backoff_seconds", lambda _: 0.0)
     worker = Worker(
         store=store,
         roll_up=RollUp(shard.windows(), settings=settings),
@@ -976,6 +976,7 @@ async def test_a_block_whose_answers_are_lost_is_not_buried(shard: Shard, monkey
         consumer="a",
         stop=asyncio.Event(),
         drain=True,
+        backoff=Backoff(most_seconds=0),
     )
     await asyncio.wait_for(worker.run(), 30)
     assert answered == 4

@@ -12,6 +12,7 @@ from ingestor import feed as feed_module
 from ingestor.feed import Feed, Incomplete
 from ingestor.fingerprints import Fingerprint
 from ingestor.sources.base import Lookup
+from tally.backoff import Backoff
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
@@ -120,8 +121,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     return log
 
 
-def _feed(source: Lines, store: Any, stop: asyncio.Event) -> Feed:
-    return Feed(source, store=store, settings=Settings(), stop=stop)
+def _feed(source: Lines, store: Any, stop: asyncio.Event, **options: Any) -> Feed:
+    return Feed(source, store=store, settings=Settings(), stop=stop, **options)
 
 
 async def _stopped_at(position: int, source: Lines, store: Store, stop: asyncio.Event) -> None:
@@ -223,22 +224,19 @@ async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: Log) -
     ]
 
 
-async def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(
-    log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(log: Log) -> None:
     source, store, stop = Lines(rereadable=False, finite=True), Store(), asyncio.Event()
     store.away = True
     tries = 0
 
-    def no_wait(attempt: int) -> float:
+    def no_wait(*_: float) -> float:
         nonlocal tries
         tries += 1
         store.away = tries < 5
         return 0.0
 
-    monkeypatch.setattr(feed_module, "backoff_seconds", no_wait)
     source.give(b"a\n", b"")
-    await asyncio.wait_for(_feed(source, store, stop).run(), 10)
+    await asyncio.wait_for(_feed(source, store, stop, backoff=Backoff(jitter=no_wait)).run(), 10)
     assert [said for said, _ in log.said if said.startswith("redis")] == ["redis is away", "redis is back"]
     assert tries == 5
 
@@ -324,8 +322,7 @@ async def test_each_block_has_a_fingerprint_of_the_bytes_before_its_end_also_of_
     assert lasts == [str(Fingerprint.of(b"abc\nd\n"))]
 
 
-async def test_a_setback_is_told_before_anything_is_appended_again(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_module, "backoff_seconds", lambda *_, **__: 0.0)
+async def test_a_setback_is_told_before_anything_is_appended_again(log: Log) -> None:
     source, store, stop = Remembered(Known("s"), Known("s"), Known("s")), Store(), asyncio.Event()
     told: list[int] = []
 
@@ -335,7 +332,7 @@ async def test_a_setback_is_told_before_anything_is_appended_again(log: Log, mon
             raise StoreUnavailable("away")
         source.give(b"a\nb\n")
 
-    feed = Feed(source, store=store, settings=Settings(), stop=stop, on_setback=on_setback)  # type: ignore[arg-type]
+    feed = _feed(source, store, stop, on_setback=on_setback, backoff=Backoff(most_seconds=0))
     running = asyncio.create_task(feed.run())
     source.give(b"a\n")
     async with asyncio.timeout(10):

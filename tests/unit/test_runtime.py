@@ -1,4 +1,4 @@
-"""The back-off, and how a process is told to stop."""
+"""How a process waits, and is told to stop."""
 
 from __future__ import annotations
 
@@ -11,22 +11,8 @@ import sys
 from types import FrameType
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tally.runtime import LIFELINE_VARIABLE, backoff_seconds, cancel_and_wait, stop_on_signals, wait_or_stop
-
-
-@given(st.integers(1, 10**6), st.floats(0.001, 10), st.floats(0.001, 600))
-def test_the_back_off_doubles_up_to_the_most_and_never_spins(attempt: int, first: float, most: float) -> None:
-    full = min(most, first * 2.0 ** min(attempt - 1, 40))
-    assert full / 10 * 0.999 <= backoff_seconds(attempt, first=first, most=most) <= full * 1.001
-
-
-def test_the_back_off_is_spread_so_that_clients_do_not_come_all_at_once() -> None:
-    waits = [backoff_seconds(5, first=1, most=100) for _ in range(200)]
-    assert min(waits) < 16 * 0.3
-    assert max(waits) > 16 * 0.8
+from tally.runtime import LIFELINE_VARIABLE, cancel_and_wait, stop_on_signals, wait_or_stop
 
 
 async def test_a_wait_ends_with_the_stop_or_with_its_time() -> None:

@@ -12,6 +12,7 @@ from ingestor import progress
 from ingestor.progress import Measure, Progress
 from ingestor.service import Keepers
 from ingestor.sources import Context
+from tally.backoff import Backoff
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.sources import split_sources
@@ -70,12 +71,14 @@ class Scripted:
 
 
 @pytest.fixture
-def keepers(monkeypatch: pytest.MonkeyPatch) -> Keepers:
-    monkeypatch.setattr("ingestor.service.backoff_seconds", lambda *_, **__: 0.01)
+def keepers() -> Keepers:
     store: Any = None
     ready = asyncio.Event()
     ready.set()
-    return Keepers(Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready))
+    return Keepers(
+        Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready),
+        new_backoff=lambda: Backoff(most_seconds=0.01),
+    )
 
 
 async def test_a_source_that_fails_is_tried_again_while_another_one_runs(keepers: Keepers) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.service import parse_sources
-from ingestor.sources import CHUNK_BYTES, Command, Demo, File, Runner, Source, StandardInput, parse_source, pipes
+from ingestor.sources import CHUNK_BYTES, Command, Demo, File, Runner, Source, StandardInput, parse_source
 from ingestor.sources.base import Another, Lookup
 from ingestor.sources.files import FileName
+from tally.backoff import Backoff
 from tally.generator import GeneratorSpec
 from tally.runtime import Failure, Misuse
 from tally.store import Known
@@ -376,25 +377,24 @@ async def test_a_command_that_ends_well_ends_the_source_with_its_lines_ended() -
 @pytest.mark.parametrize(
     ("said", "steady_seconds", "expected"),
     [
-        pytest.param("half", 60, [1, 2, 3], id="with half a line"),
-        pytest.param("", 60, [1, 2, 3], id="without a word"),
+        pytest.param("half", 60, [1, 2, 4], id="with half a line"),
+        pytest.param("", 60, [1, 2, 4], id="without a word"),
         pytest.param("half", 0, [1, 1, 1], id="after a steady run"),
     ],
 )
 async def test_a_command_that_fails_is_started_again_later_each_time_and_half_its_line_does_not_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, steady_seconds: float, expected: list[int]
+    tmp_path: Path, said: str, steady_seconds: float, expected: list[int]
 ) -> None:
-    waits: list[int] = []
+    waits: list[float] = []
 
-    def no_wait(failures: int, **_: float) -> float:
-        waits.append(failures)
+    def no_wait(_: float, longest: float) -> float:
+        waits.append(longest)
         return 0.0
 
-    monkeypatch.setattr(pipes, "backoff_seconds", no_wait)
-    monkeypatch.setattr(pipes, "STEADY_SECONDS", steady_seconds)
     count = tmp_path / "runs"
     command = f"echo x >> {count}; printf '{said}'; [ $(wc -l < {count}) -ge 4 ]"
-    assert await _all_of(Command(command)) == f"{said}\n".encode() * 4
+    backoff = Backoff(first_seconds=1, steady_seconds=steady_seconds, jitter=no_wait)
+    assert await _all_of(Command(command, backoff=backoff)) == f"{said}\n".encode() * 4
     assert waits == expected
 
 
@@ -433,8 +433,7 @@ async def test_what_a_command_leaves_behind_is_ended_after_each_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipes, "backoff_seconds", lambda *_, **__: 0.0)
-    await _all_of(Command(f"sleep 1000 > /dev/null & echo $! >> pids; {ending}"))
+    await _all_of(Command(f"sleep 1000 > /dev/null & echo $! >> pids; {ending}", backoff=Backoff(most_seconds=0)))
     children = [int(pid) for pid in Path("pids").read_text(encoding="utf-8").split()]
     await asyncio.to_thread(wait_until, lambda: not any(map(_runs, children)), what="its children are gone", seconds=5)
 
