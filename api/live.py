@@ -18,6 +18,7 @@ from fastapi.sse import ServerSentEvent
 from api.data import Data
 from api.memory import NoRoom
 from api.work import Busy
+from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.log_throttle import LogThrottle
 from tally.rates import Rates
 from tally.refused import Refused
@@ -123,11 +124,11 @@ class Live:
             try:
                 state = await self._read()
                 if self._state is None and self._ticks:
-                    log.info("redis is back")
+                    log.info(REDIS_AVAILABLE_AGAIN)
                 self._take(state)
             except (StoreUnavailable, Refused) as error:
                 if self._state is not None or not self._ticks:
-                    log.warning("redis is away", error=str(error))
+                    log.warning(REDIS_UNAVAILABLE, error=str(error))
                 self._state = None
                 self._rates.clear()
                 self._tell("away", {"title": "Redis is away", "detail": error.public})

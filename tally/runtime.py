@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import uvloop
 from redis.exceptions import RedisError
 
 from tally import settings as settings_module
+from tally.clock import SYSTEM
 from tally.layout import LayoutRefused
 from tally.refused import Refused, refused
 from tally.settings import Settings, SettingsError
@@ -46,10 +47,8 @@ class Misuse(Failure):
 
 
 async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait so long, or until `stop` is set: True if it is."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-    return stop.is_set()
+    """Wait so long, or until `stop` is set; return whether it is."""
+    return await SYSTEM.wait(stop, seconds)
 
 
 async def cancel_and_wait(task: asyncio.Future[Any], *, again_seconds: float = 0.5) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any, Protocol
 
 import structlog
 
 from tally.settings import Settings, unknown_variables
 
 Logger = structlog.stdlib.BoundLogger
+
+
+class Log(Protocol):
+    """What of a logger is needed to tell of an event, with fields."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 def configure(settings: Settings, *, service: str) -> Logger:
@@ -39,7 +48,7 @@ def configure(settings: Settings, *, service: str) -> Logger:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for library in ("uvicorn", "asyncio"):  # they tell of every start and stop; so do we
+    for library in ("uvicorn", "asyncio"):  # they log every start and stop, and so do we
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
@@ -59,6 +68,6 @@ def configure(settings: Settings, *, service: str) -> Logger:
 
 
 def get_logger() -> Logger:
-    """The logger; what it says before `configure` goes to structlog's defaults."""
+    """Return the logger; what it logs before `configure` goes to structlog's defaults."""
     logger: Logger = structlog.stdlib.get_logger("tally")
     return logger

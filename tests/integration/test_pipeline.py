@@ -14,6 +14,7 @@ import pytest
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, Keys
+from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
@@ -239,7 +240,7 @@ def test_a_stop_leaves_nothing_behind_and_loses_nothing(server: Server, tmp_path
 def test_an_ingestor_that_cannot_reach_redis_stops_when_told(tmp_path: Path) -> None:
     ingestor = Process("ingestor", "demo:?rate=1000", log=tmp_path / "log", TALLY_REDIS_URL="redis://127.0.0.1:1/0")
     with running(ingestor):
-        wait_until(lambda: "redis is away" in ingestor.log(), what="the ingestor looks for Redis")
+        wait_until(lambda: REDIS_UNAVAILABLE in ingestor.log(), what="the ingestor looks for Redis")
         assert ingestor.stop() == 0
 
 
@@ -252,10 +253,10 @@ def test_services_say_when_redis_is_away_and_when_it_is_back(durable_server: Ser
         wait_until(lambda: "source opened" in ingestor.log(), what="the ingestor begins")
         durable_server.kill()
         for service in (ingestor, aggregator):
-            wait_until(lambda log=service.log: "redis is away" in log(), what="it says so")  # type: ignore[misc]
+            wait_until(lambda log=service.log: REDIS_UNAVAILABLE in log(), what="it says so")  # type: ignore[misc]
         durable_server.start()
         for service in (ingestor, aggregator):
-            wait_until(lambda log=service.log: "redis is back" in log(), what="it says so")  # type: ignore[misc]
+            wait_until(lambda log=service.log: REDIS_AVAILABLE_AGAIN in log(), what="it says so")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

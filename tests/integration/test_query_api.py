@@ -22,6 +22,7 @@ import pytest
 from aggregator.service import run as aggregate
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
+from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.settings import Settings
 from tests.expected import Expected
 from tests.processes import Process, running
@@ -425,7 +426,7 @@ def test_live_feed_says_that_redis_is_away_and_goes_on(durable_server: Server, t
         assert event == "snapshot"
         assert client.get("/v1/types").status_code == 200
     said = [line["event"] for line in map(json.loads, (tmp_path / "api.log").read_text().splitlines())]
-    assert [event for event in said if event.startswith("redis is")] == ["redis is away", "redis is back"]
+    assert [event for event in said if event.startswith("redis is")] == [REDIS_UNAVAILABLE, REDIS_AVAILABLE_AGAIN]
 
 
 def test_a_stop_ends_open_feeds_promptly(server: Server, tmp_path: Path) -> None:

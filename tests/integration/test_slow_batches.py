@@ -18,8 +18,8 @@ from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import Block, BlockStore, Entry, WindowStore, connect
+from tests.fakes import FakeClock
 from tests.server import Server
-from tests.unit.clock import Clock
 
 KEYS = Keys()
 EVENT = b'{"event_type":"n","data":"a"}'
@@ -87,7 +87,7 @@ async def _work(url: str, settings: Settings, *, consumer: str, clock: Callable[
 async def test_what_is_decoded_too_slowly_is_counted_in_parts_and_the_rest_is_kept(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock()
+    clock = FakeClock()
 
     def take_four_seconds(_: Entry) -> None:
         clock.now += 4

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tally.log_events import REDIS_UNAVAILABLE
 from tests.server import Server
 from tests.waiting import wait_until
 from tests.world import World, begin_with_header, compress, number, replace_by_copy, rotate
@@ -152,7 +153,7 @@ def test_more_files_than_may_be_open_are_read_whatever_becomes_of_them(server: S
         assert world.ingestor.stop() == 0, world.ingestor.log()
         assert world.stream.difference(world.written) == ([], [])
         assert "Traceback" not in world.ingestor.log()
-        assert "redis is away" not in world.ingestor.log()
+        assert REDIS_UNAVAILABLE not in world.ingestor.log()
     finally:
         world.down()
         world.stream.close()

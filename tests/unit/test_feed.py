@@ -13,6 +13,7 @@ from ingestor.feed import Feed, Incomplete
 from ingestor.fingerprints import Fingerprint
 from ingestor.sources.base import Lookup
 from tally.backoff import Backoff
+from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
@@ -179,7 +180,7 @@ async def test_what_redis_did_not_take_before_it_went_away_is_said_to_be_lost(lo
     store.away = True
     source.give(b"a\nb\n")
     running = asyncio.create_task(_feed(source, store, stop).run())
-    await log.says("redis is away")
+    await log.says(REDIS_UNAVAILABLE)
     stop.set()
     with pytest.raises(Incomplete, match=r"^4 bytes of it are lost"):
         await asyncio.wait_for(running, 10)
@@ -237,7 +238,7 @@ async def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(log: Log
 
     source.give(b"a\n", b"")
     await asyncio.wait_for(_feed(source, store, stop, backoff=Backoff(jitter=no_wait)).run(), 10)
-    assert [said for said, _ in log.said if said.startswith("redis")] == ["redis is away", "redis is back"]
+    assert [said for said, _ in log.said if said.startswith("redis")] == [REDIS_UNAVAILABLE, REDIS_AVAILABLE_AGAIN]
     assert tries == 5
 
 
@@ -266,7 +267,7 @@ async def test_what_a_source_that_failed_gave_is_said_to_be_lost_if_redis_does_n
     store.away = True
     source.give(b"a\n", Failure("broken"))
     running = asyncio.create_task(_feed(source, store, stop).run())
-    await log.says("redis is away")
+    await log.says(REDIS_UNAVAILABLE)
     stop.set()
     with pytest.raises(Failure, match=r"^broken$"):
         await asyncio.wait_for(running, 10)

@@ -15,7 +15,7 @@ from api import answers
 from api.answers import GIVEN_A_SECOND, MAX_HELD_SECONDS, REMEMBERED_SECONDS, FreshAnswers
 from api.memory import Memory
 from api.snapshot import CHECK_SECONDS
-from tests.unit.clock import Clock
+from tests.fakes import FakeClock
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,7 +26,7 @@ else:
 class Route:
     """The application behind: answers with what `counts` holds, and when."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.counts: dict[str, int] = {}
         self.status = 200
@@ -44,14 +44,14 @@ class Route:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(answers, "time", clock)
     return clock
 
 
 @pytest.fixture
-def route(clock: Clock) -> Route:
+def route(clock: FakeClock) -> Route:
     return Route(clock)
 
 
@@ -88,11 +88,11 @@ def decoded(encoding: str | None, body: bytes) -> bytes:
     return zstd.decompress(body) if encoding == "zstd" else body
 
 
-async def _age(app: FreshAnswers, clock: Clock) -> float:
+async def _age(app: FreshAnswers, clock: FakeClock) -> float:
     return clock.now - float((await _ask(app))[2]["as_of"])
 
 
-async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, clock: Clock) -> None:
+async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, clock: FakeClock) -> None:
     app = FreshAnswers(route, memory=Memory(2**20))
     for _ in range(100):
         assert await _age(app, clock) == 0
@@ -100,7 +100,7 @@ async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, cloc
 
 
 async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_older_than_it_may_be(
-    route: Route, clock: Clock
+    route: Route, clock: FakeClock
 ) -> None:
     app = FreshAnswers(route, memory=Memory(2**20))
     began, ages = clock.now, []
@@ -111,7 +111,7 @@ async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_o
     assert max(ages) <= MAX_HELD_SECONDS
 
 
-async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: Clock) -> None:
+async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: FakeClock) -> None:
     app = FreshAnswers(route, memory=Memory(2**20))
     burst = 20
     for _ in range(burst):
@@ -162,7 +162,7 @@ async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> Non
     assert (await second)[0] == 200
 
 
-async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock: Clock) -> None:
+async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock: FakeClock) -> None:
     memory = Memory(2**20)
     app = FreshAnswers(route, memory=memory)
     for at in range(50):
@@ -175,7 +175,7 @@ async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock:
     assert memory.held_bytes < 10_000
 
 
-async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route, clock: Clock) -> None:
+async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route, clock: FakeClock) -> None:
     route.counts = {f"word{at}": at for at in range(1000)}
     memory = Memory(2**20)
     app = FreshAnswers(route, memory=memory)
@@ -188,7 +188,7 @@ async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route,
 
 @pytest.mark.parametrize("changed", [False, True])
 async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
-    route: Route, clock: Clock, changed: bool
+    route: Route, clock: FakeClock, changed: bool
 ) -> None:
     app = FreshAnswers(route, memory=Memory(2**20))
     route.counts = {'"as_of":1': 5}
@@ -226,7 +226,7 @@ async def test_each_gets_the_encoding_that_it_likes_and_the_route_runs_once(larg
     assert large.runs == 1
 
 
-async def test_what_comes_out_the_same_is_not_compressed_again(large: Route, clock: Clock) -> None:
+async def test_what_comes_out_the_same_is_not_compressed_again(large: Route, clock: FakeClock) -> None:
     app = FreshAnswers(large, memory=Memory(2**20))
     large.as_of = 1.0
     compressed = []

@@ -8,13 +8,13 @@ import pytest
 
 from api import snapshot
 from api.snapshot import CHECK_SECONDS, DUTY, MAX_AGE_SECONDS, Snapshot
-from tests.unit.clock import Clock
+from tests.fakes import FakeClock
 
 
 class Source:
     """Something that is counted: its version, and how often it was asked for either."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.version = 0
         self.checks = self.loads = 0
@@ -43,14 +43,14 @@ class Source:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
     monkeypatch.setattr(snapshot, "time", clock)
     return clock
 
 
 @pytest.fixture
-def source(clock: Clock) -> Source:
+def source(clock: FakeClock) -> Source:
     return Source(clock)
 
 
@@ -66,7 +66,7 @@ async def test_many_who_ask_at_once_share_one_load(source: Source) -> None:
     assert (source.checks, source.loads) == (1, 1)
 
 
-async def test_an_unchanged_version_means_no_load(source: Source, clock: Clock) -> None:
+async def test_an_unchanged_version_means_no_load(source: Source, clock: FakeClock) -> None:
     shared = source.snapshot()
     for _ in range(10):
         assert await shared.get() == 0
@@ -74,7 +74,7 @@ async def test_an_unchanged_version_means_no_load(source: Source, clock: Clock) 
     assert (source.checks, source.loads) == (10, 1)
 
 
-async def test_a_changed_version_is_loaded_at_the_next_call(source: Source, clock: Clock) -> None:
+async def test_a_changed_version_is_loaded_at_the_next_call(source: Source, clock: FakeClock) -> None:
     shared = source.snapshot()
     assert await shared.get() == 0
     source.version = 1
@@ -82,7 +82,7 @@ async def test_a_changed_version_is_loaded_at_the_next_call(source: Source, cloc
     assert await shared.get() == 1
 
 
-async def test_an_answer_is_not_even_checked_for_a_moment(source: Source, clock: Clock) -> None:
+async def test_an_answer_is_not_even_checked_for_a_moment(source: Source, clock: FakeClock) -> None:
     shared = source.snapshot()
     await shared.get()
     source.version = 1
@@ -112,7 +112,7 @@ async def test_an_error_reaches_all_who_wait_and_the_next_call_tries_again(sourc
     assert await shared.get() == 0
 
 
-async def test_an_error_of_the_load_does_not_count_as_one(source: Source, clock: Clock) -> None:
+async def test_an_error_of_the_load_does_not_count_as_one(source: Source, clock: FakeClock) -> None:
     shared = source.snapshot()
     assert await shared.get() == 0
     source.version = 1

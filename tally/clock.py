@@ -1,0 +1,43 @@
+"""The clock, as an argument of what asks it or waits: tests pass one that they move by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time and waits."""
+
+    def time(self) -> float:
+        """Return the time of day in Unix seconds. It may be set back."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some moment. They never go back: for spans and deadlines."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait until `event` is set, `seconds` at the most; return whether it is set."""
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def time(self) -> float:
+        """Return the time of day in Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds since the machine was started, or so."""
+        return time.monotonic()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait until `event` is set, `seconds` at the most; return whether it is set."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+        return event.is_set()
+
+
+#: What everybody uses who was given none.
+SYSTEM: Clock = SystemClock()
