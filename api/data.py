@@ -14,9 +14,9 @@ from api.params import Span, last_windows
 from api.ranking import MAKING_BYTES_PER_NAME, Comparison, Ranking, Rise, rising
 from api.snapshot import Snapshot, Snapshots
 from api.work import Work
-from tally.ranges import Stretch, Window, Windows
+from tally.ranges import TimeRange, Window, Windows
 from tally.store.client import StoreUnavailable
-from tally.store.reads import STRETCH_TRIES, Counting, CountReader, Kind, Status
+from tally.store.reads import RANGE_TRIES, Counting, CountReader, Kind, Status
 
 #: Ranking a million words takes seconds of our own time: then the answer may be so old.
 MAX_SCAN_AGE_SECONDS = 10.0
@@ -91,12 +91,12 @@ class Data:
                 return ranking
         return await self._rankings.get((kind, None, None))
 
-    async def stretch(self, kind: Kind, start: int, end: int) -> Ranking:
+    async def time_range(self, kind: Kind, start: int, end: int) -> Ranking:
         """Counts of [start, end), in Unix seconds, widened to what is kept."""
         return await self._rankings.get((kind, start, end))
 
     async def comparison(self, kind: Kind, span: Span) -> Comparison | None:
-        """What is over of a stretch, and the stretch before, equally long; None if the two cannot be had.
+        """Return what is over of a time range, and the equally long one before; None if the two cannot be had.
 
         Both are in windows as short as those that are kept as far back as the earlier one begins: widened each by
         itself they would be of unequal length, and overlap.
@@ -119,7 +119,7 @@ class Data:
         return None if found is None else found[kind]
 
     async def against_baseline(self, seconds: int) -> dict[Kind, Comparison]:
-        """Types and words of the last so many seconds, up to now, and of some such stretches before them.
+        """Types and words of the last so many seconds, up to now, and of some such time ranges before them.
 
         The bounds are those of both kinds. Only that the two do not overlap matters: shares are compared, not counts.
         """
@@ -136,14 +136,14 @@ class Data:
     async def _pairs(
         self, kinds: Sequence[Kind], choose: Callable[[Windows], tuple[Bounds, Bounds] | None]
     ) -> dict[Kind, Comparison] | None:
-        """A pair of stretches, the earlier first, that is chosen among the windows that there are; None if none is."""
-        for _ in range(STRETCH_TRIES):
+        """Return a pair of time ranges, the earlier first, chosen among the windows there are; None if none is."""
+        for _ in range(RANGE_TRIES):
             chosen = choose(await self.reader.windows())
             if chosen is None:
                 return None
             found = {}
             for kind in kinds:
-                previous, present = [await self.stretch(kind, *bounds) for bounds in chosen]
+                previous, present = [await self.time_range(kind, *bounds) for bounds in chosen]
                 found[kind] = Comparison(present=present, previous=previous)
             # They are wider where windows were dropped meanwhile.
             if all(
@@ -159,14 +159,14 @@ class Data:
 
     async def rises(self, comparison: Comparison, *, limit: int) -> list[Rise]:
         """What rises in the present time range against the previous one. Raises Busy."""
-        now, baseline = comparison.stretches
+        now, baseline = comparison.ranges
         return await self.work.answer(len(now) + len(baseline), rising, now, baseline, limit=limit, step=self.work.step)
 
     async def changes(
         self, comparison: Comparison, among: Ranking, *, prefix: str | None, contains: str | None
     ) -> Ranking:
         """Names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
-        names = len(among) + sum(map(len, comparison.stretches))
+        names = len(among) + sum(map(len, comparison.ranges))
         with self._memory.claim() as claim:
             claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * _NAME_BYTES))
             made = await self.work.answer(
@@ -206,8 +206,8 @@ class Data:
             if start is None or end is None:
                 counts = await self.reader.sum_all(kind, gauge=gauge)
             else:
-                stretch, counts = await self.reader.sum_stretch(kind, start, end, gauge=gauge)
-                start, end = stretch.start, stretch.end
+                found, counts = await self.reader.sum_range(kind, start, end, gauge=gauge)
+                start, end = found.start, found.end
             make = partial(Ranking.of, counts, as_of=time.time(), start=start, end=end, step=self.work.step)
             ranking = await self.work.in_thread(make) if gauge.has_seat else make()
             self._memory.hold(ranking, ranking.size_bytes)
@@ -220,7 +220,7 @@ class Data:
 
     async def series(self, kind: Kind, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
         """Counts of each name (of all events, if there is none) in each cell. Raises BadStep."""
-        for _ in range(STRETCH_TRIES):
+        for _ in range(RANGE_TRIES):
             cells = await self._cells(start, end, step)
             windows = [window for cell in cells for window in cell.windows]
             if names:
@@ -231,7 +231,7 @@ class Data:
                 return _series(cells, rows, max(1, len(names)))
         raise StoreUnavailable(_TOO_FAST)
 
-    async def _cells(self, start: int, end: int, step: int | None) -> list[Stretch]:
+    async def _cells(self, start: int, end: int, step: int | None) -> list[TimeRange]:
         windows = await self.reader.windows()
         finest = windows.resolution(start).seconds
         if step is None:
@@ -246,10 +246,10 @@ class Data:
             raise BadStep(f"that makes over {MOST_CELLS} cells; give at least {-(-(end - start) // MOST_CELLS)}s")
         cells = []
         for at in range(first, last, step):
-            found = windows.stretch(at, at + step)
+            found = windows.time_range(at, at + step)
             # What begins before anything is kept has no windows, and counts as nothing.
             inside = found.windows if (found.start, found.end) == (at, at + step) else ()
-            cells.append(Stretch(at, at + step, inside))
+            cells.append(TimeRange(at, at + step, inside))
         return cells
 
     # One name.
@@ -295,7 +295,7 @@ def _inside(inner: Window, outer: Window) -> bool:
     return outer.start <= inner.start and inner.start + inner.seconds <= outer.start + outer.seconds
 
 
-def _series(cells: Sequence[Stretch], rows: Sequence[Sequence[int]], width: int) -> Series:
+def _series(cells: Sequence[TimeRange], rows: Sequence[Sequence[int]], width: int) -> Series:
     counts = [[0] * len(cells) for _ in range(width)]
     at = 0
     for column, cell in enumerate(cells):

@@ -25,11 +25,11 @@ class Item(BaseModel):
 class Counted(BaseModel):
     start: int = Field(alias="from", examples=[1632663960])
     end: int = Field(alias="to", examples=[1632664860])
-    total: int = Field(description="All counts of the stretch", examples=[11])
+    total: int = Field(description="All counts of the time range", examples=[11])
 
 
 class ComparisonAnswer(BaseModel):
-    present: Counted = Field(description="What is over of the stretch")
+    present: Counted = Field(description="What is over of the time range")
     previous: Counted = Field(description="As long as `present`, and ends where that begins")
 
 
@@ -52,10 +52,10 @@ class RankingAnswer(BaseModel):
     )
 
     items: list[Item]
-    total: int = Field(description="All counts of the stretch", examples=[12])
-    distinct: int = Field(description="Names in the stretch", examples=[4])
+    total: int = Field(description="All counts of the time range", examples=[12])
+    distinct: int = Field(description="Names in the time range", examples=[4])
     matched: int = Field(
-        description="Names that pass `prefix` and `q`; ordered by change also those of the stretch before", examples=[4]
+        description="Names that pass `prefix` and `q`; ordered by change also those of the one before", examples=[4]
     )
     other: int = Field(description="Counts of names over a bound, which have no name of their own", examples=[0])
     start: int | None = Field(None, alias="from", description="Null for all time", examples=[1632663960])

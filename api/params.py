@@ -90,7 +90,7 @@ class Strict(BaseModel):
 
 
 class Span(Strict):
-    """A stretch of time: the last so much of it, or from one moment to another; neither: all time."""
+    """A time range: the last so much of it, or from one moment to another; neither: all time."""
 
     window: Duration | None = Field(
         None, description="The last so much time, widened to whole windows", examples=["15m", "6h", "1d"]
@@ -156,16 +156,16 @@ def last_windows(seconds: int, *, unit_seconds: int) -> tuple[int, int]:
     return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds
 
 
-#: Why both stretches are chosen together is told in Data.comparison.
-COMPARE = """Add the change against the stretch before.
+#: Why both time ranges are chosen together is told in Data.comparison.
+COMPARE = """Add the change against the time range before.
 
-`change` is `compared` less `previous`: counts of two stretches of equal length, which meet and do not overlap;
+`change` is `compared` less `previous`: counts of two time ranges of equal length, which meet and do not overlap;
 `comparison` has their bounds. They are made of minutes if minutes are kept as far back as the earlier one begins,
 else of hours or days, and the present one ends with the last of these that is over: the current one, set against a
 whole one, would always seem to fall. So `count`, which has what was counted a second ago, may be more than `compared`.
 
-`comparison`, `compared`, `previous` and `change` are null if nothing of the stretch is over yet, or the one before it
-is no longer kept."""
+`comparison`, `compared`, `previous` and `change` are null if nothing of the time range is over yet, or the one before
+it is no longer kept."""
 
 
 class RankingParams(Span):
@@ -180,7 +180,7 @@ class RankingParams(Span):
     order: Order = Field(
         "-count",
         description="By count, name or change; a minus for the largest first. By change also names that are only in "
-        "the stretch before, with a count of 0",
+        "the time range before, with a count of 0",
         examples=["-count", "name", "change"],
     )
     compare: Literal["previous"] | None = Field(None, description=COMPARE, examples=["previous"])
@@ -196,7 +196,7 @@ class RankingParams(Span):
 
 
 class SeriesSpan(Span):
-    """A stretch on a grid."""
+    """A time range on a grid."""
 
     step: Duration | None = Field(
         None, description="Width of a cell; by default one that makes a few hundred cells", examples=["1m"]

@@ -293,7 +293,7 @@ class Comparison:
     previous: Ranking
 
     @property
-    def stretches(self) -> tuple[Ranking, Ranking]:
+    def ranges(self) -> tuple[Ranking, Ranking]:
         """The present one and the previous one."""
         return self.present, self.previous
 

@@ -1,4 +1,4 @@
-"""The query API: answers about any stretch of time."""
+"""The query API: answers about any time range."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def router(data: Data, live: Live) -> APIRouter:
             enough = params.offset + params.limit if not filtered else None
             found = await data.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
         else:
-            found = await data.stretch(kind, *bounds)
+            found = await data.time_range(kind, *bounds)
         compared = await data.comparison(kind, params) if params.compare else None
         changes = None
         if compared is not None and "change" in params.order:
@@ -110,12 +110,12 @@ def router(data: Data, live: Live) -> APIRouter:
 
     @routes.get("/types", responses=_documented(RankingAnswer, row=_ITEM), response_class=Response)
     async def types(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
-        """Event types by how many events they have, over all time or a stretch of it."""
+        """Event types by how many events they have, over all time or a time range."""
         return await ranking(request, "types", params)
 
     @routes.get("/words", responses=_documented(RankingAnswer, row=_ITEM), response_class=Response)
     async def words(request: Request, params: Annotated[RankingParams, Query()]) -> Response:
-        """Words by how often they stand in the events' data, over all time or a stretch of it."""
+        """Words by how often they stand in the events' data, over all time or a time range."""
         return await ranking(request, "words", params)
 
     async def one(kind: Kind, name: str, params: SeriesSpan) -> Response:
@@ -179,7 +179,7 @@ def router(data: Data, live: Live) -> APIRouter:
         rises: dict[str, Any] = {
             kind: [_rise(rise) for rise in await data.rises(each, limit=params.limit)] for kind, each in found.items()
         }
-        now, baseline = found["types"].stretches
+        now, baseline = found["types"].ranges
         answer = {
             **rises,
             "from": now.start,
@@ -188,7 +188,7 @@ def router(data: Data, live: Live) -> APIRouter:
             "baseline_to": baseline.end,
             "totals": {kind: each.present.total for kind, each in found.items()},
             "baseline_totals": {kind: each.previous.total for kind, each in found.items()},
-            "as_of": min(stretch.as_of for each in found.values() for stretch in each.stretches),
+            "as_of": min(ranking.as_of for each in found.values() for ranking in each.ranges),
         }
         rows = ({"kind": kind, **rise} for kind, found in rises.items() for rise in found)
         return respond(request, params.format, answer, columns=("kind", *RISE_COLUMNS), rows=rows)
@@ -305,12 +305,12 @@ def _item(name: str, count: int, total: int) -> dict[str, Any]:
 def _change(name: str, compared: Comparison | None) -> dict[str, int | None]:
     if compared is None:
         return dict.fromkeys(CHANGE_COLUMNS)
-    present, previous = (each.count_of(name) for each in compared.stretches)
+    present, previous = (each.count_of(name) for each in compared.ranges)
     return dict(zip(CHANGE_COLUMNS, (present, previous, present - previous), strict=True))
 
 
 def _comparison(compared: Comparison) -> dict[str, Any]:
-    bounds = [{"from": each.start, "to": each.end, "total": each.total} for each in compared.stretches]
+    bounds = [{"from": each.start, "to": each.end, "total": each.total} for each in compared.ranges]
     return dict(zip(("present", "previous"), bounds, strict=True))
 
 

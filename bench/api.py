@@ -214,7 +214,7 @@ def _week_of_words(rounds: int) -> str:
         seconds = []
         distinct = 0
         for round_ in range(rounds):
-            # Another stretch each time, so that no snapshot answers.
+            # Another time range each time, so that no snapshot answers.
             began = time.perf_counter()
             answer = _get(port, f"/v1/words?from={now - WEEK - 60 * round_}&to={now + 60}&limit=100")
             seconds.append(time.perf_counter() - began)

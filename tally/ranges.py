@@ -1,8 +1,8 @@
-"""Which windows add up to a stretch of time. Pure: no I/O, no clock.
+"""Which windows add up to a time range. Pure: no I/O, no clock.
 
 A window of a longer length holds the counts of those shorter ones that are rolled, and of events that came when their
-shorter window was no longer kept. So a stretch is the sum of its longest whole windows, of the shorter ones inside them
-that are not rolled yet, and of shorter ones at its two ends: a few hundred hashes for a year.
+shorter window was no longer kept. So a time range is the sum of its longest whole windows, of the shorter ones inside
+them that are not rolled yet, and of shorter ones at its two ends: a few hundred hashes for a year.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of time as it can be answered: from (inclusive), to (exclusive), in Unix seconds; what to add up."""
+class TimeRange:
+    """A time range as it can be answered: from (inclusive), to (exclusive), in Unix seconds; what to add up."""
 
     start: int
     end: int
@@ -55,7 +55,7 @@ class Windows:
         """The shortest length that is kept, with all longer ones, as far back as this moment; else the longest."""
         return self._shortest_kept_since([at] * len(self._lengths))
 
-    def stretch(self, start: float, end: float) -> Stretch:
+    def time_range(self, start: float, end: float) -> TimeRange:
         """What is known of [start, end): widened to whole windows of the length that is kept that far back, and
         cut off where nothing is kept any more.
         """
@@ -64,9 +64,9 @@ class Windows:
             start, end = max(start, oldest), max(end, oldest)
         first = self.resolution(start).start_of(start)
         last = self._end_length(first, end).end_of(end)
-        return Stretch(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
+        return TimeRange(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
 
-    def apart(self, before: float, start: float, end: float) -> tuple[Stretch, Stretch]:
+    def apart(self, before: float, start: float, end: float) -> tuple[TimeRange, TimeRange]:
         """What is known of [before, start) and of [start, end), so that the second begins where the first ends.
 
         They meet at `start`, or so much earlier as the windows are long that are kept there: widened each by itself,
@@ -74,15 +74,15 @@ class Windows:
         """
         first = self.resolution(before).start_of(before)
         meeting = self._end_length(first, start).start_of(start)
-        return self.stretch(before, meeting), self.stretch(meeting, end)
+        return self.time_range(before, meeting), self.time_range(meeting, end)
 
     def has(self, start: int, end: int) -> bool:
         """Whether [start, end) can be answered as it is, neither widened nor cut off."""
-        found = self.stretch(start, end)
+        found = self.time_range(start, end)
         return (found.start, found.end) == (start, end)
 
     def _end_length(self, start: int, end: float) -> WindowLength:
-        """The shortest length of which everything is kept that the stretch has in the longer window it ends in."""
+        """The shortest length of which everything is kept that the time range has in the longer window it ends in."""
         return self._shortest_kept_since([max(start, longer.start_of(end)) for longer in self._lengths[1:]])
 
     def _shortest_kept_since(self, moments: Sequence[float]) -> WindowLength:

@@ -65,7 +65,7 @@ export class Chart {
 
   /**
    * `axes` has the functions time(unixSeconds, stepSeconds) and value(number), which give the labels. `label` names the
-   * chart, `describe(index)` and `describeSpan(from, to)` give the words for a cell and for a stretch of time.
+   * chart, `describe(index)` and `describeSpan(from, to)` give the words for a cell and for a time range.
    * `onCursor(index)` and `onZoom({from, to})` get null when there is none.
    */
   constructor(host, { height, axes, label, describe, describeSpan, onCursor = () => {}, onZoom = () => {} }) {

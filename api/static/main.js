@@ -12,7 +12,7 @@ import { Timeline } from "./timeline.js";
 import { Trending } from "./trending.js";
 import { onChange } from "./view.js";
 
-/** A stretch that ends now loses its oldest events even when none comes. */
+/** A time range that ends now loses its oldest events even when none comes. */
 const IDLE_MS = 10_000;
 
 const health = new Health();
@@ -78,11 +78,11 @@ function title(message) {
 
 onChange((_, changed) => {
   const has = (...names) => names.some((name) => changed.has(name));
-  const stretched = has("window", "from", "to");
-  if (stretched || has("q", "types_order", "types_offset")) types.ask();
-  if (stretched || has("q", "words_order", "words_offset")) words.ask();
-  if (stretched) trending.ask();
-  if (stretched) timeline.ask();
+  const moved = has("window", "from", "to");
+  if (moved || has("q", "types_order", "types_offset")) types.ask();
+  if (moved || has("q", "words_order", "words_offset")) words.ask();
+  if (moved) trending.ask();
+  if (moved) timeline.ask();
 });
 
 document.addEventListener("visibilitychange", () => {

@@ -1,4 +1,4 @@
-// The controls that say what is shown: the stretch of time, the search, the tab of a narrow screen.
+// The controls that say what is shown: the time range, the search, the tab of a narrow screen.
 
 import { byId, setText } from "./dom.js";
 import { change, onChange, view } from "./view.js";
@@ -59,7 +59,7 @@ function show({ window, from, to, tab }) {
   for (const button of byId("tabs").children) button.setAttribute("aria-pressed", String(button.value === tab));
 }
 
-/** Open the form; nothing changes until there is a stretch to show. */
+/** Open the form; nothing changes until there is a time range to show. */
 function askForRange() {
   byId("custom").hidden = false;
   const hourAgo = new Date(Date.now() - 3_600_000);

@@ -4,7 +4,7 @@ import { download, explain, getJson } from "./api.js";
 import { byId, make, setName, setText } from "./dom.js";
 import { growth, percent, signed, span, whole } from "./format.js";
 import { Poll } from "./poll.js";
-import { change, stretch, view } from "./view.js";
+import { change, timeRange, view } from "./view.js";
 import { widened } from "./widened.js";
 
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
@@ -90,7 +90,7 @@ export class Ranking {
   }
 
   #question() {
-    const question = { ...stretch(), order: this.#order };
+    const question = { ...timeRange(), order: this.#order };
     if (view().q) question.q = view().q;
     if (this.#compared) question.compare = "previous";
     return question;
@@ -187,7 +187,7 @@ export class Ranking {
 
   #nothing() {
     if (view().q) return "No name contains this.";
-    if (view().window !== "all") return "Nothing in this stretch of time. An event belongs to the time that it carries: see All.";
+    if (view().window !== "all") return "Nothing in this time range. An event belongs to the time that it carries: see All.";
     if (!this.#totals?.events) return "Nothing was counted yet.";
     // The totals come by themselves, and may be newer than the list.
     return this.#kind === "words" && !this.#totals.words ? "No words in what was counted." : "Not up to date yet.";

@@ -5,7 +5,7 @@ import { Chart, MISSING, drawable } from "./chart.js";
 import { byId, make, nameElement, setName } from "./dom.js";
 import { duration, moment, percent, second, span, visible, whole } from "./format.js";
 import { AXES } from "./timeline.js";
-import { change, onChange, stretch, view } from "./view.js";
+import { change, onChange, timeRange, view } from "./view.js";
 
 /** What of all time is drawn at least, in seconds. */
 const LEAST_DRAWN = 3600;
@@ -82,7 +82,7 @@ function table(heads, rows) {
 async function oneName(body, kind, name) {
   // Not as a part of the path, of which `.` would be taken away.
   const ask = (parameters) => getJson(`v1/${kind}/`, { name, ...parameters });
-  let found = await ask(stretch());
+  let found = await ask(timeRange());
   const { first, last } = found;
   const always = view().window === "all";
   if (always && first && first.start < found.as_of - LEAST_DRAWN) found = await ask({ from: first.start });
@@ -100,7 +100,7 @@ async function oneName(body, kind, name) {
     ["First seen", seen(first)],
     ["Last seen", seen(last)],
   ];
-  if (!always) entries.splice(1, 0, ["Count in this stretch", whole(drawn)]);
+  if (!always) entries.splice(1, 0, ["Count in this time range", whole(drawn)]);
   const note = make("p", { className: "muted", textContent: drawn
     ? `Counts in each ${duration(step)}, ${span(from, to)}`
     : `Not counted in ${span(from, to)}: there is nothing to draw.` });

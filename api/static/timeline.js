@@ -5,7 +5,7 @@ import { Chart, MISSING, drawable } from "./chart.js";
 import { byId, make, setName, setText } from "./dom.js";
 import { day, minute, moment, rate, short, span, visible } from "./format.js";
 import { Poll } from "./poll.js";
-import { change, stretch, view } from "./view.js";
+import { change, timeRange, view } from "./view.js";
 
 const MOST_TYPES = 6;
 const OTHERS = "all others";
@@ -67,11 +67,11 @@ export class Timeline {
     this.ask();
   }
 
-  /** The stretch of time has changed. */
+  /** The time range has changed. */
   ask() {
     if (!this.#ready) return;
     this.#chart.zoomOut();
-    setText(byId("timeline-stretch"), { "24h": "last 24 hours", custom: "custom stretch" }[view().window] ?? "last hour");
+    setText(byId("timeline-range"), { "24h": "last 24 hours", custom: "custom time range" }[view().window] ?? "last hour");
     this.#poll.ask();
   }
 
@@ -83,7 +83,7 @@ export class Timeline {
   #show(answer) {
     this.#answer = answer;
     note(answer.times.length ? "" : "No events in this time: nothing to draw.");
-    if (view().window === "custom" && answer.to) setText(byId("timeline-stretch"), span(answer.from, answer.to));
+    if (view().window === "custom" && answer.to) setText(byId("timeline-range"), span(answer.from, answer.to));
     this.#color(answer.rows.map((row) => row.name));
     this.#legend();
     this.#draw();
@@ -186,7 +186,7 @@ function note(text) {
 /** {from, to, times, rows: [{name, values}]}: events per second, the most frequent type first; name null is all others. */
 async function load(signal) {
   const { window } = view();
-  const asked = window === "24h" || window === "custom" ? stretch() : { window: "1h" };
+  const asked = window === "24h" || window === "custom" ? timeRange() : { window: "1h" };
   const top = await getJson("v1/types", { ...asked, limit: MOST_TYPES }, signal);
   const names = top.items.map((item) => item.name);
   if (!names.length) return { times: [], rows: [] };

@@ -12,7 +12,7 @@ const MOST = 8;
  * freedom). Something is always a little more frequent than before, though all be steady. */
 const LEAST_SCORE = 10.83;
 
-/** A stretch that trending can be asked for; all time and a custom one have no present. */
+/** A trailing window that trending can be asked for; all time and a custom time range have no present. */
 const DEFAULT_WINDOW = "15m";
 
 export class Trending {
@@ -23,7 +23,7 @@ export class Trending {
     pauseMs: 5000,
   });
 
-  /** The stretch of time has changed. */
+  /** The time range has changed. */
   ask() {
     this.#poll.ask();
   }

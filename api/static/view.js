@@ -1,4 +1,4 @@
-// What is shown: the stretch of time, the search, the order. It lives in the page's address, so that a view can be
+// What is shown: the time range, the search, the order. It lives in the page's address, so that a view can be
 // shared, and is changed nowhere but here.
 
 const ORDERS = ["-count", "count", "name", "-name", "-change", "change"];
@@ -30,7 +30,7 @@ function read() {
     const text = given.get(name);
     view[name] = text !== null && valid(text) ? text : byDefault;
   }
-  // A custom stretch without a beginning is not one yet.
+  // A custom time range without a beginning is not one yet.
   if (view.window === "custom" && !view.from) view.window = "all";
   return view;
 }
@@ -58,8 +58,8 @@ export function change(parameters) {
   for (const listener of listeners) listener(current, new Set(changed));
 }
 
-/** The stretch of time, as parameters of the query API; empty for all time. */
-export function stretch({ window, from, to } = current) {
+/** The time range, as parameters of the query API; empty for all time. */
+export function timeRange({ window, from, to } = current) {
   if (window === "all") return {};
   if (window !== "custom") return { window };
   return to ? { from, to } : { from };

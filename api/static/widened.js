@@ -1,13 +1,13 @@
-// An answer is a sum of whole windows, so it may be of a longer stretch than was asked for. This says so.
+// An answer is a sum of whole windows, so it may be of a longer time range than was asked for. This says so.
 
 import { moment, span } from "./format.js";
 import { moments, view } from "./view.js";
 
-/** A minute more at the beginning of "15 m" surprises nobody, nor does up to this share of a longer stretch. */
+/** A minute more at the beginning of "15 m" surprises nobody, nor does up to this share of a longer time range. */
 const EXPECTED_SECONDS = 60;
 const EXPECTED_SHARE = 0.1;
 
-/** A sentence where the answer's stretch, `from` to `to`, is not the one that was asked for; else nothing. */
+/** A sentence where the answer's time range, `from` to `to`, is not the one that was asked for; else nothing. */
 export function widened({ from, to, as_of: asOf }, asking = view()) {
   const asked = moments(asOf, asking);
   if (!asked || from === null) return "";

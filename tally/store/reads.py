@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from tally.keys import OTHER, TOP_WORDS, Keys
 from tally.layout import check_format
-from tally.ranges import Stretch, Window, Windows
+from tally.ranges import TimeRange, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import BlockStore, Consumer
 from tally.store.client import ReadingScript, StoreUnavailable, errors_translated, execute
@@ -27,8 +27,8 @@ _distinct = ReadingScript("distinct")
 #: How many counts are read in one pipeline.
 PIPELINE_COUNTS = 20_000
 
-#: How often a stretch is read again because windows were rolled up meanwhile.
-STRETCH_TRIES = 20
+#: How often a time range is read again because windows were rolled up meanwhile.
+RANGE_TRIES = 20
 
 #: An aggregator that was silent for so long is not alive: it reads once a second while there is nothing to do.
 ALIVE_SECONDS = 15.0
@@ -194,7 +194,7 @@ class CountReader:
         with errors_translated():
             return int(await self._redis.hget(key, name) or 0)
 
-    # Stretches of time.
+    # Time ranges.
 
     async def counting(self) -> Counting:
         """How lines are counted, whatever is set here; where nothing was counted yet, as is set."""
@@ -210,18 +210,18 @@ class CountReader:
         """The windows that there are now, of the lengths that are counted, whatever is set here."""
         return await self._windows.as_stored()
 
-    async def sum_stretch(
+    async def sum_range(
         self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
-    ) -> tuple[Stretch, dict[bytes, int]]:
-        """Name in UTF-8 -> count of [start, end), widened as ranges.Windows.stretch says. Raises what `gauge` does."""
-        stretch = (await self.windows()).stretch(start, end)
-        for _ in range(STRETCH_TRIES):
-            keys = [self._key_of(kind, window) for window in stretch.windows]
+    ) -> tuple[TimeRange, dict[bytes, int]]:
+        """Name in UTF-8 -> count of [start, end), widened as Windows.time_range says. Raises what `gauge` does."""
+        found = (await self.windows()).time_range(start, end)
+        for _ in range(RANGE_TRIES):
+            keys = [self._key_of(kind, window) for window in found.windows]
             counts = await add_up(self._redis, keys, gauge=gauge or Ungauged())
-            again = (await self.windows()).stretch(start, end)
-            if again == stretch:
-                return stretch, counts
-            stretch = again  # a roll-up moved counts from one hash to another while we read
+            again = (await self.windows()).time_range(start, end)
+            if again == found:
+                return found, counts
+            found = again  # a roll-up moved counts from one hash to another while we read
         raise StoreUnavailable("windows are rolled up faster than they can be read; ask again")
 
     async def counts_in(self, kind: Kind, names: Sequence[str], windows: Sequence[Window]) -> list[list[int]]:

@@ -207,7 +207,7 @@ def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, op
     tab.expect_rows("types", {"falls": 1, "rises": 6})
 
 
-def test_a_custom_stretch(pipeline: Pipeline, open_tab: OpenTab) -> None:
+def test_a_custom_time_range(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("now"), *[event("earlier", ago=1800)] * 2, *[event("before", ago=3000)] * 3)
     tab = open_tab(pipeline.url, timezone_id="Asia/Kathmandu")
     tab.page.get_by_label("Custom").check()
@@ -228,7 +228,7 @@ def test_a_custom_stretch(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#custom-error")).to_have_text("The beginning must be before the end.")
 
 
-def test_a_stretch_that_is_counted_in_whole_hours_says_so(pipeline: Pipeline, open_tab: OpenTab) -> None:
+def test_a_time_range_that_is_counted_in_whole_hours_says_so(pipeline: Pipeline, open_tab: OpenTab) -> None:
     day = (int(time.time()) // 86400 - 2) * 86400
     moment = day + 2 * 3600 + 600
     minutes = [{"event_type": "filler", "data": "x", "timestamp": time.time() - 60 * at} for at in range(400)]
@@ -361,18 +361,18 @@ def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert "type=foo" in tab.page.url
 
 
-def test_one_name_in_the_stretch_that_is_chosen(pipeline: Pipeline, open_tab: OpenTab) -> None:
+def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab: OpenTab) -> None:
     needs_vendor()
     now = int(time.time()) // 60 * 60
     pipeline.count(*[{"event_type": "foo", "data": "x", "timestamp": now - 3 * 3600}] * 3, event("bar"))
     tab = open_tab(f"{pipeline.url}/?window=15m&type=foo")
     sheet, facts = tab.page.locator("#sheet"), tab.page.locator("#sheet .facts")
     expect(sheet).to_contain_text(re.compile(r"Not counted in \d.*: there is nothing to draw\."))
-    expect(facts).to_contain_text("Count in this stretch0")
+    expect(facts).to_contain_text("Count in this time range0")
     expect(facts).to_contain_text("Count of all time3")
     expect(sheet.locator(".plot")).to_have_count(0)
     tab.page.goto(f"{pipeline.url}/?window=24h&type=foo")
-    expect(facts).to_contain_text("Count in this stretch3")
+    expect(facts).to_contain_text("Count in this time range3")
     expect(sheet.locator("canvas")).to_be_visible()
     # All time, from when it was first seen.
     tab.page.goto(f"{pipeline.url}/?type=foo")
@@ -384,7 +384,7 @@ def test_one_name_in_the_stretch_that_is_chosen(pipeline: Pipeline, open_tab: Op
     # A single cell is drawn as well.
     first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 3 * 3600 + each)) for each in (0, 60))
     tab.page.goto(f"{pipeline.url}/?window=custom&from={first}&to={last}&type=foo")
-    expect(facts).to_contain_text("Count in this stretch3")
+    expect(facts).to_contain_text("Count in this time range3")
     tab.page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
 
@@ -456,7 +456,7 @@ def test_lines_that_are_all_rejected_are_loud(pipeline: Pipeline, open_tab: Open
 
 def test_samples_of_rejected_lines_are_one_click_from_an_empty_list(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(f"{pipeline.url}/?window=15m")
-    expect(tab.page.locator("#types .note")).to_contain_text("Nothing in this stretch")
+    expect(tab.page.locator("#types .note")).to_contain_text("Nothing in this time range")
     pipeline.count("not an event")
     expect(tab.page.locator("#types .note")).to_have_text("1 line was rejected: show samples")
     tab.page.locator("#types").get_by_role("button", name="show samples").click()
@@ -737,14 +737,14 @@ def test_the_chart(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert box is not None
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
     expect(tab.page.locator("#timeline-at")).to_have_text(re.compile(r"\d:\d\d"))
-    # A stretch of it, and the lists of that stretch.
+    # A time range of it, and the lists of that time range.
     tab.page.mouse.down()
     tab.page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 80, steps=5)
     tab.page.mouse.up()
     expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
-    tab.page.get_by_role("button", name="Rank this stretch").click()
+    tab.page.get_by_role("button", name="Rank this time range").click()
     expect(tab.page.get_by_label("Custom")).to_be_checked()
-    expect(tab.page.locator("#timeline-stretch")).to_contain_text("–")
+    expect(tab.page.locator("#timeline-range")).to_contain_text("–")
     expect(tab.page.locator("#types tbody tr").first).to_be_visible()
 
 
@@ -899,7 +899,7 @@ def test_the_chart_by_touch(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert over.locator(".u-select").evaluate("each => each.offsetWidth") > 50
     touch("touchEnd")
     expect(zoom_out).to_be_visible()
-    tab.page.get_by_role("button", name="Rank this stretch").click()
+    tab.page.get_by_role("button", name="Rank this time range").click()
     expect(tab.page.get_by_label("Custom")).to_be_checked()
 
 

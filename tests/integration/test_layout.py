@@ -363,7 +363,7 @@ async def test_longer_windows_lack_nothing_after_a_shorter_length_is_another(red
     await _count(redis, {DAY + 3900: 8, DAY + 3600: 16, DAY: 32}, windows=OTHER_LENGTHS)
     reader = CountReader(redis, keys=KEYS, settings=Settings())
     for start, end, events in [(DAY, DAY + 3600, 35), (DAY + 3600, DAY + 7200, 28), (DAY, DAY + 86_400, 63)]:
-        found, counts = await reader.sum_stretch("types", start, end)
+        found, counts = await reader.sum_range("types", start, end)
         assert (found.start, found.end, counts) == (start, end, {b"a": events})
 
 
@@ -374,9 +374,9 @@ async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_no
     await _count(redis, {DAY + 600: 4, DAY + 900: 8}, windows=OTHER_LENGTHS)
     reader = CountReader(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
     # The one from 600 on lacks the two of before: an answer about it is one about the hour.
-    found, counts = await reader.sum_stretch("types", DAY + 600, DAY + 900)
+    found, counts = await reader.sum_range("types", DAY + 600, DAY + 900)
     assert (found.start, found.end, counts) == (DAY, DAY + 3600, {b"a": 15})
-    found, counts = await reader.sum_stretch("types", DAY + 900, DAY + 1200)
+    found, counts = await reader.sum_range("types", DAY + 900, DAY + 1200)
     assert (found.start, found.end, counts) == (DAY + 900, DAY + 1200, {b"a": 8})
 
 
@@ -402,7 +402,7 @@ async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
     assert await redis.keys(KEYS.window_types(60, 0).removesuffix("0") + "*") == []
     assert not await redis.exists(KEYS.windows(60), KEYS.rolled(60))
     reader = CountReader(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
-    assert (await reader.sum_stretch("types", DAY, DAY + 86_400))[1] == {b"a": 250}
+    assert (await reader.sum_range("types", DAY, DAY + 86_400))[1] == {b"a": 250}
 
 
 # The command.

@@ -1,4 +1,4 @@
-"""Stretches of time that are to be compared do not overlap, whatever windows are kept."""
+"""Time ranges that are to be compared do not overlap, whatever windows are kept."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def some_windows(draw: st.DrawFn) -> Windows:
 
 
 @given(some_windows(), st.lists(MOMENTS, min_size=3, max_size=3, unique=True).map(sorted))
-def test_two_stretches_apart_meet(windows: Windows, moments: list[int]) -> None:
+def test_two_time_ranges_apart_meet(windows: Windows, moments: list[int]) -> None:
     before, start, end = moments
     past, now = windows.apart(before, start, end)
     assert past.start <= past.end == now.start <= now.end
     assert not set(past.windows) & set(now.windows)
     assert past.start == past.end or windows.has(past.start, past.end)
     assert windows.has(now.start, now.end)
-    cut_off = windows.stretch(-1e6, start).start
+    cut_off = windows.time_range(-1e6, start).start
     assert now.start <= max(start, cut_off)
     assert past.start <= max(before, cut_off)
 
 
 @given(some_windows(), MOMENTS, MOMENTS)
-def test_what_a_stretch_was_widened_to_can_be_had(windows: Windows, one: int, other: int) -> None:
-    found = windows.stretch(min(one, other), max(one, other))
+def test_what_a_time_range_was_widened_to_can_be_had(windows: Windows, one: int, other: int) -> None:
+    found = windows.time_range(min(one, other), max(one, other))
     assert windows.has(found.start, found.end)

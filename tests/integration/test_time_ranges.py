@@ -1,4 +1,4 @@
-"""Answers about stretches of time equal an independent count of the same events, whatever order they came in."""
+"""Answers about time ranges equal an independent count of the same events, whatever order they came in."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def event(type_: str, at: float | None, data: str = "x") -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_every_stretch_equals_an_independent_count(pipeline: Pipeline, seed: int) -> None:
+async def test_every_time_range_equals_an_independent_count(pipeline: Pipeline, seed: int) -> None:
     """Three days of events: in order, late by minutes, hours or a day, without a timestamp, in the future."""
     chance = random.Random(seed)
     events: list[tuple[int, str]] = []  # (when it counts, its type)
@@ -100,37 +100,37 @@ async def test_every_stretch_equals_an_independent_count(pipeline: Pipeline, see
         start = chance.randrange(EPOCH - DAY, newest)
         asked.append((start, start + chance.choice([60, 600, 3600, 3 * HOUR, DAY, 2 * DAY])))
     for start, end in asked:
-        stretch, counts = await pipeline.reader.sum_stretch("types", start, end)
-        assert stretch.start <= start
-        assert stretch.end >= end
-        want = Counter(type_ for at, type_ in events if stretch.start <= at < stretch.end)
-        assert as_text(counts) == want, f"[{start}, {end}) as [{stretch.start}, {stretch.end})"
+        found, counts = await pipeline.reader.sum_range("types", start, end)
+        assert found.start <= start
+        assert found.end >= end
+        want = Counter(type_ for at, type_ in events if found.start <= at < found.end)
+        assert as_text(counts) == want, f"[{start}, {end}) as [{found.start}, {found.end})"
 
 
-async def test_a_stretch_is_answered_to_the_minute_where_minutes_are_kept_and_by_the_hour_before(
+async def test_a_time_range_is_answered_to_the_minute_where_minutes_are_kept_and_by_the_hour_before(
     pipeline: Pipeline,
 ) -> None:
     for minute in range(10 * 60):
         pipeline.now = EPOCH + minute * MINUTE + 30
         await pipeline.count([event("a", int(pipeline.now))])
     await pipeline.roll_up()
-    stretch, counts = await pipeline.reader.sum_stretch(
+    found, counts = await pipeline.reader.sum_range(
         "types", EPOCH + 9 * HOUR + 7 * MINUTE, EPOCH + 9 * HOUR + 9 * MINUTE
     )
-    assert (stretch.end - stretch.start, counts.get(b"a", 0)) == (2 * MINUTE, 2)
-    stretch, counts = await pipeline.reader.sum_stretch(
+    assert (found.end - found.start, counts.get(b"a", 0)) == (2 * MINUTE, 2)
+    found, counts = await pipeline.reader.sum_range(
         "types", EPOCH + 2 * HOUR + 7 * MINUTE, EPOCH + 2 * HOUR + 9 * MINUTE
     )
-    assert (stretch.start, stretch.end, counts.get(b"a", 0)) == (EPOCH + 2 * HOUR, EPOCH + 3 * HOUR, 60)
+    assert (found.start, found.end, counts.get(b"a", 0)) == (EPOCH + 2 * HOUR, EPOCH + 3 * HOUR, 60)
     # From an hour whose minutes are dropped into the midst of one of which a part is left.
-    stretch, counts = await pipeline.reader.sum_stretch(
+    found, counts = await pipeline.reader.sum_range(
         "types", EPOCH + 5 * HOUR + 50 * MINUTE, EPOCH + 6 * HOUR + 5 * MINUTE
     )
-    assert counts.get(b"a", 0) == (stretch.end - stretch.start) // MINUTE
+    assert counts.get(b"a", 0) == (found.end - found.start) // MINUTE
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_stretches_stay_exact_when_more_windows_are_kept_than_before(
+async def test_time_ranges_stay_exact_when_more_windows_are_kept_than_before(
     pipeline: Pipeline, redis: Redis, server: Server, seed: int
 ) -> None:
     """Those that were dropped by then are not taken for empty ones, nor those that late events bring back for whole."""
@@ -147,9 +147,9 @@ async def test_stretches_stay_exact_when_more_windows_are_kept_than_before(
     for _ in range(150):
         start = chance.randrange(EPOCH - 3 * DAY, int(longer.now))
         end = start + chance.choice([MINUTE, HOUR, DAY, 3 * DAY])
-        stretch, counts = await longer.reader.sum_stretch("types", start, end)
-        want = sum(stretch.start <= each < stretch.end for each in events)
-        assert counts.get(b"a", 0) == want, f"[{start}, {end}) as [{stretch.start}, {stretch.end})"
+        found, counts = await longer.reader.sum_range("types", start, end)
+        want = sum(found.start <= each < found.end for each in events)
+        assert counts.get(b"a", 0) == want, f"[{start}, {end}) as [{found.start}, {found.end})"
 
 
 async def test_windows_stay_in_bounds(pipeline: Pipeline, redis: Redis) -> None:
@@ -163,7 +163,7 @@ async def test_windows_stay_in_bounds(pipeline: Pipeline, redis: Redis) -> None:
     assert len(hashes) == 240 + 72 + 30, "what is dropped leaves no hash behind"
 
 
-async def test_the_api_answers_stretches_compared_with_the_one_before(server: Server, redis: Redis) -> None:
+async def test_the_api_answers_time_ranges_compared_with_the_one_before(server: Server, redis: Redis) -> None:
     settings = Settings(redis_url=server.url)
     pipeline = Pipeline(redis, settings)
     pipeline.now = EPOCH + DAY
@@ -233,23 +233,23 @@ async def test_what_is_steady_does_not_change_whatever_is_compared_and_when(
     for second in (0, 1, 29, 59):
         now = current + second
         async with asked_at(settings, monkeypatch, now) as client:
-            stretches = {
+            asked = {
                 **{f"window={window}": window for window in ("1m", "15m", "100m", "350m", "6h", "12h", "24h")},
                 f"from={now - 20 * MINUTE}": "20m",
                 f"from={now - 10 * HOUR}&to={now - 2 * HOUR}": "8h",
                 f"from={now - DAY}&to={now + DAY}": "24h",
             }
-            for stretch, length in stretches.items():
-                answer = (await client.get(f"/v1/types?{stretch}&compare=previous")).json()
+            for query, length in asked.items():
+                answer = (await client.get(f"/v1/types?{query}&compare=previous")).json()
                 present, previous = answer["comparison"]["present"], answer["comparison"]["previous"]
-                said = f"{stretch} at second {second}: {answer}"
+                said = f"{query} at second {second}: {answer}"
                 assert present["to"] - present["from"] == previous["to"] - previous["from"], said
                 assert present["to"] - present["from"] >= params.read_duration(length), said
                 assert previous["to"] == present["from"] < present["to"] <= now, said
                 assert present["total"] == previous["total"] == (present["to"] - present["from"]) // 30, said
                 (item,) = answer["items"]
                 assert (item["compared"], item["previous"], item["change"]) == (present["total"], present["total"], 0)
-                plain = (await client.get(f"/v1/types?{stretch}")).json()
+                plain = (await client.get(f"/v1/types?{query}")).json()
                 assert answer["items"] == [item | each for each in plain["items"]], "the counts are the same"
                 assert {name: answer[name] for name in ("from", "to", "total")} == {
                     name: plain[name] for name in ("from", "to", "total")
@@ -266,12 +266,12 @@ async def test_where_nothing_can_be_compared_no_change_is_told(
     await count_steadily(pipeline, until=EPOCH + DAY + 30 * MINUTE, days=5)
     now = EPOCH + DAY + 30 * MINUTE + 10
     async with asked_at(settings, monkeypatch, now) as client:
-        for stretch in (f"from={now - 9}", f"from={now + 60}&to={now + 600}", "window=2d", f"from={now - 4 * DAY}"):
-            answer = (await client.get(f"/v1/types?{stretch}&compare=previous&order=-change")).json()
-            assert answer["comparison"] is None, stretch
+        for query in (f"from={now - 9}", f"from={now + 60}&to={now + 600}", "window=2d", f"from={now - 4 * DAY}"):
+            answer = (await client.get(f"/v1/types?{query}&compare=previous&order=-change")).json()
+            assert answer["comparison"] is None, query
             for item in answer["items"]:
-                assert (item["compared"], item["previous"], item["change"]) == (None, None, None), stretch
-            rows = (await client.get(f"/v1/types?{stretch}&compare=previous&format=csv")).text.splitlines()
+                assert (item["compared"], item["previous"], item["change"]) == (None, None, None), query
+            rows = (await client.get(f"/v1/types?{query}&compare=previous&format=csv")).text.splitlines()
             assert rows[0] == "name,count,share,compared,previous,change"
             assert all(row.endswith(",,,") for row in rows[1:])
         assert (await client.get("/v1/types?window=1d&compare=previous")).json()["items"][0]["change"] == 0
