@@ -55,8 +55,8 @@ ENDPOINTS_HEAD = """\
 # Endpoints
 
 The api (`tally serve`, port 9090) answers questions; the http source (`http://HOST:PORT` as a source) takes events.
-Both serve this as `/openapi.json`, and the api as a page at `/docs`. The README tells how to ask, with
-examples, and [network-sources.md](../network-sources.md) how to send.
+Both serve this as `/openapi.json`, and the api as a page at `/docs`. [api.md](../api.md) tells how to ask, and
+[network-sources.md](../network-sources.md) how to send.
 """
 
 

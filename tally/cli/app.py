@@ -31,7 +31,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Counts an endless stream of JSON events exactly, while it runs, and answers over HTTP.\n\n"
     "`tally up` runs everything on this machine; `tally ingest`, `tally aggregate` and `tally serve` run one part. "
-    "Settings are environment variables that begin with `TALLY_`, or lines of a `.env` file; see the README.",
+    "Settings are environment variables that begin with `TALLY_`, or lines of a `.env` file; "
+    "docs/reference/settings.md has them all.",
 )
 
 
