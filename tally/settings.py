@@ -353,7 +353,10 @@ class Settings(BaseSettings):
         option = TLS_OPTIONS[name]
         if value is not None and option_of(url, option) is not None:
             raise ValueError(f"TALLY_REDIS_URL has the option {option}, too; give one of them")
-        context = ssl.create_default_context()
+        if value is None and info.data.get("redis_tls_certificate_path") is None:
+            return None
+        # No default context: to load the authorities of the system takes longer than all that a start does besides.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             if name == "redis_tls_ca_path" and value is not None:
                 context.load_verify_locations(value)

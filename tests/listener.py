@@ -20,7 +20,7 @@ class Listener:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, socket.socket] = {}
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -40,9 +40,9 @@ class Listener:
         self._threads[0].join(30)
         self._listener.close()
         with self._lock:
-            for connection in self._open:
+            for duplicate in self._open.values():
                 with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    duplicate.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(30)
             assert not thread.is_alive(), "a connection of the test is still being served"
@@ -52,7 +52,8 @@ class Listener:
             while True:
                 connection, _ = self._listener.accept()
                 with self._lock:
-                    self._open.add(connection)
+                    # A duplicate, because `serve` may make another object of the connection, as TLS does.
+                    self._open[connection] = connection.dup()
                 thread = threading.Thread(target=self._run, args=(connection,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -61,5 +62,5 @@ class Listener:
         with suppress(OSError):
             self._serve(connection)
         with self._lock:
-            self._open.discard(connection)
+            self._open.pop(connection).close()
             connection.close()
