@@ -1,4 +1,4 @@
-"""The ingestor's process: its sources, each with a feed of its own."""
+"""The ingestor's process: its sources, each appended by itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ingestor.feed import Feed, Incomplete
+from ingestor.ending import Incomplete
 from ingestor.progress import Measure
 from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.retrying import ask
+from ingestor.source_appender import SourceAppender
 from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source, source_backoff
 from tally.backoff import Backoff
 from tally.keys import Keys
@@ -40,7 +41,7 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
 
 
 async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Source | Runner]) -> None:
-    """Feed every source until it ends or `stop` is set.
+    """Append every source until it ends or `stop` is set.
 
     A source that fails does not stop the others, and is tried again as long as another one runs, if it can come
     back: a file that cannot be read now, an address that is taken. Raises Failure, when all have ended, with each
@@ -131,19 +132,19 @@ class Keepers:
             if isinstance(source, Runner):
                 await source.run(context)
                 return
-            feed = Feed(source, store=context.store, settings=context.settings, stop=context.stop)
+            appender = SourceAppender(source, store=context.store, settings=context.settings, stop=context.stop)
             if isinstance(source, File):
-                with context.progress.show(source.label, partial(_measure, source, feed)):
-                    await feed.run()
+                with context.progress.show(source.label, partial(_measure, source, appender)):
+                    await appender.run()
             else:
-                await feed.run()
+                await appender.run()
         finally:
             self._running -= 1
             if not self._running:
                 self._nobody_runs.set()
 
     def _may_come_back(self, source: Source | Runner) -> bool:
-        return isinstance(source, Runner) or source.rereadable
+        return isinstance(source, Runner) or source.replayable
 
     @property
     def _pointless(self) -> bool:
@@ -159,8 +160,8 @@ class Keepers:
         return self._pointless
 
 
-def _measure(file: File, feed: Feed) -> Measure:
-    return Measure(file.read_bytes, file.size_bytes, feed.appended_lines, feed.appended_bytes)
+def _measure(file: File, appender: SourceAppender) -> Measure:
+    return Measure(file.read_bytes, file.size_bytes, appender.appended_lines, appender.appended_bytes)
 
 
 async def _tidy(store: BlockStore, settings: Settings) -> None:

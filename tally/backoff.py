@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable
+
+from tally.clock import SYSTEM, Clock
 
 #: 2 to the power of more than this is no number that a wait could have, and slow to reckon.
 _MOST_DOUBLINGS = 30
@@ -25,7 +26,7 @@ class Backoff:
         most_seconds: float = 5.0,
         steady_seconds: float = math.inf,
         jitter: Callable[[float, float], float] = random.uniform,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM,
     ) -> None:
         """A try that failed only after more than `steady_seconds` since `begin` counts as one that went well.
 
@@ -36,12 +37,12 @@ class Backoff:
         self._steady_seconds = steady_seconds
         self._jitter = jitter
         self._clock = clock
-        self._began = clock()
+        self._began = clock.monotonic()
         self.failures = 0  # since something went well
 
     def begin(self) -> None:
         """Note that it is tried now. Needed only with `steady_seconds`."""
-        self._began = self._clock()
+        self._began = self._clock.monotonic()
 
     def reset(self) -> None:
         """Note that something went well: the next wait is a short one again."""
@@ -49,7 +50,7 @@ class Backoff:
 
     def next_seconds(self) -> float:
         """Note a failure, and return how long to wait before the next try."""
-        if self._clock() - self._began > self._steady_seconds:
+        if self._clock.monotonic() - self._began > self._steady_seconds:
             self.reset()
         self.failures += 1
         longest = min(self._most_seconds, self._first_seconds * 2.0 ** min(self.failures - 1, _MOST_DOUBLINGS))

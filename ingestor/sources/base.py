@@ -1,4 +1,4 @@
-"""What every source is to the feed that reads it, and what a runner is: a source with feeds of its own."""
+"""What every source is to the appender that reads it, and what a runner is: a source with appenders of its own."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Lookup(Protocol):
 
 
 class Source(Protocol):
-    """What a feed reads. `known_as`, and then `chunks`, may be called again if the source is rereadable."""
+    """What a SourceAppender reads. `known_as`, and then `chunks`, may be called again if the source is replayable."""
 
     @property
     def label(self) -> str:
         """What people call it, as in TALLY_SOURCE."""
 
     @property
-    def rereadable(self) -> bool: ...
+    def replayable(self) -> bool: ...
 
     @property
     def finite(self) -> bool:
         """Whether it is expected to be appended whole, so that a stop before its end is a failure."""
 
     async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
-        """What is stored of it, or a new name at position 0. Another name each time if it isn't rereadable.
+        """What is stored of it, or a new name at position 0. Another name each time if it isn't replayable.
 
         `never` are names under which it was read, and found to be another. Raises StoreUnavailable, and Failure when it
         cannot be read.
@@ -56,8 +56,8 @@ class Source(Protocol):
     def chunks(self, position: int) -> AsyncIterator[bytes]:
         """The bytes from this position on.
 
-        Those of a rereadable source begin earlier, by as many bytes as a fingerprint takes or as there are: by these
-        the feed tells whether it is the source that it was known as. Raises Failure when they cannot be read, and
+        Those of a replayable source begin earlier, by as many bytes as a fingerprint takes or as there are: by these
+        the reader tells whether it is the source that it was known as. Raises Failure when they cannot be read, and
         Another when, at the start or at the end, it is no longer the one that was known.
         """
 
@@ -95,10 +95,10 @@ class Runner(Protocol):
         """
 
 
-class Once:
-    """What the sources that cannot be read again have in common: a name of their own each time."""
+class NotReplayable:
+    """What sources that cannot be read again have in common: a new name each time."""
 
-    rereadable = False
+    replayable = False
     finite = False
     label: str
 

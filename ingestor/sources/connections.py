@@ -1,4 +1,4 @@
-"""Connections that send lines, and the pile on which they put those that are whole until the feed takes them.
+"""Connections that send lines, and the pile on which they put those that are whole, to be read from there.
 
 Back-pressure: while the pile is full, a connection that has something to say is paused, after a few bytes more; the
 kernel's buffer, and then the sender, waits. Paused ones go on in the order in which they were paused, as many as

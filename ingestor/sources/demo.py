@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from ingestor.sources.base import Once
+from ingestor.sources.base import NotReplayable
 from tally.generator import Generator, GeneratorSpec
 
 
-class Demo(Once):
+class Demo(NotReplayable):
     """The built-in generator."""
 
     def __init__(self, spec: GeneratorSpec) -> None:

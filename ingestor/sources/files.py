@@ -71,7 +71,7 @@ class File:
     Positions in a compressed file are positions in what it holds: to go on, it is unpacked again from its start.
     """
 
-    rereadable = True
+    replayable = True
     finite = True
 
     def __init__(self, path: Path, *, identity: tuple[int, int] | None = None) -> None:

@@ -6,8 +6,10 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from ingestor.feed import DURABLE_SECONDS, NOT_DURABLE_SECONDS, Feed, Incomplete
+from ingestor.durability import NOT_DURABLE_SECONDS, wait_until_kept
+from ingestor.ending import Incomplete
 from ingestor.progress import Measure
+from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Context
 from ingestor.sources.files import File
 from tally.runtime import Failure, wait_or_stop
@@ -45,15 +47,15 @@ class Files:
         Raises Incomplete when it was stopped before that.
         """
         files = [File(path) for path in self._paths()]
-        feeds: dict[File, Feed] = {}
+        appenders: dict[File, SourceAppender] = {}
         total_bytes = sum(file.size_bytes for file in files)
 
         def measure() -> Measure:
             return Measure(
-                read_bytes=sum(file.read_bytes for file in feeds),
+                read_bytes=sum(file.read_bytes for file in appenders),
                 size_bytes=total_bytes,
-                appended_lines=sum(feed.appended_lines for feed in feeds.values()),
-                appended_bytes=sum(feed.appended_bytes for feed in feeds.values()),
+                appended_lines=sum(appender.appended_lines for appender in appenders.values()),
+                appended_bytes=sum(appender.appended_bytes for appender in appenders.values()),
             )
 
         problems: dict[File, str] = {}
@@ -61,11 +63,11 @@ class Files:
         with context.progress.show(self.label, measure):
             while waiting and not context.stop.is_set():
                 for file in waiting:
-                    feeds[file] = Feed(
-                        file, store=context.store, settings=context.settings, stop=context.stop, settles=False
+                    appenders[file] = SourceAppender(
+                        file, store=context.store, settings=context.settings, stop=context.stop, confirms=False
                     )
                     try:
-                        await feeds[file].run()
+                        await appenders[file].run()
                         problems.pop(file, None)
                     except Incomplete:
                         break  # we are to stop
@@ -75,7 +77,7 @@ class Files:
                     if context.stop.is_set():
                         break
                 else:
-                    read = {file: feed for file, feed in feeds.items() if file not in problems}
+                    read = {file: appender for file, appender in appenders.items() if file not in problems}
                     # One wait for all of them: for each it would take a second a file.
                     waiting = await self._set_back(context, read)
         if waiting:
@@ -83,26 +85,27 @@ class Files:
         if problems:
             raise Failure("; ".join(problems.values()))
 
-    async def _set_back(self, context: Context, feeds: dict[File, Feed]) -> list[File]:
+    async def _set_back(self, context: Context, appenders: dict[File, SourceAppender]) -> list[File]:
         """The files that stand elsewhere than we left them when Redis has all on its disk: they are read on.
 
         It has lost something, or another ingestor has appended what may be another file under this name.
         All of them when we are to stop before that is known.
         """
-        if not feeds:
+        if not appenders:
             return []
-        name = next(reversed(feeds.values())).name
+        name = next(reversed(appenders.values())).name
         try:
-            durable = await context.store.wait_until_durable(name, timeout_seconds=DURABLE_SECONDS)
-            if not durable and await wait_or_stop(context.stop, NOT_DURABLE_SECONDS):
-                return list(feeds)
-            stored = await context.store.known(names=[feed.name for feed in feeds.values()])
+            if not await wait_until_kept(context.store, name, stop=context.stop):
+                return list(appenders)
+            stored = await context.store.known(names=[appender.name for appender in appenders.values()])
         except StoreUnavailable:
-            # Their feeds wait for it to come back, but not for it to take writes: they may find nothing to read.
+            # Their appenders wait for it to come back, but not for it to take writes: they may find nothing to read.
             await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
-            return list(feeds)
+            return list(appenders)
         elsewhere = [
-            file for file, feed in feeds.items() if stored.get(feed.name, Known(feed.name)).position != feed.position
+            file
+            for file, appender in appenders.items()
+            if stored.get(appender.name, Known(appender.name)).position != appender.position
         ]
         if elsewhere:
             get_logger().warning("reading again from the stored positions", files=[file.label for file in elsewhere])

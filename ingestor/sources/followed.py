@@ -106,7 +106,7 @@ class FollowedFile:
     Until then a last line without its end waits for it.
     """
 
-    rereadable = True
+    replayable = True
     finite = False
 
     def __init__(

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from ingestor.sources.base import CHUNK_BYTES, Once, source_backoff
+from ingestor.sources.base import CHUNK_BYTES, NotReplayable, source_backoff
 from tally.archives import refuse_packed
 from tally.backoff import Backoff
 from tally.runtime import Failure
@@ -33,7 +33,7 @@ kill -KILL "-$group"
 """
 
 
-class StandardInput(Once):
+class StandardInput(NotReplayable):
     """Standard input, to its end."""
 
     label = "-"
@@ -71,7 +71,7 @@ class StandardInput(Once):
             yield chunk
 
 
-class Command(Once):
+class Command(NotReplayable):
     """A program's standard output. A program that ends with an error is started again, after a while."""
 
     def __init__(self, command: str, *, backoff: Backoff | None = None) -> None:
@@ -101,7 +101,7 @@ class Command(Once):
                 return
             delay_seconds = self._backoff.next_seconds()
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
-            await asyncio.sleep(delay_seconds)  # the feed cancels us when it stops
+            await asyncio.sleep(delay_seconds)  # the reader cancels us when it stops
 
 
 def _program(command: str) -> str:

@@ -130,7 +130,7 @@ class RotatedArchive:
     `chunks` raises Replaced if it is no longer there, and `known_as` if it turned out to be another file.
     """
 
-    rereadable = True
+    replayable = True
     finite = False
 
     def __init__(self, path: Path, leftover: Leftover) -> None:

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from ingestor.feed import Feed
+from ingestor.source_appender import SourceAppender
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
-from ingestor.sources.base import Context, Once
+from ingestor.sources.base import Context, NotReplayable
 from ingestor.sources.connections import Connections
 from tally.telemetry import get_logger
 from tally.web.listening import allow_connections, warn_if_open
@@ -20,7 +20,7 @@ from tally.web.listening import allow_connections, warn_if_open
 #: A stopped source takes what arrives until nothing came for so long, at most so long.
 QUIET_SECONDS, DRAIN_SECONDS = 0.1, 1.0
 
-#: How long the feed then has to append it all before it is told to hurry; it has a deadline of its own after that.
+#: How long appending all of it may then take before the appender is told to hurry, which has a deadline of its own.
 APPEND_SECONDS = 2.0
 
 #: A client must have done its part of the TLS handshake by then.
@@ -35,7 +35,7 @@ def parse_socket(text: str) -> Sockets:
 
 
 class Sockets:
-    """Listens, and feeds the lines of all connections into the stream as one source."""
+    """A runner that listens, and appends the lines of all connections as one source."""
 
     is_early = False
 
@@ -70,31 +70,33 @@ class Sockets:
                 source=self.label,
             )
         hurry = asyncio.Event()
-        feed = Feed(_Lines(self.label, connections), store=context.store, settings=context.settings, stop=hurry)
-        feeding = asyncio.create_task(feed.run(), name=f"feed {self.label}")
+        appender = SourceAppender(
+            _Lines(self.label, connections), store=context.store, settings=context.settings, stop=hurry
+        )
+        appending = asyncio.create_task(appender.run(), name=f"append {self.label}")
         try:
-            await self._until_stop(context, connections, feeding)
+            await self._until_stop(context, connections, appending)
             server.close()
             await _until_quiet(connections)
             connections.close()
-            await asyncio.wait((feeding,), timeout=APPEND_SECONDS)
+            await asyncio.wait((appending,), timeout=APPEND_SECONDS)
             hurry.set()
-            await feeding
+            await appending
         finally:
-            feeding.cancel()
+            appending.cancel()
             server.close()
             connections.close()
             if isinstance(self._address, UnixAddress):
                 self._address.remove()
 
-    async def _until_stop(self, context: Context, connections: Connections, feeding: asyncio.Task[None]) -> None:
-        """Return when we are to stop, or the feed has failed."""
+    async def _until_stop(self, context: Context, connections: Connections, appending: asyncio.Task[None]) -> None:
+        """Return when we are to stop, or appending has failed."""
         idle_seconds = context.settings.connection_idle_seconds
         stopping = asyncio.create_task(context.stop.wait())
         try:
-            while not context.stop.is_set() and not feeding.done():
+            while not context.stop.is_set() and not appending.done():
                 await asyncio.wait(
-                    (stopping, feeding), timeout=min(10.0, idle_seconds / 4), return_when=asyncio.FIRST_COMPLETED
+                    (stopping, appending), timeout=min(10.0, idle_seconds / 4), return_when=asyncio.FIRST_COMPLETED
                 )
                 connections.close_idle(idle_seconds=idle_seconds)
         finally:
@@ -103,8 +105,8 @@ class Sockets:
                 await stopping
 
 
-class _Lines(Once):
-    """The connections as the source of a feed."""
+class _Lines(NotReplayable):
+    """The connections as the source that an appender reads."""
 
     def __init__(self, label: str, connections: Connections) -> None:
         self.label = label

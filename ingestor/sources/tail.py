@@ -1,7 +1,7 @@
 """`tail:PATH`: files that are followed as `tail -F` does, whatever becomes of them.
 
-One loop looks at the paths whenever something changes. Each file that it finds there has a task and a feed of its
-own, which ends when the file was rotated away (or deleted) and read to its end. A file waits until those that stood
+One loop looks at the paths whenever something changes. Each file that it finds there has a task and an appender of
+its own, which ends when the file was rotated away (or deleted) and read to its end. A file waits until those that stood
 in its place before, while we ran or while we did not, are read.
 """
 
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from ingestor.feed import Feed
 from ingestor.fingerprints import printable
 from ingestor.retrying import ask, or_stop
+from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Context, Source
 from ingestor.sources.files import Replaced
 from ingestor.sources.followed import (
@@ -162,9 +162,9 @@ class _Following:
         self._is_loaded = asyncio.Event()  # the two are
         self._mistaken: set[tuple[tuple[int, int], str]] = set()  # archives that are not what their first bytes say
         self._copies: set[Sibling] = set()  # archives that hold nothing but what was read elsewhere
-        # By path and name, how far files were appended, as Redis should have it. Those that are fed now are further.
+        # By path and name, how far files were appended, as Redis should have it; their appenders are further.
         self._appended: defaultdict[Path, dict[str, int]] = defaultdict(dict)
-        self._feeds: dict[Feed, Path] = {}
+        self._appenders: dict[SourceAppender, Path] = {}
         self._search_again: set[Path] = set()  # more is left there than was found
         # Held by those who search; a pattern may see new paths for years.
         self._searching: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
@@ -335,7 +335,7 @@ class _Following:
             if await self._or_stop(file.has_line()):
                 await self._recognise(file)
                 if not self._stop.is_set():
-                    await self._feed(file, file.identity, file.path, partial(self._start_again, file))
+                    await self._append(file, file.identity, file.path, partial(self._start_again, file))
         except Still:
             name = str(file.stored_name or "")
             self._resting[file.identity] = _Resting(file.found_at, file.rested_look, name)
@@ -346,18 +346,20 @@ class _Following:
             self._files.pop(file).set()
             file.close()
 
-    async def _feed(
+    async def _append(
         self, source: Source, identity: tuple[int, int], path: Path, on_setback: Callable[[], Awaitable[None]]
     ) -> None:
-        """Feed one file. What is wrong with it is logged, and it is tried again later.
+        """Append one file. What is wrong with it is logged, and it is tried again later.
 
         Raises Truncated, Replaced, Still.
         """
         context = self._context
-        feed = Feed(source, store=context.store, settings=context.settings, stop=self._stop, on_setback=on_setback)
-        self._feeds[feed] = path
+        appender = SourceAppender(
+            source, store=context.store, settings=context.settings, stop=self._stop, on_setback=on_setback
+        )
+        self._appenders[appender] = path
         try:
-            await feed.run()
+            await appender.run()
             self._backoffs.pop(identity, None)
         except (Truncated, Replaced, Still, Refused):
             raise
@@ -373,9 +375,9 @@ class _Following:
                 exc_info=not isinstance(error, Failure | OSError),
             )
         finally:
-            del self._feeds[feed]
-            if feed.name:
-                self._appended[path][feed.name] = feed.position
+            del self._appenders[appender]
+            if appender.name:
+                self._appended[path][appender.name] = appender.position
 
     # What was rotated away.
 
@@ -523,7 +525,7 @@ class _Following:
         self._files[file] = asyncio.Event()
         try:
             if await self._or_stop(file.has_line()) and not self._stop.is_set():
-                await self._feed(file, sibling.identity, path, partial(self._restore, path))
+                await self._append(file, sibling.identity, path, partial(self._restore, path))
         except Truncated:
             self._log.warning("a rotated file was cut down while it was read", path=printable(sibling.path))
         finally:
@@ -540,7 +542,7 @@ class _Following:
             pass  # reading it says what is wrong
         archive = RotatedArchive(path, leftover)
         try:
-            await self._feed(archive, sibling.identity, path, partial(self._restore, path))
+            await self._append(archive, sibling.identity, path, partial(self._restore, path))
         except Replaced:
             if archive.is_another:
                 self._mistaken.add((sibling.identity, str(leftover.name)))
@@ -576,15 +578,15 @@ class _Following:
                 for name, position in positions.items()
                 if position and (name not in stored or stored[name].position < position)
             }
-            feeds = [feed for feed, fed in self._feeds.items() if fed == path and feed.name in behind]
-            for feed in feeds:
-                feed.set_back()
-            if behind and not feeds:
+            appenders = [each for each, of in self._appenders.items() if of == path and each.name in behind]
+            for appender in appenders:
+                appender.set_back()
+            if behind and not appenders:
                 self._start(self._restore_and_read(path))
 
     def _appended_of(self, path: Path) -> dict[str, int]:
-        fed = {feed.name: feed.position for feed, fed in self._feeds.items() if fed == path and feed.name}
-        return self._appended[path] | fed
+        now = {each.name: each.position for each, of in self._appenders.items() if of == path and each.name}
+        return self._appended[path] | now
 
     async def _restore(self, path: Path) -> None:
         """Note in Redis which files of a path it has forgotten: they are to be read again, whoever does it.

@@ -16,8 +16,8 @@ from redis.exceptions import OutOfMemoryError
 
 from aggregator.rollup import RollUp
 from aggregator.worker import Worker
-from ingestor.feed import Feed
-from ingestor.sources.base import Once
+from ingestor.source_appender import SourceAppender
+from ingestor.sources.base import NotReplayable
 from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
@@ -424,7 +424,7 @@ async def test_a_full_redis_says_that_the_stream_is_full_and_looks_for_lost_bloc
     await redis.aclose()
 
 
-class _Lines(Once):
+class _Lines(NotReplayable):
     """Some lines, and then the end."""
 
     label = "lines"
@@ -442,11 +442,11 @@ async def test_a_source_that_waits_for_room_finds_that_blocks_were_deleted(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No aggregator runs that would find it."""
-    monkeypatch.setattr("ingestor.feed.FULL_AUDIT_SECONDS", 0.1)
+    monkeypatch.setattr("ingestor.lane.FULL_AUDIT_SECONDS", 0.1)
     settings = Settings(max_backlog_bytes=1024, max_block_bytes=1024)
     store = BlockStore(shard.redis, keys=KEYS, settings=settings)
     lines = _Lines(*(b"%0600d\n" % number for number in range(3)))
-    feeding = asyncio.create_task(Feed(lines, store=store, settings=settings, stop=asyncio.Event()).run())
+    appending = asyncio.create_task(SourceAppender(lines, store=store, settings=settings, stop=asyncio.Event()).run())
 
     async def is_full() -> bool:
         return not await store.has_room()
@@ -455,5 +455,5 @@ async def test_a_source_that_waits_for_room_finds_that_blocks_were_deleted(
     oldest = await store.oldest()
     assert oldest is not None
     await shard.redis.xdel(KEYS.stream, oldest.id)
-    await asyncio.wait_for(feeding, 60)
+    await asyncio.wait_for(appending, 60)
     assert (await shard.lost(), await shard.backlog()) == (1, (2, 1200))

@@ -17,9 +17,10 @@ import pytest
 from redis.asyncio import Redis
 
 from ingestor import renewal, service
-from ingestor.feed import Feed, Incomplete
+from ingestor.ending import Incomplete
 from ingestor.renewal import FORGET_AFTER_SECONDS, RENEW_SECONDS
-from ingestor.sources.base import Once
+from ingestor.source_appender import SourceAppender
+from ingestor.sources.base import NotReplayable
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import BlockStore
@@ -30,7 +31,7 @@ KEYS = Keys()
 LINE = b'{"event_type":"foo","data":"a"}\n'
 
 
-class Lines(Once):
+class Lines(NotReplayable):
     """Lines that come when they are told to; an empty one is the end."""
 
     label = "-"
@@ -71,11 +72,11 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
         await hour_is_over.wait()
         hour_is_over.clear()
 
-    feed = Feed(lines, store=store, settings=settings, stop=asyncio.Event(), sleep=sleep)
-    feeding = asyncio.create_task(feed.run())
+    appender = SourceAppender(lines, store=store, settings=settings, stop=asyncio.Event(), sleep=sleep)
+    appending = asyncio.create_task(appender.run())
     lines.given.put_nowait(LINE)
     await wait_until_async(lambda: _has_appended(redis), what="the first line is appended")
-    name = feed.name
+    name = appender.name
     await _be_silent_for_days(redis, name)
     if is_renewed:
         hour_is_over.set()
@@ -87,11 +88,11 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
     lines.given.put_nowait(LINE)
     lines.given.put_nowait(b"")
     if is_renewed:
-        await asyncio.wait_for(feeding, 60)
-        assert (feed.name, feed.position) == (name, 2 * len(LINE))
+        await asyncio.wait_for(appending, 60)
+        assert (appender.name, appender.position) == (name, 2 * len(LINE))
     else:
         with pytest.raises(Incomplete):
-            await asyncio.wait_for(feeding, 60)
+            await asyncio.wait_for(appending, 60)
 
 
 async def _has_appended(redis: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from ingestor.feed import Feed
+from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Lookup
 from ingestor.sources.files import File
 from tally.keys import Keys
@@ -61,13 +61,13 @@ async def test_each_line_of_both_is_appended_once(
         redis, keys=Keys(), settings=(settings := Settings(max_block_bytes=block_bytes, max_blocks_in_flight=2))
     )
     opened = asyncio.Barrier(2)
-    feeds = []
+    appenders = []
     for number, content in enumerate(written):
         here = tmp_path / f"machine{number}"
         here.write_bytes(b"".join(content))
         file = OnItsMachine(here, path=tmp_path / "events.ndjson", opened=opened)
-        feeds.append(Feed(file, store=store, settings=settings, stop=asyncio.Event()))
-    await asyncio.gather(*(feed.run() for feed in feeds))
+        appenders.append(SourceAppender(file, store=store, settings=settings, stop=asyncio.Event()))
+    await asyncio.gather(*(appender.run() for appender in appenders))
     stream = Stream(server.port)
     assert stream.difference(written[0] + written[1]) == ([], [])
     assert sorted(stream.positions().values()) == sorted(sum(map(len, content)) for content in written)

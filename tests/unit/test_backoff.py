@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tally.backoff import Backoff
+from tests.fakes import FakeClock
 
 
 def longest(_: float, most: float) -> float:
@@ -40,12 +41,12 @@ def test_what_went_well_makes_the_next_wait_a_short_one() -> None:
 def test_what_ran_steadily_before_it_failed_waits_as_after_a_first_failure(
     ran_seconds: float, waits: list[float]
 ) -> None:
-    now = 0.0
-    backoff = Backoff(first_seconds=1, steady_seconds=60, jitter=longest, clock=lambda: now)
+    clock = FakeClock()
+    backoff = Backoff(first_seconds=1, steady_seconds=60, jitter=longest, clock=clock)
     found = []
     for _ in range(3):
         backoff.begin()
-        now += ran_seconds
+        clock.now += ran_seconds
         found.append(backoff.next_seconds())
-        now += 1000  # waiting is not running
+        clock.now += 1000  # waiting is not running
     assert found == waits

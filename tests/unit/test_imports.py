@@ -81,7 +81,7 @@ def test_no_import_is_against_the_order() -> None:
     [
         ("tally.settings", "tally.store.client"),
         ("tally.store.client", "tally.web.problems"),
-        ("ingestor.feed", "aggregator.worker"),
+        ("ingestor.source_appender", "aggregator.worker"),
         ("ingestor.service", "tally.local.embedded_server"),
         ("api.app", "tally.cli.app"),
         ("tally.local.up", "tally.cli.up"),

@@ -36,7 +36,7 @@ def events(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "label", "rereadable"),
+    ("text", "kind", "label", "replayable"),
     [
         ("-", StandardInput, "-", False),
         ("events.jsonl", File, "events.jsonl", True),
@@ -50,10 +50,10 @@ def events(tmp_path: Path) -> Path:
         ("demo:?rate=5", Demo, "demo:", False),
     ],
 )
-def test_a_source_is_made_of_its_text(events: Path, text: str, kind: type, label: str, rereadable: bool) -> None:
+def test_a_source_is_made_of_its_text(events: Path, text: str, kind: type, label: str, replayable: bool) -> None:
     source = parse_source(text)
     assert not isinstance(source, Runner)
-    assert (type(source), source.label, source.rereadable) == (kind, label, rereadable)
+    assert (type(source), source.label, source.replayable) == (kind, label, replayable)
 
 
 @pytest.mark.parametrize("name", ["demo", "exec", "tail", "-x", "a:b", "http"])

@@ -1,0 +1,147 @@
+"""A lane into the stream: the blocks of one source on their way, in order, each appended exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+from enum import Enum, auto
+
+from tally.clock import Clock
+from tally.log_throttle import LASTING_SECONDS
+from tally.settings import Settings
+from tally.store import Block, BlockStore, Known
+from tally.telemetry import Log
+
+#: How often a full stream is asked whether there is room again, and looked through for blocks that somebody deleted:
+#: an aggregator does that, too, but there may be none.
+FULL_POLL_SECONDS, FULL_AUDIT_SECONDS = 0.05, 5.0
+
+
+class Sent(Enum):
+    """What became of the blocks in flight."""
+
+    APPENDED = auto()  # all of them are in the stream
+    FULL = auto()  # the stream has no room for those that are still in flight
+    ELSEWHERE = auto()  # the source does not stand where they begin: Redis lost data, or another ingestor reads it
+
+
+class Lane:
+    """The blocks of a source that were taken and are not known to be in the stream, and how far the stream has it.
+
+    A block stays in flight until Redis has answered for it, however often that takes: a retry cannot append it twice,
+    because it is appended only where the source stands at the block's start.
+
+    Blocks have their positions from the source's start on. Under its present name in the store the source may have
+    begun later (`go_on_as`), and what is stored are positions from there on.
+    """
+
+    def __init__(self, *, store: BlockStore, settings: Settings, stop: asyncio.Event, log: Log, clock: Clock) -> None:
+        self._store = store
+        self._stop = stop
+        self._log = log
+        self._clock = clock
+        self._most_blocks = settings.max_blocks_in_flight
+        self._in_flight: deque[Block] = deque()
+        self._begins_at = 0  # where in the source its present name begins
+        self._say_full_next = 0.0  # in monotonic seconds
+        self.name = ""  # the source's in the store
+        self.position = 0  # behind what is in the stream under that name
+        self.stored_position = 0  # where Redis said that the source stands, when it was `ELSEWHERE`
+        self.appended_bytes = 0
+        self.appended_lines = 0
+
+    def start(self, known: Known) -> None:
+        """Go on under this name from this position; what was in flight is not sent any more."""
+        self.name, self.position = known.name, known.position
+        self._begins_at = 0
+        self._in_flight.clear()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._in_flight
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another block may be put into it."""
+        return len(self._in_flight) < self._most_blocks
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """How much of the source is in flight, in bytes."""
+        return sum(block.end - block.start for block in self._in_flight)
+
+    def put(self, block: Block) -> None:
+        """Take the next block, which begins where the one before it ends."""
+        self._in_flight.append(block)
+
+    async def send(self) -> Sent:
+        """Append what is in flight; what was not appended stays in flight. Raises StoreUnavailable; send again then."""
+        outcomes = await self._store.append(source=self.name, blocks=self._as_stored())
+        for outcome in outcomes:
+            if outcome.outcome in ("appended", "duplicate"):
+                self._land(self._in_flight.popleft())
+            elif outcome.outcome == "full":
+                return Sent.FULL
+            else:
+                self.stored_position = outcome.position
+                return Sent.ELSEWHERE
+        return Sent.APPENDED
+
+    def _as_stored(self) -> list[Block]:
+        base = self._begins_at
+        if not base:
+            return list(self._in_flight)
+        return [replace(block, start=block.start - base, end=block.end - base) for block in self._in_flight]
+
+    def _land(self, block: Block) -> None:
+        self.position = block.end - self._begins_at
+        self.appended_bytes += block.end - block.start
+        self.appended_lines += block.lines.count(b"\n") + 1
+
+    def go_on_as(self, name: str) -> int:
+        """Go on under another name, which begins with what is in flight; return how many bytes the store has lost."""
+        lost_bytes = self._in_flight[0].start - self._begins_at - self.stored_position
+        self.name, self.position = name, 0
+        self._begins_at = self._in_flight[0].start
+        return lost_bytes
+
+    async def wait_for_room(self, *, seconds_after_stop: float) -> bool:
+        """Wait until the stream has room again; False if we are to stop, and it had none for so long after that.
+
+        Raises StoreUnavailable.
+        """
+        began = self._clock.monotonic()
+        audit_next = began + FULL_AUDIT_SECONDS
+        deadline = None
+        said = False
+        while True:
+            said = said or self._say_full()
+            if await self._store.has_room():
+                break
+            if self._clock.monotonic() >= audit_next:
+                audit_next = self._clock.monotonic() + FULL_AUDIT_SECONDS
+                await self._store.audit()
+            if not self._stop.is_set():
+                await self._clock.wait(self._stop, FULL_POLL_SECONDS)
+                continue
+            if deadline is None:
+                deadline = self._clock.monotonic() + seconds_after_stop
+            if self._clock.monotonic() >= deadline:
+                return False
+            await self._clock.wait(asyncio.Event(), FULL_POLL_SECONDS)
+        if said:
+            self._log.info("stream has room again", waited_seconds=round(self._clock.monotonic() - began, 3))
+        return True
+
+    def _say_full(self) -> bool:
+        """Say that the stream is full, unless that was said a while ago; True if it was said.
+
+        While aggregators are slower than the source it has room, and is full again, many times a second.
+        """
+        if self._clock.monotonic() < self._say_full_next:
+            return False
+        self._say_full_next = self._clock.monotonic() + LASTING_SECONDS
+        self._log.warning("stream is full, source is not read for now")
+        return True

@@ -1,0 +1,149 @@
+"""Read a source ahead of what is sent of it, and cut what was read into blocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from enum import Enum, auto
+
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
+from ingestor.framing import Framer
+from ingestor.sources.base import Another, Source
+from tally.settings import Settings
+from tally.store import Block, Known
+from tally.telemetry import Log
+
+
+class Mistaken(Another):
+    """The bytes before the stored position are others than those that were read, or there are not so many."""
+
+
+class Reading(Enum):
+    """What is still to be expected of a source."""
+
+    GOES_ON = auto()
+    ENDED = auto()  # it gave all that it has
+    FAILED = auto()  # it raised an error
+    STOPPED = auto()  # it was not read to its end, because we are to stop
+
+
+class SourceReader:
+    """Read a source from a position on, and hold what it gave until it is taken, a block at a time.
+
+    What is held is bounded: when nothing is taken, the source is not read any further. What was held is there to be
+    taken when the source has ended, or failed, or reading was stopped.
+    """
+
+    def __init__(self, source: Source, *, settings: Settings, log: Log, on_change: Callable[[], None]) -> None:
+        """`on_change` is called when there may be a block to take, or reading has ended."""
+        self._source = source
+        self._log = log
+        self._on_change = on_change
+        self._most_held_bytes = settings.max_blocks_in_flight * settings.max_block_bytes + max(
+            settings.max_line_bytes, settings.max_block_bytes
+        )
+        self._framer = Framer(
+            max_line_bytes=settings.max_line_bytes,
+            max_block_bytes=settings.max_block_bytes,
+            fingerprints=source.replayable,
+        )
+        self._room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """How much was read and not taken yet."""
+        return self._framer.piled_bytes
+
+    @property
+    def reading(self) -> Reading:
+        """What is to be expected, besides what is held."""
+        if self._task is None or not self._task.done():
+            return Reading.GOES_ON
+        if self._task.cancelled():
+            return Reading.STOPPED
+        return Reading.ENDED if self._task.exception() is None else Reading.FAILED
+
+    def start(self, known: Known) -> None:
+        """Read from where the source is known to stand; nothing stays of what was read before."""
+        self._framer.restart(known.position)
+        self._room.set()
+        self._task = asyncio.create_task(self._read(known), name=f"read {self._source.label}")
+        self._task.add_done_callback(lambda _: self._on_change())
+
+    async def stop(self) -> None:
+        """Read no more. Raises nothing: what the source gave before an error is to be taken first."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    def take(self) -> Block | None:
+        """Take the next block; None when no whole line is held."""
+        block = self._framer.take(finished=self._last_line_is_whole())
+        if self._framer.piled_bytes < self._most_held_bytes:
+            self._room.set()
+        return block
+
+    def raise_what_failed(self) -> None:
+        """Raise the error that ended reading, if one did: Mistaken, or what the source raised."""
+        if self._task is not None and self.reading is Reading.FAILED:
+            self._task.result()
+
+    def _last_line_is_whole(self) -> bool:
+        """Whether what is left behind the last line end is a line.
+
+        Not so where an error broke off a source that can be read again: the rest of the line may still come.
+        """
+        if self.reading is not Reading.FAILED:
+            return self.reading is Reading.ENDED
+        assert self._task is not None
+        return not self._source.replayable or isinstance(self._task.exception(), Another)
+
+    async def _read(self, known: Known) -> None:
+        async for chunk in self._behind(known):
+            self._framer.feed(chunk)
+            self._on_change()
+            if self._framer.piled_bytes >= self._most_held_bytes:
+                self._room.clear()
+                await self._room.wait()
+
+    async def _behind(self, known: Known) -> AsyncIterator[bytes]:
+        """The bytes behind the stored position, if those before it are the ones that were read then."""
+        chunks = self._source.chunks(known.position)
+        half_line = False
+        before_bytes = min(known.position, FINGERPRINT_BYTES) if self._source.replayable else 0
+        if before_bytes:
+            begun = await _at_least(before_bytes, chunks)
+            before, behind = begun[:before_bytes], begun[before_bytes:]
+            last = Fingerprint.parse(known.last)
+            if last is not None and not last.fits_last(before):
+                raise Mistaken
+            self._framer.restart(known.position, before=before)
+            half_line = not before.endswith(b"\n")
+            if behind:
+                self._warn_if(half_line, known)
+                half_line = False
+                yield behind
+        async for chunk in chunks:
+            if chunk:
+                self._warn_if(half_line, known)
+                half_line = False
+                yield chunk
+
+    def _warn_if(self, half_line: bool, known: Known) -> None:
+        """Say that a line goes on whose beginning is counted already: as a whole line it would be counted twice."""
+        if half_line:
+            self._log.warning(
+                "the last line was taken without its end, and has gone on since: what came is another line",
+                position=known.position,
+            )
+
+
+async def _at_least(count: int, chunks: AsyncIterator[bytes]) -> bytes:
+    """Read so many bytes, or some more. Raises Mistaken when there are fewer."""
+    found = b""
+    async for chunk in chunks:
+        found += chunk
+        if len(found) >= count:
+            return found
+    raise Mistaken
