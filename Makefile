@@ -12,6 +12,10 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.done
 DEVELOPMENT := $(VENV)/development.done
 
+# Processes that share the tests, a file each at a time. More than there are cores: tests wait more than they compute.
+# 0 runs them in one process, as for a debugger.
+WORKERS ?= 4
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The third-party files of the live page and of the API docs page: npm packages. Without Node, Python's package of it does.
@@ -31,8 +35,11 @@ run: $(RUNTIME) $(VENDOR)
 
 ## Run all tests that this machine can run; those that need a Docker Engine or a Chromium say so and are skipped.
 ##   make test ARGS="-k framing"
+##   make test ARGS=tests/unit/test_framing.py WORKERS=0
+##   TALLY_TEST_THOROUGH=1 make test        more examples and random seeds, and what is slow: for a night
+##   TALLY_TEST_SERVER=redis-server make test
 test: $(DEVELOPMENT) tools-if-possible
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 ## Measure speed side by side with other ways of counting; takes a few minutes.
 bench: $(DEVELOPMENT)

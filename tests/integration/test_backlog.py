@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
@@ -25,6 +24,7 @@ from tally.store import Block, BlockStore, Entry, WindowStore, connect
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
 from tally.store.idempotent import Body
 from tally.store.reads import CountReader
+from tests.effort import examples
 from tests.server import Server
 from tests.waiting import wait_until_async
 
@@ -295,9 +295,7 @@ _steps = st.lists(
 )
 
 
-@hypothesis_settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(20, 300)
 @given(steps=_steps)
 async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_known(
     redis: Redis, steps: list[tuple[str, Any]]

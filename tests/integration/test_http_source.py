@@ -25,12 +25,12 @@ from typing import Any
 
 import pytest
 import trustme
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tally.keys import Keys
 from tally.web.listening import allow_connections
+from tests.effort import examples
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.proxy import LossyProxy
@@ -511,9 +511,7 @@ PIECE = st.sampled_from(
     chunked=st.booleans(),
     key=st.none() | st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=5),
 )
-@hypothesis_settings(
-    max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(30, 300)
 def test_no_body_is_an_internal_error(
     shipped: tuple[Intake, Server],
     pieces: list[bytes],
@@ -543,9 +541,7 @@ def test_no_body_is_an_internal_error(
 
 
 @given(junk=st.binary(max_size=300), cut=st.integers(0, 200))
-@hypothesis_settings(
-    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(15, 150)
 def test_no_bytes_on_the_wire_do_harm(shipped: tuple[Intake, Server], junk: bytes, cut: int) -> None:
     intake, _ = shipped
     request = b"POST /events HTTP/1.1\r\nhost: a\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -14,8 +14,7 @@ from unittest.mock import ANY
 
 import fakeredis
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
@@ -28,6 +27,7 @@ from tally.settings import Settings
 from tally.store import Append, Block, BlockStore, Entry, GroupMissing, StoreUnavailable, WindowStore, connect
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
 from tally.store.reads import CountReader
+from tests.effort import examples, seeds
 
 KEYS = Keys()
 
@@ -583,7 +583,7 @@ async def test_samples_of_rejected_lines_are_capped_the_newest_kept(shard: Shard
     assert (totals["rejected"], totals["padded"], totals["lines"]) == (12, 8, 12)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", seeds([1], [2, 3]))
 async def test_top_words_are_exactly_the_most_frequent_of_all_time(shard: Shard, seed: int) -> None:
     """Over many random batches with ties: the set has the ranking's counts, and each word's own count."""
     chance = random.Random(seed)
@@ -1162,9 +1162,7 @@ async def _check_level(
 
 
 @pytest.mark.parametrize("windows", [SMALL_WINDOWS, FEW_HOURS])
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@examples(5, 50)
 @given(steps=_steps)
 async def test_a_longer_window_and_its_unrolled_parts_are_what_was_counted(
     redis: Redis, windows: str, steps: list[Any]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tally.log_events import REDIS_UNAVAILABLE
+from tests.effort import seeds
 from tests.server import Server
 from tests.waiting import wait_until
 from tests.world import World, begin_with_header, compress, number, replace_by_copy, rotate
@@ -98,7 +99,7 @@ def world(durable_server: Server, tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("alike", [False, True], ids=["different", "alike"])
-@pytest.mark.parametrize("seed", range(int(os.environ.get("TALLY_TEST_SEEDS", "2"))))
+@pytest.mark.parametrize("seed", seeds([0, 1], range(20)))
 def test_whatever_happens_every_line_is_there_once(
     world: World, durable_server: Server, seed: int, alike: bool
 ) -> None:

@@ -21,6 +21,7 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import BlockStore, WindowStore
 from tally.store.reads import CountReader, as_text
+from tests.effort import seeds
 from tests.server import Server
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -69,7 +70,7 @@ def event(type_: str, at: float | None, data: str = "x") -> bytes:
     return f'{{"event_type": "{type_}", "data": "{data}"{time}}}'.encode()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(range(2), range(20)))
 async def test_every_time_range_equals_an_independent_count(pipeline: Pipeline, seed: int) -> None:
     """Three days of events: in order, late by minutes, hours or a day, without a timestamp, in the future."""
     chance = random.Random(seed)
@@ -129,7 +130,7 @@ async def test_a_time_range_is_answered_to_the_minute_where_minutes_are_kept_and
     assert counts.get(b"a", 0) == (found.end - found.start) // MINUTE
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(range(1), range(10)))
 async def test_time_ranges_stay_exact_when_more_windows_are_kept_than_before(
     pipeline: Pipeline, redis: Redis, server: Server, seed: int
 ) -> None:

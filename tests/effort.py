@@ -1,0 +1,42 @@
+"""How much the tests try: what every change needs, or, with TALLY_TEST_THOROUGH=1, all that is worth a night.
+
+The short way drops no check: it tries fewer examples and seeds, and always the same ones, so that a failure is the
+change's. The thorough one draws new examples at each run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+THOROUGH = os.environ.get("TALLY_TEST_THOROUGH") == "1"
+
+settings.register_profile(
+    "short",
+    deadline=None,  # a busy machine is no failure
+    derandomize=True,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "thorough",
+    settings.get_profile("short"),
+    derandomize=False,
+    max_examples=300,
+)
+settings.load_profile("thorough" if THOROUGH else "short")
+
+
+def examples(short: int, thorough: int) -> settings:
+    """Return the settings of a property whose examples cost more than most: how many there are of them."""
+    return settings(max_examples=thorough if THOROUGH else short)
+
+
+def seeds(short: Iterable[int], thorough: Iterable[int]) -> list[Any]:
+    """Return the parameters of a test by its random seed: those of the short way, and of the thorough one as slow."""
+    few = list(short)
+    return [*few, *(pytest.param(each, marks=pytest.mark.slow) for each in thorough if each not in few)]
