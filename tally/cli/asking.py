@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TypeVar
 
 from redis.asyncio import Redis
@@ -13,7 +14,7 @@ from tally.local.embedded_server import EmbeddedServer
 from tally.redis_location import is_at_rest, redis_url
 from tally.runtime import Failure, fail, run_or_exit
 from tally.settings import Settings, without_password
-from tally.store import StoreUnavailable, connect
+from tally.store import StoreUnavailable, connect, connect_for_writing
 from tally.store.reads import CountReader
 
 T = TypeVar("T")
@@ -24,17 +25,25 @@ def ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> 
     return with_redis(settings, lambda redis: question(CountReader(redis, keys=Keys(), settings=settings)))
 
 
-def with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]]) -> T:
-    """Return what some work with a client of Redis gives. Ends the process with a sentence where it fails."""
+def with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]], *, writes: bool = False) -> T:
+    """Return what some work with a client of Redis gives. Ends the process with a sentence where it fails.
+
+    Work that writes sees to the rewrite of the append-only file first, as the services do.
+    """
 
     async def body() -> T:
-        redis = connect(redis_url(settings), timeout_seconds=settings.read_timeout_seconds, tls=settings.redis_tls)
-        try:
-            return await work(redis)
-        except StoreUnavailable as error:
-            raise _no_answer(settings, error) from error
-        finally:
-            await redis.aclose()
+        url, seconds, tls = redis_url(settings), settings.read_timeout_seconds, settings.redis_tls
+        async with AsyncExitStack() as stack:
+            if writes:
+                writing = connect_for_writing(url, timeout_seconds=seconds, keys=Keys(), stop=asyncio.Event(), tls=tls)
+                redis = await stack.enter_async_context(writing)
+            else:
+                redis = connect(url, timeout_seconds=seconds, tls=tls)
+                stack.push_async_callback(redis.aclose)
+            try:
+                return await work(redis)
+            except StoreUnavailable as error:
+                raise _no_answer(settings, error) from error
 
     answer: T = run_or_exit(body())
     return answer

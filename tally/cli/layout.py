@@ -42,6 +42,7 @@ def layout(
             with_redis(
                 settings,
                 lambda redis: look(redis, settings, accept=accept, drop=drop, as_json=as_json),
+                writes=accept or drop,
             )
         )
 

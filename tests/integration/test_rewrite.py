@@ -128,6 +128,14 @@ def test_nothing_is_written_before_it_has_begun(durable_server: Server, tmp_path
         assert len(appended) == client.xlen(KEYS.stream) > 0
 
 
+@pytest.mark.parametrize(("option", "asks"), [("--json", False), ("--accept", True)])
+def test_a_command_that_writes_asks_for_it_too(durable_server: Server, tmp_path: Path, option: str, asks: bool) -> None:
+    command = Process("tally", "layout", option, log=tmp_path / "log", TALLY_REDIS_URL=durable_server.url)
+    with running(command), durable_server.client() as client:
+        assert command.wait() == 0, command.log()
+        assert (rewrites(client) == 1) == asks
+
+
 async def test_it_is_not_waited_for_without_end(durable_server: Server) -> None:
     now = 0.0
     rewrite = Rewrite(keys=KEYS, clock=lambda: now)
