@@ -12,15 +12,16 @@ import errno
 import os
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
 from ingestor.sources.base import CHUNK_BYTES, Lookup
 from ingestor.sources.files import fits_at
+from ingestor.sources.tail_names import TailName, beginning_of_names, parse_names
+from ingestor.sources.tail_rules import find_name, next_generation
 from tally.store import Known
 from tally.telemetry import get_logger
 
@@ -41,63 +42,6 @@ class Truncated(Exception):
 
 class Still(Exception):
     """A file that was asked to rest has nothing to read; it may be closed until it changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class TailName:
-    """The name of a followed file in the store, where its position is kept.
-
-    `generation` goes up when the same inode holds something else: its position would be of no use then.
-    """
-
-    path: str
-    device: int
-    inode: int
-    generation: int
-    fingerprint: Fingerprint
-
-    @classmethod
-    def parse(cls, name: str) -> TailName | None:
-        """Read a stored name; None if it is another kind of source's."""
-        path, hash_, rest = name.removeprefix("tail:").rpartition("#")
-        parts = rest.split("-")
-        if not name.startswith("tail:") or not hash_ or len(parts) != 5:
-            return None
-        try:
-            device, inode, generation, length = int(parts[0], 16), int(parts[1], 16), int(parts[2]), int(parts[3])
-        except ValueError:
-            return None
-        return cls(path, device, inode, generation, Fingerprint(length, parts[4]))
-
-    def __str__(self) -> str:
-        return f"tail:{self.path}#{self.device:x}-{self.inode:x}-{self.generation}-{self.fingerprint}"
-
-
-def parse_names(stored: Iterable[str]) -> list[TailName]:
-    """Those of the stored names that are of followed files."""
-    return [name for each in stored if (name := TailName.parse(each)) is not None]
-
-
-def beginning_of_names(path: Path) -> str:
-    """How the names of all files begin that were followed at a path."""
-    return f"tail:{printable(path)}#"
-
-
-def find_name(
-    stored: Mapping[str, Known], *, device: int, inode: int, first: bytes, fits: Callable[[Known], bool]
-) -> TailName | None:
-    """The stored name of the file with this inode that begins so and fits its position; the furthest of several."""
-    fitting = [
-        name
-        for name in parse_names(stored)
-        if name.inode == inode and name.fingerprint.fits(first) and fits(stored[str(name)])
-    ]
-    # Device numbers may change when a machine starts again, so another one is only the second choice.
-    return max(
-        fitting,
-        key=lambda name: (stored[str(name)].position, name.device == device, name.generation, name.fingerprint.length),
-        default=None,
-    )
 
 
 class FollowedFile:
@@ -202,6 +146,10 @@ class FollowedFile:
             return False
         return known.position in (0, self.size) or self.before(known.position).endswith(b"\n")
 
+    def is_copy_of(self, name: TailName, known: Known) -> bool:
+        """Whether it holds all that was read of another file, which has this name."""
+        return name.fingerprint.fits(self.first()) and self.fits(known)
+
     def notice(self) -> None:
         """Something changed: look again."""
         self._changed.set()
@@ -273,9 +221,9 @@ class FollowedFile:
             self.stored_name = None
         name = self.find_name({name: known for name, known in stored.items() if name not in never})
         if name is None:
-            others = [each.generation for each in parse_names(stored) if each.inode == self.inode]
-            generation = max([*others, self._after]) + 1
-            if others and not self._after:
+            names = parse_names(stored)
+            generation = next_generation(names, inode=self.inode, after=self._after)
+            if not self._after and any(each.inode == self.inode for each in names):
                 get_logger().warning(CUT_DOWN, path=printable(self.path))
             name = TailName(printable(self.path), self.device, self.inode, generation, Fingerprint.of(self._first))
         self.stored_name, self.generation = name, name.generation

@@ -12,10 +12,13 @@ import pytest
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.sources import parse_source
-from ingestor.sources import rotated as rotated_files
-from ingestor.sources.followed import FollowedFile, TailName, Truncated, find_name
-from ingestor.sources.rotated import Beside, find_leftovers, gone, hops, is_copy, is_rotation_of, look_beside
-from ingestor.sources.tail import one_spelling
+from ingestor.sources import siblings as siblings_module
+from ingestor.sources.followed import FollowedFile, Truncated
+from ingestor.sources.leftovers import Leftovers, find_leftovers, is_copy
+from ingestor.sources.siblings import gone, hops, is_rotation_of, look_beside
+from ingestor.sources.tail_names import TailName
+from ingestor.sources.tail_paths import one_spelling
+from ingestor.sources.tail_rules import find_name
 from tally.archives import is_compressed
 from tally.store import Known
 from tests.packing import PACK
@@ -57,7 +60,7 @@ class Folder:
         self.stored |= read_of(made, read)
         return made
 
-    def beside(self, *, current: TailName | None = None, current_inode: int | None = None) -> Beside:
+    def beside(self, *, current: TailName | None = None, current_inode: int | None = None) -> Leftovers:
         siblings = look_beside(self.log, stored=self.stored, skip=lambda path: path == self.log)
         return find_leftovers(
             self.log, stored=self.stored, siblings=siblings, current=current, current_inode=current_inode
@@ -434,7 +437,7 @@ def test_names_that_are_shifted_while_a_folder_is_looked_at(tmp_path: Path, monk
     """No file is missed, in whatever order they are looked at."""
     for number, content in ((1, A), (2, B), (3, C)):
         (tmp_path / f"events.log.{number}").write_bytes(content)
-    look_at, looked = rotated_files._look_at, 0
+    look_at, looked = siblings_module._look_at, 0
 
     def shifting(path: Path) -> tuple[os.stat_result, bytes]:
         nonlocal looked
@@ -444,7 +447,7 @@ def test_names_that_are_shifted_while_a_folder_is_looked_at(tmp_path: Path, monk
                 (tmp_path / f"events.log.{number}").rename(tmp_path / f"events.log.{number + 1}")
         return look_at(path)
 
-    monkeypatch.setattr(rotated_files, "_look_at", shifting)
+    monkeypatch.setattr(siblings_module, "_look_at", shifting)
     siblings = look_beside(tmp_path / "events.log", stored=(), skip=lambda _: False)
     assert {each.path.name: each.first for each in siblings} == {
         "events.log.2": A,
