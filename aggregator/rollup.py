@@ -7,9 +7,9 @@ to the rolled minute and to its hour, so rolling early costs a little time and n
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from tally.clock import SYSTEM, Clock
 from tally.settings import Settings
 from tally.store import WindowStore
 from tally.telemetry import get_logger
@@ -22,7 +22,7 @@ ROLL_AT_ONCE, DROP_AT_ONCE = 4, 100
 class RollUp:
     """Keeps the windows of one shard in bounds. Any number of aggregators may do this at once."""
 
-    def __init__(self, store: WindowStore, *, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: WindowStore, *, settings: Settings, clock: Clock = SYSTEM) -> None:
         self._store = store
         self._lengths = settings.window_lengths
         self._clock = clock
@@ -34,7 +34,7 @@ class RollUp:
             windows = await self._store.windows()  # anew, for the level before has added to this one
             if not windows[0].starts:
                 return
-            over_until = min(self._clock(), windows[0].starts[-1])
+            over_until = min(self._clock.time(), windows[0].starts[-1])
             found = windows[level]
             surplus = found.starts[: max(0, len(found.starts) - length.kept)]
             too_many = frozenset(surplus)

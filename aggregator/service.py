@@ -7,6 +7,7 @@ import os
 import socket
 import uuid
 
+from aggregator.log_events import STARTED
 from aggregator.rollup import RollUp
 from aggregator.worker import Worker
 from tally.keys import Keys
@@ -17,7 +18,7 @@ from tally.telemetry import get_logger
 
 
 def consumer_name() -> str:
-    """A name that no other process has, now or after a restart, and that tells people where it runs."""
+    """Return a name that no other process has, now or after a restart, and that tells people where it runs."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
@@ -39,5 +40,5 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
             stop=stop,
             drain=drain,
         )
-        get_logger().info("aggregator started", drain=drain)
+        get_logger().info(STARTED, drain=drain)
         await worker.run()

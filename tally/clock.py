@@ -35,7 +35,8 @@ class SystemClock:
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait until `event` is set, `seconds` at the most; return whether it is set."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # before Python 3.12 wait_for may lose a cancellation
+                await event.wait()
         return event.is_set()
 
 

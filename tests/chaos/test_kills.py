@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aggregator.log_events import CLAIMED, CLAIMED_BY_OTHERS, STREAM_LOST
 from tally.keys import GROUP, Keys
 from tests.effort import seeds
 from tests.expected import Expected, counted
@@ -138,10 +139,10 @@ def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(
         wait_until(lambda: client.exists(KEYS.totals) == 1, what="counting has begun")
         wait_until(paused_with_a_batch, what="it is paused with a batch in its hands")
         with running(other):
-            wait_until(lambda: "claimed blocks" in other.log(), what="the other claims it")
+            wait_until(lambda: CLAIMED in other.log(), what="the other claims it")
             finish(ingestor, server.url, tmp_path)
             paused.send(signal.SIGCONT)
-            wait_until(lambda: "others have claimed blocks that we held" in paused.log(), what="it finds out")
+            wait_until(lambda: CLAIMED_BY_OTHERS in paused.log(), what="it finds out")
             assert paused.stop() == 0
             assert counted(client) == expected
 
@@ -158,7 +159,7 @@ def test_flush_while_everything_runs(server: Server, million: tuple[Path, Expect
         finish(ingestor, server.url, tmp_path)
         assert counted(client) == expected
     assert "reading again from the stored position" in ingestor.log()
-    assert any("redis lost the stream" in worker.log() for worker in workers)
+    assert any(STREAM_LOST in worker.log() for worker in workers)
 
 
 def test_block_that_kills_its_reader_goes_to_the_dead_stream_alone(server: Server, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from aggregator.log_events import CLAIMED
 from tally.generator import Generator, GeneratorSpec
 from tests import waiting
 from tests.expected import Expected
@@ -212,7 +213,7 @@ def test_counts_stay_exact_when_aggregators_are_killed(pipeline: Pipeline) -> No
 
     assert inspect(second)["State"]["Running"]
     assert not inspect(first)["State"]["Running"]
-    assert "claimed blocks" in pipeline.compose("logs", "aggregator")
+    assert CLAIMED in pipeline.compose("logs", "aggregator")
     (ingestor,) = pipeline.containers("ingestor")
     ended = "all sources have ended"
     wait_until(lambda: ended in pipeline.compose("logs", "ingestor"), what="the ingestor has come to its source's end")

@@ -130,7 +130,7 @@ async def test_an_aggregator_finds_what_was_lost(shard: Shard) -> None:
         drain=True,
     )
     await asyncio.wait_for(worker.run(), 60)
-    assert (await shard.lost(), await shard.backlog(), worker.progress.batches) == (2, (0, 0), 1)
+    assert (await shard.lost(), await shard.backlog(), worker.done.batches) == (2, (0, 0), 1)
 
 
 async def test_after_a_loss_what_is_left_is_added_up(shard: Shard) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from aggregator.log_events import STARTED
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, Keys
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
@@ -249,7 +250,7 @@ def test_services_say_when_redis_is_away_and_when_it_is_back(durable_server: Ser
     ingestor = Process("ingestor", "demo:?rate=1000", log=tmp_path / "ingestor.log", **url)
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **url)
     with running(ingestor, aggregator):
-        wait_until(lambda: "aggregator started" in aggregator.log(), what="the aggregator begins")
+        wait_until(lambda: STARTED in aggregator.log(), what="the aggregator begins")
         wait_until(lambda: "source opened" in ingestor.log(), what="the ingestor begins")
         durable_server.kill()
         for service in (ingestor, aggregator):

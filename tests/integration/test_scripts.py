@@ -7,7 +7,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import partial
 from itertools import count as numbers
 from typing import Any
 from unittest.mock import ANY
@@ -28,6 +27,7 @@ from tally.store import Append, Block, BlockStore, Entry, GroupMissing, StoreUna
 from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
 from tally.store.reads import CountReader
 from tests.effort import examples, seeds
+from tests.fakes import FakeClock
 
 KEYS = Keys()
 
@@ -1120,7 +1120,7 @@ async def _run(shard: Shard, steps: list[Any], *, windows: str = SMALL_WINDOWS) 
     counted: Counter[tuple[int, str, str]] = Counter()
     for step in steps:
         if isinstance(step, int):
-            await RollUp(shard.windows(windows=windows), settings=settings, clock=partial(float, step)).run()
+            await RollUp(shard.windows(windows=windows), settings=settings, clock=FakeClock(step)).run()
         else:
             await shard.count(_batch(step), windows=windows)
             counted.update(step)
@@ -1209,7 +1209,7 @@ async def test_many_who_roll_up_and_count_at_once_count_once(redis: Redis) -> No
 
     async def roll_up() -> None:
         for at in range(10):
-            await RollUp(shard.windows(windows=SMALL_WINDOWS), settings=settings, clock=partial(float, at)).run()
+            await RollUp(shard.windows(windows=SMALL_WINDOWS), settings=settings, clock=FakeClock(at)).run()
 
     async def count() -> list[Applied | Missing]:
         return [

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
-import pytest
 import redis as blocking
 
 from aggregator.decoding import Decoder
 from aggregator.rollup import RollUp
 from aggregator.worker import Worker
+from tally.clock import SYSTEM, Clock
 from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
@@ -44,7 +44,7 @@ class Watched(BlockStore):
         return await super().keep(consumer=consumer, ids=ids)
 
 
-def _slow_decoder(before_each: Callable[[Entry], None]) -> type[Decoder]:
+def _slow_decoder(settings: Settings, before_each: Callable[[Entry], None]) -> Decoder:
     class Slow(Decoder):
         def count_in_steps(self, entries: Iterable[Entry]) -> Generator[None, None, Counts]:
             def slowly() -> Iterator[Entry]:
@@ -54,7 +54,7 @@ def _slow_decoder(before_each: Callable[[Entry], None]) -> type[Decoder]:
 
             return super().count_in_steps(slowly())
 
-    return Slow
+    return Slow(settings)
 
 
 async def _append(url: str, number: int) -> list[str]:
@@ -68,14 +68,21 @@ async def _append(url: str, number: int) -> list[str]:
     return ids
 
 
-async def _work(url: str, settings: Settings, *, consumer: str, clock: Callable[[], float] = time.monotonic) -> Watched:
+async def _work(url: str, decoder: Decoder, settings: Settings, *, consumer: str, clock: Clock = SYSTEM) -> Watched:
     """Drain the stream with one worker: its store, with what was asked of it."""
     redis = connect(url, timeout_seconds=30)
     store = Watched(redis, keys=KEYS, settings=settings)
     roll_up = RollUp(WindowStore(redis, keys=KEYS, settings=settings), settings=settings)
     stop = asyncio.Event()
     worker = Worker(
-        store=store, roll_up=roll_up, settings=settings, consumer=consumer, stop=stop, drain=True, clock=clock
+        store=store,
+        roll_up=roll_up,
+        settings=settings,
+        consumer=consumer,
+        stop=stop,
+        drain=True,
+        decoder=decoder,
+        clock=clock,
     )
     try:
         await asyncio.wait_for(worker.run(), 120)
@@ -84,26 +91,24 @@ async def _work(url: str, settings: Settings, *, consumer: str, clock: Callable[
     return store
 
 
-async def test_what_is_decoded_too_slowly_is_counted_in_parts_and_the_rest_is_kept(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_decoded_too_slowly_is_counted_in_parts_and_the_rest_is_kept(server: Server) -> None:
     clock = FakeClock()
 
     def take_four_seconds(_: Entry) -> None:
         clock.now += 4
 
-    monkeypatch.setattr("aggregator.worker.Decoder", _slow_decoder(take_four_seconds))
     ids = await _append(server.url, 8)
     settings = Settings(claim_idle_seconds=60)  # a third of it: 20 s, and due after half of that
-    store = await _work(server.url, settings, consumer="a", clock=clock.monotonic)
+    decoder = _slow_decoder(settings, take_four_seconds)
+    store = await _work(server.url, decoder, settings, consumer="a", clock=clock)
     assert store.counted == [ids[:3], ids[3:6], ids[6:]]
     assert store.kept == [ids[3:], ids[6:]]
     with server.client() as client:
         assert client.hgetall(KEYS.types) == {"n": "8"}
 
 
-async def test_blocks_that_were_claimed_are_not_counted_though_they_are_pending_to_somebody_else(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+async def test_blocks_that_were_claimed_are_not_counted_though_somebody_else_holds_them(
+    server: Server,
 ) -> None:
     client: Any = blocking.Redis(port=server.port, decode_responses=True, socket_timeout=30)
     ids = await _append(server.url, 5)
@@ -113,8 +118,7 @@ async def test_blocks_that_were_claimed_are_not_counted_though_they_are_pending_
         if entry.id == ids[0]:
             client.xclaim(KEYS.stream, GROUP, "b", 0, claimed, justid=True)
 
-    monkeypatch.setattr("aggregator.worker.Decoder", _slow_decoder(claim))
-    working = asyncio.create_task(_work(server.url, Settings(), consumer="a"))
+    working = asyncio.create_task(_work(server.url, _slow_decoder(Settings(), claim), Settings(), consumer="a"))
     async with asyncio.timeout(60):
         while int(client.hget(KEYS.types, "n") or 0) < 3:
             await asyncio.sleep(0.01)
@@ -133,8 +137,8 @@ async def test_blocks_that_were_claimed_are_not_counted_though_they_are_pending_
     client.close()
 
 
-async def test_aggregators_that_take_longer_for_a_block_than_it_stays_theirs_count_it_all_the_same(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+async def test_aggregators_that_take_longer_for_a_block_than_it_stays_theirs_count_it(
+    server: Server,
 ) -> None:
     """Each takes the other's while that is busy, and none could count it, if it were not theirs for longer then."""
     idle_seconds = 0.1
@@ -142,12 +146,14 @@ async def test_aggregators_that_take_longer_for_a_block_than_it_stays_theirs_cou
     def block_the_process(_: Entry) -> None:
         time.sleep(4 * idle_seconds)
 
-    monkeypatch.setattr("aggregator.worker.Decoder", _slow_decoder(block_the_process))
     await _append(server.url, 4)
     settings = Settings(claim_idle_seconds=idle_seconds, max_deliveries=1000)
     workers = [
-        threading.Thread(target=lambda name=name: asyncio.run(_work(server.url, settings, consumer=name)), daemon=True)
-        for name in ("a", "b")
+        threading.Thread(target=asyncio.run, args=(_work(server.url, decoder, settings, consumer=name),), daemon=True)
+        for name, decoder in (
+            ("a", _slow_decoder(settings, block_the_process)),
+            ("b", _slow_decoder(settings, block_the_process)),
+        )
     ]
     for worker in workers:
         worker.start()

@@ -22,6 +22,7 @@ from tally.settings import Settings
 from tally.store import BlockStore, WindowStore
 from tally.store.reads import CountReader, as_text
 from tests.effort import seeds
+from tests.fakes import FakeClock
 from tests.server import Server
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -35,17 +36,23 @@ class Pipeline:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self.settings = settings
-        self.now = float(EPOCH)
+        self.clock = FakeClock(float(EPOCH))
         keys = Keys()
         self._redis: Any = redis
         self._blocks = BlockStore(redis, keys=keys, settings=settings)
         self._stream = keys.stream
         self._decoder = Decoder(settings)
-        self._roll_up = RollUp(
-            WindowStore(redis, keys=keys, settings=settings), settings=settings, clock=lambda: self.now
-        )
+        self._roll_up = RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings, clock=self.clock)
         self.reader = CountReader(redis, keys=keys, settings=settings)
         self._sequence = 0
+
+    @property
+    def now(self) -> float:
+        return self.clock.now
+
+    @now.setter
+    def now(self, seconds: float) -> None:
+        self.clock.now = seconds
 
     async def count(self, lines: list[bytes]) -> None:
         """Count these lines as one block that arrives now."""
