@@ -4,7 +4,7 @@
     python scripts/reference.py             write the pages anew, as `make reference` does
     python scripts/reference.py --check     write nothing; exit with 1 if a page is not what the code says, and say how
 
-Everything on these pages is text of the code: the descriptions in tally/settings.py, the help of the commands in
+Everything on these pages is text of the code: the descriptions in tally/settings/, the help of the commands in
 tally/cli, the OpenAPI documents of the api and of the http source. Change it there.
 """
 
@@ -29,7 +29,7 @@ FOLDER = ROOT / "docs" / "reference"
 NOTICE = "<!-- Made by `make reference` from {source}. Change it there, not here. -->\n\n"
 
 #: The headings of settings.md, each with the setting that it stands in front of. The settings keep the order of
-#: tally/settings.py, so a new one falls under the heading of its neighbours.
+#: tally/settings/, so a new one falls under the heading of its neighbours.
 GROUPS = {
     "redis_url": "Redis",
     "source": "Sources, blocks and the backlog",
@@ -101,7 +101,7 @@ def settings() -> str:
     unknown = GROUPS.keys() - Settings.model_fields.keys()
     assert not unknown, f"GROUPS in scripts/reference.py names what is no setting: {unknown}"
     parts = [
-        NOTICE.format(source="tally/settings.py"),
+        NOTICE.format(source="tally/settings/"),
         SETTINGS_HEAD,
     ]
     for name, field in Settings.model_fields.items():

@@ -14,11 +14,10 @@ from typing import Any, NoReturn
 import uvloop
 from redis.exceptions import RedisError
 
-from tally import settings as settings_module
 from tally.clock import SYSTEM
 from tally.layout import LayoutRefused
 from tally.refused import Refused, refused
-from tally.settings import Settings, SettingsError
+from tally.settings import LogLevel, Settings, SettingsError, load
 from tally.telemetry import configure, get_logger
 
 #: Exit codes: a setting or argument is wrong; the work itself failed.
@@ -129,12 +128,16 @@ def run_service(name: str, main: Any, *, stop_seconds: float | None = None, **ov
     run_or_exit(body())
 
 
-def load_or_exit(**overrides: Any) -> Settings:
-    """The settings, or an exit with what is wrong with them."""
+def load_or_exit(*, log_level: LogLevel | None = None, **overrides: Any) -> Settings:
+    """Return the settings, or exit with what is wrong with them.
+
+    With `log_level` that one is theirs, for commands that log to a terminal; TALLY_LOG_LEVEL is checked all the same.
+    """
     try:
-        return settings_module.load(**overrides)
+        settings = load(**overrides)
     except SettingsError as error:
         fail(str(error), code=EXIT_USAGE)
+    return settings if log_level is None else settings.model_copy(update={"log_level": log_level})
 
 
 def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:

@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from tally.runtime import LIFELINE_VARIABLE, cancel_and_wait, stop_on_signals, wait_or_stop
+from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, cancel_and_wait, load_or_exit, stop_on_signals, wait_or_stop
 
 
 async def test_a_wait_ends_with_the_stop_or_with_its_time() -> None:
@@ -179,3 +179,16 @@ async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     await asyncio.sleep(0)
     await asyncio.wait_for(cancel_and_wait(task, again_seconds=0.01), 30)
     assert (task.cancelled(), lost) == (True, ["one"])
+
+
+def test_a_command_with_a_log_level_of_its_own_refuses_a_wrong_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TALLY_LOG_LEVEL", "debug")
+    assert load_or_exit(log_level="warning").log_level == "warning"
+    assert load_or_exit().log_level == "debug"
+    monkeypatch.setenv("TALLY_LOG_LEVEL", "loud")
+    with pytest.raises(SystemExit) as caught:
+        load_or_exit(log_level="warning")
+    assert caught.value.code == EXIT_USAGE
+    assert "TALLY_LOG_LEVEL=loud: " in capsys.readouterr().err
