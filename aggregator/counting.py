@@ -11,8 +11,8 @@ from tally.backoff import Backoff
 from tally.clock import Clock
 from tally.counts import Counts
 from tally.settings import Settings
-from tally.store import BlockStore
 from tally.store.blocks import Missing
+from tally.store.protocols import WorkerStore
 from tally.telemetry import Log
 
 
@@ -33,7 +33,7 @@ class BatchCounter:
     def __init__(
         self,
         *,
-        store: BlockStore,
+        store: WorkerStore,
         settings: Settings,
         consumer: str,
         decoder: Decoder,

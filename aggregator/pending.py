@@ -10,15 +10,15 @@ from aggregator.log_events import CLAIMED, DEAD_LETTER
 from aggregator.pacing import Batch
 from tally.clock import Clock
 from tally.settings import Settings
-from tally.store import BlockStore
-from tally.store.blocks import CLAIM_FROM_START
+from tally.store.aggregator import CLAIM_FROM_START
+from tally.store.protocols import WorkerStore
 from tally.telemetry import Log
 
 #: Blocks that are claimed from other consumers at once.
 CLAIM_BLOCKS = 100
 
 #: A consumer without blocks that was idle for so long is removed from the group.
-RETIRE_AFTER_SECONDS = 60.0
+REMOVE_AFTER_SECONDS = 60.0
 
 
 class PendingBlocks:
@@ -27,7 +27,7 @@ class PendingBlocks:
     def __init__(
         self,
         *,
-        store: BlockStore,
+        store: WorkerStore,
         settings: Settings,
         consumer: str,
         decoder: Decoder,
@@ -58,7 +58,7 @@ class PendingBlocks:
                 if (
                     not again
                     and deliveries >= self._max_deliveries
-                    and await self._store.bury(consumer=self._consumer, entry_id=entry_id) == "buried"
+                    and await self._store.dead_letter(consumer=self._consumer, entry_id=entry_id) == "moved"
                 ):
                     self._counter.done.dead_letters += 1
                     self._log.error(DEAD_LETTER, id=entry_id, deliveries=deliveries)
@@ -87,13 +87,13 @@ class PendingBlocks:
                 await self.count()
             if cursor == CLAIM_FROM_START:
                 break
-        idle_ms = int(1000 * max(RETIRE_AFTER_SECONDS, 4 * self._claim_idle_seconds))
+        idle_seconds = max(REMOVE_AFTER_SECONDS, 4 * self._claim_idle_seconds)
         for consumer in await self._store.consumers():
-            if consumer.name != self._consumer and not consumer.pending and consumer.idle_ms >= idle_ms:
-                await self._store.retire(consumer=consumer.name, idle_ms=idle_ms)
+            if consumer.name != self._consumer and not consumer.pending and consumer.idle_seconds >= idle_seconds:
+                await self._store.remove_consumer(consumer=consumer.name, idle_seconds=idle_seconds)
 
     async def leave(self) -> None:
         """Count what is pending to us and leave the consumer group."""
-        if await self._store.retire(consumer=self._consumer) == "pending":
+        if await self._store.remove_consumer(consumer=self._consumer) == "pending":
             await self.count()
-            await self._store.retire(consumer=self._consumer)
+            await self._store.remove_consumer(consumer=self._consumer)

@@ -21,7 +21,8 @@ from tally.clock import Clock
 from tally.counts import Counts
 from tally.log_throttle import Outage
 from tally.settings import Settings
-from tally.store import BlockStore, Entry
+from tally.store import Entry
+from tally.store.protocols import WorkerStore
 from tally.telemetry import Log
 
 #: How long a read waits for a new block. Also how long a stop may take, because a read is not called off:
@@ -38,7 +39,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        store: BlockStore,
+        store: WorkerStore,
         settings: Settings,
         consumer: str,
         decoder: Decoder,
@@ -124,7 +125,7 @@ class Pipeline:
         now_seconds = self._clock.monotonic()
         if not self._pace.is_due(batch, now_seconds=now_seconds):
             return batch
-        ours = await self._store.keep(consumer=self._consumer, ids=[entry.id for entry in batch.entries])
+        ours = await self._store.renew_pending(consumer=self._consumer, ids=[entry.id for entry in batch.entries])
         if len(ours) < len(batch.entries):
             self._log.info(CLAIMED_BY_OTHERS, blocks=len(batch.entries) - len(ours))
         return Batch([entry for entry in batch.entries if entry.id in ours], now_seconds)

@@ -13,7 +13,7 @@ from aggregator.worker import Worker
 from tally.keys import Keys
 from tally.redis_location import redis_url
 from tally.settings import Settings
-from tally.store import BlockStore, WindowStore, connect_for_writing
+from tally.store import AggregatorStore, WindowStore, connect_for_writing
 from tally.telemetry import get_logger
 
 
@@ -33,7 +33,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
         stop=stop,
     ) as redis:
         worker = Worker(
-            store=BlockStore(redis, keys=keys, settings=settings),
+            store=AggregatorStore(redis, keys=keys, settings=settings),
             roll_up=RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings),
             settings=settings,
             consumer=consumer_name(),

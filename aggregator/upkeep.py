@@ -10,7 +10,7 @@ from aggregator.pending import PendingBlocks
 from aggregator.rollup import RollUp
 from tally.clock import Clock
 from tally.settings import Settings
-from tally.store import BlockStore
+from tally.store.protocols import WorkerStore
 from tally.telemetry import Log
 
 #: How often idle consumers are looked for at the least.
@@ -26,7 +26,7 @@ class Upkeep:
     def __init__(
         self,
         *,
-        store: BlockStore,
+        store: WorkerStore,
         settings: Settings,
         roll_up: RollUp,
         pending: PendingBlocks,
@@ -54,9 +54,9 @@ class Upkeep:
         now = self._clock.monotonic()
         if now >= self._claim_due:
             self._claim_due = now + self._claim_seconds
-            await self._store.keep_layout()  # nothing else tells while there is nothing to count
+            await self._store.ensure_layout()  # nothing else tells while there is nothing to count
             await self._pending.claim()
-            if lost := await self._store.audit():
+            if lost := await self._store.reconcile_backlog():
                 self._log.error(BLOCKS_LOST, lost=lost)
         if self._counter.too_many_windows or now >= self._roll_up_due:
             self._counter.too_many_windows = False

@@ -21,7 +21,8 @@ from tally.backoff import Backoff
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import Outage
 from tally.settings import Settings
-from tally.store import BlockStore, GroupMissing, LayoutChanged, StoreUnavailable
+from tally.store import GroupMissing, LayoutChanged, StoreUnavailable
+from tally.store.protocols import WorkerStore
 from tally.telemetry import get_logger
 
 
@@ -31,7 +32,7 @@ class Worker:
     def __init__(
         self,
         *,
-        store: BlockStore,
+        store: WorkerStore,
         roll_up: RollUp,
         settings: Settings,
         consumer: str,
@@ -113,7 +114,7 @@ class Worker:
         await self._leave()
 
     async def _join(self) -> None:
-        await self._store.keep_layout()
+        await self._store.ensure_layout()
         if await self._store.create_group():
             self._log.info(GROUP_CREATED)
 

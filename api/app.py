@@ -28,7 +28,8 @@ from tally.keys import TOP_WORDS, Keys
 from tally.origins import parse_origins
 from tally.redis_location import redis_url
 from tally.settings import Settings
-from tally.store import BlockStore, StoreUnavailable, connect
+from tally.store import PipelineStore, StoreUnavailable, connect
+from tally.store.protocols import Readiness
 from tally.store.reads import CountReader
 from tally.web import problems
 
@@ -86,7 +87,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
     app.include_router(_events(data, bodies), **guarded)
     app.include_router(routes_v1.router(data, live), **guarded)
-    app.include_router(_health(BlockStore(client, keys=keys, settings=settings)))
+    app.include_router(_health(PipelineStore(client, keys=keys, settings=settings)))
     pages.install(app)
 
     # The last one added is the first one asked.
@@ -160,7 +161,7 @@ def _events(data: Data, memory: Memory) -> APIRouter:
     return router
 
 
-def _health(blocks: BlockStore) -> APIRouter:
+def _health(pipeline: Readiness) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     def answers(example: dict[str, str]) -> dict[int | str, dict[str, Any]]:
@@ -179,8 +180,8 @@ def _health(blocks: BlockStore) -> APIRouter:
     async def readyz() -> JSONResponse:
         """Whether Redis answers and can be written to."""
         try:
-            await blocks.check_format()
-            await blocks.check_writable()
+            await pipeline.check_format()
+            await pipeline.check_writable()
         except StoreUnavailable as error:
             return problems.away(error)
         return JSONResponse({"status": "ready"})

@@ -143,8 +143,8 @@ class Live:
         types = await self._types()
         words = await self._reader.top_words()
         backlog = await self._reader.backlog(totals)
-        consumers = await self._reader.consumers()
-        dead = await self._reader.dead_blocks()
+        consumers = await self._reader.aggregators()
+        dead = await self._reader.dead_letters()
         self._rates.add(time.monotonic(), totals["events"])
         return {
             "as_of": time.time(),

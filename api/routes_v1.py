@@ -205,17 +205,17 @@ def router(data: Data, live: Live) -> APIRouter:
                 "known": status.idempotency_keys.known,
                 "since": status.idempotency_keys.since_seconds,
             },
-            "dead": status.dead_blocks,
+            "dead": status.dead_letters,
             "distinct_types": status.distinct_types,
             "distinct_words": status.distinct_words,
             "consumers": [
                 {
                     "name": each.name,
                     "pending": each.pending,
-                    "idle_seconds": each.idle_ms / 1000,
+                    "idle_seconds": each.idle_seconds,
                     "alive": is_alive(each),
                 }
-                for each in status.consumers
+                for each in status.aggregators
             ],
             "sources": [
                 {"name": each.name, "position": each.position, "seen": each.seen_seconds} for each in status.sources

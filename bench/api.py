@@ -25,7 +25,7 @@ from bench.report import machine, table, write_section
 from tally.counts import Counts, WindowCounts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
-from tally.store import BlockStore, WindowStore, connect
+from tally.store import AggregatorStore, WindowStore, connect
 from tally.telemetry import configure
 
 CONNECTIONS = 64
@@ -174,7 +174,7 @@ async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
     configure(settings, service="bench")
     redis = connect(url, timeout_seconds=60)
     keys = Keys()
-    blocks = BlockStore(redis, keys=keys, settings=settings)
+    blocks = AggregatorStore(redis, keys=keys, settings=settings)
     await blocks.create_group()
     for start, words in windows:
         items = list(words.items())

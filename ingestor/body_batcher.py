@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from ingestor.bodies import Lines
 from tally.backoff import Backoff
-from tally.store import BlockStore, StoreUnavailable
+from tally.store import StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
+from tally.store.protocols import BodyStore
 
 #: How long an Idempotency-Key is kept at the least; unless there are too many, see TALLY_MAX_IDEMPOTENCY_KEYS.
 KEY_MS = 86_400_000
@@ -40,7 +41,7 @@ class _Waiting:
 class Appender:
     """Appends bodies, each once. All of it belongs to one event loop."""
 
-    def __init__(self, store: BlockStore, *, source: str, max_block_bytes: int) -> None:
+    def __init__(self, store: BodyStore, *, source: str, max_block_bytes: int) -> None:
         self._store = store
         self._source = source
         self._max_block_bytes = max_block_bytes

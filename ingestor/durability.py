@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tally.runtime import wait_or_stop
-from tally.store import BlockStore
+from tally.store.protocols import DurabilityStore
 
 #: How long the server may take to write everything to its disk.
 DURABLE_SECONDS = 5.0
@@ -14,7 +14,7 @@ DURABLE_SECONDS = 5.0
 NOT_DURABLE_SECONDS = 2.0
 
 
-async def wait_until_kept(store: BlockStore, name: str, *, stop: asyncio.Event) -> bool:
+async def wait_until_kept(store: DurabilityStore, name: str, *, stop: asyncio.Event) -> bool:
     """Wait until the server has on its disk what was appended; False if we are to stop before that can be believed.
 
     `name` is that of one of the sources of which something was appended. Raises StoreUnavailable.

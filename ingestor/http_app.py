@@ -21,7 +21,8 @@ from tally.log_throttle import LogThrottle
 from tally.origins import parse_origins
 from tally.peers import Peers
 from tally.settings import Settings
-from tally.store import BlockStore, StoreUnavailable
+from tally.store import StoreUnavailable
+from tally.store.protocols import BodyStore
 from tally.web import problems
 
 #: Characters in an Idempotency-Key.
@@ -38,7 +39,7 @@ class Accepted(BaseModel):
     )
 
 
-def create_app(settings: Settings, *, store: BlockStore, label: str, ready: asyncio.Event) -> FastAPI:
+def create_app(settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event) -> FastAPI:
     """The ASGI application. Until `ready` is set it takes no events, and says so after a while.
 
     The store is the caller's to close, after it has stopped to serve.
@@ -123,7 +124,7 @@ def _events(intake: _Intake) -> APIRouter:
 class _Intake:
     """From request to answer."""
 
-    def __init__(self, settings: Settings, *, store: BlockStore, label: str, ready: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event) -> None:
         self._settings = settings
         self._ready = ready
         self._appender = Appender(store, source=label, max_block_bytes=settings.max_block_bytes)

@@ -10,12 +10,13 @@ from enum import Enum, auto
 from tally.clock import Clock
 from tally.log_throttle import LASTING_SECONDS
 from tally.settings import Settings
-from tally.store import Block, BlockStore, Known
+from tally.store import Block, Known
+from tally.store.protocols import LaneStore
 from tally.telemetry import Log
 
 #: How often a full stream is asked whether there is room again, and looked through for blocks that somebody deleted:
 #: an aggregator does that, too, but there may be none.
-FULL_POLL_SECONDS, FULL_AUDIT_SECONDS = 0.05, 5.0
+FULL_POLL_SECONDS, FULL_RECONCILE_SECONDS = 0.05, 5.0
 
 
 class Sent(Enum):
@@ -36,7 +37,7 @@ class Lane:
     begun later (`go_on_as`), and what is stored are positions from there on.
     """
 
-    def __init__(self, *, store: BlockStore, settings: Settings, stop: asyncio.Event, log: Log, clock: Clock) -> None:
+    def __init__(self, *, store: LaneStore, settings: Settings, stop: asyncio.Event, log: Log, clock: Clock) -> None:
         self._store = store
         self._stop = stop
         self._log = log
@@ -113,16 +114,16 @@ class Lane:
         Raises StoreUnavailable.
         """
         began = self._clock.monotonic()
-        audit_next = began + FULL_AUDIT_SECONDS
+        reconcile_next = began + FULL_RECONCILE_SECONDS
         deadline = None
         said = False
         while True:
             said = said or self._say_full()
             if await self._store.has_room():
                 break
-            if self._clock.monotonic() >= audit_next:
-                audit_next = self._clock.monotonic() + FULL_AUDIT_SECONDS
-                await self._store.audit()
+            if self._clock.monotonic() >= reconcile_next:
+                reconcile_next = self._clock.monotonic() + FULL_RECONCILE_SECONDS
+                await self._store.reconcile_backlog()
             if not self._stop.is_set():
                 await self._clock.wait(self._stop, FULL_POLL_SECONDS)
                 continue

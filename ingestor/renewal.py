@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from tally.store import BlockStore, StoreUnavailable
+from tally.store import StoreUnavailable
+from tally.store.protocols import SourceStore
 
 #: After so long without an append or a renewal, the position of a source that cannot be read again is forgotten.
 FORGET_AFTER_SECONDS = 7 * 86_400
@@ -21,7 +22,7 @@ RENEW_SECONDS = 3600.0
 Sleep = Callable[[float], Awaitable[object]]
 
 
-async def keep_known(store: BlockStore, name: Callable[[], str], *, sleep: Sleep = asyncio.sleep) -> None:
+async def keep_known(store: SourceStore, name: Callable[[], str], *, sleep: Sleep = asyncio.sleep) -> None:
     """Renew the source that has this name in the store now and then (empty: none yet), until cancelled."""
     while True:
         await sleep(RENEW_SECONDS)

@@ -18,7 +18,7 @@ from tally.redis_location import is_demo, redis_url
 from tally.refused import Refused
 from tally.runtime import Failure, Misuse
 from tally.settings import Settings
-from tally.store import BlockStore, connect_for_writing
+from tally.store import IngestorStore, PipelineStore, connect_for_writing
 from tally.telemetry import get_logger
 
 
@@ -60,12 +60,13 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         keys=keys,
         stop=stop,
     ) as redis:
-        store = BlockStore(redis, keys=keys, settings=settings)
+        store = IngestorStore(redis, keys=keys, settings=settings)
+        pipeline = PipelineStore(redis, keys=keys, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         keepers = Keepers(context)
         keeping = [asyncio.create_task(keepers.keep(source)) for source in sources]
         try:
-            await ask(partial(_tidy, store, settings), stop=stop, log=get_logger())
+            await ask(partial(_tidy, store, pipeline, settings), stop=stop, log=get_logger())
         except BaseException:
             for each in keeping:
                 each.cancel()
@@ -164,14 +165,13 @@ def _measure(file: File, appender: SourceAppender) -> Measure:
     return Measure(file.read_bytes, file.size_bytes, appender.appended_lines, appender.appended_bytes)
 
 
-async def _tidy(store: BlockStore, settings: Settings) -> None:
+async def _tidy(store: IngestorStore, pipeline: PipelineStore, settings: Settings) -> None:
     """Forget what ingestors that were killed left behind, and say what is dangerous.
 
     Raises StoreUnavailable, and LayoutRefused where Redis holds data of a format that we do not know.
     """
-    await store.check_format()
-    await store.check_may_append()
-    for sentence in await store.advice():
+    await store.check_start()
+    for sentence in await pipeline.advice():
         get_logger().warning("redis is set up dangerously", problem=sentence)
     await store.create_group()  # before anything can fill Redis, which refuses it when it is full
     before_ms = int((await store.server_seconds() - FORGET_AFTER_SECONDS) * 1000)

@@ -32,7 +32,8 @@ from tally.clock import SYSTEM, Clock
 from tally.log_throttle import Outage
 from tally.runtime import cancel_and_wait
 from tally.settings import Settings
-from tally.store import BlockStore, StoreUnavailable
+from tally.store import StoreUnavailable
+from tally.store.protocols import AppenderStore
 from tally.telemetry import get_logger
 
 #: For how long after a stop it is tried to append what was read of a source that cannot be read again.
@@ -59,7 +60,7 @@ class SourceAppender:
         self,
         source: Source,
         *,
-        store: BlockStore,
+        store: AppenderStore,
         settings: Settings,
         stop: asyncio.Event,
         confirms: bool = True,

@@ -193,12 +193,12 @@ def _http_source() -> dict[str, Any]:
     from ingestor.http_app import create_app
     from tally.keys import Keys
     from tally.settings import Settings
-    from tally.store import BlockStore, connect
+    from tally.store import IngestorStore, connect
 
     async def document() -> dict[str, Any]:
         settings = Settings()
         redis = connect("redis://127.0.0.1:1/0", timeout_seconds=1)  # it is never asked anything
-        store = BlockStore(redis, keys=Keys(), settings=settings)
+        store = IngestorStore(redis, keys=Keys(), settings=settings)
         found = create_app(settings, store=store, label="http://127.0.0.1:8080", ready=asyncio.Event()).openapi()
         await redis.aclose()
         return found

@@ -11,7 +11,8 @@ from typing import Protocol, runtime_checkable
 from ingestor.progress import Progress
 from tally.backoff import Backoff
 from tally.settings import Settings
-from tally.store import BlockStore, Known
+from tally.store import Known
+from tally.store.protocols import ContextStore
 
 #: How much is asked of a file or a pipe at once.
 CHUNK_BYTES = 1 << 20
@@ -27,7 +28,7 @@ class Another(Exception):
 
 
 class Lookup(Protocol):
-    """How sources ask what is stored, as BlockStore.known does. Raises StoreUnavailable."""
+    """How sources ask what is stored, as SourceStore.known does. Raises StoreUnavailable."""
 
     async def __call__(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> Mapping[str, Known]: ...
 
@@ -69,7 +70,7 @@ class Context:
     `ready` is set when Redis has answered for the first time and may be appended to.
     """
 
-    store: BlockStore
+    store: ContextStore
     settings: Settings
     stop: asyncio.Event
     ready: asyncio.Event

@@ -28,8 +28,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     configure(settings, service="status")
     found = ask(settings, lambda reader: reader.status())
     if as_json:
-        consumers = [{**asdict(each), "alive": is_alive(each)} for each in found.consumers]
-        typer.echo(json.dumps({**asdict(found), "consumers": consumers}))
+        aggregators = [{**asdict(each), "alive": is_alive(each)} for each in found.aggregators]
+        typer.echo(json.dumps({**asdict(found), "aggregators": aggregators}))
         return
     _print_status(found, url=without_password(redis_url(settings)))
 
@@ -46,18 +46,18 @@ def _print_status(found: Status, *, url: str) -> None:
         console.print("It is full: sources are not read until aggregators have counted some of it.", style="bold red")
     if found.stuck:
         console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
-    if found.dead_blocks:
-        console.print(f"[bold red]Dead: {found.dead_blocks:,} blocks killed every aggregator that tried them[/]")
+    if found.dead_letters:
+        console.print(f"[bold red]Dead letters: {found.dead_letters:,} blocks that ended every aggregator[/]")
     keys = found.idempotency_keys
     if keys.since_seconds is not None:
         hours = (time.time() - keys.since_seconds) / 3600
         console.print(f"Idempotency keys: {keys.known:,}, all of the last {hours:.1f} h", highlight=False)
     consumers = Table(title="Aggregators", title_justify="left")
-    for column in ("name", "state", "pending blocks", "silent for"):
+    for column in ("name", "state", "pending blocks", "idle for"):
         consumers.add_column(column)
-    for consumer in found.consumers:
-        state = "alive" if is_alive(consumer) else "[bold red]silent[/]"
-        consumers.add_row(markup(consumer.name), state, str(consumer.pending), f"{consumer.idle_ms / 1000:.1f} s")
+    for consumer in found.aggregators:
+        state = "alive" if is_alive(consumer) else "[bold red]idle[/]"
+        consumers.add_row(markup(consumer.name), state, str(consumer.pending), f"{consumer.idle_seconds:.1f} s")
     console.print(consumers)
     some = f": the latest {len(found.sources):,} of {found.sources_total:,}"
     title = "Sources" + (some if found.sources_total > len(found.sources) else "")

@@ -161,13 +161,13 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
         + ("" if waiting is None else f", oldest {waiting:.1f} s"),
         f"{status.alive:,} aggregator{'' if status.alive == 1 else 's'} alive",
     ]
-    if status.dead_blocks:
-        pipeline.append(f"{status.dead_blocks:,} dead blocks")
+    if status.dead_letters:
+        pipeline.append(f"{status.dead_letters:,} dead letters")
     if status.stuck:
         pipeline.append("nothing is being counted")
     if status.backlog.full:
         pipeline.append("full, sources are not read")
-    wrong = status.stuck or status.backlog.full or status.dead_blocks or totals["lost"]
+    wrong = status.stuck or status.backlog.full or status.dead_letters or totals["lost"]
     lines = [
         _filled(counts, width),
         _filled([f"rate {rates[0]}", *rates[1:]], width),

@@ -16,7 +16,7 @@ from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
 from tally.runtime import Failure, stop_on_signals
 from tally.settings import PREFIX, TLS_OPTIONS, Settings
-from tally.store import BlockStore, connect
+from tally.store import PipelineStore, connect
 from tally.store.reads import CountReader
 
 #: After so many failures in a row we give up: nobody watches `tally count` try for ever, as somebody does `tally up`.
@@ -78,11 +78,11 @@ async def _count_with(
     await _wait_for("drain", supervisor, server, stop)
     redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
     try:
-        blocks = BlockStore(redis, keys=Keys(), settings=settings)
-        if keeps_position and not await blocks.any_source():
+        pipeline = PipelineStore(redis, keys=Keys(), settings=settings)
+        if keeps_position and not await pipeline.any_source():
             raise Failure("the ingestor ended without having read anything; see above")
         reader = CountReader(redis, keys=Keys(), settings=settings)
-        if uncounted := await blocks.backlog() + await reader.dead_blocks():
+        if uncounted := await pipeline.backlog() + await reader.dead_letters():
             raise Failure(f"{uncounted:,} blocks of lines could not be counted; see above")
         samples = await reader.rejected(1)
         return Result(

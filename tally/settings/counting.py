@@ -86,7 +86,7 @@ class CountingSettings(BaseSettings):
         5,
         ge=1,
         le=1000,
-        description="Times a block is given to an aggregator before it goes to the dead stream",
+        description="Times a block is given to an aggregator before it goes to the dead letters",
     )
 
     @field_validator("windows")

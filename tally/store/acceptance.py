@@ -66,7 +66,7 @@ class Acceptance:
             stored = await self._layouts.read()
             differences = stored.differences(here)
             if not differences:
-                await self._layouts.keep()
+                await self._layouts.ensure()
                 break
             if await self._replace(stored, here):
                 break

@@ -26,7 +26,17 @@ _LAYOUT_DIFFERS = "TALLYLAYOUT "
 _LIBRARIES = {
     "windows_library": frozenset({"count", "roll"}),
     "backlog_library": frozenset(
-        {"append", "append_once", "audit", "bury", "claim", "count", "keep", "oldest", "retry"}
+        {
+            "append",
+            "append_once",
+            "claim",
+            "count",
+            "dead_letter",
+            "oldest",
+            "reconcile_backlog",
+            "renew_pending",
+            "retry",
+        }
     ),
 }
 

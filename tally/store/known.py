@@ -9,8 +9,8 @@ from typing import Any
 from tally.keys import Keys
 from tally.store.client import LayoutCheck, ReadingScript, WritingScript, errors_translated, execute
 
-_known, _forget = ReadingScript("known"), WritingScript("forget")
-_register, _renew = WritingScript("register"), WritingScript("renew")
+_known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources")
+_register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
 
 #: How the names begin of sources that may be read again at any time, in their order.
 REREADABLE = ("file:", "tail:")

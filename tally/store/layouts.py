@@ -13,7 +13,7 @@ from tally.layout import Layout, refuse
 from tally.settings import Settings
 from tally.store.client import LayoutCheck, LayoutScript, errors_translated
 
-_keep_layout = LayoutScript("keep_layout")
+_ensure_layout = LayoutScript("ensure_layout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class LayoutStore:
         with errors_translated():
             return Layout.stored(await self._redis.hgetall(self._keys.layout))
 
-    async def keep(self) -> None:
+    async def ensure(self) -> None:
         """Store the layout of our settings where there is none. Raises LayoutRefused where there is another one.
 
         Counts without a layout are from before there was one: they are taken for ours, of the first format.
         """
         arguments = [part for field in self._here.fields.items() for part in field]
-        flat = await _keep_layout.run(self._redis, (self._keys.layout,), arguments)
+        flat = await _ensure_layout.run(self._redis, (self._keys.layout,), arguments)
         differences = stored_layout(flat[::2], flat[1::2]).differences(self._here)
         if differences:
             raise refuse(differences)

@@ -13,8 +13,19 @@ from tally.refused import Refused
 from tally.store.client import ReadingScript, WritingScript
 
 #: The scripts that write of each service.
-INGESTORS = ("append", "append_once", "forget", "register", "renew")
-AGGREGATORS = ("audit", "bury", "claim", "count", "create_group", "drop", "keep", "retire", "retry", "roll")
+INGESTORS = ("append", "append_once", "forget_sources", "register_sources", "renew_sources")
+AGGREGATORS = (
+    "claim",
+    "count",
+    "create_group",
+    "dead_letter",
+    "drop_window",
+    "reconcile_backlog",
+    "remove_consumer",
+    "renew_pending",
+    "retry",
+    "roll",
+)
 
 #: What a call begins with where its key is not the word behind the command.
 _BEGINNINGS: dict[tuple[str, ...], tuple[str, ...]] = {

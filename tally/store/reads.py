@@ -12,9 +12,10 @@ from tally.keys import OTHER, TOP_WORDS, Keys
 from tally.layout import check_format
 from tally.ranges import TimeRange, Window, Windows
 from tally.settings import Settings
-from tally.store.blocks import BlockStore, Consumer
+from tally.store.blocks import Consumer
 from tally.store.client import ReadingScript, StoreUnavailable, errors_translated, execute
 from tally.store.layouts import stored_layout
+from tally.store.pipeline import PipelineStore
 from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength
@@ -30,7 +31,7 @@ PIPELINE_COUNTS = 20_000
 #: How often a time range is read again because windows were rolled up meanwhile.
 RANGE_TRIES = 20
 
-#: An aggregator that was silent for so long is not alive: it reads once a second while there is nothing to do.
+#: An aggregator that was idle for so long is not alive: it reads once a second while there is nothing to do.
 ALIVE_SECONDS = 15.0
 
 #: The fields of the hash of totals.
@@ -38,8 +39,8 @@ TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "bl
 
 
 def is_alive(consumer: Consumer) -> bool:
-    """Whether an aggregator was heard of lately. One that was killed stays in the group, silent."""
-    return consumer.idle_ms < ALIVE_SECONDS * 1000
+    """Return whether an aggregator was heard of lately. One that was killed stays in the group, idle."""
+    return consumer.idle_seconds < ALIVE_SECONDS
 
 
 #: How many sources are shown, the latest: of finished files there may be very many.
@@ -86,17 +87,17 @@ class Status:
     totals: dict[str, int]
     backlog: Backlog
     idempotency_keys: IdempotencyKeys
-    dead_blocks: int
+    dead_letters: int
     distinct_types: int
     distinct_words: int
-    consumers: list[Consumer]
+    aggregators: list[Consumer]
     sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
     sources_total: int
 
     @property
     def alive(self) -> int:
         """How many of the aggregators are alive."""
-        return sum(map(is_alive, self.consumers))
+        return sum(map(is_alive, self.aggregators))
 
     @property
     def stuck(self) -> bool:
@@ -139,7 +140,7 @@ class CountReader:
         self._redis: Any = redis
         self._keys = keys
         self._settings = settings
-        self._blocks = BlockStore(redis, keys=keys, settings=settings)
+        self._pipeline = PipelineStore(redis, keys=keys, settings=settings)
         self._windows = WindowStore(redis, keys=keys, settings=settings)
 
     # All time.
@@ -273,17 +274,17 @@ class CountReader:
         totals = await self.totals()
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.xlen(self._keys.dead)
+            pipeline.xlen(self._keys.dead_letters)
             pipeline.hlen(self._keys.sources)
-            dead, sources_total = await execute(pipeline)
+            dead_letters, sources_total = await execute(pipeline)
         return Status(
             totals=totals,
             backlog=await self.backlog(totals),
             idempotency_keys=await self.idempotency_keys(),
-            dead_blocks=dead,
+            dead_letters=dead_letters,
             distinct_types=(await self.distinct("types"))[0],
             distinct_words=(await self.distinct("words"))[0],
-            consumers=await self._blocks.consumers(),
+            aggregators=await self._pipeline.consumers(),
             sources=await self._sources(),
             sources_total=sources_total,
         )
@@ -315,7 +316,7 @@ class CountReader:
             pipeline.memory_usage(self._keys.stream, samples=1)
             pipeline.hmget(self._keys.backlog, "bytes", "full_blocks", "full_bytes")
             blocks, size_bytes, stored = await execute(pipeline)
-        oldest = await self._blocks.oldest() if blocks else None
+        oldest = await self._pipeline.oldest() if blocks else None
         if oldest is None:
             return Backlog(blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False)
         line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
@@ -341,14 +342,14 @@ class CountReader:
             known=old + new - len(since_ms), since_seconds=min(since_ms) / 1000 if since_ms else None
         )
 
-    async def dead_blocks(self) -> int:
-        """How many blocks killed every aggregator that tried them."""
+    async def dead_letters(self) -> int:
+        """Return how many blocks ended every aggregator that tried them."""
         with errors_translated():
-            return int(await self._redis.xlen(self._keys.dead))
+            return int(await self._redis.xlen(self._keys.dead_letters))
 
-    async def consumers(self) -> list[Consumer]:
-        """The aggregators."""
-        return await self._blocks.consumers()
+    async def aggregators(self) -> list[Consumer]:
+        """Return the members of the consumer group."""
+        return await self._pipeline.consumers()
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
         """The newest samples of rejected lines, newest first."""

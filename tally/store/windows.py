@@ -14,7 +14,7 @@ from tally.store.client import ReadingScript, WritingScript
 from tally.store.layouts import checks, stored_layout
 from tally.windows import WindowLength
 
-_windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), WritingScript("drop")
+_windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), WritingScript("drop_window")
 
 #: What the two scripts return of a window.
 Rolled = Literal["rolled", "duplicate", "gone"]

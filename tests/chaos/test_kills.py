@@ -116,7 +116,7 @@ def test_lost_replies(server: Server, million: tuple[Path, Expected], tmp_path: 
         proxy.close()
         assert proxy.lost >= 5
         assert counted(client) == expected
-        assert client.xlen(KEYS.dead) == 0, "a lost connection is not held against a block"
+        assert client.xlen(KEYS.dead_letters) == 0, "a lost connection is not held against a block"
 
 
 def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(
@@ -193,7 +193,7 @@ def test_block_that_kills_its_reader_goes_to_the_dead_stream_alone(server: Serve
             worker.start()
         assert deaths == 3
         assert counted(client).types == {"fine": 19}
-        ((_, dead),) = client.xrange(KEYS.dead)
+        ((_, dead),) = client.xrange(KEYS.dead_letters)
         assert dead["lines"] == '{"event_type": "POISON", "data": "x"}'
         assert (dead["source"], dead["deliveries"]) == ("test", "3")
         assert client.xlen(KEYS.stream) == 0

@@ -19,9 +19,10 @@ from api.app import create_app
 from tally.counts import Counts, WindowCounts
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import BlockStore, connect
+from tally.store import connect
 from tests.processes import Process, running
 from tests.server import Server, free_port
+from tests.stores import AllStores
 from tests.waiting import wait_until, wait_until_async
 
 KEYS = Keys()
@@ -47,7 +48,7 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
 
 async def _count(redis: Redis, types: dict[str, int], words: dict[str, int]) -> None:
     """Count this as an aggregator does."""
-    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    store = AllStores(redis, keys=KEYS, settings=Settings())
     await store.create_group()
     await redis.xadd(KEYS.stream, {"lines": b"x"})
     entries = await store.read(consumer="a", count=1, block_ms=None)

@@ -20,12 +20,14 @@ from ingestor.sources.base import NotReplayable
 from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, Entry, WindowStore, connect
-from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
+from tally.store import Block, Entry, WindowStore, connect
+from tally.store.aggregator import CLAIM_FROM_START
+from tally.store.blocks import Applied, Missing
 from tally.store.idempotent import Body
 from tally.store.reads import CountReader
 from tests.effort import examples
 from tests.server import Server
+from tests.stores import AllStores
 from tests.waiting import wait_until_async
 
 KEYS = Keys()
@@ -36,7 +38,7 @@ class Shard:
 
     def __init__(self, redis: Redis) -> None:
         self.redis: Any = redis
-        self.store = BlockStore(redis, keys=KEYS, settings=Settings(claim_idle_seconds=0.1, max_deliveries=1))
+        self.store = AllStores(redis, keys=KEYS, settings=Settings(claim_idle_seconds=0.1, max_deliveries=1))
         self._position = 0
 
     async def append(self, *sizes: int) -> None:
@@ -84,10 +86,10 @@ async def test_the_backlog_is_what_was_appended_and_is_not_counted(shard: Shard)
     assert await shard.backlog() == (3, 35)
     await shard.count([others])
     assert await shard.backlog() == (3, 35), "what others add is not in it"
-    assert await shard.store.bury(consumer="a", entry_id=second.id) == "buried"
+    assert await shard.store.dead_letter(consumer="a", entry_id=second.id) == "moved"
     assert await shard.backlog() == (2, 15)
     await shard.count(body)
-    assert (await shard.backlog(), await shard.store.audit(), await shard.lost()) == ((0, 0), 0, 0)
+    assert (await shard.backlog(), await shard.store.reconcile_backlog(), await shard.lost()) == ((0, 0), 0, 0)
 
 
 async def _trim(shard: Shard) -> None:
@@ -108,12 +110,12 @@ async def test_blocks_that_somebody_deletes_are_lost_whether_they_were_delivered
     if delivered:
         await shard.read(delivered, consumer="dead")
     await removed(shard)
-    assert await shard.store.audit() == 3
-    assert await shard.store.audit() == 0, "they are counted as that once"
+    assert await shard.store.reconcile_backlog() == 3
+    assert await shard.store.reconcile_backlog() == 0, "they are counted as that once"
     for entry_id, _ in await shard.store.pending(consumer="dead", count=10):
         await shard.store.retry(consumer="dead", entry_id=entry_id, deliveries=2)
     await shard.count(await shard.read(10))
-    assert await shard.store.audit() == 0
+    assert await shard.store.reconcile_backlog() == 0
     assert (await shard.lost(), (await shard.backlog())[0]) == (3, 2 if delivered == 5 else 0)
 
 
@@ -139,7 +141,7 @@ async def test_after_a_loss_what_is_left_is_added_up(shard: Shard) -> None:
     await shard.add(1000)
     ids = [id_ for id_, _ in await shard.redis.xrange(KEYS.stream)]
     await shard.redis.xdel(KEYS.stream, ids[1], ids[3], ids[5])
-    assert await shard.store.audit() == 3
+    assert await shard.store.reconcile_backlog() == 3
     assert await shard.backlog() == (3, 21)
 
 
@@ -149,9 +151,9 @@ async def test_what_is_appended_and_counted_while_it_is_added_up_is_in_the_sum(
     await shard.append(*[100] * 40)
     held = await shard.read(30)
     await shard.redis.xdel(KEYS.stream, held[0].id)
-    monkeypatch.setattr("tally.store.blocks.AUDIT_BYTES", 1000)  # ten of them at a time
+    monkeypatch.setattr("tally.store.stream.RECONCILE_BYTES", 1000)  # ten of them at a time
     store, run = shard.store, 0
-    audit = store.audit()
+    audit = store.reconcile_backlog()
 
     async def meanwhile() -> None:
         """Count one that is in the sum already, and one that is not; append another."""
@@ -180,11 +182,11 @@ async def test_a_block_that_is_deleted_while_it_is_counted_is_not_lost(shard: Sh
     first, second, third = await shard.read(3)
     await shard.redis.xdel(KEYS.stream, first.id)
     await shard.count([first])
-    assert (await shard.store.audit(), await shard.backlog()) == (0, (3, 14))
+    assert (await shard.store.reconcile_backlog(), await shard.backlog()) == (0, (3, 14))
     await shard.redis.xdel(KEYS.stream, second.id)
-    assert (await shard.store.audit(), await shard.lost()) == (1, 1)
+    assert (await shard.store.reconcile_backlog(), await shard.lost()) == (1, 1)
     await shard.count([second, third])
-    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 8))
+    assert (await shard.store.reconcile_backlog(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 8))
 
 
 async def test_a_stream_that_is_deleted_whole_has_lost_what_waited_in_it(shard: Shard) -> None:
@@ -198,7 +200,7 @@ async def test_a_stream_that_is_deleted_whole_has_lost_what_waited_in_it(shard: 
         assert await shard.lost() == (5 if again else 2)
         assert await shard.backlog() == ((2, 11) if again else (0, 0))
         await shard.append(8, 9, 10)
-    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 5, (5, 38))
+    assert (await shard.store.reconcile_backlog(), await shard.lost(), await shard.backlog()) == (0, 5, (5, 38))
 
 
 @pytest.mark.parametrize("counted", [0, 1])
@@ -217,7 +219,7 @@ async def test_a_flush_is_a_new_beginning(shard: Shard) -> None:
     shard._position = 0
     await shard.append(8)
     await shard.store.create_group()
-    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 8))
+    assert (await shard.store.reconcile_backlog(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 8))
 
 
 async def test_a_stream_of_an_older_version_has_lost_nothing(shard: Shard) -> None:
@@ -225,25 +227,25 @@ async def test_a_stream_of_an_older_version_has_lost_nothing(shard: Shard) -> No
     await shard.append(1, 2, 4)
     await shard.count(await shard.read(2))
     await shard.redis.delete(KEYS.backlog)
-    assert (await shard.store.audit(), await shard.lost()) == (0, 0)
+    assert (await shard.store.reconcile_backlog(), await shard.lost()) == (0, 0)
     await shard.append(8)
     for entry in await shard.read(1, consumer="of an older version"):
         await shard.redis.xack(KEYS.stream, GROUP, entry.id)
         await shard.redis.xdel(KEYS.stream, entry.id)
         await shard.redis.hincrby(KEYS.totals, "blocks", 1)
-    assert (await shard.store.audit(), await shard.lost()) == (0, 0)
+    assert (await shard.store.reconcile_backlog(), await shard.lost()) == (0, 0)
     await shard.count(await shard.read(10))
     await shard.redis.hdel(KEYS.totals, "blocks", "events")
     await shard.append(16)
-    assert (await shard.store.audit(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 16))
+    assert (await shard.store.reconcile_backlog(), await shard.lost(), await shard.backlog()) == (0, 0, (1, 16))
 
 
 async def test_an_audit_of_what_nobody_touched_writes_nothing(shard: Shard) -> None:
     await shard.append(1, 2)
-    await shard.store.audit()
+    await shard.store.reconcile_backlog()
     before = (await shard.redis.info("persistence"))["rdb_changes_since_last_save"]
     for _ in range(3):
-        assert await shard.store.audit() == 0
+        assert await shard.store.reconcile_backlog() == 0
     assert (await shard.redis.info("persistence"))["rdb_changes_since_last_save"] == before
 
 
@@ -261,7 +263,7 @@ async def test_accounts_are_right_after_a_restart_of_the_server(durable_server: 
     await shard.count(await shard.read(15))
     ids = [id_ for id_, _ in await redis.xrange(KEYS.stream)]
     await redis.xdel(KEYS.stream, ids[1])
-    assert await shard.store.audit() == 1
+    assert await shard.store.reconcile_backlog() == 1
     await redis.xdel(KEYS.stream, ids[3])
     if rewritten:
         await redis.bgrewriteaof()
@@ -271,7 +273,7 @@ async def test_accounts_are_right_after_a_restart_of_the_server(durable_server: 
     durable_server.start()
     redis = connect(durable_server.url, timeout_seconds=30)
     shard = Shard(redis)
-    assert await shard.store.audit() == 1
+    assert await shard.store.reconcile_backlog() == 1
     assert (await shard.lost(), await shard.backlog()) == (2, (3, 300))
     await redis.aclose()
 
@@ -284,11 +286,11 @@ _steps = st.lists(
         st.tuples(st.just("add"), st.integers(1, 50)),
         st.tuples(st.just("read"), st.integers(1, 4)),
         st.tuples(st.just("count"), st.integers(1, 4)),
-        st.tuples(st.just("bury"), st.integers(0, 3)),
+        st.tuples(st.just("dead_letter"), st.integers(0, 3)),
         st.tuples(st.just("claim"), st.just(0)),
         st.tuples(st.just("trim"), st.integers(0, 6)),
         st.tuples(st.just("delete"), st.integers(0, 6)),
-        st.tuples(st.just("audit"), st.just(0)),
+        st.tuples(st.just("reconcile"), st.just(0)),
     ),
     min_size=1,
     max_size=40,
@@ -318,9 +320,9 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
             entries = [held.pop(entry_id) for entry_id in list(held)[:argument]]
             if isinstance(await shard.count(entries), Applied):
                 dealt_with |= {entry.id for entry in entries}
-        elif step == "bury" and argument < len(held):
+        elif step == "dead_letter" and argument < len(held):
             entry_id = list(held)[argument]
-            if await shard.store.bury(consumer="a", entry_id=entry_id) == "buried":
+            if await shard.store.dead_letter(consumer="a", entry_id=entry_id) == "moved":
                 dealt_with.add(entry_id)
                 del held[entry_id]
         elif step == "claim":
@@ -331,9 +333,9 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
         elif step == "delete" and argument < len(ids):
             await shard.redis.xdel(KEYS.stream, ids[argument])
             deleted.add(ids[argument])
-        elif step == "audit":
-            await shard.store.audit()
-    await shard.store.audit()
+        elif step == "reconcile":
+            await shard.store.reconcile_backlog()
+    await shard.store.reconcile_backlog()
     waiting = [len(fields[b"lines"]) for _, fields in await shard.redis.xrange(KEYS.stream) if b"source" in fields]
     assert await shard.backlog() == (len(waiting), sum(waiting))
     assert await shard.lost() == len(deleted - dealt_with)
@@ -342,11 +344,11 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
 # Bounded, in blocks and in bytes.
 
 
-def _limited(redis: Redis, **limits: Any) -> BlockStore:
-    return BlockStore(redis, keys=KEYS, settings=Settings(**limits))
+def _limited(redis: Redis, **limits: Any) -> AllStores:
+    return AllStores(redis, keys=KEYS, settings=Settings(**limits))
 
 
-async def _append_to(store: BlockStore, *sizes: int) -> list[str]:
+async def _append_to(store: AllStores, *sizes: int) -> list[str]:
     """What becomes of blocks of so many bytes, each of a source of its own."""
     return [
         (await store.append(source=f"s{size}", blocks=[Block(0, size + 1, b"x" * size)]))[0].outcome for size in sizes
@@ -417,7 +419,7 @@ async def test_a_full_redis_says_that_the_stream_is_full_and_looks_for_lost_bloc
     oldest = await store.oldest()
     assert oldest is not None
     await redis.xdel(KEYS.stream, oldest.id)
-    assert await store.audit() == 1
+    assert await store.reconcile_backlog() == 1
     assert [int(each) for each in await redis.hmget(KEYS.backlog, "blocks", "bytes")] == [2, 2_001_000]
     await redis.aclose()
 
@@ -440,9 +442,9 @@ async def test_a_source_that_waits_for_room_finds_that_blocks_were_deleted(
     shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No aggregator runs that would find it."""
-    monkeypatch.setattr("ingestor.lane.FULL_AUDIT_SECONDS", 0.1)
+    monkeypatch.setattr("ingestor.lane.FULL_RECONCILE_SECONDS", 0.1)
     settings = Settings(max_backlog_bytes=1024, max_block_bytes=1024)
-    store = BlockStore(shard.redis, keys=KEYS, settings=settings)
+    store = AllStores(shard.redis, keys=KEYS, settings=settings)
     lines = _Lines(*(b"%0600d\n" % number for number in range(3)))
     appending = asyncio.create_task(SourceAppender(lines, store=store, settings=settings, stop=asyncio.Event()).run())
 

@@ -437,7 +437,7 @@ def test_ingest_twice_counts_once_and_status_shows_it(server: Server, events: Pa
         assert counted(client) == expected
     after = json.loads(_tally("status", "--json", env=url).stdout)
     assert (after["totals"]["events"], after["totals"]["rejected"]) == (expected.events, expected.rejected)
-    assert (after["backlog"]["blocks"], after["dead_blocks"], after["consumers"]) == (0, 0, [])
+    assert (after["backlog"]["blocks"], after["dead_letters"], after["aggregators"]) == (0, 0, [])
     assert [each["position"] for each in after["sources"]] == [events.stat().st_size]
 
 
@@ -493,7 +493,7 @@ def test_status_tells_aggregators_that_are_alive_from_those_that_are_not(server:
         client.xgroup_create(KEYS.stream, GROUP, id="0", mkstream=True)
         client.xgroup_createconsumer(KEYS.stream, GROUP, "fresh")
     url = {"TALLY_REDIS_URL": server.url}
-    (fresh,) = json.loads(_tally("status", "--json", env=url).stdout)["consumers"]
+    (fresh,) = json.loads(_tally("status", "--json", env=url).stdout)["aggregators"]
     assert (fresh["name"], fresh["alive"]) == ("fresh", True)
     assert "alive" in _tally("status", env=url).stdout
     with server.client() as client:

@@ -14,12 +14,14 @@ from aggregator.decoding import Decoder
 from tally.counts import Counts, Sample
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore
-from tally.store.blocks import CLAIM_FROM_START, Applied
+from tally.store import Block
+from tally.store.aggregator import CLAIM_FROM_START
+from tally.store.blocks import Applied
 from tally.store.idempotent import Body
 from tally.store.reads import CountReader, is_alive
 from tests.clock_set_back import clock_set_back
 from tests.server import Server
+from tests.stores import AllStores
 
 KEYS = Keys()
 DAY = 86_400
@@ -27,8 +29,8 @@ EVENT = b'{"event_type":"n","data":"now"}'
 
 
 @pytest.fixture
-async def store(redis: Redis) -> BlockStore:
-    store = BlockStore(redis, keys=KEYS, settings=Settings())
+async def store(redis: Redis) -> AllStores:
+    store = AllStores(redis, keys=KEYS, settings=Settings())
     await store.create_group()
     return store
 
@@ -46,7 +48,7 @@ async def _id_of_tomorrow(redis: Any, key: str) -> None:
 
 
 async def test_an_event_without_a_time_belongs_to_when_it_was_appended_whatever_the_ids_are(
-    redis: Redis, store: BlockStore
+    redis: Redis, store: AllStores
 ) -> None:
     await _id_of_tomorrow(redis, KEYS.stream)
     began = time.time()
@@ -65,7 +67,7 @@ async def test_an_event_without_a_time_belongs_to_when_it_was_appended_whatever_
 
 @pytest.mark.parametrize("written", [b"", b"x", b"-5", b"1.5", "٣".encode(), b"9" * 16])
 async def test_a_time_that_is_none_in_an_entry_of_others_gives_way_to_its_id(
-    redis: Redis, store: BlockStore, written: bytes
+    redis: Redis, store: AllStores, written: bytes
 ) -> None:
     await redis.xadd(KEYS.stream, {"lines": EVENT, "appended_ms": written}, id="5000-0")
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
@@ -75,7 +77,7 @@ async def test_a_time_that_is_none_in_an_entry_of_others_gives_way_to_its_id(
     assert oldest.waited_seconds == pytest.approx(time.time() - 5, abs=60)
 
 
-async def test_the_age_of_the_backlog_is_told_by_when_it_was_appended(redis: Redis, store: BlockStore) -> None:
+async def test_the_age_of_the_backlog_is_told_by_when_it_was_appended(redis: Redis, store: AllStores) -> None:
     await _id_of_tomorrow(redis, KEYS.stream)
     reader = CountReader(redis, keys=KEYS, settings=Settings())
     assert (await reader.backlog(await reader.totals())).oldest_seconds == 0, "never under it"
@@ -86,7 +88,7 @@ async def test_the_age_of_the_backlog_is_told_by_when_it_was_appended(redis: Red
     assert (await reader.backlog(await reader.totals())).oldest_seconds == pytest.approx(3600, abs=60)
 
 
-async def test_a_sample_has_the_time_at_which_it_was_rejected(redis: Redis, store: BlockStore) -> None:
+async def test_a_sample_has_the_time_at_which_it_was_rejected(redis: Redis, store: AllStores) -> None:
     await _id_of_tomorrow(redis, KEYS.rejected)
     await store.append(source="s", blocks=[Block(0, 1, b"x")])
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
@@ -98,9 +100,9 @@ async def test_a_sample_has_the_time_at_which_it_was_rejected(redis: Redis, stor
 
 
 async def test_blocks_of_a_dead_aggregator_are_claimed_though_the_clock_was_set_back(
-    redis: Redis, store: BlockStore, client: Any
+    redis: Redis, store: AllStores, client: Any
 ) -> None:
-    quick = BlockStore(redis, keys=KEYS, settings=Settings(claim_idle_seconds=0.1))
+    quick = AllStores(redis, keys=KEYS, settings=Settings(claim_idle_seconds=0.1))
     blocks = [Block(at, at + 1, EVENT) for at in range(3)]
     await store.append(source="s", blocks=blocks)
     await store.read(consumer="dead", count=3, block_ms=None)
@@ -117,18 +119,18 @@ async def test_blocks_of_a_dead_aggregator_are_claimed_though_the_clock_was_set_
     assert (await redis.hgetall(KEYS.totals)) == {b"lost": b"1"}
 
 
-async def test_after_the_clock_was_set_back_the_dead_are_told_from_the_living_and_retired(
-    redis: Redis, store: BlockStore, client: Any
+async def test_after_the_clock_was_set_back_the_dead_are_told_from_the_living_and_removed(
+    redis: Redis, store: AllStores, client: Any
 ) -> None:
     for consumer in ("dead", "living"):
         await store.claim(consumer=consumer, cursor=CLAIM_FROM_START, count=1)
     clock_set_back(client, KEYS.stream, seconds=365 * DAY)
     deadline = time.monotonic() + 60
-    idle_ms: dict[str, int] = {"dead": 0}
-    while idle_ms["dead"] < 200:
+    idle_seconds: dict[str, float] = {"dead": 0}
+    while idle_seconds["dead"] < 0.2:
         assert time.monotonic() < deadline, "the dead one looks alive"
         await store.claim(consumer="living", cursor=CLAIM_FROM_START, count=1)
         consumers = await store.consumers()
         assert is_alive(next(each for each in consumers if each.name == "living"))
-        idle_ms = {each.name: each.idle_ms for each in consumers}
-    assert await store.retire(consumer="dead", idle_ms=200) == "retired"
+        idle_seconds = {each.name: each.idle_seconds for each in consumers}
+    assert await store.remove_consumer(consumer="dead", idle_seconds=0.2) == "removed"

@@ -10,11 +10,12 @@ import redis
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, OTHER, Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, connect
+from tally.store import Block, connect
 from tally.store.reads import CountReader
 from tests.expected import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
+from tests.stores import AllStores
 from tests.waiting import wait_until
 
 
@@ -75,12 +76,12 @@ async def test_what_was_counted_can_be_read(durable_server: Server) -> None:
         await connection.aclose()
 
 
-async def test_a_block_that_kills_is_buried_all_the_same(durable_server: Server) -> None:
+async def test_a_block_that_kills_is_a_dead_letter_all_the_same(durable_server: Server) -> None:
     """Or nobody who took it over would get to the others, and Redis stayed full for ever."""
     settings = Settings(redis_url=durable_server.url, max_deliveries=1)
     connection = connect(durable_server.url, timeout_seconds=30)
     try:
-        store = BlockStore(connection, keys=Keys(), settings=settings)
+        store = AllStores(connection, keys=Keys(), settings=settings)
         await store.create_group()
         block = Block(0, 100_001, b"x" * 100_000)
         await store.append(source="s", blocks=[block])
@@ -89,8 +90,8 @@ async def test_a_block_that_kills_is_buried_all_the_same(durable_server: Server)
             client.config_set("maxmemory", "1mb")
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 client.set("anything", "at all")
-            assert await store.bury(consumer="c", entry_id=entry.id) == "buried"
-            assert [fields["lines"] for _, fields in client.xrange(Keys().dead)] == ["x" * 100_000]
+            assert await store.dead_letter(consumer="c", entry_id=entry.id) == "moved"
+            assert [fields["lines"] for _, fields in client.xrange(Keys().dead_letters)] == ["x" * 100_000]
             assert await store.backlog() == 0
     finally:
         await connection.aclose()

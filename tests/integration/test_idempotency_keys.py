@@ -13,10 +13,11 @@ from redis.exceptions import OutOfMemoryError
 
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import BlockStore, connect
+from tally.store import connect
 from tally.store.idempotent import Body, OnceWord
 from tally.store.reads import CountReader, IdempotencyKeys
 from tests.server import Server
+from tests.stores import AllStores
 
 KEYS = Keys()
 DAY_MS = 86_400_000
@@ -27,7 +28,7 @@ class Sender:
 
     def __init__(self, redis: Redis, **settings: Any) -> None:
         self.redis: Any = redis
-        self._store = BlockStore(redis, keys=KEYS, settings=Settings(**settings))
+        self._store = AllStores(redis, keys=KEYS, settings=Settings(**settings))
         self._reader = CountReader(redis, keys=KEYS, settings=Settings(**settings))
 
     async def send(self, *keys: str, digest: str = "d", own: bool = False) -> list[OnceWord]:

@@ -22,7 +22,7 @@ from tally.counts import Counts, WindowCounts
 from tally.keys import Keys
 from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
-from tally.store import Block, BlockStore, Entry, LayoutChanged, WindowStore, connect
+from tally.store import Block, Entry, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
 from tally.store.client import WritingScript
 from tally.store.idempotent import Body
@@ -31,6 +31,7 @@ from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
 from tests.processes import Process, running
 from tests.server import Server
+from tests.stores import AllStores
 from tests.waiting import wait_until
 
 KEYS = Keys()
@@ -45,8 +46,8 @@ def _layouts(client: Redis, **settings: Any) -> LayoutStore:
     return LayoutStore(client, keys=KEYS, settings=Settings(**settings))
 
 
-def _blocks(client: Redis, **settings: Any) -> BlockStore:
-    return BlockStore(client, keys=KEYS, settings=Settings(**settings))
+def _blocks(client: Redis, **settings: Any) -> AllStores:
+    return AllStores(client, keys=KEYS, settings=Settings(**settings))
 
 
 def _events(*times: int) -> bytes:
@@ -72,19 +73,19 @@ def _changes(server: Server) -> int:
 
 
 async def test_the_first_one_stores_it_and_an_equal_one_writes_nothing(server: Server, redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     stored = await _layouts(redis).read()
     assert {name: text for name, text in stored.fields.items() if name != "since"} == Layout.of(Settings()).fields
     assert int(stored.fields["since"]) > 1_600_000_000
     before = _changes(server)
-    await _layouts(redis, max_words=5).keep()
-    await _layouts(redis, windows=" 60x360, 3600x336,86400x400").keep()
+    await _layouts(redis, max_words=5).ensure()
+    await _layouts(redis, windows=" 60x360, 3600x336,86400x400").ensure()
     assert _changes(server) == before
 
 
 async def test_how_many_windows_are_kept_may_differ_and_is_renewed(redis: Redis) -> None:
-    await _layouts(redis).keep()
-    await _layouts(redis, windows="60x1000,3600x336,86400x400").keep()
+    await _layouts(redis).ensure()
+    await _layouts(redis, windows="60x1000,3600x336,86400x400").ensure()
     lengths = (await _layouts(redis).read()).window_lengths
     assert lengths is not None
     assert [length.kept for length in lengths] == [1000, 336, 400]
@@ -92,18 +93,18 @@ async def test_how_many_windows_are_kept_may_differ_and_is_renewed(redis: Redis)
 
 
 async def test_another_one_is_refused_and_nothing_is_written(server: Server, redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     before = _changes(server)
     with pytest.raises(LayoutRefused, match=r"TALLY_WINDOWS was lengths of 60,3600,86400 s, and here it is .* 300,"):
-        await _layouts(redis, windows=OTHER_LENGTHS, fold_case=True).keep()
+        await _layouts(redis, windows=OTHER_LENGTHS, fold_case=True).ensure()
     with pytest.raises(LayoutRefused, match="TALLY_FOLD_CASE was false, and here it is true"):
-        await _layouts(redis, fold_case=True).keep()
+        await _layouts(redis, fold_case=True).ensure()
     assert _changes(server) == before
 
 
 async def test_counts_without_a_layout_are_taken_for_ours(redis: Redis) -> None:
     await redis.hset(KEYS.totals, "events", 7)
-    await _layouts(redis, min_word_length=3).keep()
+    await _layouts(redis, min_word_length=3).ensure()
     assert (await _layouts(redis).read()).fields["min_word_length"] == "3"
     assert await redis.hget(KEYS.totals, "events") == b"7"
 
@@ -111,7 +112,7 @@ async def test_counts_without_a_layout_are_taken_for_ours(redis: Redis) -> None:
 async def test_what_an_ingestor_stored_is_completed(redis: Redis) -> None:
     await _blocks(redis).append(source="s", blocks=[Block(0, 2, b"x")])
     assert set((await _layouts(redis).read()).fields) == {"format", "since"}
-    await _layouts(redis, fold_case=True).keep()
+    await _layouts(redis, fold_case=True).ensure()
     assert (await _layouts(redis).read()).fields["fold_case"] == "true"
 
 
@@ -124,7 +125,7 @@ async def test_a_full_redis_keeps_nobody_from_starting(durable_server: Server) -
             with pytest.raises(blocking_redis.exceptions.OutOfMemoryError):
                 client.set("anything", "at all")
         for kept in ("60x360", "60x360", "60x400"):  # stored, equal, renewed
-            await _layouts(connection, windows=f"{kept},3600x336,86400x400").keep()
+            await _layouts(connection, windows=f"{kept},3600x336,86400x400").ensure()
         assert (await _layouts(connection).read()).fields["windows"].startswith("60x400,")
         accepting = Acceptance(connection, keys=KEYS, settings=Settings(fold_case=True))
         assert [each.variable for each in await accepting.accept()] == ["TALLY_FOLD_CASE"]
@@ -148,18 +149,18 @@ def _drop(client: Redis) -> Coroutine[Any, Any, Any]:
 INGESTORS_WRITES: dict[str, _Write] = {
     "append": lambda client: _blocks(client).append(source="s", blocks=[Block(0, 2, b"x")]),
     "append_once": lambda client: _blocks(client).append_once(source="s", bodies=[Body("k", "d", 60_000, [b"x"])]),
-    "audit": lambda client: _blocks(client).audit(),
-    "renew": lambda client: _blocks(client).renew_sources(["s"]),
-    "retire": lambda client: _blocks(client).retire(consumer="c"),
+    "reconcile_backlog": lambda client: _blocks(client).reconcile_backlog(),
+    "renew_sources": lambda client: _blocks(client).renew_sources(["s"]),
+    "remove_consumer": lambda client: _blocks(client).remove_consumer(consumer="c"),
 }
 AGGREGATORS_WRITES: dict[str, _Write] = {
     "count": lambda client: _blocks(client).count(consumer="c", entries=[Entry("1-1", b"x", "s")], counts=Counts()),
     "claim": lambda client: _blocks(client).claim(consumer="c", cursor="0-0", count=10),
-    "keep": lambda client: _blocks(client).keep(consumer="c", ids=["1-1"]),
+    "renew_pending": lambda client: _blocks(client).renew_pending(consumer="c", ids=["1-1"]),
     "retry": lambda client: _blocks(client).retry(consumer="c", entry_id="1-1", deliveries=2),
-    "bury": lambda client: _blocks(client).bury(consumer="c", entry_id="1-1"),
+    "dead_letter": lambda client: _blocks(client).dead_letter(consumer="c", entry_id="1-1"),
     "roll": _roll,
-    "drop": _drop,
+    "drop_window": _drop,
 }
 
 
@@ -200,7 +201,7 @@ async def test_an_ingestor_need_not_have_the_aggregators_settings(redis: Redis, 
 
 
 async def test_whoever_counts_after_a_flush_stores_it_again(redis: Redis) -> None:
-    await _layouts(redis, fold_case=True).keep()
+    await _layouts(redis, fold_case=True).ensure()
     await redis.flushall()
     await _count(redis, {DAY: 1}, fold_case=True)
     stored = (await _layouts(redis).read()).fields
@@ -297,7 +298,7 @@ async def api(server: Server, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_the_api_answers_from_the_windows_that_are_counted(redis: Redis, api: httpx.AsyncClient) -> None:
     """Of lengths that it was not given; it found nothing in those that it looked for, and said nothing of it."""
-    await _layouts(redis, windows=OTHER_LENGTHS).keep()
+    await _layouts(redis, windows=OTHER_LENGTHS).ensure()
     await _count(redis, {DAY: 1, DAY + 300: 2, DAY + 3600: 4}, windows=OTHER_LENGTHS)
     span = {"from": DAY, "to": DAY + 360}
     answer = (await api.get("/v1/types", params=span)).json()
@@ -308,7 +309,7 @@ async def test_the_api_answers_from_the_windows_that_are_counted(redis: Redis, a
 async def test_the_api_asks_for_words_in_the_form_in_which_they_are_counted(
     redis: Redis, api: httpx.AsyncClient
 ) -> None:
-    await _layouts(redis, normalize_words=False).keep()
+    await _layouts(redis, normalize_words=False).ensure()
     await redis.hset(KEYS.words, "e\u0301", 3)
     assert (await api.get("/v1/words/", params={"name": "e\u0301"})).json()["count"] == 3
 
@@ -329,16 +330,16 @@ async def test_the_api_says_that_it_does_not_know_the_format(redis: Redis, api: 
 
 
 async def test_what_is_accepted_is_remembered_with_its_time(redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     accepting = Acceptance(redis, keys=KEYS, settings=Settings(fold_case=True, min_word_length=2))
     differences = await accepting.accept()
     assert [(each.variable, each.stored, each.here) for each in differences] == [
         ("TALLY_FOLD_CASE", "false", "true"),
         ("TALLY_MIN_WORD_LENGTH", "1", "2"),
     ]
-    await _layouts(redis, fold_case=True, min_word_length=2).keep()
+    await _layouts(redis, fold_case=True, min_word_length=2).ensure()
     with pytest.raises(LayoutRefused):
-        await _layouts(redis).keep()
+        await _layouts(redis).ensure()
     assert await accepting.accept() == []
     (change,) = await accepting.history()
     assert change.changes == {"fold_case": ("false", "true"), "min_word_length": ("1", "2")}
@@ -356,7 +357,7 @@ async def test_the_history_is_bounded(redis: Redis) -> None:
 
 
 async def test_longer_windows_lack_nothing_after_a_shorter_length_is_another(redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     await _count(redis, {DAY: 1, DAY + 60: 2, DAY + 3660: 4})
     await Acceptance(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS)).accept()
     # The second hour goes on; late events, too.
@@ -368,7 +369,7 @@ async def test_longer_windows_lack_nothing_after_a_shorter_length_is_another(red
 
 
 async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_not(redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     await _count(redis, {DAY: 1, DAY + 660: 2})
     await Acceptance(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS)).accept()
     await _count(redis, {DAY + 600: 4, DAY + 900: 8}, windows=OTHER_LENGTHS)
@@ -381,7 +382,7 @@ async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_no
 
 
 async def test_an_acceptance_that_was_cut_off_is_finished_by_the_next_one(redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     await _count(redis, {DAY: 1, DAY + 60: 2})
     accepting = Acceptance(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
     await accepting._replace(await _layouts(redis).read(), Layout.of(Settings(windows=OTHER_LENGTHS)))
@@ -391,7 +392,7 @@ async def test_an_acceptance_that_was_cut_off_is_finished_by_the_next_one(redis:
 
 
 async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
-    await _layouts(redis).keep()
+    await _layouts(redis).ensure()
     await _count(redis, {DAY + 60 * minute: 1 for minute in range(250)})
     accepting = Acceptance(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
     assert await accepting.leftovers() == {}

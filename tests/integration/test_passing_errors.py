@@ -19,10 +19,11 @@ from redis.asyncio import Redis
 from tally.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, StoreUnavailable, WindowStore, connect
+from tally.store import Block, StoreUnavailable, WindowStore, connect
 from tally.store.client import MAX_CONNECTIONS
 from tally.store.reads import CountReader
 from tests.server import Server
+from tests.stores import AllStores
 from tests.waiting import wait_until
 
 
@@ -97,7 +98,7 @@ def _save(client: redis_py.Redis, outcome: str) -> None:
 async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     server: Server, redis: Redis, settings: Settings, refusing: Any
 ) -> None:
-    store = BlockStore(redis, keys=Keys(), settings=settings)
+    store = AllStores(redis, keys=Keys(), settings=settings)
     await store.create_group()
     blocks = [Block(0, 2, b"x"), Block(2, 4, b"y")]
     with refusing(server), pytest.raises(StoreUnavailable):
@@ -137,7 +138,7 @@ async def test_nothing_is_advised_about_a_server_that_is_still_loading(tmp_path:
     starting = asyncio.create_task(asyncio.to_thread(server.start))
     redis = connect(server.url, timeout_seconds=30)
     try:
-        store = BlockStore(redis, keys=Keys(), settings=Settings(redis_url=server.url))
+        store = AllStores(redis, keys=Keys(), settings=Settings(redis_url=server.url))
         refused: list[str] = []
         while not starting.done():
             try:
@@ -154,7 +155,7 @@ async def test_nothing_is_advised_about_a_server_that_is_still_loading(tmp_path:
 
 
 async def test_what_is_sent_at_once_shares_a_few_connections(server: Server, redis: Redis, settings: Settings) -> None:
-    store = BlockStore(redis, keys=Keys(), settings=settings)
+    store = AllStores(redis, keys=Keys(), settings=settings)
     blocks = [Block(0, 2, b"x")]
     outcomes = await asyncio.gather(*(store.append(source=f"s{at}", blocks=blocks) for at in range(500)))
     assert {each.outcome for outcome in outcomes for each in outcome} == {"appended"}
@@ -167,7 +168,7 @@ async def test_a_connection_that_no_file_is_left_for_is_said_to_be_that(server: 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     client = connect(server.url, timeout_seconds=5)
-    store = BlockStore(client, keys=Keys(), settings=Settings(redis_url=server.url))
+    store = AllStores(client, keys=Keys(), settings=Settings(redis_url=server.url))
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, hard))
         with suppress(OSError):

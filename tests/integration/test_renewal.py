@@ -23,8 +23,8 @@ from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import NotReplayable
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import BlockStore
 from tests.server import Server, free_port
+from tests.stores import AllStores
 from tests.waiting import wait_until_async
 
 KEYS = Keys()
@@ -64,7 +64,7 @@ async def _was_seen_now(redis: Any, name: str) -> bool:
 async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Redis, is_renewed: bool) -> None:
     """Not if it were not renewed: then another ingestor's start forgets it."""
     settings = Settings()
-    store = BlockStore(redis, keys=KEYS, settings=settings)
+    store = AllStores(redis, keys=KEYS, settings=settings)
     lines, waits, hour_is_over = Lines(), [], asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -83,7 +83,7 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
         await wait_until_async(lambda: _was_seen_now(redis, name), what="it is renewed")
         assert set(waits) == {RENEW_SECONDS}
         assert RENEW_SECONDS * 10 < FORGET_AFTER_SECONDS, "some may fail"
-    await service._tidy(store, settings)
+    await service._tidy(store, store, settings)
     assert await _positions(redis) == ({name: len(LINE)} if is_renewed else {})
     lines.given.put_nowait(LINE)
     lines.given.put_nowait(b"")
@@ -100,7 +100,7 @@ async def _has_appended(redis: Any) -> bool:
 
 
 async def test_what_has_no_position_gets_none_by_being_renewed(redis: Redis) -> None:
-    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    store = AllStores(redis, keys=KEYS, settings=Settings())
     await store.renew_sources(["not appended to yet"])
     assert await redis.keys("*") == []
 

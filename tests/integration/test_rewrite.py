@@ -17,12 +17,13 @@ from structlog.testing import capture_logs
 
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, StoreUnavailable, connect, connect_for_writing
+from tally.store import Block, StoreUnavailable, connect, connect_for_writing
 from tally.store import rewrite as rewrite_module
 from tally.store.rewrite import LONGEST_WAIT_SECONDS, Rewrite
 from tests.append_only_file import commands, incremental_files
 from tests.processes import Process, running
 from tests.server import Server
+from tests.stores import AllStores
 from tests.waiting import wait_until, wait_until_async
 
 KEYS = Keys()
@@ -190,7 +191,7 @@ async def test_where_it_is_refused_that_is_said_once_and_all_goes_on(
             client.execute_command("ACL", "SETUSER", "tally", "on", ">secret", "~tally:*", *rules)
             url = f"redis://tally:secret@127.0.0.1:{server.port}/0"
             async with writer(url) as redis:
-                store = BlockStore(redis, keys=KEYS, settings=Settings(redis_url=url))
+                store = AllStores(redis, keys=KEYS, settings=Settings(redis_url=url))
                 await asyncio.gather(*(store.backlog() for _ in range(5)))
                 await redis.connection_pool.disconnect()
                 outcomes = await store.append(source="s", blocks=[Block(0, 2, b"x")])
@@ -220,7 +221,7 @@ async def test_what_passes_by_itself_is_waited_for(durable_server: Server) -> No
         running_script = asyncio.create_task(asyncio.to_thread(run))
         await asyncio.to_thread(wait_until, is_busy, what="the script keeps the server busy")
         async with writer(durable_server.url) as redis:
-            store = BlockStore(redis, keys=KEYS, settings=Settings(redis_url=durable_server.url))
+            store = AllStores(redis, keys=KEYS, settings=Settings(redis_url=durable_server.url))
             with pytest.raises(StoreUnavailable, match="BUSY"):
                 await store.backlog()
             client.script_kill()

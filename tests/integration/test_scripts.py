@@ -23,11 +23,13 @@ from tally.backoff import Backoff
 from tally.counts import Counts, Sample, WindowCounts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store import Append, Block, BlockStore, Entry, GroupMissing, StoreUnavailable, WindowStore, connect
-from tally.store.blocks import CLAIM_FROM_START, Applied, Missing
+from tally.store import Append, Block, Entry, GroupMissing, StoreUnavailable, WindowStore, connect
+from tally.store.aggregator import CLAIM_FROM_START
+from tally.store.blocks import Applied, Missing
 from tally.store.reads import CountReader
 from tests.effort import examples, seeds
 from tests.fakes import FakeClock
+from tests.stores import AllStores
 
 KEYS = Keys()
 
@@ -53,8 +55,8 @@ class Shard:
         self.redis: Any = redis
         self.is_fake = isinstance(redis, fakeredis.FakeAsyncRedis)
 
-    def blocks(self, **settings: Any) -> BlockStore:
-        return BlockStore(self.redis, keys=KEYS, settings=Settings(**settings))
+    def blocks(self, **settings: Any) -> AllStores:
+        return AllStores(self.redis, keys=KEYS, settings=Settings(**settings))
 
     def windows(self, **settings: Any) -> WindowStore:
         return WindowStore(self.redis, keys=KEYS, settings=Settings(**settings))
@@ -453,8 +455,8 @@ async def _counted_by_another(shard: Shard, ids: list[str]) -> set[str]:
     return {ids[0], ids[2]}
 
 
-async def _buried(shard: Shard, ids: list[str]) -> set[str]:
-    assert await shard.blocks(max_deliveries=1).bury(consumer="a", entry_id=ids[1]) == "buried"
+async def _moved_to_dead_letters(shard: Shard, ids: list[str]) -> set[str]:
+    assert await shard.blocks(max_deliveries=1).dead_letter(consumer="a", entry_id=ids[1]) == "moved"
     return {ids[1]}
 
 
@@ -468,7 +470,7 @@ async def _unknown(shard: Shard, ids: list[str]) -> set[str]:
     return {"5-5"}
 
 
-@pytest.mark.parametrize("made_missing", [_counted_by_another, _buried, _never_read, _unknown])
+@pytest.mark.parametrize("made_missing", [_counted_by_another, _moved_to_dead_letters, _never_read, _unknown])
 async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     shard: Shard, made_missing: Callable[[Shard, list[str]], Awaitable[set[str]]]
 ) -> None:
@@ -834,7 +836,7 @@ async def test_keep_renews_what_is_ours_and_takes_nothing_back(shard: Shard) -> 
     store = shard.blocks(claim_idle_seconds=5)
     await store.count(consumer="a", entries=_held([counted]), counts=_counts())
     await shard.redis.xdel(KEYS.stream, deleted)
-    assert await store.keep(consumer="a", ids=[ours, claimed, counted, deleted, "5-5"]) == {ours}
+    assert await store.renew_pending(consumer="a", ids=[ours, claimed, counted, deleted, "5-5"]) == {ours}
     assert await shard.pending() == [(ours, "a", 2), (claimed, "b", 2), (others, "a", 2)]
     assert (await shard.hash(KEYS.totals))["lost"] == 1
     assert (await store.claim(consumer="c", cursor=CLAIM_FROM_START, count=10))[1] == 1
@@ -874,43 +876,43 @@ async def test_retry_of_what_is_counted_or_somebody_elses_gives_nothing_and_chan
     assert "lost" not in await shard.hash(KEYS.totals)
 
 
-# bury
+# dead_letter
 
 
-async def test_bury_moves_a_block_whole_to_the_dead_stream(shard: Shard) -> None:
+async def test_a_block_is_moved_whole_to_the_dead_letters(shard: Shard) -> None:
     store = shard.blocks(max_deliveries=5)
     await store.create_group()
     fields = {"lines": b"\x00kills\xff", "source": b"s", "another client's": b"field"}
     entry_id = (await shard.redis.xadd(KEYS.stream, fields)).decode()
     await store.read(consumer="a", count=1, block_ms=None)
     await _make_idle(shard, [entry_id], consumer="a", idle_ms=0, deliveries=5)
-    assert await store.bury(consumer="a", entry_id=entry_id) == "buried"
-    assert await shard.entries(KEYS.dead) == [{**fields, "id": entry_id.encode(), "deliveries": b"5"}]
+    assert await store.dead_letter(consumer="a", entry_id=entry_id) == "moved"
+    assert await shard.entries(KEYS.dead_letters) == [{**fields, "id": entry_id.encode(), "deliveries": b"5"}]
     assert (await store.backlog(), await shard.pending()) == (0, [])
-    assert await store.bury(consumer="a", entry_id=entry_id) == "gone"
-    assert len(await shard.entries(KEYS.dead)) == 1
+    assert await store.dead_letter(consumer="a", entry_id=entry_id) == "gone"
+    assert len(await shard.entries(KEYS.dead_letters)) == 1
 
 
-async def test_bury_spares_what_was_not_delivered_often_enough(shard: Shard) -> None:
+async def test_a_block_is_no_dead_letter_that_was_not_delivered_often_enough(shard: Shard) -> None:
     (entry_id,) = await shard.pending_blocks()
     await _make_idle(shard, [entry_id], consumer="a", idle_ms=0, deliveries=4)
-    assert await shard.blocks(max_deliveries=5).bury(consumer="a", entry_id=entry_id) == "spared"
+    assert await shard.blocks(max_deliveries=5).dead_letter(consumer="a", entry_id=entry_id) == "kept"
     assert await shard.pending() == [(entry_id, "a", 4)]
-    assert (await shard.blocks().backlog(), await shard.entries(KEYS.dead)) == (1, [])
+    assert (await shard.blocks().backlog(), await shard.entries(KEYS.dead_letters)) == (1, [])
 
 
-async def test_bury_finds_nothing_in_what_is_counted_or_deleted_or_somebody_elses(shard: Shard) -> None:
+async def test_no_dead_letter_is_made_of_what_is_counted_or_deleted_or_somebody_elses(shard: Shard) -> None:
     counted, deleted, claimed = await shard.pending_blocks(3)
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
     store = shard.blocks(max_deliveries=1)
     await store.count(consumer="a", entries=_held([counted]), counts=_counts())
     await shard.redis.xdel(KEYS.stream, deleted)
     for entry_id in (counted, deleted, claimed, "5-5"):
-        assert await store.bury(consumer="a", entry_id=entry_id) == "gone"
-    assert await shard.entries(KEYS.dead) == []
+        assert await store.dead_letter(consumer="a", entry_id=entry_id) == "gone"
+    assert await shard.entries(KEYS.dead_letters) == []
 
 
-async def test_an_entry_of_thousands_of_fields_can_be_tried_again_and_buried(shard: Shard) -> None:
+async def test_an_entry_of_thousands_of_fields_can_be_tried_again_and_made_a_dead_letter(shard: Shard) -> None:
     # Any client may add one, and Lua's unpack takes under 8,000 values.
     store = shard.blocks(max_deliveries=1)
     await store.create_group()
@@ -920,13 +922,13 @@ async def test_an_entry_of_thousands_of_fields_can_be_tried_again_and_buried(sha
     entry = await store.retry(consumer="a", entry_id=entry_id, deliveries=1)
     assert entry is not None
     assert entry.lines == b"bad"
-    assert await store.bury(consumer="a", entry_id=entry_id) == "buried"
-    (dead,) = await shard.entries(KEYS.dead)
+    assert await store.dead_letter(consumer="a", entry_id=entry_id) == "moved"
+    (dead,) = await shard.entries(KEYS.dead_letters)
     assert (dead["lines"], dead["id"], dead["deliveries"]) == (b"bad", entry_id.encode(), b"1")
     assert (await store.backlog(), await shard.pending()) == (0, [])
 
 
-async def test_a_block_that_is_deleted_when_it_is_due_for_burial_does_not_hold_its_reader_up(shard: Shard) -> None:
+async def test_a_block_that_is_deleted_when_it_is_to_be_a_dead_letter_does_not_hold_its_reader_up(shard: Shard) -> None:
     """As when somebody deletes the block that kills by hand, just before an aggregator buries it."""
     deleted, _ = await shard.pending_blocks(2, consumer="a", lines=b'{"event_type":"foo","data":"a"}')
     await _make_idle(shard, [deleted], consumer="a", idle_ms=0, deliveries=5)
@@ -953,7 +955,7 @@ async def test_a_block_that_is_deleted_when_it_is_due_for_burial_does_not_hold_i
     assert await shard.pending() == []
 
 
-async def test_a_block_whose_answers_are_lost_is_not_buried(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_block_whose_answers_are_lost_is_no_dead_letter(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one that ends its reader's process is: a connection that breaks again and again is not its fault."""
     await shard.pending_blocks(1, consumer="a", lines=b'{"event_type":"foo","data":"a"}')
     settings = Settings(max_deliveries=2)
@@ -980,7 +982,7 @@ async def test_a_block_whose_answers_are_lost_is_not_buried(shard: Shard, monkey
     )
     await asyncio.wait_for(worker.run(), 30)
     assert answered == 4
-    assert (await shard.hash(KEYS.types), await shard.entries(KEYS.dead)) == ({"foo": 1}, [])
+    assert (await shard.hash(KEYS.types), await shard.entries(KEYS.dead_letters)) == ({"foo": 1}, [])
 
 
 async def test_a_read_waits_less_than_its_connection(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1005,32 +1007,32 @@ async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) 
     (entry_id,) = await shard.pending_blocks(consumer="busy")
     await store.append(source="s", blocks=[Block(0, 1, b"new")])
 
-    async def idle_ms() -> int:
+    async def idle_seconds() -> float:
         await store.claim(consumer="idle", cursor=CLAIM_FROM_START, count=10)
-        return {each.name: each.idle_ms for each in await store.consumers()}["idle"]
+        return {each.name: each.idle_seconds for each in await store.consumers()}["idle"]
 
-    assert await idle_ms() < 1000
+    assert await idle_seconds() < 1
     deadline = time.monotonic() + 0.2
     while time.monotonic() < deadline:
-        assert await idle_ms() < 100
+        assert await idle_seconds() < 0.1
     assert await shard.pending() == [(entry_id, "busy", 1)], "no delivery count rises, and no new block is taken"
 
 
-# retire
+# remove_consumer
 
 
-async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> None:
+async def test_a_consumer_is_removed_that_holds_nothing(shard: Shard) -> None:
     store = shard.blocks()
     (entry_id,) = await shard.pending_blocks(consumer="a")
     await store.claim(consumer="b", cursor=CLAIM_FROM_START, count=1)
-    assert await store.retire(consumer="a") == "pending"
+    assert await store.remove_consumer(consumer="a") == "pending"
     assert [(each.name, each.pending) for each in await store.consumers()] == [("a", 1), ("b", 0)]
-    assert await store.retire(consumer="b", idle_ms=60_000) == "active"
-    assert await store.retire(consumer="b") == "retired"
-    assert await store.retire(consumer="b") == "gone"
+    assert await store.remove_consumer(consumer="b", idle_seconds=60) == "active"
+    assert await store.remove_consumer(consumer="b") == "removed"
+    assert await store.remove_consumer(consumer="b") == "gone"
     assert await shard.pending() == [(entry_id, "a", 1)], "what a consumer holds is never thrown away"
     await store.count(consumer="a", entries=_held([entry_id]), counts=_counts())
-    assert await store.retire(consumer="a") == "retired"
+    assert await store.remove_consumer(consumer="a") == "removed"
     assert await store.consumers() == []
 
 
@@ -1044,18 +1046,18 @@ async def test_retire_removes_a_consumer_that_holds_nothing(shard: Shard) -> Non
         pytest.param(lambda store: store.read(consumer="a", count=1, block_ms=None), id="read"),
         pytest.param(lambda store: store.pending(consumer="a", count=1), id="pending"),
         pytest.param(lambda store: store.claim(consumer="a", cursor=CLAIM_FROM_START, count=1), id="claim"),
-        pytest.param(lambda store: store.keep(consumer="a", ids=["5-5"]), id="keep"),
+        pytest.param(lambda store: store.renew_pending(consumer="a", ids=["5-5"]), id="renew_pending"),
         pytest.param(lambda store: store.retry(consumer="a", entry_id="5-5", deliveries=1), id="retry"),
-        pytest.param(lambda store: store.bury(consumer="a", entry_id="5-5"), id="bury"),
+        pytest.param(lambda store: store.dead_letter(consumer="a", entry_id="5-5"), id="dead_letter"),
         pytest.param(lambda store: store.count(consumer="a", entries=_held(["5-5"]), counts=Counts()), id="count"),
-        pytest.param(lambda store: store.retire(consumer="a"), id="retire"),
+        pytest.param(lambda store: store.remove_consumer(consumer="a"), id="remove_consumer"),
     ],
 )
 async def test_without_its_group_every_operation_says_so(
     request: pytest.FixtureRequest,
     shard: Shard,
     stream_is_there: bool,
-    call: Callable[[BlockStore], Awaitable[object]],
+    call: Callable[[AllStores], Awaitable[object]],
 ) -> None:
     if shard.is_fake and not stream_is_there and request.node.callspec.id.endswith("read-no stream"):
         pytest.skip("fakeredis: XREADGROUP of a missing stream is not NOGROUP")

@@ -17,15 +17,16 @@ from tally.clock import SYSTEM, Clock
 from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
-from tally.store import Block, BlockStore, Entry, WindowStore, connect
+from tally.store import Block, Entry, WindowStore, connect
 from tests.fakes import FakeClock
 from tests.server import Server
+from tests.stores import AllStores
 
 KEYS = Keys()
 EVENT = b'{"event_type":"n","data":"a"}'
 
 
-class Watched(BlockStore):
+class Watched(AllStores):
     """Notes what is asked of it."""
 
     counted: list[list[str]]
@@ -39,9 +40,9 @@ class Watched(BlockStore):
         self.counted.append([entry.id for entry in entries])
         return await super().count(consumer=consumer, entries=entries, counts=counts)
 
-    async def keep(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
+    async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
         self.kept.append(list(ids))
-        return await super().keep(consumer=consumer, ids=ids)
+        return await super().renew_pending(consumer=consumer, ids=ids)
 
 
 def _slow_decoder(settings: Settings, before_each: Callable[[Entry], None]) -> Decoder:
@@ -60,7 +61,7 @@ def _slow_decoder(settings: Settings, before_each: Callable[[Entry], None]) -> D
 async def _append(url: str, number: int) -> list[str]:
     """Append blocks, of an event each: their IDs."""
     redis: Any = connect(url, timeout_seconds=30)
-    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    store = AllStores(redis, keys=KEYS, settings=Settings())
     await store.create_group()
     await store.append(source="s", blocks=[Block(at, at + 1, EVENT) for at in range(number)])
     ids = [entry_id.decode() for entry_id, _ in await redis.xrange(KEYS.stream)]
@@ -127,7 +128,7 @@ async def test_blocks_that_were_claimed_are_not_counted_though_somebody_else_hol
     assert [(each["message_id"], each["consumer"]) for each in pending] == [(each, "b") for each in claimed]
 
     redis = connect(server.url, timeout_seconds=30)
-    store = BlockStore(redis, keys=KEYS, settings=Settings())
+    store = AllStores(redis, keys=KEYS, settings=Settings())
     entries = [Entry(each, EVENT, "s") for each in claimed]
     await store.count(consumer="b", entries=entries, counts=Decoder(Settings()).count(entries))
     await redis.aclose()
@@ -161,4 +162,4 @@ async def test_aggregators_that_take_longer_for_a_block_than_it_stays_theirs_cou
         await asyncio.to_thread(worker.join, 120)
     with server.client() as client:
         assert client.hgetall(KEYS.types) == {"n": "4"}
-        assert (client.xlen(KEYS.stream), client.xlen(KEYS.dead)) == (0, 0)
+        assert (client.xlen(KEYS.stream), client.xlen(KEYS.dead_letters)) == (0, 0)

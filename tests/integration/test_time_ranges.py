@@ -19,11 +19,12 @@ from api import params
 from api.app import create_app
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import BlockStore, WindowStore
+from tally.store import WindowStore
 from tally.store.reads import CountReader, as_text
 from tests.effort import seeds
 from tests.fakes import FakeClock
 from tests.server import Server
+from tests.stores import AllStores
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -39,7 +40,7 @@ class Pipeline:
         self.clock = FakeClock(float(EPOCH))
         keys = Keys()
         self._redis: Any = redis
-        self._blocks = BlockStore(redis, keys=keys, settings=settings)
+        self._blocks = AllStores(redis, keys=keys, settings=settings)
         self._stream = keys.stream
         self._decoder = Decoder(settings)
         self._roll_up = RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings, clock=self.clock)

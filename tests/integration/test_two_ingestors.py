@@ -15,8 +15,9 @@ from ingestor.sources.base import Lookup
 from ingestor.sources.files import File
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import BlockStore, Known
+from tally.store import Known
 from tests.server import Server
+from tests.stores import AllStores
 from tests.stream import Stream
 
 
@@ -57,7 +58,7 @@ async def test_each_line_of_both_is_appended_once(
 ) -> None:
     beginning = lines("begins", 60)
     written = [beginning + lines("a", 300), beginning + lines("b", others)]
-    store = BlockStore(
+    store = AllStores(
         redis, keys=Keys(), settings=(settings := Settings(max_block_bytes=block_bytes, max_blocks_in_flight=2))
     )
     opened = asyncio.Barrier(2)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 from ingestor.fingerprints import Fingerprint
 from ingestor.sources.base import Lookup
@@ -56,7 +55,7 @@ class Store:
         self.stored = 0
         self.unavailable = False
         self.keeps = True  # on a disk, what was appended
-        self.before_answer: Callable[[], Any] | None = None
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
         self.on_call: Callable[[str], None] = lambda _: None  # is told of each question
         self.forgotten: list[str] = []
 
@@ -65,7 +64,7 @@ class Store:
         if self.unavailable:
             raise StoreUnavailable("unavailable")
 
-    async def known(self, **_: Any) -> dict[str, Known]:
+    async def known(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> dict[str, Known]:
         self._answer("known")
         return {}
 
@@ -91,8 +90,9 @@ class Store:
         self._answer("has_room")
         return len(self.blocks) < self.room
 
-    async def audit(self) -> None:
-        self._answer("audit")
+    async def reconcile_backlog(self) -> int:
+        self._answer("reconcile_backlog")
+        return 0
 
     async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         self._answer("wait_until_durable")
@@ -108,5 +108,5 @@ class Store:
     async def register_sources(self, names: Sequence[str]) -> int:
         return 0
 
-    async def forget_sources(self, names: Sequence[str]) -> None:
+    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
         self.forgotten += names

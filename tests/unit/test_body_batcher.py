@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from ingestor import body_batcher
 from ingestor.bodies import Lines
 from ingestor.body_batcher import Appender
-from tally.store import BlockStore, StoreUnavailable
+from tally.store import StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
 
 
@@ -40,7 +40,7 @@ async def store() -> FakeStore:
 
 
 def appender_of(store: FakeStore) -> Appender:
-    return Appender(cast(BlockStore, store), source="http://test", max_block_bytes=100)
+    return Appender(store, source="http://test", max_block_bytes=100)
 
 
 def lines(text: bytes) -> Lines:

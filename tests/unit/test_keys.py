@@ -35,7 +35,7 @@ KEYS = Keys()
         (KEYS.window_types(60, 1632663960), "tally:{0}:types:60:1632663960"),
         (KEYS.window_words(3600, -3600), "tally:{0}:words:3600:-3600"),
         (KEYS.rejected, "tally:{0}:rejected"),
-        (KEYS.dead, "tally:{0}:dead"),
+        (KEYS.dead_letters, "tally:{0}:dead-letters"),
         (KEYS.once_new, "tally:{0}:once:new"),
         (KEYS.once_own_old, "tally:{0}:once:own:old"),
         (KEYS.layout, "tally:{0}:layout"),

@@ -21,7 +21,7 @@ class Answering:
         self.answers = list(answers)
         self.sent: list[tuple[str, list[tuple[int, int]]]] = []
         self.room = iter([True])
-        self.audits = 0
+        self.reconciled = 0
 
     async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
         self.sent.append((source, [(block.start, block.end) for block in blocks]))
@@ -33,11 +33,12 @@ class Answering:
     async def has_room(self) -> bool:
         return next(self.room)
 
-    async def audit(self) -> None:
-        self.audits += 1
+    async def reconcile_backlog(self) -> int:
+        self.reconciled += 1
+        return 0
 
 
-def _lane(store: Any, *, clock: Any = None, log: Any = None, stop: asyncio.Event | None = None) -> Lane:
+def _lane(store: Answering, *, clock: Any = None, log: Any = None, stop: asyncio.Event | None = None) -> Lane:
     lane = Lane(
         store=store,
         settings=Settings(max_blocks_in_flight=3),
@@ -103,7 +104,7 @@ async def test_a_full_stream_is_asked_until_it_has_room_and_looked_through_now_a
     assert await lane.wait_for_room(seconds_after_stop=8.0)
     assert log.events == ["stream is full, source is not read for now", "stream has room again"]
     assert log.fields("stream has room again") == [{"waited_seconds": 12.5}]
-    assert store.audits == 2
+    assert store.reconciled == 2
 
 
 @pytest.mark.parametrize(("seconds_after_stop", "asked"), [(0.0, 1), (1.0, 21)])

@@ -29,7 +29,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> FakeLog:
     return log
 
 
-def _appender(source: Lines, store: Any, stop: asyncio.Event, **options: Any) -> SourceAppender:
+def _appender(source: Lines, store: Store, stop: asyncio.Event, **options: Any) -> SourceAppender:
     return SourceAppender(source, store=store, settings=Settings(), stop=stop, **{"flush_seconds": 0.05} | options)
 
 
@@ -112,16 +112,16 @@ async def test_a_source_that_has_ended_when_it_is_stopped_has_its_last_line_appe
 
 async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: FakeLog) -> None:
     source, stop = Lines(replayable=False, finite=True), asyncio.Event()
-    store: Any = Store(room=1)
-    asked = 0
 
-    async def has_room() -> bool:
-        nonlocal asked
-        asked += 1
-        store.room += asked % 2  # it is found full once each time
-        return bool(asked % 2)
+    class FullAgain(Store):
+        asked = 0
 
-    store.has_room = has_room
+        async def has_room(self) -> bool:
+            self.asked += 1
+            self.room += self.asked % 2  # it is found full once each time
+            return bool(self.asked % 2)
+
+    store = FullAgain(room=1)
     source.give(*(b"%0600d\n" % number for number in range(9)), b"")
     appender = SourceAppender(source, store=store, settings=Settings(max_block_bytes=1024), stop=stop)
     await asyncio.wait_for(appender.run(), 10)

@@ -15,8 +15,8 @@ from tally.store.reads import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
 
 RED = "\x1b[1;31m"
 
-SILENT = Consumer(name="killed", pending=3, idle_ms=round(ALIVE_SECONDS * 1000))
-ALIVE = Consumer(name="working", pending=3, idle_ms=round(ALIVE_SECONDS * 1000) - 1)
+SILENT = Consumer(name="killed", pending=3, idle_seconds=ALIVE_SECONDS)
+ALIVE = Consumer(name="working", pending=3, idle_seconds=ALIVE_SECONDS - 0.001)
 
 
 def frame(
@@ -39,10 +39,10 @@ def frame(
             full=full,
         ),
         idempotency_keys=IdempotencyKeys(known=0, since_seconds=None),
-        dead_blocks=dead,
+        dead_letters=dead,
         distinct_types=30,
         distinct_words=30,
-        consumers=list(consumers),
+        aggregators=list(consumers),
         sources=[],
         sources_total=0,
     )
@@ -69,7 +69,7 @@ def test_no_figure_is_cut_off_or_torn_however_wide_the_terminal_is(width: int) -
         "60 s –/s",
         "backlog 1,234 blocks, 15.2 MB, oldest 12.3 s",
         "1 aggregator alive",
-        "7 dead blocks",
+        "7 dead letters",
         "q quits",
         "name0",
     ):

@@ -13,7 +13,7 @@
 -- Returns {cursor for the next call ('-' after the end), how many were claimed}.
 --
 -- JUSTID leaves the delivery counts alone: a block's count rises when it is tried again, one block at a time (retry.lua),
--- so that one that kills its reader does not take its neighbours to the dead stream with it.
+-- so that one that kills its reader does not take its neighbours to the dead letters with it.
 --
 -- A block that takes its reader longer than `idle` would go from one to the other for ever, because only the one that it is
 -- pending to may count it. So each try gets more time than the one before.

@@ -1,4 +1,4 @@
--- renew: show that sources are still open, so that they are not forgotten.
+-- renew_sources: show that sources are still open, so that they are not forgotten.
 --
 -- KEYS 1 sources       hash        source -> position in bytes
 --      2 seen          sorted set  source, scored by its last append, or since then renewal, in Unix milliseconds

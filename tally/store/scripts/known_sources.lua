@@ -1,4 +1,4 @@
--- known: what is stored of some sources: of those with these names, and of those whose names begin so.
+-- known_sources: what is stored of some sources: of those with these names, and of those whose names begin so.
 --
 -- KEYS 1 sources       hash        source -> position in bytes
 --      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position

@@ -1,4 +1,4 @@
--- audit: count blocks as lost that somebody deleted before they were counted, and get the size of the backlog right again.
+-- reconcile_backlog: count blocks as lost that somebody deleted before they were counted, and correct the size of the backlog.
 -- Uses backlog_library.lua.
 --
 -- KEYS 1 stream     stream  the blocks

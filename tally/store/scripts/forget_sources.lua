@@ -1,4 +1,4 @@
--- forget: forget sources, all that is stored of each together.
+-- forget_sources: forget sources, all that is stored of each together.
 --
 -- KEYS 1 sources       hash        source -> position in bytes
 --      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position

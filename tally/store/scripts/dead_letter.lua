@@ -1,16 +1,16 @@
--- bury: move a block that killed every aggregator that tried it, whole, to the dead stream.
+-- dead_letter: move a block that killed every aggregator that tried it, whole, to the dead letters.
 -- Uses backlog_library.lua.
 --
 -- KEYS 1 stream       stream  the blocks
---      2 dead         stream  the buried ones: their own fields, and `id`, `deliveries`
+--      2 dead         stream  their own fields, and `id`, `deliveries`
 --      3 backlog      hash    see backlog_library.lua
 --      4 totals       hash    its `lost`
 -- ARGV 1 group
 --      2 consumer     to whom it must be pending
 --      3 id           of the entry
---      4 deliveries   it is buried only if it was delivered at least so often
+--      4 deliveries   it is moved only if it was delivered at least so often
 --
--- Returns 'buried', 'spared' (not delivered that often) or 'gone' (no longer pending to this consumer, or deleted).
+-- Returns 'moved', 'kept' (not delivered that often) or 'gone' (no longer pending to this consumer, or deleted).
 --
 -- Atomic, or the block could be in both streams, or in none.
 
@@ -23,10 +23,10 @@ if not pending or not entry then
   return 'gone'
 end
 if pending[4] < deliveries then
-  return 'spared'
+  return 'kept'
 end
 
--- Changes nothing. A full Redis refuses a script whose first write may take memory, and whoever may not bury its block
+-- Changes nothing. A full Redis refuses a script whose first write may take memory, and an aggregator that may not move its block
 -- counts no others, which is what would empty it.
 redis.call('XDEL', dead, '0-1')
 
@@ -47,4 +47,4 @@ redis.call('XADD', dead, '*', unpack(fields))
 redis.call('XACK', stream, group, id)
 local found = redis.call('XDEL', stream, id)
 note_taken(stream, totals, backlog, {id}, {bytes_of(entry[2])}, found)
-return 'buried'
+return 'moved'

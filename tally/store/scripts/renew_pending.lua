@@ -1,4 +1,4 @@
--- keep: show that a consumer still works on blocks, so that nobody claims them.
+-- renew_pending: show that a consumer still works on blocks, so that nobody claims them.
 -- Uses backlog_library.lua.
 --
 -- KEYS 1 stream     stream  the blocks

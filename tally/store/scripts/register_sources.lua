@@ -1,4 +1,4 @@
--- register: note sources at the start of which somebody stands who knows that they have to be read.
+-- register_sources: note sources at the start of which somebody stands who knows that they have to be read.
 --
 -- KEYS 1 sources       hash        source -> position in bytes
 --      2 seen          sorted set  source, scored by its last append in Unix milliseconds

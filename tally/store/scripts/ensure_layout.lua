@@ -1,4 +1,4 @@
--- keep_layout: store the layout where there is none, and say which one is stored.
+-- ensure_layout: store the layout where there is none, and say which one is stored.
 --
 -- KEYS 1 layout   hash  how lines are counted; see tally/layout.py
 -- ARGV field, value, … of the caller's layout, `format`, `digest` and `windows` among them

@@ -1,4 +1,4 @@
--- drop: forget the oldest window of a length, when there are more than are kept.
+-- drop_window: forget the oldest window of a length, when there are more than are kept.
 --
 -- KEYS 1 windows   sorted set  starts of the windows of that length
 --      2 rolled    sorted set  those already in the next length

@@ -1,11 +1,11 @@
--- retire: remove a consumer that has nothing pending.
+-- remove_consumer: remove a consumer that has nothing pending.
 --
 -- KEYS 1 stream     stream  the blocks
 -- ARGV 1 group
 --      2 consumer
---      3 idle       only if it has been silent for so long, in milliseconds
+--      3 idle       only if it has been idle for so long, in milliseconds
 --
--- Returns 'retired', 'pending' (it still holds blocks), 'active' (it was not silent for long enough) or 'gone'.
+-- Returns 'removed', 'pending' (it still holds blocks), 'active' (it was not idle for long enough) or 'gone'.
 --
 -- Atomic, because XGROUP DELCONSUMER throws away whatever is pending: a block delivered in between would be lost.
 
@@ -25,7 +25,7 @@ for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
       return 'active'
     end
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)
-    return 'retired'
+    return 'removed'
   end
 end
 return 'gone'

@@ -1,0 +1,194 @@
+"""What an aggregator does in Redis: it reads, claims and counts blocks, as one consumer of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from tally.counts import Counts, sections
+from tally.keys import GROUP, OTHER, TOP_WORDS
+from tally.store.blocks import Applied, Consumer, Entry, Missing, Oldest, parse_entry
+from tally.store.client import GroupMissing, WritingScript, errors_translated
+from tally.store.layouts import LayoutStore
+from tally.store.permissions import AGGREGATORS, check_permissions
+from tally.store.shard import ShardStore
+from tally.store.stream import consumers, create_group, loss_keys, oldest, reconcile_backlog
+
+_count, _claim, _retry = WritingScript("count"), WritingScript("claim"), WritingScript("retry")
+_renew_pending, _dead_letter = WritingScript("renew_pending"), WritingScript("dead_letter")
+_remove_consumer = WritingScript("remove_consumer")
+
+#: The cursor with which claiming begins, and which the last call returns.
+CLAIM_FROM_START = "-"
+
+#: What dead_letter.lua and remove_consumer.lua return.
+DeadLetterWord = Literal["moved", "kept", "gone"]
+RemovalWord = Literal["removed", "pending", "active", "gone"]
+
+
+class AggregatorStore(ShardStore):
+    """The stream and the counts of one shard. Every method may be called again after a failure."""
+
+    async def ensure_layout(self) -> None:
+        """Store the layout of our settings where there is none; where it is equal, nothing is written.
+
+        Raises StoreUnavailable, LayoutRefused where there is another one, and Refused if our user may not do all that
+        an aggregator does.
+        """
+        await check_permissions(self._redis, key=self._keys.layout, scripts=AGGREGATORS)
+        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).ensure()
+
+    async def create_group(self) -> bool:
+        """Create the consumer group if it is missing; see stream.create_group. Raises StoreUnavailable."""
+        return await create_group(self._redis, keys=self._keys, layout=self._layout.format)
+
+    async def reconcile_backlog(self) -> int:
+        """Count as lost what was deleted uncounted; see stream.reconcile_backlog. Raises StoreUnavailable."""
+        return await reconcile_backlog(self._redis, keys=self._keys, layout=self._layout.format)
+
+    async def read(self, *, consumer: str, count: int, block_ms: int | None) -> list[Entry]:
+        """Take up to `count` new blocks; wait up to `block_ms` for the first of them, or not at all.
+
+        Raises StoreUnavailable or GroupMissing. What a failed call took is pending to this consumer.
+        """
+        with errors_translated():
+            reply = await self._redis.xreadgroup(GROUP, consumer, {self._keys.stream: ">"}, count=count, block=block_ms)
+        return [parse_entry(id_.decode(), fields) for _, entries in reply or () for id_, fields in entries]
+
+    async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]:
+        """Claim blocks of consumers that were idle for too long: (cursor for the next call, how many).
+
+        The cursor is CLAIM_FROM_START at first, and again after the end. Raises StoreUnavailable or GroupMissing.
+        """
+        idle_ms = int(self._settings.claim_idle_seconds * 1000)
+        cursor_reply, claimed = await _claim.run(
+            self._redis, loss_keys(self._keys), (GROUP, consumer, idle_ms, cursor, count), layout=self._layout.whole
+        )
+        return cursor_reply.decode(), claimed
+
+    async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
+        """Show that this consumer still works on blocks, so that they are not claimed: those that are still its own.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        kept = await _renew_pending.run(
+            self._redis, loss_keys(self._keys), (GROUP, consumer, *ids), layout=self._layout.whole
+        )
+        return frozenset(id_.decode() for id_ in kept)
+
+    async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
+        """The oldest blocks that this consumer holds: (entry ID, how often it was delivered).
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        with errors_translated():
+            found = await self._redis.xpending_range(
+                self._keys.stream, GROUP, min="-", max="+", count=count, consumername=consumer
+            )
+        return [(each["message_id"].decode(), each["times_delivered"]) for each in found]
+
+    async def retry(self, *, consumer: str, entry_id: str, deliveries: int) -> Entry | None:
+        """Read again a block that this consumer holds, and set its delivery count; None if it is gone or lost.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        word, *flat = await _retry.run(
+            self._redis, loss_keys(self._keys), (GROUP, consumer, entry_id, deliveries), layout=self._layout.whole
+        )
+        if word != b"given":
+            return None
+        return parse_entry(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def dead_letter(self, *, consumer: str, entry_id: str) -> DeadLetterWord:
+        """Move a block that this consumer holds and that was delivered too often to the dead letters.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        reply = await _dead_letter.run(
+            self._redis,
+            (self._keys.stream, self._keys.dead_letters, self._keys.backlog, self._keys.totals),
+            (GROUP, consumer, entry_id, self._settings.max_deliveries),
+            layout=self._layout.whole,
+        )
+        word: DeadLetterWord = reply.decode()
+        return word
+
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing:
+        """Take these blocks off the stream and add what they hold to the counts, if this consumer holds all of them.
+
+        Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
+        """
+        keys, arguments = self._count_arguments(consumer, entries, counts)
+        word, *rest = await _count.run(self._redis, keys, arguments, layout=self._layout.whole)
+        if word == b"missing":
+            return Missing(ids=frozenset(id_.decode() for id_ in rest))
+        return Applied(windows=rest[0])
+
+    def _count_arguments(self, consumer: str, entries: Sequence[Entry], counts: Counts) -> tuple[list[str], list[Any]]:
+        at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
+        keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected, at.backlog]
+        arguments: list[Any] = [
+            GROUP,
+            consumer,
+            OTHER,
+            settings.max_types,
+            settings.max_words,
+            settings.max_window_words,
+        ]
+        arguments += [TOP_WORDS, settings.max_rejected_samples, len(lengths)]
+        for length in lengths:
+            keys += (at.windows(length.seconds), at.rolled(length.seconds))
+            arguments.append(length.kept)
+        parts = list(sections(counts.windows, lengths))
+        arguments.append(len(entries))
+        for entry in entries:
+            arguments += (entry.id, entry.backlog_bytes)
+        arguments += [counts.rejected, counts.padded, counts.bytes, len(parts)]
+        for part in parts:
+            arguments.append(part.level + 1)  # Lua counts from 1
+            for length in lengths[part.level :]:
+                start = length.start_of(part.start)
+                keys += (at.window_types(length.seconds, start), at.window_words(length.seconds, start))
+                arguments.append(start)
+            arguments += (_as_json(part.counts.types), _as_json(part.counts.words))
+        arguments.append(len(counts.samples))
+        for sample in counts.samples:
+            arguments += (sample.line, sample.reason, sample.source)
+        return keys, arguments
+
+    async def remove_consumer(self, *, consumer: str, idle_seconds: float = 0) -> RemovalWord:
+        """Remove a consumer that holds nothing and was idle for so long: the word that remove_consumer.lua returns.
+
+        Raises StoreUnavailable or GroupMissing.
+        """
+        reply = await _remove_consumer.run(
+            self._redis,
+            (self._keys.stream,),
+            (GROUP, consumer, int(1000 * idle_seconds)),
+            layout=self._layout.format,
+        )
+        word: RemovalWord = reply.decode()
+        return word
+
+    async def last_entry_id(self) -> str:
+        """The ID of the newest entry there ever was, `0-0` on a new stream. Raises StoreUnavailable."""
+        try:
+            with errors_translated():
+                return str((await self._redis.xinfo_stream(self._keys.stream))["last-generated-id"].decode())
+        except GroupMissing:
+            return "0-0"
+
+    async def consumers(self) -> list[Consumer]:
+        """Return who is in the group, by name. Raises StoreUnavailable."""
+        return await consumers(self._redis, keys=self._keys)
+
+    async def oldest(self) -> Oldest | None:
+        """Return the oldest block that is not yet counted. Raises StoreUnavailable."""
+        return await oldest(self._redis, keys=self._keys)
+
+
+def _as_json(counts: Mapping[str, int]) -> bytes:
+    """One argument for all: each as one of its own would take the client longer than they take the script."""
+    return msgspec.json.encode((list(counts), list(counts.values())))

@@ -1,0 +1,141 @@
+"""What an ingestor does in Redis: it appends blocks, and notes how far each source has been appended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redis import exceptions
+
+from tally.store.blocks import Append, Block
+from tally.store.client import WritingScript, errors_translated, execute
+from tally.store.idempotent import Body, OnceWord, append_once
+from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew
+from tally.store.layouts import LayoutStore
+from tally.store.permissions import INGESTORS, check_permissions
+from tally.store.shard import ShardStore
+from tally.store.stream import create_group, reconcile_backlog
+
+_append = WritingScript("append")
+
+
+class IngestorStore(ShardStore):
+    """The stream and the sources of one shard. Every method may be called again after a failure."""
+
+    async def check_start(self) -> None:
+        """Raise LayoutRefused if Redis holds a format that we do not know.
+
+        Raises Refused if our user may not do all that an ingestor does, and StoreUnavailable.
+        """
+        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).read()
+        await check_permissions(self._redis, key=self._keys.layout, scripts=INGESTORS)
+
+    async def create_group(self) -> bool:
+        """Create the consumer group if it is missing; see stream.create_group. Raises StoreUnavailable."""
+        return await create_group(self._redis, keys=self._keys, layout=self._layout.format)
+
+    async def reconcile_backlog(self) -> int:
+        """Count as lost what was deleted uncounted; see stream.reconcile_backlog. Raises StoreUnavailable."""
+        return await reconcile_backlog(self._redis, keys=self._keys, layout=self._layout.format)
+
+    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
+        """Append blocks in their order, in one round trip: an outcome for each.
+
+        After the first that is `moved` or `full` the following ones are `moved` too, because none of them
+        starts where the source then stands. Raises StoreUnavailable.
+        """
+        at = self._keys
+        keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names, at.backlog, at.totals)
+        limits = (self._settings.max_backlog_blocks, self._settings.max_backlog_bytes)
+        listed = int(is_listed(source))
+        # Where it runs again for blocks that are appended already, it answers `duplicate`.
+        replies = await _append.run_each(
+            self._redis,
+            (
+                (keys, (source, block.start, block.end, block.lines, *limits, block.last, listed, block.before))
+                for block in blocks
+            ),
+            layout=self._layout.format,
+        )
+        return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]
+
+    async def append_once(self, *, source: str, bodies: Sequence[Body]) -> list[OnceWord]:
+        """Append whole bodies, each at most once under its key. Raises StoreUnavailable; call it again then."""
+        return await append_once(self._redis, keys=self._keys, settings=self._settings, source=source, bodies=bodies)
+
+    async def position(self, source: str) -> int:
+        """How far into a source has been appended, in bytes. Raises StoreUnavailable."""
+        with errors_translated():
+            return int(await self._redis.hget(self._keys.sources, source) or 0)
+
+    async def known(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> dict[str, Known]:
+        """What is stored of the sources with these names, or with a listed name that begins so, by name.
+
+        Raises StoreUnavailable.
+        """
+        return await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
+
+    async def register_sources(self, names: Sequence[str]) -> int:
+        """Note these sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
+        return await register(self._redis, keys=self._keys, layout=self._layout.format, names=names)
+
+    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
+        """Forget sources that will never be read again; see `forget`. Raises StoreUnavailable."""
+        await forget(
+            self._redis,
+            keys=self._keys,
+            layout=self._layout.format,
+            names=names,
+            unseen_since_ms=unseen_since_ms,
+        )
+
+    async def renew_sources(self, names: Sequence[str]) -> None:
+        """Show that these sources are still open, so that they are not forgotten. Raises StoreUnavailable."""
+        await renew(self._redis, keys=self._keys, layout=self._layout.format, names=names)
+
+    async def server_seconds(self) -> float:
+        """The time by the server's clock, in Unix seconds. Raises StoreUnavailable."""
+        with errors_translated():
+            seconds, microseconds = await self._redis.time()
+        return float(seconds + microseconds / 1e6)
+
+    async def forget_left_behind(self, *, unseen_since_ms: int) -> None:
+        """Forget what killed ingestors have left of sources that cannot be read again. Raises StoreUnavailable."""
+        await forget_left_behind(
+            self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
+        )
+
+    async def forget_files(self, *, unseen_since_ms: int) -> int:
+        """Forget files that were neither appended to nor opened since then: how many. Raises StoreUnavailable."""
+        return await forget_files(
+            self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
+        )
+
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
+        """Wait until the server has what was appended so far on its disk, as far as it keeps any.
+
+        False when that did not happen in time, or the server cannot tell (before Redis 7.2). Whoever may read
+        its source again asks for the position once more then. Raises StoreUnavailable.
+        """
+        # WAITAOF waits for the last write of its own connection, so one goes in front of it.
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hincrby(self._keys.sources, source, 0)
+        pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
+        with errors_translated():
+            written, reply = await pipeline.execute(raise_on_error=False)
+            if isinstance(written, Exception):
+                raise written  # the other answer is then about nothing of ours
+            if isinstance(reply, exceptions.ResponseError):
+                return "appendonly is disabled" in str(reply)
+            if isinstance(reply, Exception):
+                raise reply
+        return bool(reply[0] >= 1)
+
+    async def has_room(self) -> bool:
+        """Whether a block would be appended, by the limits of our settings. Raises StoreUnavailable."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._keys.stream)
+            pipeline.hget(self._keys.backlog, "bytes")
+            blocks, bytes_ = await execute(pipeline)
+        settings = self._settings
+        return blocks < settings.max_backlog_blocks and (not blocks or int(bytes_ or 0) < settings.max_backlog_bytes)

@@ -1,0 +1,100 @@
+"""What each user of the stores asks of them, and no more: a test fakes that with a plain class, and mypy compares both.
+
+They stand here, beside the stores, and not where they are used: sources, lanes, folders and the HTTP source share
+them. What each method does, returns and raises is said once, in the stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tally.counts import Counts
+from tally.store.aggregator import DeadLetterWord, RemovalWord
+from tally.store.blocks import Append, Applied, Block, Consumer, Entry, Missing, Oldest
+from tally.store.idempotent import Body, OnceWord
+from tally.store.known import Known
+
+
+class SourceStore(Protocol):
+    """What is stored of sources; of IngestorStore."""
+
+    async def known(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> dict[str, Known]: ...
+
+    async def position(self, source: str) -> int: ...
+
+    async def register_sources(self, names: Sequence[str]) -> int: ...
+
+    async def renew_sources(self, names: Sequence[str]) -> None: ...
+
+    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None: ...
+
+
+class LaneStore(Protocol):
+    """What a lane into the stream asks; of IngestorStore."""
+
+    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]: ...
+
+    async def has_room(self) -> bool: ...
+
+    async def reconcile_backlog(self) -> int: ...
+
+
+class DurabilityStore(Protocol):
+    """Whether what was appended is on the server's disk; of IngestorStore."""
+
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool: ...
+
+
+class AppenderStore(SourceStore, LaneStore, DurabilityStore, Protocol):
+    """What appends a source asks; of IngestorStore."""
+
+
+class BodyStore(Protocol):
+    """What the HTTP source asks to append bodies; of IngestorStore."""
+
+    async def append_once(self, *, source: str, bodies: Sequence[Body]) -> list[OnceWord]: ...
+
+
+class ContextStore(AppenderStore, BodyStore, Protocol):
+    """What sources of all kinds ask; of IngestorStore."""
+
+
+class WorkerStore(Protocol):
+    """What an aggregator's worker asks; of AggregatorStore."""
+
+    async def ensure_layout(self) -> None: ...
+
+    async def create_group(self) -> bool: ...
+
+    async def reconcile_backlog(self) -> int: ...
+
+    async def read(self, *, consumer: str, count: int, block_ms: int | None) -> list[Entry]: ...
+
+    async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]: ...
+
+    async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]: ...
+
+    async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]: ...
+
+    async def retry(self, *, consumer: str, entry_id: str, deliveries: int) -> Entry | None: ...
+
+    async def dead_letter(self, *, consumer: str, entry_id: str) -> DeadLetterWord: ...
+
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing: ...
+
+    async def remove_consumer(self, *, consumer: str, idle_seconds: float = 0) -> RemovalWord: ...
+
+    async def consumers(self) -> list[Consumer]: ...
+
+    async def oldest(self) -> Oldest | None: ...
+
+    async def last_entry_id(self) -> str: ...
+
+
+class Readiness(Protocol):
+    """What a readiness check asks; of PipelineStore."""
+
+    async def check_format(self) -> None: ...
+
+    async def check_writable(self) -> None: ...
