@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Generator, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -11,20 +11,15 @@ from typing import Any
 import msgspec
 
 from aggregator.events import Event, EventFields, Time
+from aggregator.rejects import Rejects
 from aggregator.words import Texts, WordCounter, bound_names
-from tally.counts import Counts, Sample, WindowCounts
-from tally.padding import NUL, is_blank, padding_bytes, torn, without_padding
+from tally.counts import Counts, WindowCounts
+from tally.padding import NUL, is_blank, torn, without_padding
 from tally.settings import Settings
 from tally.store import Entry
 from tally.windows import MAX_FUTURE_SECONDS, WindowLength
 
-#: How much of a rejected line is kept.
-SAMPLE_BYTES = 1024
-
-#: How many rejected lines of one batch are kept, so that a flood of garbage costs Redis no more than a trickle.
-MAX_SAMPLES = 20
-
-#: The year 1: a timestamp below that is taken for it, lest a window be named by a number of 300 digits.
+#: The year 1: a timestamp below that is taken for it, so that no window is named by a number of 300 digits.
 EARLIEST_SECONDS = -62_135_596_800
 
 #: How much of a block is looked at before all of it is: garbage seldom comes alone.
@@ -57,7 +52,7 @@ class Decoder:
         self._max_name_bytes = settings.max_name_bytes
 
     def count(self, entries: Iterable[Entry]) -> Counts:
-        """What these blocks add up to."""
+        """Return what these blocks add up to."""
         steps = self.count_in_steps(entries)
         while True:
             try:
@@ -67,10 +62,10 @@ class Decoder:
                 return counts
 
     def count_in_steps(self, entries: Iterable[Entry]) -> Generator[None, None, Counts]:
-        """The same, a block a step, so that others may have the processor in between."""
+        """Do the same, a block a step, so that others may have the processor in between."""
         counts = Counts()
         texts: dict[int, Texts] = {}  # by window
-        rejects = _Rejects()
+        rejects = Rejects()
         for entry in entries:
             if entry.lines is None:
                 rejects.add([b""], entry.source, "the entry has no field 'lines'")
@@ -90,24 +85,22 @@ class Decoder:
             window.words = self._words.count(pieces, ascii_=texts[start].ascii)
             bound_names(window.types, self._max_name_bytes)
         counts.rejected, counts.padded = rejects.number, rejects.padded
-        counts.samples = [
-            Sample(_beginning(line), why or self.reason(line) or "", source) for line, source, why in rejects.newest
-        ]
+        counts.samples = rejects.samples(self.reason)
         return counts
 
     def reason(self, line: bytes) -> str | None:
-        """Why this line is rejected; None if it is an event, or blank."""
+        """Return why this line is rejected; None if it is an event, or blank."""
         return self.judge(line)[1]
 
     def judge(self, line: bytes) -> tuple[Event | None, str | None]:
-        """The event on this line, or why it is rejected; neither if the line is blank."""
+        """Return the event on this line, or why it is rejected; neither if the line is blank."""
         line = without_padding(line)
         try:
             return self._decode_alone(line), None
         except _UNDECODABLE as error:
             return None, None if is_blank(line) else self._reason(line, error)
 
-    def _decode(self, block: bytes, source: str, rejects: _Rejects) -> list[Event]:
+    def _decode(self, block: bytes, source: str, rejects: Rejects) -> list[Event]:
         if len(block) <= self._max_line_bytes or self._no_line_too_long(block):
             events = self._decode_clean(block)
             if events is not None:
@@ -115,7 +108,7 @@ class Decoder:
         return self._decode_each(block, source, rejects)
 
     def _decode_clean(self, block: bytes) -> list[Event] | None:
-        """All lines at once; None unless every one of them is an event, and now and then although it is.
+        """Decode all lines at once; return None unless every one of them is an event, and now and then although it is.
 
         msgspec's decode_lines is no judge of that by itself: it takes an event that goes on over several lines, and
         several events in one. Between `}` and `{` no event can go on, so if every line end stands between those,
@@ -134,8 +127,8 @@ class Decoder:
             return None
         return events if len(events) == line_ends + 1 else None
 
-    def _decode_each(self, block: bytes, source: str, rejects: _Rejects) -> list[Event]:
-        """Line by line: the good ones, while the others are rejected."""
+    def _decode_each(self, block: bytes, source: str, rejects: Rejects) -> list[Event]:
+        """Decode line by line: return the events, while the others are rejected."""
         lines = block.split(b"\n")
         readable = lines if _is_text(block) else _unreadable_marked(lines)
         if len(block) > self._max_line_bytes:
@@ -162,8 +155,8 @@ class Decoder:
                 rejects.add([each for each in rejected if each not in well] if well else rejected, source)
                 return events
 
-    def _turns_out_well(self, line: bytes, events: list[Event], rejects: _Rejects) -> bool:
-        """Whether a line that raised is blank, or an event after all, which is added to the others."""
+    def _turns_out_well(self, line: bytes, events: list[Event], rejects: Rejects) -> bool:
+        """Return whether a line that raised is blank, or an event after all, which is added to the others."""
         text = without_padding(line)
         event = None
         if text is not line or _SECOND_60 in line or torn(line):
@@ -175,7 +168,7 @@ class Decoder:
         return event is not None or is_blank(line)
 
     def _decode_alone(self, text: bytes) -> Event:
-        """What is on a line, without its padding. Raises what is in _UNDECODABLE."""
+        """Return the event on a line, without its padding. Raises what is in _UNDECODABLE."""
         try:
             return self._decode_text(text)
         except _UNDECODABLE:
@@ -211,7 +204,7 @@ class Decoder:
         return True
 
     def _by_window(self, events: list[Event], arrived_seconds: float) -> Iterable[tuple[int, list[Event]]]:
-        """Events by the start of their window: that of their time, or of their arrival."""
+        """Return events by the start of their window: that of their time, or of their arrival."""
         if not events:
             return ()
         times: list[Any] = self._fields.times(events)
@@ -239,7 +232,7 @@ class Decoder:
     def _by_window_each(
         self, events: list[Event], times: list[Time], arrived_seconds: float
     ) -> Iterable[tuple[int, list[Event]]]:
-        """The same, whatever the times are: of several kinds, missing, ahead of their arrival, before the year 1."""
+        """Do the same, whatever the times are: of several kinds, missing, ahead of their arrival, before the year 1."""
         arrival = self._window.start_of(arrived_seconds)
         latest_seconds = arrived_seconds + MAX_FUTURE_SECONDS
 
@@ -269,30 +262,8 @@ class Decoder:
         return f"not JSON: {error}"
 
 
-class _Rejects:
-    """How many lines of a batch were rejected, and the newest: (line, source, why, unless the line shows it).
-
-    And how many lines had padding, whether or not they were rejected.
-    """
-
-    def __init__(self) -> None:
-        self.number = self.padded = 0
-        self.newest: deque[tuple[bytes, str, str]] = deque(maxlen=MAX_SAMPLES)
-
-    def add(self, lines: list[bytes], source: str, why: str = "") -> None:
-        self.number += len(lines)
-        self.newest.extend((line, source, why) for line in lines[-MAX_SAMPLES:])
-
-
-def _beginning(line: bytes) -> bytes:
-    """What is kept of a line as a sample. Of much padding a NUL, or nothing else might be seen of it."""
-    if len(line) > SAMPLE_BYTES and (padding := padding_bytes(line)):
-        line = NUL + line[padding:]
-    return line[:SAMPLE_BYTES]
-
-
 def _ends_between_braces(block: bytes) -> int | None:
-    """How many line ends there are, if each stands between `}` and `{`; else None."""
+    """Return how many line ends there are, if each stands between `}` and `{`; else None."""
     line_ends = block.count(b"\n")
     # The lines of a program begin alike, and the longer what is looked for, the faster it is found.
     beginning = block[: block.find(b":", 0, 64) + 1]
@@ -305,7 +276,7 @@ def _ends_between_braces(block: bytes) -> int | None:
 
 
 def _unreadable_marked(lines: list[bytes]) -> list[bytes]:
-    """The same lines, with _UNREADABLE in the place of those that are not UTF-8."""
+    """Return the lines, with _UNREADABLE in the place of those that are not UTF-8."""
     marked = lines.copy()
     ascii_ = list(map(bytes.isascii, lines))  # few are not, so only those are gone through
     at = -1

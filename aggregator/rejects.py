@@ -1,0 +1,41 @@
+"""Lines of a batch that are no events: how many, and samples of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from tally.counts import Sample
+from tally.padding import NUL, padding_bytes
+
+#: How much of a rejected line is kept.
+SAMPLE_BYTES = 1024
+
+#: How many rejected lines of one batch are kept, so that a flood of garbage costs Redis no more than a trickle.
+MAX_SAMPLES = 20
+
+
+class Rejects:
+    """How many lines of a batch were rejected, and the newest: (line, source, why, unless the line shows it).
+
+    And how many lines had padding, whether or not they were rejected.
+    """
+
+    def __init__(self) -> None:
+        self.number = self.padded = 0
+        self.newest: deque[tuple[bytes, str, str]] = deque(maxlen=MAX_SAMPLES)
+
+    def add(self, lines: list[bytes], source: str, why: str = "") -> None:
+        self.number += len(lines)
+        self.newest.extend((line, source, why) for line in lines[-MAX_SAMPLES:])
+
+    def samples(self, reason: Callable[[bytes], str | None]) -> list[Sample]:
+        """Return the newest as they are kept; `reason` tells of a line why it is rejected."""
+        return [Sample(_beginning(line), why or reason(line) or "", source) for line, source, why in self.newest]
+
+
+def _beginning(line: bytes) -> bytes:
+    """What is kept of a line as a sample. Of much padding a NUL, or nothing else might be seen of it."""
+    if len(line) > SAMPLE_BYTES and (padding := padding_bytes(line)):
+        line = NUL + line[padding:]
+    return line[:SAMPLE_BYTES]
