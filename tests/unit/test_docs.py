@@ -94,3 +94,9 @@ def test_the_architecture_says_what_each_script_promises() -> None:
     there = {path.name for path in (ROOT / "tally/store/scripts").glob("*.lua")}
     assert promised == there, "the table in docs/architecture.md has a line for each script"
     assert set(re.findall(r"`(\w+\.lua)`", text)) <= there
+
+
+def test_the_list_of_decisions_is_whole() -> None:
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", DOCUMENTS["docs/decisions/README.md"]))
+    there = {path.name for path in (ROOT / "docs/decisions").glob("*.md")}
+    assert listed == there - {"README.md"}
