@@ -17,7 +17,7 @@ WORKDIR /build
 # Without pip: the environment is filled from outside, so that what is copied out of this stage can install nothing.
 RUN python -m venv --without-pip /opt/tally
 
-# The packages change seldom, the code often: a layer for each, so that a change of the code downloads nothing again.
+# Packages change rarely, code often: a layer for each, so that a change of the code downloads nothing again.
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
       > requirements.txt \
@@ -43,8 +43,8 @@ COPY --from=build /opt/tally /opt/tally
 RUN python -c "import importlib.util as u, shutil; [shutil.rmtree(found.submodule_search_locations[0]) \
       for found in map(u.find_spec, ('pip', 'ensurepip')) if found]"
 
-# PYTHONSAFEPATH: the working folder is the user's, and a file api.py among his data must not be taken for ours.
-# TALLY_HTTP_HOST: inside a container loopback is nobody's; who may come in is decided where the port is published.
+# PYTHONSAFEPATH: the working folder is the user's, and a file api.py among the data must not be imported as ours.
+# TALLY_HTTP_HOST: nothing outside a container reaches its loopback; who may connect is decided where the port is published.
 ENV PATH=/opt/tally/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1 \

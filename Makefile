@@ -102,7 +102,7 @@ $(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $(RUNTIME) $@
 
-# A failure must stop nothing: the page says itself what it lacks.
+# A failure stops nothing: the page itself says what it lacks.
 $(VENDOR): package.json package-lock.json scripts/assets.py | $(BIN)/python
 	@echo "Getting the live page's chart and the API docs page, as the first time and after a change of their packages"
 	@{ $(GET_VENDOR); } || echo "Going on without the chart and the API docs page; to try again: make assets" >&2
