@@ -16,7 +16,8 @@ from api.compression import LEAST_BYTES, Encoding, compressed, preferred
 from api.memory import RETRY_AFTER_SECONDS, Memory
 from api.snapshot import CHECK_SECONDS, MAX_AGE_SECONDS
 from tally.log_throttle import LogThrottle
-from tally.web import problems
+from tally.web.problem_types import TOO_MUCH_ASKED
+from tally.web.problems import problem
 
 #: For how long an answer is held at the most. Its snapshot may be as old: together that is a quarter second.
 MAX_HELD_SECONDS = MAX_AGE_SECONDS
@@ -86,11 +87,10 @@ class FreshAnswers:
         memory.when_full(self._drop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = get_route_path(scope) if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") else ""
+        path = get_route_path(scope) if scope["type"] == "http" and scope["method"] == "GET" else ""
         if not path.startswith(("/v1/", "/events/")) or path == "/v1/live":
             await self._app(scope, receive, send)
             return
-        scope = {**scope, "method": "GET"}  # the server leaves out the body of an answer to HEAD
         accept, accept_encoding, if_none_match = b"", b"", b""
         for name, value in scope["headers"]:
             if name == b"accept":
@@ -167,13 +167,12 @@ class FreshAnswers:
         del before
         if len(body) > SLICE_BYTES and not self._memory.make_room(len(body)):
             # Those who are still taking theirs hold it all.
-            problem = problems.problem(
-                503,
-                "Too much is asked for at once",
-                detail="other large answers are still being sent; ask again",
+            refusal = problem(
+                TOO_MUCH_ASKED,
+                "other large answers are still being sent; ask again",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
-            await problem(scope, receive, send)
+            await refusal(scope, receive, send)
             return None
         etag = await _etag(body, named=get_route_path(scope).startswith("/events/"))
         headers = [*_varied(start["headers"]), (b"etag", etag.encode()), (b"cache-control", b"no-cache")]

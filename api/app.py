@@ -4,48 +4,37 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
 
-from api import pages, routes_v1
+from api import pages
 from api.answers import FreshAnswers
+from api.cached_counts import CachedCounts
 from api.compression import CompressedPages
-from api.data import Data
-from api.formats import UNAVAILABLE, UNCHANGED
 from api.live import Live
 from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
-from api.params import Kind, LimitParams, given_once
-from api.ranking import Ranking
+from api.params import repeated_parameters
+from api.routes import all_counts, health, names, pipeline
+from api.routes.documented import TAGS
 from api.work import Busy, Work
 from tally import __version__
-from tally.keys import TOP_WORDS, Keys
+from tally.keys import Keys
 from tally.origins import parse_origins
 from tally.redis_location import redis_url
 from tally.settings import Settings
-from tally.store import PipelineStore, StoreUnavailable, connect
-from tally.store.protocols import Readiness
+from tally.store import PipelineStore, connect
 from tally.store.reads import CountReader
 from tally.web import problems
+from tally.web.methods import Methods
+from tally.web.problem_types import TOO_MUCH_ASKED
 
 #: How much of TALLY_MAX_SNAPSHOT_BYTES is for rankings, and for making them; the rest is for answers that are sent.
 RANKINGS = 0.75
-
-_ERRORS = UNCHANGED | problems.PARAMETER | UNAVAILABLE
-_COUNTS = {
-    "description": "How often each was counted, over all time, the most frequent first",
-    "content": {
-        "application/json": {
-            "schema": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
-            "example": {"foo": 3, "bar": 1},
-        }
-    },
-}
 
 
 def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
@@ -59,8 +48,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     keys = Keys()
     work = Work()
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
-    data = Data(CountReader(client, keys=keys, settings=settings), memory=rankings, work=work)
-    live = Live(data)
+    counts = CachedCounts(CountReader(client, keys=keys, settings=settings), memory=rankings, work=work)
+    live = Live(counts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,24 +65,31 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         version=__version__,
         summary="Counts of an endless stream of JSON events, exact and while it runs.",
         lifespan=lifespan,
+        openapi_tags=TAGS,
         redirect_slashes=False,
         docs_url=None,  # see pages
         redoc_url=None,
     )
     app.state.live, app.state.work = live, work
-    problems.install(app)
+    problems.install(app, elsewhere="the api's paths are described in /docs", also_wrong=repeated_parameters)
     app.add_exception_handler(NoRoom, _too_much)
     app.add_exception_handler(Busy, _too_much)
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
-    app.include_router(_events(data, bodies), **guarded)
-    app.include_router(routes_v1.router(data, live), **guarded)
-    app.include_router(_health(PipelineStore(client, keys=keys, settings=settings)))
+    for routes in (
+        names.router("types", counts),
+        names.router("words", counts),
+        pipeline.router(counts, live),
+        all_counts.router(counts, bodies),
+    ):
+        app.include_router(routes, **guarded)
+    app.include_router(health.router(PipelineStore(client, keys=keys, settings=settings)))
     pages.install(app)
 
     # The last one added is the first one asked.
     app.add_middleware(SecurityHeaders)
     app.add_middleware(FreshAnswers, memory=bodies)
     app.add_middleware(CompressedPages)
+    app.add_middleware(Methods, routes=app.router.routes)  # those before it know GET alone
     if settings.api_token is not None:
         app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
     app.add_middleware(TakesNoEvents)  # before the token: one for events would be told to be wrong
@@ -111,79 +107,8 @@ def _guarded() -> dict[str, Any]:
     return {"dependencies": [Security(scheme)], "responses": problems.CROSS_SITE | problems.TOKEN}
 
 
-async def _too_much(_: Request, error: Exception) -> JSONResponse:
+async def _too_much(_: Request, error: Exception) -> Response:
     """More is asked for at once than there is memory or time for: 503, and when to ask again."""
     assert isinstance(error, NoRoom | Busy)
     headers = {"Retry-After": str(error.retry_after_seconds)}
-    return problems.problem(503, "Too much is asked for at once", detail=str(error), headers=headers)
-
-
-class _Encoded:
-    """A ranking as a JSON object."""
-
-    def __init__(self, ranking: Ranking, body: bytes) -> None:
-        self.ranking = ranking
-        self.body = body
-
-
-def _events(data: Data, memory: Memory) -> APIRouter:
-    """All counts, as plain objects."""
-    router = APIRouter(prefix="/events", tags=["events"], dependencies=[Depends(given_once)])
-    whole: dict[Kind, _Encoded] = {}
-    memory.when_full(lambda: bool(whole) and whole.popitem() is not None)
-
-    async def answer(kind: Kind, limit: int | None) -> Response:
-        ranking = await data.all_time(kind, top=limit if limit is not None and limit <= TOP_WORDS else None)
-        if limit is not None and (limit <= len(ranking) or not ranking.complete):
-            body = await data.work.answer(limit, ranking.as_object, limit=limit, step=data.work.step)
-        elif kind in whole and whole[kind].ranking is ranking:
-            body = whole[kind].body
-        else:
-            body = await data.work.answer(len(ranking), ranking.as_object, step=data.work.step)
-            whole[kind] = _Encoded(ranking, body)
-            memory.hold(whole[kind], len(body))
-        return Response(body, media_type="application/json")
-
-    documented: dict[int | str, dict[str, Any]] = {200: _COUNTS, **_ERRORS}
-
-    @router.get("/countByEventType", include_in_schema=False)
-    @router.get("/CountByEventType", responses=documented, response_class=Response)
-    async def count_by_event_type(params: Annotated[LimitParams, Query()]) -> Response:
-        """How many events of each type."""
-        return await answer("types", params.limit)
-
-    @router.get("/countWords", include_in_schema=False)
-    @router.get("/CountWords", responses=documented, response_class=Response)
-    async def count_words(params: Annotated[LimitParams, Query()]) -> Response:
-        """How often each word stands in the events' data."""
-        return await answer("words", params.limit)
-
-    return router
-
-
-def _health(pipeline: Readiness) -> APIRouter:
-    router = APIRouter(tags=["health"])
-
-    def answers(example: dict[str, str]) -> dict[int | str, dict[str, Any]]:
-        return {200: {"content": {"application/json": {"example": example}}}}
-
-    @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz", responses=answers({"status": "ok"}))
-    async def healthz() -> dict[str, str]:
-        """Whether this process answers. Says nothing about Redis."""
-        return {"status": "ok"}
-
-    unready = problems.described(503, "Redis does not answer, or cannot be written to", title="Redis is away")
-
-    @router.head("/readyz", include_in_schema=False)
-    @router.get("/readyz", responses=answers({"status": "ready"}) | unready)
-    async def readyz() -> JSONResponse:
-        """Whether Redis answers and can be written to."""
-        try:
-            await pipeline.check_format()
-            await pipeline.check_writable()
-        except StoreUnavailable as error:
-            return problems.away(error)
-        return JSONResponse({"status": "ready"})
-
-    return router
+    return problems.problem(TOO_MUCH_ASKED, str(error), headers=headers)

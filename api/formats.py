@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
 from api.params import Format
 from tally.web import problems
+from tally.web.problem_types import NOT_ACCEPTABLE, REDIS_REFUSES, REDIS_UNAVAILABLE, TOO_MUCH_ASKED, ProblemError
 
 _MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
@@ -30,10 +31,11 @@ UNCHANGED: dict[int | str, dict[str, Any]] = {
 
 #: OpenAPI of what any answer with counts may be instead.
 UNAVAILABLE = problems.described(
-    503,
-    "Redis is away, or more is asked for at once than there is memory or time for (TALLY_MAX_SNAPSHOT_BYTES); "
+    "Redis is unavailable, or more is asked for at once than there is memory or time for (TALLY_MAX_SNAPSHOT_BYTES); "
     "Retry-After says when to ask again",
-    title="Too much is asked for at once",
+    TOO_MUCH_ASKED,
+    REDIS_UNAVAILABLE,
+    REDIS_REFUSES,
     detail="other long answers are being made; ask again",
 )
 
@@ -49,11 +51,12 @@ def respond(
     columns: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
 ) -> Response:
-    """The answer as JSON; or its rows alone, as CSV below a line with the columns, or as NDJSON.
+    """Return the answer as JSON; or its rows alone, as CSV below a line with the columns, or as NDJSON.
 
     Every row has the same columns, and their names are ours: names from events could be anything, and come twice.
+    Raises ProblemError if none of the three is acceptable.
     """
-    chosen = format_ or _accepted(",".join(request.headers.getlist("accept")))
+    chosen = format_ or _accepted(request)
     if chosen == "csv":
         body = _csv(columns, rows)
     elif chosen == "ndjson":
@@ -70,18 +73,50 @@ def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
 
 
 def as_json(answer: Mapping[str, Any]) -> Response:
-    """An answer that is no list, and so comes as JSON alone."""
-    return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"])
+    """Return an answer that is no list, and so comes as JSON alone; `JSON_ONLY` is for its route."""
+    return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"], headers={"Vary": "Accept"})
 
 
-def _accepted(accept: str) -> Format:
-    """What an Accept header (RFC 9110, 12.5.1) likes best; JSON for one that likes none of ours."""
-    qualities = dict(_media_ranges(accept))
+def accepts(media_type: str) -> Callable[[Request], None]:
+    """Return a dependency of routes that answer in one form: it raises ProblemError if Accept does not allow that."""
+
+    def check(request: Request) -> None:
+        qualities = _qualities(request)
+        if qualities and not _quality(media_type, qualities):
+            raise _not_acceptable([media_type])
+
+    return check
+
+
+#: A dependency of routes that answer as JSON alone.
+JSON_ONLY = Depends(accepts("application/json"))
+
+
+def _accepted(request: Request) -> Format:
+    """Return the format that the header Accept (RFC 9110, 12.5.1) likes best, JSON without one.
+
+    Raises ProblemError if it likes none of them.
+    """
+    qualities = _qualities(request)
+    if not qualities:
+        return "json"
 
     def quality(format_: Format) -> float:
         return max(_quality(media_type, qualities) for media_type in _ACCEPTABLE[format_])
 
-    return max(_ACCEPTABLE, key=quality)
+    best = max(_ACCEPTABLE, key=quality)
+    if not quality(best):
+        raise _not_acceptable([names[0] for names in _ACCEPTABLE.values()])
+    return best
+
+
+def _not_acceptable(media_types: Sequence[str]) -> ProblemError:
+    return ProblemError(NOT_ACCEPTABLE, f"the answer comes as {', '.join(media_types)}", media_types=list(media_types))
+
+
+def _qualities(request: Request) -> dict[str, float]:
+    """Return the quality of each media range of Accept; none if there is no header, or none that can be read."""
+    return dict(_media_ranges(",".join(request.headers.getlist("accept"))))
 
 
 def _quality(media_type: str, qualities: Mapping[str, float]) -> float:
@@ -96,6 +131,8 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
     """Each media range with its quality. One whose quality cannot be read says nothing."""
     for element in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in element.split(";"))
+        if not media_range:
+            continue
         given = [each.removeprefix("q=") for each in parameters if each.startswith("q=")]
         if not given:
             yield media_range, 1.0

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from fastapi.sse import ServerSentEvent
 
-from api.data import Data
+from api.cached_counts import CachedCounts
 from api.memory import NoRoom
 from api.work import Busy
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
@@ -26,11 +26,13 @@ from tally.runtime import cancel_and_wait
 from tally.store import StoreUnavailable
 from tally.store.reads import is_alive
 from tally.telemetry import get_logger
+from tally.web import problem_types as types
+from tally.web.problem_types import problem_members
 
 #: How often the poller asks Redis, in seconds.
 EVERY_SECONDS = 1.0
 
-#: Ticks that are remembered: whoever was away for no longer gets just what he missed.
+#: Ticks that are remembered: a watcher that was gone for no longer gets just what it missed.
 REMEMBERED_TICKS = 60
 
 #: What a snapshot holds at the most.
@@ -50,13 +52,13 @@ class _Tick:
 class Live:
     """Polls while it is open, and tells all watchers what changed."""
 
-    def __init__(self, data: Data) -> None:
-        self._data = data
-        self._reader = data.reader
+    def __init__(self, counts: CachedCounts) -> None:
+        self._counts = counts
+        self._reader = counts.reader
         self._life = uuid.uuid4().hex[:8]  # ids of another process' life mean nothing here
         self._numbers = itertools.count(1)
         self._ticks: deque[_Tick] = deque(maxlen=REMEMBERED_TICKS)
-        self._state: dict[str, Any] | None = None  # None: Redis is away, or was not asked yet
+        self._state: dict[str, Any] | None = None  # None: Redis is unavailable, or was not asked yet
         self._rates = Rates(every_seconds=EVERY_SECONDS)
         self._changed = asyncio.Event()
         self._crowded = LogThrottle()
@@ -101,7 +103,7 @@ class Live:
             self.watchers -= 1
 
     def _resume(self, last_id: str | None) -> int:
-        """The number of the last tick that a watcher has seen; 0 if he needs a snapshot."""
+        """The number of the last tick that a watcher has seen; 0 if it needs a snapshot."""
         life, _, number = (last_id or "").partition("-")
         if life != self._life or not number.isdecimal() or not self._ticks:
             return 0
@@ -113,7 +115,7 @@ class Live:
         if seen == 0 or seen < self._ticks[0].number - 1:
             newest = self._ticks[-1]
             if self._state is None:
-                return [newest]  # Redis is away
+                return [newest]  # Redis is unavailable
             return [_Tick(newest.number, "snapshot", _encode(self._state))]
         return [tick for tick in self._ticks if tick.number > seen]
 
@@ -131,7 +133,7 @@ class Live:
                     log.warning(REDIS_UNAVAILABLE, error=str(error))
                 self._state = None
                 self._rates.clear()
-                self._tell("away", {"title": "Redis is away", "detail": error.public})
+                self._tell("unavailable", problem_members(types.REDIS_UNAVAILABLE, error.public))
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
                 log.exception("live poll failed")
@@ -139,6 +141,7 @@ class Live:
             await asyncio.sleep(due - time.monotonic())
 
     async def _read(self) -> dict[str, Any]:
+        as_of = time.time()
         totals = await self._reader.totals()
         types = await self._types()
         words = await self._reader.top_words()
@@ -147,12 +150,12 @@ class Live:
         dead = await self._reader.dead_letters()
         self._rates.add(time.monotonic(), totals["events"])
         return {
-            "as_of": time.time(),
+            "as_of": as_of,
             "totals": totals,
-            "rate": self.rates(),
+            "events_per_second": self.rates(),
             "backlog": asdict(backlog),
-            "consumers": sum(map(is_alive, consumers)),
-            "dead": dead,
+            "aggregators_alive": sum(map(is_alive, consumers)),
+            "dead_letters": dead,
             "types": types,
             "words": dict(itertools.islice(words.items(), MOST_WORDS)),
         }
@@ -162,7 +165,7 @@ class Live:
         if await self._reader.size("types") <= MOST_TYPES:
             return await self._reader.types()
         try:
-            return (await self._data.all_time("types")).top(MOST_TYPES)
+            return (await self._counts.all_time("types")).top(MOST_TYPES)
         except (NoRoom, Busy) as error:
             self._crowded.warning("the live feed has no new counts of types", problem=str(error))
             return self._state["types"] if self._state is not None else {}

@@ -9,10 +9,16 @@ from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tally.web import problems
+from tally.web import problem_types as types
+from tally.web.methods import allow_header
+from tally.web.problem_types import PATH as PROBLEMS_PATH
+from tally.web.problems import problem
 
-#: Where no token is asked for: health, and the pages, which hold no counts and ask for the token themselves.
+#: Where no token is asked for: health, and the pages, which hold no counts and ask for the token themselves. Nor
+#: for their files, and for the pages of problems, which somebody without a token has to read.
 _OPEN = frozenset({"", "/", "/docs", "/healthz", "/readyz"})
+
+_OPEN_PREFIXES = ("/static/", PROBLEMS_PATH)
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -45,12 +51,11 @@ class TakesNoEvents:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
             await self._app(scope, receive, send)
             return
-        response = problems.problem(
-            405,
-            "The api takes no events",
-            detail="send them to an http source of the ingestor: run `tally ingest http://127.0.0.1:9000`, or "
+        response = problem(
+            types.TAKES_NO_EVENTS,
+            "send them to an http source of the ingestor: run `tally ingest http://127.0.0.1:9000`, or "
             "`tally up --source http://127.0.0.1:9000`, and POST to http://127.0.0.1:9000/events",
-            headers={"Allow": "GET, HEAD"},
+            headers={"Allow": allow_header("GET")},
         )
         await response(scope, receive, send)
 
@@ -84,17 +89,16 @@ class BearerToken:
         if scope["type"] != "http" or self._is_open(get_route_path(scope)) or self._is_known(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
-        response = problems.problem(
-            401,
-            "A token is needed",
-            detail="send the header Authorization: Bearer, with the value of TALLY_API_TOKEN",
+        response = problem(
+            types.TOKEN_NEEDED,
+            "send the header Authorization: Bearer, with the value of TALLY_API_TOKEN",
             headers={"WWW-Authenticate": "Bearer"},
         )
         await response(scope, receive, send)
 
     @staticmethod
     def _is_open(path: str) -> bool:
-        return path in _OPEN or path.startswith("/static/")
+        return path in _OPEN or path.startswith(_OPEN_PREFIXES)
 
     def _is_known(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")

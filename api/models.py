@@ -1,42 +1,53 @@
-"""The shapes of the answers. Times are Unix seconds."""
+"""The shapes of the answers. Moments, whose names end with `_at`, and the ends of time ranges are Unix seconds."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_TIMES = {"step": 60, "from": 1632663960, "to": 1632664080, "times": [1632663960, 1632664020]}
+_GRID = {
+    "from": 1632663960,
+    "to": 1632664080,
+    "total": 3,
+    "step_seconds": 60,
+    "starts_at": [1632663960, 1632664020],
+}
 
 
 def _example(answer: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [answer]})
 
 
+AsOf = Annotated[
+    float, Field(description="When it was read: what was counted before is in it", examples=[1632664801.25])
+]
+
+
 class Item(BaseModel):
     name: str = Field(examples=["foo"])
     count: int = Field(examples=[3])
     share: float = Field(description="Of `total`", examples=[0.25])
-    compared: int | None = Field(None, description="Its count in `comparison.present`; with compare=previous")
+    present: int | None = Field(None, description="Its count in `comparison.present`; with compare=previous")
     previous: int | None = Field(None, description="Its count in `comparison.previous`; with compare=previous")
-    change: int | None = Field(None, description="`compared` less `previous`; with compare=previous")
+    change: int | None = Field(None, description="`present` less `previous`; with compare=previous")
 
 
-class Counted(BaseModel):
-    start: int = Field(alias="from", examples=[1632663960])
-    end: int = Field(alias="to", examples=[1632664860])
-    total: int = Field(description="All counts of the time range", examples=[11])
+class TimeRange(BaseModel):
+    start: int = Field(alias="from", description="Where it begins", examples=[1632663960])
+    end: int = Field(alias="to", description="Where it ends, exclusive", examples=[1632664860])
+    total: int = Field(description="All counts in it", examples=[11])
 
 
 class ComparisonAnswer(BaseModel):
-    present: Counted = Field(description="What is over of the time range")
-    previous: Counted = Field(description="As long as `present`, and ends where that begins")
+    present: TimeRange = Field(description="What is over of the time range")
+    previous: TimeRange = Field(description="As long as `present`, and ends where that begins")
 
 
 class RankingAnswer(BaseModel):
     model_config = _example(
         {
-            "items": [{"name": "foo", "count": 3, "share": 0.75, "compared": 2, "previous": 1, "change": 1}],
+            "items": [{"name": "foo", "count": 3, "share": 0.75, "present": 2, "previous": 1, "change": 1}],
             "total": 4,
             "distinct": 2,
             "matched": 2,
@@ -63,12 +74,7 @@ class RankingAnswer(BaseModel):
     comparison: ComparisonAnswer | None = Field(
         None, description="What is compared, with compare=previous; null if it cannot be, see there"
     )
-    as_of: float = Field(description="When this was read", examples=[1632664801.25])
-
-
-class Place(BaseModel):
-    start: int = Field(examples=[1632663960])
-    seconds: int = Field(description="The window's length", examples=[60])
+    as_of: AsOf
 
 
 class NamedSeries(BaseModel):
@@ -76,21 +82,16 @@ class NamedSeries(BaseModel):
     counts: list[int]
 
 
-class Grid(BaseModel):
-    step: int = Field(description="Width of a cell in seconds", examples=[60])
-    start: int = Field(alias="from", examples=[1632663960])
-    end: int = Field(alias="to", examples=[1632664860])
-    times: list[int] = Field(description="Where each cell begins")
+class Grid(TimeRange):
+    step_seconds: int = Field(description="Width of a cell", examples=[60])
+    starts_at: list[int] = Field(description="When each cell begins")
 
 
 class SeriesAnswer(Grid):
-    model_config = _example(
-        {"by": "types", **_TIMES, "series": [{"name": "foo", "counts": [2, 1]}], "as_of": 1632664031.25}
-    )
+    model_config = _example({**_GRID, "series": [{"name": "foo", "counts": [2, 1]}], "as_of": 1632664031.25})
 
-    by: str = Field(examples=["types"])
     series: list[NamedSeries]
-    as_of: float
+    as_of: AsOf
 
 
 class OneSeries(Grid):
@@ -104,9 +105,9 @@ class NameAnswer(BaseModel):
             "count": 3,
             "share": 0.75,
             "rank": 1,
-            "first": {"start": 1632663960, "seconds": 60},
-            "last": {"start": 1632664020, "seconds": 60},
-            "series": {**_TIMES, "counts": [2, 1]},
+            "first": {"from": 1632663960, "to": 1632664020, "total": 2},
+            "last": {"from": 1632664020, "to": 1632664080, "total": 1},
+            "series": {**_GRID, "counts": [2, 1]},
             "as_of": 1632664031.25,
         }
     )
@@ -115,50 +116,35 @@ class NameAnswer(BaseModel):
     count: int
     share: float
     rank: int | None = Field(description="Its place among all, from 1")
-    first: Place | None = Field(description="The first window kept in which it was counted")
-    last: Place | None
+    first: TimeRange | None = Field(description="The first window kept in which it was counted")
+    last: TimeRange | None = Field(description="The last one")
     series: OneSeries
-    as_of: float
+    as_of: AsOf
 
 
 class RiseItem(BaseModel):
     name: str
-    count: int = Field(description="In the window")
-    previous: int = Field(description="In the baseline")
-    expected: float = Field(description="What the baseline's share would give in the window")
+    count: int = Field(description="In `present`")
+    baseline: int = Field(description="In `baseline`")
+    expected: float = Field(description="What the baseline's share would give in `present`")
     ratio: float | None = Field(description="`count` by `expected`; null if it never was before")
     score: float = Field(description="Log-likelihood ratio G² (Dunning 1993)")
-
-
-class Totals(BaseModel):
-    types: int = Field(description="Events")
-    words: int
 
 
 class TrendingAnswer(BaseModel):
     model_config = _example(
         {
-            "types": [{"name": "foo", "count": 30, "previous": 12, "expected": 3.0, "ratio": 10.0, "score": 51.667}],
-            "words": [],
-            "from": 1632663120,
-            "to": 1632664080,
-            "baseline_from": 1632659280,
-            "baseline_to": 1632663120,
-            "totals": {"types": 1000, "words": 0},
-            "baseline_totals": {"types": 4000, "words": 0},
+            "items": [{"name": "foo", "count": 30, "baseline": 12, "expected": 3.0, "ratio": 10.0, "score": 51.667}],
+            "present": {"from": 1632663120, "to": 1632664080, "total": 1000},
+            "baseline": {"from": 1632659280, "to": 1632663120, "total": 4000},
             "as_of": 1632664031.25,
         }
     )
 
-    types: list[RiseItem]
-    words: list[RiseItem]
-    start: int = Field(alias="from")
-    end: int = Field(alias="to")
-    baseline_from: int
-    baseline_to: int = Field(description="Where the window begins")
-    totals: Totals = Field(description="All counts of the window")
-    baseline_totals: Totals = Field(description="All counts of the baseline; 0: there is nothing to compare with yet")
-    as_of: float
+    items: list[RiseItem]
+    present: TimeRange
+    baseline: TimeRange = Field(description="Ends where `present` begins; with a total of 0 there is no past yet")
+    as_of: AsOf
 
 
 class BacklogAnswer(BaseModel):
@@ -171,10 +157,10 @@ class BacklogAnswer(BaseModel):
 
 class IdempotencyKeysAnswer(BaseModel):
     known: int = Field(description="How many")
-    since: float | None = Field(description="Since when each that was sent is known; null: none is")
+    since_at: float | None = Field(description="Since when each that was sent is known; null: none is")
 
 
-class ConsumerAnswer(BaseModel):
+class AggregatorAnswer(BaseModel):
     name: str
     pending: int = Field(description="Blocks that it holds")
     idle_seconds: float
@@ -184,33 +170,10 @@ class ConsumerAnswer(BaseModel):
 class SourceAnswer(BaseModel):
     name: str
     position: int = Field(description="Bytes appended")
-    seen: float | None = Field(description="When it was last appended to")
+    appended_at: float | None = Field(description="When it was last appended to, or opened; null: not known")
 
 
-class StatsAnswer(BaseModel):
-    model_config = _example(
-        {
-            "events": 90,
-            "words": 180,
-            "rejected": 10,
-            "padded": 1,
-            "lost": 0,
-            "lines": 100,
-            "bytes": 7200,
-            "blocks": 3,
-            "rate": {"1": 99.0, "10": 100.2, "60": None},
-            "backlog": {"blocks": 1, "bytes": 1800, "lines": 25, "oldest_seconds": 0.04, "full": False},
-            "idempotency_keys": {"known": 2, "since": 1632577631.2},
-            "dead": 0,
-            "distinct_types": 6,
-            "distinct_words": 19,
-            "consumers": [{"name": "host-1-4f2a90", "pending": 1, "idle_seconds": 0.02, "alive": True}],
-            "sources": [{"name": "/data/events.ndjson", "position": 7200, "seen": 1632664031.2}],
-            "sources_total": 1,
-            "as_of": 1632664031.25,
-        }
-    )
-
+class TotalsAnswer(BaseModel):
     events: int
     words: int
     rejected: int
@@ -221,24 +184,55 @@ class StatsAnswer(BaseModel):
     lines: int
     bytes: int
     blocks: int
-    rate: dict[str, float | None] = Field(
-        description="Events a second over the last 1, 10 and 60 s; null until known",
+
+
+class StatusAnswer(BaseModel):
+    model_config = _example(
+        {
+            "totals": {
+                "events": 90,
+                "words": 180,
+                "rejected": 10,
+                "padded": 1,
+                "lost": 0,
+                "lines": 100,
+                "bytes": 7200,
+                "blocks": 3,
+            },
+            "events_per_second": {"1": 99.0, "10": 100.2, "60": None},
+            "backlog": {"blocks": 1, "bytes": 1800, "lines": 25, "oldest_seconds": 0.04, "full": False},
+            "idempotency_keys": {"known": 2, "since_at": 1632577631.2},
+            "dead_letters": 0,
+            "distinct_types": 6,
+            "distinct_words": 19,
+            "aggregators": [{"name": "host-1-4f2a90", "pending": 1, "idle_seconds": 0.02, "alive": True}],
+            "aggregators_alive": 1,
+            "sources": [{"name": "/data/events.ndjson", "position": 7200, "appended_at": 1632664031.2}],
+            "sources_total": 1,
+            "as_of": 1632664031.25,
+        }
+    )
+
+    totals: TotalsAnswer
+    events_per_second: dict[str, float | None] = Field(
+        description="Over the last 1, 10 and 60 s; null until known",
         examples=[{"1": 99.0, "10": 100.2, "60": None}],
     )
     backlog: BacklogAnswer
     idempotency_keys: IdempotencyKeysAnswer
-    dead: int = Field(description="Blocks that killed every aggregator that tried them")
+    dead_letters: int = Field(description="Blocks that ended every aggregator that tried them")
     distinct_types: int
     distinct_words: int
-    consumers: list[ConsumerAnswer]
+    aggregators: list[AggregatorAnswer]
+    aggregators_alive: int
     sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")
     sources_total: int = Field(description="How many sources are known")
-    as_of: float
+    as_of: AsOf
 
 
 class RejectedItem(BaseModel):
     id: str
-    at: float
+    rejected_at: float
     line: str
     reason: str
     source: str
@@ -250,15 +244,17 @@ class RejectedAnswer(BaseModel):
             "items": [
                 {
                     "id": "1632664031200-0",
-                    "at": 1632664031.2,
+                    "rejected_at": 1632664031.2,
                     "line": '{"event_type": 7}',
                     "reason": "not an event: Expected `str`, got `int` - at `$.event_type`",
                     "source": "/data/events.ndjson",
                 }
             ],
             "total": 10,
+            "as_of": 1632664031.25,
         }
     )
 
     items: list[RejectedItem]
     total: int = Field(description="All rejected lines; only the newest are kept as samples")
+    as_of: AsOf

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import Request
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tally.moments import leap_second
-from tally.web.problems import BadParameter
+from tally.web.problem_types import ContradictingParameters, WrongParameters
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -22,8 +23,8 @@ MAX_DURATION_SECONDS = 1000 * 604_800
 #: The first second of the year 10000: no event has a later time.
 _LATEST = 253_402_300_800.0
 
-#: The one parameter that may be given more than once.
-_REPEATABLE = "name"
+#: What may be given several times, where the path ends so.
+_REPEATABLE, _WHERE_REPEATABLE = "name", ":series"
 
 
 def read_duration(value: Any) -> int:
@@ -72,15 +73,6 @@ AnyFormat = Annotated[
     Field(description="json, csv or ndjson; else what the header Accept likes best", examples=["csv"]),
 ]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
-Kind = Literal["types", "words"]
-
-
-def given_once(request: Request) -> None:
-    """A dependency of routes. Of a parameter that is given twice one would be left out unsaid. Raises BadParameter."""
-    names = Counter(name for name, _ in request.query_params.multi_items())
-    for name, times in names.items():
-        if times > 1 and name != _REPEATABLE:
-            raise BadParameter(name, f"it was given {times} times; give it once")
 
 
 class Strict(BaseModel):
@@ -88,8 +80,43 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        if wrong := list(self.contradictions()):
+            raise ContradictingParameters(wrong)
+        return self
 
-class Span(Strict):
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield parameters that are wrong beside the others, and what would be right."""
+        return iter(())
+
+
+def given(model: type[Strict]) -> Any:
+    """Return the dependency with which a route takes these parameters.
+
+    Of a parameter that is given twice FastAPI would leave one out without a word, so that is an error, too.
+    """
+
+    def read(request: Request, parameters: Any) -> Any:
+        if repeated := repeated_parameters(request):
+            raise WrongParameters(repeated)
+        return parameters
+
+    read.__annotations__ = {"request": Request, "parameters": Annotated[model, Query()]}
+    return Depends(read)
+
+
+def repeated_parameters(request: Request) -> list[tuple[str, str]]:
+    """Return the parameters that are given several times and should not be, and what would be right."""
+    times = Counter(name for name, _ in request.query_params.multi_items())
+    return [
+        (name, f"it was given {count} times; give it once")
+        for name, count in times.items()
+        if count > 1 and not (name == _REPEATABLE and request.url.path.endswith(_WHERE_REPEATABLE))
+    ]
+
+
+class TimeRangeParams(Strict):
     """A time range: the last so much of it, or from one moment to another; neither: all time."""
 
     window: Duration | None = Field(
@@ -105,17 +132,16 @@ class Span(Strict):
         None, alias="to", description="Until this moment, exclusive", examples=["2026-11-23T15:00:00+01:00"]
     )
 
-    @model_validator(mode="after")
-    def _span_is_one(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with the bounds."""
         if self.window is not None and (self.start is not None or self.end is not None):
-            raise ValueError("window: give either window or from and to, not both")
-        if self.end is not None and self.start is None:
-            raise ValueError("from: to needs a from")
-        if self.start is not None and self.end is not None and self.start >= self.end:
-            raise ValueError("from: it must be before to")
-        if self.start is not None and self.end is None and self.start >= time.time():
-            raise ValueError("from: without to, it must be before now")
-        return self
+            yield "window", "give either window or from and to, not both"
+        elif self.end is not None and self.start is None:
+            yield "from", "to needs a from"
+        elif self.start is not None and self.end is not None and self.start >= self.end:
+            yield "from", "it must be before to"
+        elif self.start is not None and self.end is None and self.start >= time.time():
+            yield "from", "without to, it must be before now"
 
     def bounds(self, *, unit_seconds: int) -> tuple[int, int] | None:
         """[from, to) in whole windows of `unit_seconds`, in Unix seconds; None for all time.
@@ -156,19 +182,19 @@ def last_windows(seconds: int, *, unit_seconds: int) -> tuple[int, int]:
     return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds
 
 
-#: Why both time ranges are chosen together is told in Data.comparison.
+#: Why both time ranges are chosen together is told in CachedCounts.comparison.
 COMPARE = """Add the change against the time range before.
 
-`change` is `compared` less `previous`: counts of two time ranges of equal length, which meet and do not overlap;
+`change` is `present` less `previous`: counts of two time ranges of equal length, which meet and do not overlap;
 `comparison` has their bounds. They are made of minutes if minutes are kept as far back as the earlier one begins,
 else of hours or days, and the present one ends with the last of these that is over: the current one, set against a
-whole one, would always seem to fall. So `count`, which has what was counted a second ago, may be more than `compared`.
+whole one, would always seem to fall. So `count`, which has what was counted a second ago, may be more than `present`.
 
-`comparison`, `compared`, `previous` and `change` are null if nothing of the time range is over yet, or the one before
+`comparison`, `present`, `previous` and `change` are null if nothing of the time range is over yet, or the one before
 it is no longer kept."""
 
 
-class RankingParams(Span):
+class RankingParams(TimeRangeParams):
     """What /v1/types and /v1/words take."""
 
     limit: int = Field(100, ge=1, le=10_000, description="Items at the most", examples=[20])
@@ -186,16 +212,16 @@ class RankingParams(Span):
     compare: Literal["previous"] | None = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
 
-    @model_validator(mode="after")
-    def _comparison_has_something_to_compare(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""
+        yield from super().contradictions()
         if self.compare and self.window is None and self.start is None:
-            raise ValueError("compare: all time has nothing before it; give window, or from and to")
+            yield "compare", "all time has nothing before it; give window, or from and to"
         if "change" in self.order and not self.compare:
-            raise ValueError("order: by change needs compare=previous")
-        return self
+            yield "order", "by change needs compare=previous"
 
 
-class SeriesSpan(Span):
+class SeriesRange(TimeRangeParams):
     """A time range on a grid."""
 
     step: Duration | None = Field(
@@ -203,17 +229,21 @@ class SeriesSpan(Span):
     )
 
 
-class SeriesParams(SeriesSpan):
-    """What /v1/series takes."""
-
-    by: Kind = Field("types", description="Count events by type, or words", examples=["words"])
-    name: list[str] = Field(
-        [],
+_Names = Annotated[
+    list[str],
+    Field(
         max_length=50,
         description="A name to count; the parameter may be given several times",
         examples=[["foo"], ["foo", "bar"]],
         json_schema_extra={"uniqueItems": True},
-    )
+    ),
+]
+
+
+class TypeSeriesParams(SeriesRange):
+    """What /v1/types:series takes. Without a name all events are counted."""
+
+    name: _Names = Field(default=[], description="A type to count; it may be given several times; all events without")
     format: AnyFormat = None
 
     @field_validator("name")
@@ -223,34 +253,31 @@ class SeriesParams(SeriesSpan):
             raise ValueError("the same name was given more than once; give each once")
         return names
 
-    @model_validator(mode="after")
-    def _words_are_named(self) -> Self:
-        if self.by == "words" and not self.name:
-            raise ValueError("name: words need at least one; types without one give all events")
-        return self
+
+class WordSeriesParams(TypeSeriesParams):
+    """What /v1/words:series takes."""
+
+    name: _Names = Field(min_length=1, description="A word to count; it may be given several times")
 
 
-class NameParams(SeriesSpan):
+class NameParams(SeriesRange):
     """What the answers about one name take."""
 
-    name: list[str] = Field(
-        [],
-        max_length=1,
-        description="The name, if it is not in the path, as in `/v1/types/?name=..`: there clients take `.` and `..` "
-        "for folders",
-        examples=[["foo"]],
-    )
 
-    def named(self, in_path: str) -> str:
-        """The name that is asked for. Raises BadParameter if there are two."""
-        name = self.name[0] if self.name else in_path
-        if in_path not in ("", name):
-            raise BadParameter("name", "the path has another one; give it either there or here")
-        return name
+class TypeLookupParams(NameParams):
+    """What /v1/types:lookup takes."""
+
+    name: str = Field(max_length=4096, description="The type", examples=["foo"])
+
+
+class WordLookupParams(NameParams):
+    """What /v1/words:lookup takes."""
+
+    name: str = Field(max_length=4096, description="The word", examples=["lorem"])
 
 
 class TrendingParams(Strict):
-    """What /v1/trending takes."""
+    """What /v1/types:trending and /v1/words:trending take."""
 
     # A factory, for a plain default stands in the OpenAPI document as it is: a number, and not a duration.
     window: Duration = Field(
@@ -259,7 +286,7 @@ class TrendingParams(Strict):
         examples=["15m", "1h"],
         json_schema_extra={"default": "15m"},
     )
-    limit: int = Field(10, ge=1, le=1000, description="Items of each kind at the most", examples=[5])
+    limit: int = Field(10, ge=1, le=1000, description="Items at the most", examples=[5])
     format: AnyFormat = None
 
 

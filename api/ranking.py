@@ -317,7 +317,7 @@ class Rise:
 
     name: str
     count: int
-    previous: int
+    baseline: int
     expected: float
     ratio: float | None
     score: float

@@ -21,6 +21,14 @@ from typing import Any, Literal
 from ingestor.elements import IN_FRONT, Elements, NotEvents
 from ingestor.framing import Framer
 from tally.padding import BYTE_ORDER_MARK, NUL
+from tally.web.problem_types import (
+    BODY_TOO_LARGE,
+    EMPTY_BODY,
+    NOT_EVENTS,
+    UNREADABLE_BODY,
+    UNSUPPORTED_BODY,
+    ProblemError,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -57,13 +65,8 @@ _SHAPE = bytes(each if each == 0x0A else 0x78 for each in range(256))
 _RIGHT = "send lines of JSON objects, one object, or an array of objects"
 
 
-class BodyRefused(Exception):
-    """The body cannot be taken: the status of the answer, what is wrong, and what would be right."""
-
-    def __init__(self, status: int, title: str, detail: str, **headers: str) -> None:
-        super().__init__(f"{title}: {detail}")
-        self.status, self.title, self.detail = status, title, detail
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+class BodyRefused(ProblemError):
+    """The body cannot be taken: the type of problem, and what is wrong with this one or what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +121,11 @@ class BodyReader:
     def finish(self) -> Lines:
         """The body has ended. One of nothing but blank lines has none; one without any byte is none."""
         if not self._sent_bytes:
-            raise BodyRefused(400, "The body is empty", _RIGHT)
+            raise BodyRefused(EMPTY_BODY, _RIGHT)
         if self._decompress and not self._decompress.finished:
-            raise BodyRefused(400, "The body cannot be decompressed", "it ends in the middle")
+            raise BodyRefused(UNREADABLE_BODY, "it ends in the middle")
         if not self.held_bytes:
-            raise BodyRefused(400, "The body is empty", _RIGHT)
+            raise BodyRefused(EMPTY_BODY, _RIGHT)
         if self._kind == "json":
             with self._json_explained():
                 self._framer.feed(self._elements.finish())
@@ -169,19 +172,19 @@ class BodyReader:
         try:
             yield
         except NotEvents as error:
-            raise BodyRefused(400, "The body is not JSON of events", f"{error}; {_RIGHT}") from None
+            raise BodyRefused(NOT_EVENTS, f"{error}; {_RIGHT}") from None
 
 
 def too_large(max_body_bytes: int) -> BodyRefused:
     """For a body over the limit: as sent, as announced, or after decompression."""
     detail = f"at most {max_body_bytes} bytes, before and after decompression; send fewer events at once"
-    return BodyRefused(413, "The body is too large", f"{detail}, or raise TALLY_MAX_BODY_BYTES")
+    return BodyRefused(BODY_TOO_LARGE, f"{detail}, or raise TALLY_MAX_BODY_BYTES")
 
 
 def too_many_lines(max_body_lines: int) -> BodyRefused:
     """For a body of more lines, or elements of an array, than a body may have."""
     detail = f"at most {max_body_lines} lines, or elements of an array; send fewer events at once"
-    return BodyRefused(413, "The body has too many lines", f"{detail}, or raise TALLY_MAX_BODY_LINES")
+    return BodyRefused(BODY_TOO_LARGE, f"{detail}, or raise TALLY_MAX_BODY_LINES")
 
 
 def _count_lines(block: bytes) -> int:
@@ -195,7 +198,7 @@ def _kind(content_type: str | None) -> Literal["lines", "json"] | None:
     media_type = media_type.strip().lower()
     charset = _CHARSET.search(parameters)
     if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise BodyRefused(415, "The charset is not supported", f"Content-Type is {content_type}; send UTF-8")
+        raise BodyRefused(UNSUPPORTED_BODY, f"the charset is not supported: Content-Type is {content_type}; send UTF-8")
     if media_type in LINE_TYPES:
         return "lines"
     if media_type in JSON_TYPES or media_type.endswith("+json"):
@@ -207,10 +210,10 @@ def _unsupported(content_type: str | None) -> BodyRefused:
     """For a body whose media type does not say what it is, and which is not JSON either."""
     types = ", ".join(LINE_TYPES + JSON_TYPES)
     return BodyRefused(
-        415,
-        "The media type is not supported",
-        f"Content-Type is {content_type or 'missing'}, and the body is no JSON object or array; send one of {types}",
-        Accept=types,
+        UNSUPPORTED_BODY,
+        f"the media type is not supported: Content-Type is {content_type or 'missing'}, and the body is no JSON object "
+        f"or array; send one of {types}",
+        headers={"Accept": types},
     )
 
 
@@ -237,12 +240,12 @@ class _Decompressor:
                 self._members += 1
                 if self._members > MAX_MEMBERS:
                     detail = f"it has over {MAX_MEMBERS} compressed parts one behind the other; compress it as one"
-                    raise BodyRefused(413, "The body has too many parts", detail)
+                    raise BodyRefused(BODY_TOO_LARGE, detail)
                 self._member = self._start()
             try:
                 piece = self._member.decompress(chunk, PIECE_BYTES)
             except self._errors as error:
-                raise BodyRefused(400, "The body cannot be decompressed", str(error)) from None
+                raise BodyRefused(UNREADABLE_BODY, str(error)) from None
             # What is left over: behind the end of this member, or (zlib alone gives it back) of this one.
             chunk = self._member.unused_data if self._member.eof else getattr(self._member, "unconsumed_tail", b"")
             yield piece  # also if it is empty, for the end of a member is work, too
@@ -266,9 +269,9 @@ def _decompressor(content_encoding: str | None) -> _Decompressor | None:
         return None
     if encoding not in _ENCODINGS:
         raise BodyRefused(
-            415,
-            "The content encoding is not supported",
-            f"Content-Encoding is {content_encoding}; send gzip, zstd, deflate or none",
-            Accept_Encoding="gzip, zstd, deflate",
+            UNSUPPORTED_BODY,
+            f"the content encoding is not supported: Content-Encoding is {content_encoding}; "
+            "send gzip, zstd, deflate or none",
+            headers={"Accept-Encoding": "gzip, zstd, deflate"},
         )
     return _Decompressor(*_ENCODINGS[encoding])

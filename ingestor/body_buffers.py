@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from ingestor.bodies import BodyRefused
 from tally.log_throttle import LogThrottle
 from tally.peers import Peers
+from tally.web.problem_types import BODY_TOO_SLOW, TOO_MUCH_SENT
 
 #: How fast a body must come. It is given this many seconds of waiting for what has to come in them, again and again.
 LEAST_BYTES_PER_SECOND, PACE_SECONDS = 500, 10.0
@@ -66,14 +67,13 @@ class Body:
                     raise no_room() from None
                 if loop.time() >= self._deadline:
                     raise BodyRefused(
-                        408,
-                        "The body took too long",
-                        "send fewer events at once, or raise TALLY_MAX_BODY_SECONDS",
+                        BODY_TOO_SLOW,
+                        "it took too long; send fewer events at once, or raise TALLY_MAX_BODY_SECONDS",
                     ) from None
                 raise BodyRefused(
-                    408,
-                    "The body stopped coming",
-                    f"send it without long pauses, {LEAST_BYTES_PER_SECOND} bytes a second at the least",
+                    BODY_TOO_SLOW,
+                    "it stopped coming; send it without long pauses, "
+                    f"{LEAST_BYTES_PER_SECOND} bytes a second at the least",
                 ) from None
             if self.gave_way:  # just when it came
                 raise no_room()
@@ -147,8 +147,7 @@ class Held:
 def no_room() -> BodyRefused:
     """For a body for which there is no room, or no more."""
     return BodyRefused(
-        429,
-        "Too much is being sent at once",
+        TOO_MUCH_SENT,
         "nothing of the body was taken; send it again later",
-        Retry_After=str(RETRY_AFTER_SECONDS),
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )

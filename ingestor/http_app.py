@@ -9,11 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
-from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, BodyRefused, Lines, too_large
+from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, Lines, too_large
 from ingestor.body_batcher import APPEND_SECONDS, Appender
 from ingestor.body_buffers import PACE_SECONDS, RETRY_AFTER_SECONDS, Held
 from tally import __version__
@@ -23,7 +22,10 @@ from tally.peers import Peers
 from tally.settings import Settings
 from tally.store import StoreUnavailable
 from tally.store.protocols import BodyStore
+from tally.web import problem_types as types
 from tally.web import problems
+from tally.web.methods import Methods
+from tally.web.problem_types import ProblemError
 
 #: Characters in an Idempotency-Key.
 MAX_KEY_CHARACTERS = 255
@@ -54,9 +56,10 @@ def create_app(settings: Settings, *, store: BodyStore, label: str, ready: async
         openapi_url=None if settings.ingest_token is not None else "/openapi.json",
         # No max_body_size: its answer is no problem+json, and it knows nothing of what a body is decompressed.
     )
-    problems.install(app, elsewhere="events are taken by POST /events; what is counted is read from the api")
+    problems.install(app, elsewhere="events are sent by POST /events; counts are read from the api")
     app.include_router(_health())
     app.include_router(_events(_Intake(settings, store=store, label=label, ready=ready)))
+    app.add_middleware(Methods, routes=app.router.routes)
     if origins := parse_origins(settings.ingest_cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"])
     return app
@@ -65,9 +68,9 @@ def create_app(settings: Settings, *, store: BodyStore, label: str, ready: async
 def _health() -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.api_route("/healthz", methods=["GET", "HEAD"], operation_id="healthz")
+    @router.get("/healthz", operation_id="getHealth")
     async def healthz() -> dict[str, str]:
-        """Whether this process answers. Says nothing about Redis."""
+        """Return 200 as long as this process answers. Says nothing about Redis."""
         return {"status": "ok"}
 
     return router
@@ -75,23 +78,37 @@ def _health() -> APIRouter:
 
 def _events(intake: _Intake) -> APIRouter:
     router = APIRouter(tags=["events"])
-    described = {
-        400: "The body is empty or malformed, or a header is",
-        401: "The bearer token is missing or wrong",
-        408: "The body came too slowly",
-        413: "The body is too large, or has too many lines",
-        415: "The media type or content encoding is not supported",
-        422: "The Idempotency-Key was used for another body",
-        429: "The stream is full, or too much is sent at once; Retry-After says when to send again",
-        503: "Redis is away; Retry-After says when to send again",
-    }
     responses: dict[int | str, dict[str, Any]] = {202: {"model": Accepted}}
-    for status, text in described.items():
-        responses |= problems.described(status, text)
+    for text, *described in (
+        (
+            "The body is empty or malformed, or a header is",
+            types.EMPTY_BODY,
+            types.NOT_EVENTS,
+            types.UNREADABLE_BODY,
+            types.BAD_IDEMPOTENCY_KEY,
+        ),
+        ("The bearer token is missing or wrong", types.TOKEN_NEEDED),
+        ("The body came too slowly", types.BODY_TOO_SLOW),
+        ("The body is too large, or has too many lines", types.BODY_TOO_LARGE),
+        ("The media type or content encoding is not supported", types.UNSUPPORTED_BODY),
+        ("The Idempotency-Key was used for another body", types.IDEMPOTENCY_KEY_REUSED),
+        (
+            "The stream is full, or too much is sent at once; Retry-After says when to send again",
+            types.STREAM_FULL,
+            types.TOO_MUCH_SENT,
+        ),
+        (
+            "Redis is unavailable, or refuses; Retry-After says when to send again",
+            types.REDIS_UNAVAILABLE,
+            types.REDIS_REFUSES,
+        ),
+    ):
+        responses |= problems.described(text, *described)
     responses |= problems.CROSS_SITE
 
     @router.post(
         "/events",
+        operation_id="sendEvents",
         status_code=202,
         response_model=Accepted,
         responses=responses,
@@ -141,9 +158,9 @@ class _Intake:
     async def take(self, request: Request, key: str | None) -> Response:
         self._authorize(request)
         if not await self._is_ready():
-            return problems.away(StoreUnavailable("Redis has not answered yet", public="it has not answered yet"))
+            raise StoreUnavailable("Redis has not answered yet", public="it has not answered yet")
         if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
-            return problems.problem(400, f"An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters")
+            raise ProblemError(types.BAD_IDEMPOTENCY_KEY, f"it has 1 to {MAX_KEY_CHARACTERS} characters")
         try:
             reader = self._reader(request)
             with self._held.body(request.client.host if request.client else None) as body:
@@ -153,8 +170,6 @@ class _Intake:
                         await asyncio.sleep(0)  # others are answered meanwhile
                     self._held.grow(body, reader.held_bytes)
                 return await self._append(reader.finish(), key)
-        except BodyRefused as refused:
-            return problems.problem(refused.status, refused.title, detail=refused.detail, headers=refused.headers)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
@@ -173,10 +188,10 @@ class _Intake:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         right = hmac.compare_digest(given.strip().encode("latin-1"), token.get_secret_value().encode())
         if scheme.lower() != "bearer" or not right:
-            raise HTTPException(
-                401,
-                "The bearer token is missing or wrong; send Authorization: Bearer TOKEN",
-                {"WWW-Authenticate": "Bearer"},
+            raise ProblemError(
+                types.TOKEN_NEEDED,
+                "send the header Authorization: Bearer, with the value of TALLY_INGEST_TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
             )
 
     def _reader(self, request: Request) -> BodyReader:
@@ -199,12 +214,14 @@ class _Intake:
         word = await self._appender.append(lines, key=key)
         if word == "full":
             self._log.warning("stream is full, bodies are answered with 429")
-            return _later("The stream is full", detail="the aggregators are behind; nothing of the body was taken")
+            raise ProblemError(
+                types.STREAM_FULL,
+                "the aggregators are behind; nothing of the body was taken",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
         if word == "conflict":
-            return problems.problem(
-                422,
-                "The Idempotency-Key was used for another body",
-                detail="nothing was taken; a key belongs to one body and its retries",
+            raise ProblemError(
+                types.IDEMPOTENCY_KEY_REUSED, "nothing was taken; a key belongs to one body and its retries"
             )
         return _accepted(lines, repeated=word == "duplicate" and key is not None)
 
@@ -212,7 +229,3 @@ class _Intake:
 def _accepted(lines: Lines, *, repeated: bool = False) -> Response:
     headers = {"Idempotent-Replayed": "true"} if repeated else None
     return JSONResponse({"lines": lines.count}, status_code=202, headers=headers)
-
-
-def _later(title: str, *, detail: str) -> Response:
-    return problems.problem(429, title, detail=detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})

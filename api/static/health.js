@@ -35,9 +35,9 @@ export class RejectedShare {
  * What a message of the live feed means for each cell: {value, more, level}, where level is "", "warn" or "bad".
  * `rejection` is what RejectedShare says.
  */
-export function judge({ totals, backlog, consumers, dead }, rejection) {
+export function judge({ totals, backlog, aggregators_alive: alive, dead_letters: deadLetters }, rejection) {
   const oldest = backlog.oldest_seconds ?? 0;
-  const stuck = backlog.blocks > 0 && consumers === 0;
+  const stuck = backlog.blocks > 0 && alive === 0;
   let late = "";
   if (oldest >= LATE) late = oldest >= TOO_LATE ? "bad" : "warn";
   let pace = late ? "counting is behind" : "counting keeps up";
@@ -49,7 +49,7 @@ export function judge({ totals, backlog, consumers, dead }, rejection) {
       more: pace,
       level: late,
     },
-    consumers: { value: whole(consumers), level: stuck ? "bad" : "" },
+    aggregators: { value: whole(alive), level: stuck ? "bad" : "" },
     rejected: {
       value: whole(totals.rejected),
       more: totals.rejected ? `${percent(rejection.share)} ${rejection.lately ? "lately" : "of all"}` : "none",
@@ -60,10 +60,10 @@ export function judge({ totals, backlog, consumers, dead }, rejection) {
       more: totals.lost ? "blocks were deleted uncounted" : "none, ever",
       level: totals.lost ? "bad" : "",
     },
-    dead: {
-      value: whole(dead),
-      more: dead ? "set aside, not counted" : "none",
-      level: dead ? "bad" : "",
+    "dead-letters": {
+      value: whole(deadLetters),
+      more: deadLetters ? "set aside, not counted" : "none",
+      level: deadLetters ? "bad" : "",
     },
   };
 }
@@ -80,9 +80,9 @@ function rejectedLevel({ share }) {
 }
 
 /** A sentence for each thing that is wrong. */
-export function alarms({ totals, backlog, consumers, dead }, rejection) {
+export function alarms({ totals, backlog, aggregators_alive: alive, dead_letters: deadLetters }, rejection) {
   const found = [];
-  if (backlog.blocks > 0 && consumers === 0) {
+  if (backlog.blocks > 0 && alive === 0) {
     found.push("No aggregator is alive: lines wait and nothing is being counted. Start one with: tally aggregate");
     if (backlog.full) found.push("The backlog is full: sources are not read until some of it is counted.");
   } else if ((backlog.oldest_seconds ?? 0) >= TOO_LATE) {
@@ -92,7 +92,7 @@ export function alarms({ totals, backlog, consumers, dead }, rejection) {
   if (rejection.lately && rejection.share >= MOST_REJECTED) {
     found.push("Most lines of the last minute were rejected. The samples have the reasons; tally check FILE suggests settings.");
   }
-  if (dead > 0) found.push("Some blocks could not be counted by any aggregator and were set aside; see the aggregators’ logs.");
+  if (deadLetters > 0) found.push("Some blocks could not be counted by any aggregator and were set aside; see the aggregators’ logs.");
   if (totals.lost > 0) found.push("Some blocks were deleted from the stream before they were counted; their lines are lost.");
   return found;
 }
@@ -111,14 +111,14 @@ export class Health {
       element.dataset.level = cell.level;
     }
     byId("health-rejected").title = rejection.lately ? "of the lines of the last minute" : "";
-    this.#rates(message.rate);
+    this.#rates(message.events_per_second);
     setText(byId("total-events"), whole(message.totals.events));
     setText(byId("total-words"), whole(message.totals.words));
     this.alarm(alarms(message, rejection));
   }
 
   /** Nothing is heard of the pipeline: no rate is known, and nothing is known to be well. */
-  away() {
+  unavailable() {
     this.#rates({});
     for (const cell of document.querySelectorAll('.health [data-level=""]')) cell.removeAttribute("data-level");
     setText(byId("health-oldest").querySelector(".more"), "not known");

@@ -29,15 +29,15 @@ let lastNudge = 0;
 
 const feed = new Feed({
   onMessage(type, message) {
-    if (type === "away") {
-      connection("away", `Redis is away, retrying`);
-      health.away();
-      health.alarm([`Redis is away: these are the last counts that were read (${message.detail})`]);
+    if (type === "unavailable") {
+      connection("unavailable", "Redis is unavailable, retrying");
+      health.unavailable();
+      health.alarm([`Redis is unavailable: these are the last counts that were read (${message.detail})`]);
       lastEvents = null;
       return;
     }
     // What failed meanwhile took its time, and would be asked for again only after four times as long.
-    const back = state === "away";
+    const back = state === "unavailable";
     connection("live", "Live");
     health.show(message);
     title(message);
@@ -54,9 +54,9 @@ const feed = new Feed({
   },
   onState(reached, why) {
     if (reached === "retrying") {
-      connection("away", `Disconnected, retrying: ${why}`);
+      connection("unavailable", `Disconnected, retrying: ${why}`);
       lastEvents = null;
-      health.away();
+      health.unavailable();
     }
     byId("retry").hidden = reached !== "retrying";
   },
@@ -66,13 +66,13 @@ const feed = new Feed({
 function connection(reached, text) {
   state = reached;
   byId("connection").dataset.state = state;
-  document.body.classList.toggle("away", state === "away");
+  document.body.classList.toggle("unavailable", state === "unavailable");
   setText(byId("connection-text"), text);
-  if (state === "away") document.title = "Disconnected – Tally";
+  if (state === "unavailable") document.title = "Disconnected – Tally";
 }
 
 function title(message) {
-  const text = `${health.alarming ? "Alarm" : `${rate(message.rate["1"])}/s`} – Tally`;
+  const text = `${health.alarming ? "Alarm" : `${rate(message.events_per_second["1"])}/s`} – Tally`;
   if (document.title !== text) document.title = text;
 }
 

@@ -260,6 +260,6 @@ function fillRow(row, item, { rank, bar, alone }) {
   setText(shareCell, percent(item.share));
   const known = Number.isInteger(item.change) && !alone;
   setText(changeCell, known ? growth(item.change, item.previous) : "–");
-  changeCell.title = known ? `${signed(item.change)}: ${whole(item.compared)}, before: ${whole(item.previous)}` : "";
+  changeCell.title = known ? `${signed(item.change)}: ${whole(item.present)}, before: ${whole(item.previous)}` : "";
   changeCell.dataset.sign = known ? Math.sign(item.change) : 0;
 }

@@ -81,18 +81,17 @@ function table(heads, rows) {
 
 async function oneName(body, kind, name) {
   // Not as a part of the path, of which `.` would be taken away.
-  const ask = (parameters) => getJson(`v1/${kind}/`, { name, ...parameters });
+  const ask = (parameters) => getJson(`v1/${kind}:lookup`, { name, ...parameters });
   let found = await ask(timeRange());
   const { first, last } = found;
   const always = view().window === "all";
-  if (always && first && first.start < found.as_of - LEAST_DRAWN) found = await ask({ from: first.start });
+  if (always && first && first.from < found.as_of - LEAST_DRAWN) found = await ask({ from: first.from });
   const full = make("bdi", { className: "given whole" });
   setName(full, name);
   // Windows of more than a minute are all that is kept of what is long ago.
-  const within = ({ seconds }) => (seconds > 60 ? `, within ${duration(seconds)}` : "");
-  const seen = (window) => (window ? `${moment(window.start)}${within(window)}` : "not in what is kept");
-  const { times, counts, step, from, to } = found.series;
-  const drawn = counts.reduce((sum, count) => sum + count, 0);
+  const within = (window) => (window.to - window.from > 60 ? `, within ${duration(window.to - window.from)}` : "");
+  const seen = (window) => (window ? `${moment(window.from)}${within(window)}` : "not in what is kept");
+  const { starts_at: times, counts, step_seconds: step, from, to, total: drawn } = found.series;
   const entries = [
     ["Count of all time", whole(Math.max(found.count, drawn))], // the series may be read a moment later
     ["Share", percent(found.share)],
@@ -127,21 +126,21 @@ async function rejected(body) {
   const { items, total } = await getJson("v1/rejected", { limit: 50 });
   // Of those that were counted together only so many are kept: these need not be the newest lines.
   body.append(make("p", { className: "muted", textContent: `${whole(total)} in all; ${whole(items.length)} as samples, with the reason:` }));
-  body.append(make("ol", { className: "samples" }, ...items.map(({ at, reason, line, source }) => make("li", {},
+  body.append(make("ol", { className: "samples" }, ...items.map(({ rejected_at: at, reason, line, source }) => make("li", {},
     make("p", { className: "reason", textContent: visible(reason) }),
     make("p", { className: "muted" }, `${second(at)} from `, nameElement(source)),
     make("bdi", { className: "given line", textContent: visible(line) || "(nothing)" })))));
 }
 
 async function pipeline(body) {
-  const { consumers, sources, sources_total: total } = await getJson("v1/stats");
+  const { aggregators, sources, sources_total: total } = await getJson("v1/status");
   body.append(make("h3", { textContent: "Aggregators" }));
-  body.append(table(["Name", "State", "Blocks in hand", "Last heard"], consumers.map((each) => [
-    nameElement(each.name), each.alive ? "alive" : "silent", whole(each.pending), `${duration(each.idle_seconds)} ago`,
+  body.append(table(["Name", "State", "Blocks in hand", "Last heard"], aggregators.map((each) => [
+    nameElement(each.name), each.alive ? "alive" : "idle", whole(each.pending), `${duration(each.idle_seconds)} ago`,
   ])));
   const some = total > sources.length ? `: the latest ${whole(sources.length)} of ${whole(total)}` : "";
   body.append(make("h3", { textContent: `Sources${some}` }));
   body.append(table(["Name", "Position in bytes", "Last line"], sources.map((each) => [
-    nameElement(each.name), whole(each.position), each.seen === null ? "–" : moment(each.seen),
+    nameElement(each.name), whole(each.position), each.appended_at === null ? "–" : moment(each.appended_at),
   ])));
 }

@@ -191,14 +191,14 @@ async function load(signal) {
   const names = top.items.map((item) => item.name);
   if (!names.length) return { times: [], rows: [] };
   const [all, named] = await Promise.all([
-    getJson("v1/series", { by: "types", ...asked }, signal),
-    getJson("v1/series", { by: "types", name: names, ...asked }, signal),
+    getJson("v1/types:series", asked, signal),
+    getJson("v1/types:series", { name: names, ...asked }, signal),
   ]);
   // The two may have been made on either side of a full minute: only what both have.
-  const times = all.times.filter((at) => at >= named.from && at < named.to);
-  const seconds = times.map((at) => Math.min(all.step, all.as_of - at));
+  const times = all.starts_at.filter((at) => at >= named.from && at < named.to);
+  const seconds = times.map((at) => Math.min(all.step_seconds, all.as_of - at));
   const kept = seconds.filter((each) => each >= LEAST_SECONDS).length;
-  const shared = (series, answer) => series.counts.slice(answer.times.indexOf(times[0])).slice(0, kept);
+  const shared = (series, answer) => series.counts.slice(answer.starts_at.indexOf(times[0])).slice(0, kept);
   // Whoever has just begun sees the first minutes, not an hour of nothing.
   const begun = shared(all.series[0], all).findIndex(Boolean);
   const first = Math.max(0, Math.min(begun - 1, kept - LEAST_CELLS));
@@ -208,5 +208,5 @@ async function load(signal) {
   const others = total.map((count, at) => Math.max(0, count - rows.reduce((sum, row) => sum + row.counts[at], 0)));
   if (top.matched > names.length) rows.push({ name: null, counts: others });
   const rates = rows.map(({ name, counts }) => ({ name, values: counts.map((count, at) => count / seconds[first + at]) }));
-  return { from: all.from, to: all.to, ...drawable({ times: times.slice(first, kept), rows: rates }, all.step) };
+  return { from: all.from, to: all.to, ...drawable({ times: times.slice(first, kept), rows: rates }, all.step_seconds) };
 }

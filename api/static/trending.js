@@ -8,6 +8,8 @@ import { change, view } from "./view.js";
 
 const MOST = 8;
 
+const KINDS = ["types", "words"];
+
 /** The least score, a G², of what is shown: that of one name in a thousand by chance alone (chi-squared, one degree of
  * freedom). Something is always a little more frequent than before, though all be steady. */
 const LEAST_SCORE = 10.83;
@@ -17,8 +19,9 @@ const DEFAULT_WINDOW = "15m";
 
 export class Trending {
   #poll = new Poll({
-    load: (signal) => getJson("v1/trending", { window: windowOf(view()), limit: MOST }, signal),
-    show: (answer) => this.#show(answer),
+    load: (signal) => Promise.all(KINDS.map((kind) =>
+      getJson(`v1/${kind}:trending`, { window: windowOf(view()), limit: MOST }, signal))),
+    show: (answers) => this.#show(answers),
     fail: (error) => setText(byId("trending-note"), explain(error)),
     pauseMs: 5000,
   });
@@ -33,15 +36,17 @@ export class Trending {
     this.#poll.nudge(atOnce);
   }
 
-  #show(answer) {
+  #show(answers) {
+    const [{ present, baseline }] = answers;
     setText(byId("trending-note"),
-      `last ${windowOf(view())}, ${span(answer.from, answer.to)}, against ${span(answer.baseline_from, answer.baseline_to)}`);
-    for (const kind of ["types", "words"]) {
+      `last ${windowOf(view())}, ${span(present.from, present.to)}, against ${span(baseline.from, baseline.to)}`);
+    for (const [at, kind] of KINDS.entries()) {
+      const answer = answers[at];
       const list = byId(`trending-${kind}`);
       const focused = list.contains(document.activeElement) ? document.activeElement.given : null;
-      const rises = answer[kind].filter(({ score }) => score >= LEAST_SCORE);
+      const rises = answer.items.filter(({ score }) => score >= LEAST_SCORE);
       list.replaceChildren(...rises.map((rise) => item(kind, rise)));
-      const nothing = answer.baseline_totals[kind] ? "Nothing rises." : "Nothing to compare with yet.";
+      const nothing = answer.baseline.total ? "Nothing rises." : "Nothing to compare with yet.";
       if (!rises.length) list.append(make("li", { className: "muted", textContent: nothing }));
       [...list.querySelectorAll("button")].find((button) => button.given === focused)?.focus({ preventScroll: true });
     }

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tally.log_throttle import LogThrottle
 from tally.peers import Peers
+from tally.web.problem_types import HEAD_TOO_LARGE, MALFORMED_REQUEST, TOO_MANY_PIPELINED, ProblemType, problem_members
 
 #: Bytes of a request's line and headers, or of its trailers; uvicorn has no limit of its own here.
 MAX_HEAD_BYTES = 65_536
@@ -123,9 +124,9 @@ class Connection(HttpToolsProtocol):
                 self._refuse_head()
             elif isinstance(error.__context__, TooManyPipelined):
                 detail = f"at most {MAX_PIPELINED} behind one that is being answered; wait for answers"
-                self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests were sent ahead", detail)
+                self._refuse(TOO_MANY_PIPELINED, detail)
             else:
-                self._refuse(HTTPStatus.BAD_REQUEST, "The request is malformed", "it is no HTTP/1.1")
+                self._refuse(MALFORMED_REQUEST, "it is no HTTP/1.1")
             return
         if self._steps == steps:
             self._bytes_since_step += len(data)
@@ -223,18 +224,16 @@ class Connection(HttpToolsProtocol):
     # What is refused.
 
     def _refuse_head(self) -> None:
-        self._refuse(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "The request's head is too large",
-            f"at most {MAX_HEAD_BYTES} bytes of headers, or of trailers",
-        )
+        self._refuse(HEAD_TOO_LARGE, f"at most {MAX_HEAD_BYTES} bytes of headers, or of trailers")
 
-    def _refuse(self, status: HTTPStatus, title: str, detail: str) -> None:
-        """Answer with this, behind the requests before it, and end the connection."""
-        self.refused.warning("request refused", status=int(status), title=title, peer=self._peer)
+    def _refuse(self, type_: ProblemType, detail: str) -> None:
+        """Answer with this, behind the requests before it, and end the connection.
+
+        Nothing is known of the request, so the page of the type is where it is without a proxy's path.
+        """
+        self.refused.warning("request refused", status=type_.status, title=type_.title, peer=self._peer)
         self._expect_nothing()
-        body = {"type": "about:blank", "title": title, "status": int(status), "detail": detail}
-        self._malformed = status, json.dumps(body).encode()
+        self._malformed = HTTPStatus(type_.status), json.dumps(problem_members(type_, detail)).encode()
         if (not self.pipeline) if self._is_in_body else self._is_answered:
             self._send_refusal()
 

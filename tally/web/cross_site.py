@@ -24,7 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tally.log_throttle import LogThrottle
 from tally.origins import ANY, is_origin_of, is_taken_name
 from tally.printing import printable
-from tally.web import problems
+from tally.web.problem_types import CROSS_SITE_REQUEST, HOST_NOT_ALLOWED, ProblemType
+from tally.web.problems import problem
 
 #: The headers that are read.
 _READ = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"})
@@ -41,8 +42,7 @@ _LOGGED_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    status: int
-    title: str
+    type: ProblemType
     detail: str
 
 
@@ -65,6 +65,7 @@ class CrossSite:
     def __init__(self, app: ASGIApp, *, allowed: Allowed, root_path: str = "") -> None:
         self._app = app
         self._allowed = allowed
+        self._root_path = root_path
         self._open_paths = {"/healthz", "/readyz", f"{root_path}/healthz", f"{root_path}/readyz"}
         self._log = LogThrottle()
         # Nearly all requests say the same: a look-up costs a tenth of what looking does.
@@ -79,9 +80,9 @@ class CrossSite:
                 scope["method"], scope["path"] in self._open_paths, said
             )
             if refusal is not None:
-                self._tell(scope, said, refusal.title)
-                response = problems.problem(refusal.status, refusal.title, detail=refusal.detail)
-                await response(scope, receive, send)
+                self._tell(scope, said, refusal.type.title)
+                response = problem(refusal.type, refusal.detail)
+                await response({**scope, "root_path": self._root_path}, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -94,15 +95,13 @@ class CrossSite:
         may_be_browser = method in ("GET", "HEAD") or "origin" in headers or "sec-fetch-site" in headers
         if may_be_browser and not open_path and not self._is_ours(headers.get("host", [])):
             return _Refusal(
-                421,
-                "Asked by a name that is not allowed",
+                HOST_NOT_ALLOWED,
                 f"the header Host names neither this machine's loopback nor a name in {allowed.hosts_setting}; "
                 "if it should, add it there",
             )
         if not self._is_from_here(method, headers):
             return _Refusal(
-                403,
-                "Refused to a page of another site",
+                CROSS_SITE_REQUEST,
                 f"only origins in {allowed.origins_setting} may ask from a browser; if this one should, add it there",
             )
         return None

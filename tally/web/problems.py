@@ -2,136 +2,201 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from tally.log_throttle import LogThrottle
 from tally.refused import Refused
 from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
 from tally.telemetry import get_logger
+from tally.web import problem_types as types
+from tally.web.methods import allow_header
+from tally.web.problem_pages import problem_pages
+from tally.web.problem_types import ContradictingParameters, ProblemError, ProblemType, WrongParameters, problem_members
 
 MEDIA_TYPE = "application/problem+json"
 
-#: When a client may ask again while Redis is away, in seconds.
+#: When a client may ask again while Redis is unavailable, in seconds.
 RETRY_AFTER_SECONDS = 1
 
 
-class BadParameter(Exception):
-    """A parameter that is found to be wrong only while the answer is made; the text says what would be right."""
+class ParameterError(BaseModel):
+    """A parameter that is wrong."""
 
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(message)
-        self.parameter = parameter
+    parameter: str = Field(description="Its name")
+    detail: str = Field(description="What would be right")
 
 
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    title: str = Field(examples=["Redis is away"])
-    status: int = Field(examples=[503])
-    detail: str | None = Field(None, examples=[NO_ANSWER])
-    parameter: str | None = Field(None, description="The query or path parameter that is wrong")
+    type: str = Field(
+        description="The path of a page about this type of problem; about:blank: the status says it all",
+        examples=[types.REDIS_UNAVAILABLE.path],
+    )
+    title: str = Field(description="The same for all of this type", examples=[types.REDIS_UNAVAILABLE.title])
+    status: int = Field(examples=[types.REDIS_UNAVAILABLE.status])
+    detail: str | None = Field(None, description="What is wrong with this request", examples=[NO_ANSWER])
+    errors: list[ParameterError] | None = Field(None, description="All parameters that are wrong")
+    paths: list[str] | None = Field(None, description="The paths that there are")
+    media_types: list[str] | None = Field(None, description="The forms in which the answer can be given")
 
 
-def problem(status: int, title: str, *, headers: dict[str, str] | None = None, **members: str | None) -> JSONResponse:
-    """A response with problem details; members that are None are left out."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status}
-    body |= {name: value for name, value in members.items() if value is not None}
-    return JSONResponse(body, status_code=status, headers=headers, media_type=MEDIA_TYPE)
+class ProblemResponse(Response):
+    """An answer with problem details."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, members: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> None:
+        self._members = members
+        super().__init__(b"", members["status"], headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Under a path of a proxy the page of the type is under that path, too."""
+        type_ = self._members["type"]
+        if type_.startswith("/"):
+            type_ = scope.get("app_root_path", scope.get("root_path", "")) + type_
+        self.body = msgspec.json.encode({**self._members, "type": type_})
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
-def away(error: StoreUnavailable) -> JSONResponse:
-    """Redis does not answer, or cannot be written to: 503, and when to ask again. Does not say where Redis is."""
-    return problem(503, "Redis is away", detail=error.public, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+def problem(
+    type_: ProblemType, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> ProblemResponse:
+    """Return a response with problem details."""
+    return ProblemResponse(problem_members(type_, detail, **members), headers=headers)
 
 
-def described(status: int, text: str, **example: str) -> dict[int | str, dict[str, Any]]:
-    """An element of FastAPI's `responses`: problem details with this status; of the example its members."""
-    content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    if example:
-        content["example"] = {"type": "about:blank", "status": status, **example}
-    return {status: {"description": text, "content": {MEDIA_TYPE: content}}}
+def unavailable(error: StoreUnavailable) -> ProblemResponse:
+    """Return 503, and when to ask again. Does not say where Redis is."""
+    return problem(types.REDIS_UNAVAILABLE, error.public, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def described(
+    text: str, type_: ProblemType, *more: ProblemType, detail: str | None = None, **members: Any
+) -> dict[int | str, dict[str, Any]]:
+    """Return an element of FastAPI's `responses`: problem details of these types, which share a status.
+
+    The first type is the example.
+    """
+    pages = ", ".join(each.name for each in (type_, *more))
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": problem_members(type_, detail, **members)}
+    return {type_.status: {"description": f"{text} ({pages})", "content": {MEDIA_TYPE: content}}}
 
 
 #: What any route may answer that has parameters, that reads from Redis, that a browser asks, that needs the token.
-PARAMETER = described(
-    422,
-    "A parameter is wrong; `parameter` names it",
-    title="window: a duration is a number and one of s, m, h, d, w, as in 15m",
-    detail="given: '15'",
-    parameter="window",
-)
-AWAY = described(
-    503,
-    "Redis is away; Retry-After says when to ask again",
-    title="Redis is away",
-    detail=NO_ANSWER,
+PARAMETERS = described(
+    "Parameters are wrong; `errors` names them all",
+    types.INVALID_PARAMETERS,
+    detail="window: a duration is a number and one of s, m, h, d, w, as in 15m; given: '15'",
+    errors=[
+        {
+            "parameter": "window",
+            "detail": "a duration is a number and one of s, m, h, d, w, as in 15m; given: '15'",
+        }
+    ],
 )
 CROSS_SITE = described(
-    403,
     "A page of another site asked, of an origin that is not allowed",
-    title="Refused to a page of another site",
+    types.CROSS_SITE_REQUEST,
 ) | described(
-    421,
     "A browser asked by a name that is not allowed",
-    title="Asked by a name that is not allowed",
+    types.HOST_NOT_ALLOWED,
 )
-TOKEN = described(401, "The header Authorization has no token, or another one", title="A token is needed")
+TOKEN = described("The header Authorization has no token, or another one", types.TOKEN_NEEDED)
 
 
-def install(app: FastAPI, *, elsewhere: str | None = None) -> None:
-    """Answer every error of this app with problem details, and say so in its OpenAPI document.
+def install(
+    app: FastAPI,
+    *,
+    elsewhere: str | None = None,
+    also_wrong: Callable[[Request], list[tuple[str, str]]] = lambda _: [],
+) -> None:
+    """Answer every error of this app with problem details, say so in its OpenAPI document, and serve their pages.
 
-    `elsewhere` says what is right, where a path or a method is not.
+    `elsewhere` says what is right, where a path or a method is not. `also_wrong` returns parameters that are wrong
+    although each can be read, which are told together with those that cannot.
     """
     plain = app.openapi
-    seldom = LogThrottle()
+    throttle = LogThrottle()
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schemas = plain().setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
+            problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem_schema.pop("$defs")
+            schemas["Problem"] = problem_schema
         return plain()
 
     app.openapi = openapi  # type: ignore[method-assign]
+    app.router.routes += problem_pages()
 
     @app.exception_handler(StoreUnavailable)
-    async def _away(_: Request, error: StoreUnavailable) -> JSONResponse:
-        return away(error)
+    async def _unavailable(_: Request, error: StoreUnavailable) -> Response:
+        return unavailable(error)
 
     @app.exception_handler(Refused)
-    async def _refused(_: Request, error: Refused) -> JSONResponse:
-        seldom.warning("redis refuses", problem=str(error))
-        return problem(503, "Redis refuses", detail=error.public)
+    async def _refused(_: Request, error: Refused) -> Response:
+        throttle.warning("redis refuses", problem=str(error))
+        return problem(types.REDIS_REFUSES, error.public)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        detail = elsewhere if error.status_code in (404, 405) else None
-        return problem(error.status_code, error.detail, detail=detail, headers=dict(error.headers or {}))
+    async def _http(_: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == types.NO_SUCH_PATH.status:
+            return problem(types.NO_SUCH_PATH, elsewhere, headers=headers, paths=sorted(app.openapi()["paths"]))
+        if error.status_code == types.METHOD_NOT_ALLOWED.status:
+            headers["Allow"] = allow_header(headers.get("Allow", ""))
+            return problem(types.METHOD_NOT_ALLOWED, elsewhere, headers=headers)
+        members = {
+            "type": "about:blank",
+            "title": HTTPStatus(error.status_code).phrase,
+            "status": error.status_code,
+            "detail": error.detail,
+        }
+        return ProblemResponse(members, headers=headers)
+
+    @app.exception_handler(ProblemError)
+    async def _problem(_: Request, error: ProblemError) -> Response:
+        return problem(error.type, error.detail, headers=error.headers, **error.members)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        where = [str(part) for part in first["loc"][1:] if isinstance(part, str)]
-        if first["type"] == "extra_forbidden":
-            message = "there is no such parameter here; see the API docs"
-        # What concerns several parameters names the one to change in front of its message.
-        name, message = (where[-1], message) if where else message.split(": ", 1)
-        detail = f"given: {first['input']!r}" if where else None
-        return problem(422, f"{name}: {message}", parameter=name, detail=detail)
-
-    @app.exception_handler(BadParameter)
-    async def _bad(_: Request, error: BadParameter) -> JSONResponse:
-        return problem(422, f"{error.parameter}: {error}", parameter=error.parameter)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        wrong = WrongParameters(list((dict(also_wrong(request)) | dict(_wrong_parameters(error))).items()))
+        return problem(wrong.type, wrong.detail, **wrong.members)
 
     @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    async def _unexpected(request: Request, error: Exception) -> Response:
         get_logger().error("request failed", path=request.url.path, exc_info=error)
-        return problem(500, "Internal error", detail="see the service's log")
+        return problem(types.INTERNAL_ERROR, "see the service's log")
+
+
+def _wrong_parameters(error: RequestValidationError) -> list[tuple[str, str]]:
+    """Return each parameter that is wrong with what would be right, in the order in which they were found."""
+    wrong: dict[str, str] = {}
+    for each in error.errors():
+        cause = each.get("ctx", {}).get("error")
+        if isinstance(cause, ContradictingParameters):
+            for name, message in cause.wrong:
+                wrong.setdefault(name, message)
+            continue
+        message = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "extra_forbidden":
+            message = "there is no such parameter here; see the API docs"
+        name = [part for part in each["loc"] if isinstance(part, str)][-1]
+        if each["type"] == "missing":
+            wrong.setdefault(name, "it is needed")
+        else:
+            wrong.setdefault(name, f"{message}; given: {each['input']!r}")
+    return list(wrong.items())

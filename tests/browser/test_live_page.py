@@ -40,7 +40,7 @@ def test_counts_on_the_page_are_those_of_the_api(pipeline: Pipeline, open_tab: O
     expect(tab.page.locator("#total-events")).to_have_text("1,520")
     expect(tab.page.locator("#health-rejected .value")).to_have_text("1")
     expect(tab.page.locator("#types tbody tr").first.locator(".share")).to_have_text("98.7%")
-    expect(tab.page.locator("#health-consumers .value")).to_have_text("1")
+    expect(tab.page.locator("#health-aggregators .value")).to_have_text("1")
     expect(tab.page.locator("#alarms p")).to_have_count(0)
 
 
@@ -139,10 +139,10 @@ def test_the_server_goes_away_and_comes_back(durable_server: Server, start: Star
     tab.expect_rows("types", {"foo": 1})
     expect(tab.page.locator("#rate-1")).to_have_text(re.compile(r"^\d"))
     durable_server.stop()
-    tab.expect_state("Redis is away, retrying")
+    tab.expect_state("Redis is unavailable, retrying")
     for seconds in (1, 10, 60):
         expect(tab.page.locator(f"#rate-{seconds}")).to_have_text("–")
-    expect(tab.page.locator("#alarms p")).to_contain_text("Redis is away")
+    expect(tab.page.locator("#alarms p")).to_contain_text("Redis is unavailable")
     assert tab.rows("types") == {"foo": "1"}
     expect(tab.page.locator('.health [data-level=""]')).to_have_count(0)  # nothing is known to be well
     expect(tab.page.locator("#health-oldest .more")).to_have_text("not known")
@@ -468,7 +468,7 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
     pipeline.send(event("foo"))
     tab = open_tab(pipeline.url)
     expect(tab.page.get_by_role("alert")).to_contain_text(["No aggregator is alive"])
-    expect(tab.page.locator("#health-consumers")).to_have_attribute("data-level", "bad")
+    expect(tab.page.locator("#health-aggregators")).to_have_attribute("data-level", "bad")
     expect(tab.page.locator("#health-backlog .value")).to_have_text("1")
     expect(tab.page.locator("#health-backlog .more")).to_have_text(re.compile(r"^blocks, about \d+ lines$"))
     expect(tab.page.locator("#health-oldest .more")).to_have_text("nothing is being counted")
@@ -989,7 +989,7 @@ def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, sch
     expect(tab.page.locator("#alarms p")).to_have_count(1)
     check()
     tab.forgive("ERR_|503")
-    tab.page.route("**/v1/words*", lambda route: route.fulfill(status=503, json={"title": "Redis is away"}))
+    tab.page.route("**/v1/words*", lambda route: route.fulfill(status=503, json={"title": "Redis is unavailable"}))
     tab.page.get_by_label("1 h", exact=True).check()
     expect(tab.page.locator("#words.stale")).to_have_count(1)
     pipeline.api.kill()
@@ -1002,7 +1002,7 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
         *[event("steady", "same", ago=60 * at) for at in range(1, 70)],
         *[event("sudden", "fresh")] * 30,
     )
-    wait_until(lambda: bool(pipeline.ask("v1/trending")["types"]), what="something rises")
+    wait_until(lambda: bool(pipeline.ask("v1/types:trending")["items"]), what="something rises")
     tab = open_tab(pipeline.url)
     expect(tab.page.locator("#trending-types li").first).to_contain_text("sudden")
     expect(tab.page.locator("#trending-words li").first).to_contain_text("fresh")
@@ -1018,7 +1018,7 @@ def test_what_is_a_little_more_frequent_by_chance_is_not_trending(pipeline: Pipe
         *[event("two", "that")] * 47,
         event("two", "once"),
     )
-    wait_until(lambda: bool(pipeline.ask("v1/trending")["types"]), what="something rises")
+    wait_until(lambda: bool(pipeline.ask("v1/types:trending")["items"]), what="something rises")
     tab = open_tab(pipeline.url)
     for kind in ("types", "words"):
         expect(tab.page.locator(f"#trending-{kind} li")).to_have_text(["Nothing rises."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 import signal
 from collections import Counter
@@ -20,6 +21,7 @@ from tally.counts import Counts, WindowCounts
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import connect
+from tally.web import problem_types
 from tests.processes import Process, running
 from tests.server import Server, free_port
 from tests.stores import AllStores
@@ -68,13 +70,13 @@ def _assert_problem(response: httpx.Response, status: int, title: str | None = N
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
-    assert body["status"] == status
-    assert body["title"] == title if title else body["title"]
+    type_ = problem_types.ALL[body["type"].removeprefix(problem_types.PATH)]
+    assert (body["status"], body["title"]) == (status, type_.title) == (type_.status, title or type_.title)
     return body
 
 
-def _assert_away(response: httpx.Response) -> None:
-    body = _assert_problem(response, 503, "Redis is away")
+def _assert_unavailable(response: httpx.Response) -> None:
+    body = _assert_problem(response, 503, "Redis is unavailable")
     assert body["detail"]
     assert int(response.headers["retry-after"]) >= 1
 
@@ -158,11 +160,11 @@ async def test_a_thousand_who_ask_at_once_cost_redis_a_few_reads(client: httpx.A
     assert stats["cmdstat_hscan"]["calls"] <= 5 * slices
 
 
-# Redis away.
+# Redis unavailable.
 
 
 @pytest.mark.parametrize("path", [TYPES, WORDS, "/readyz"])
-async def test_redis_away_is_a_503_and_it_recovers_by_itself(durable_server: Server, path: str) -> None:
+async def test_an_unavailable_redis_is_a_503_and_it_recovers_by_itself(durable_server: Server, path: str) -> None:
     await _count_at(durable_server, {"foo": 3}, {"lorem": 2})
     async with _api(durable_server.url) as client:
         before = await client.get(path)
@@ -172,9 +174,9 @@ async def test_redis_away_is_a_503_and_it_recovers_by_itself(durable_server: Ser
         async def answers(status: int) -> bool:
             return (await client.get(path)).status_code == status
 
-        await wait_until_async(lambda: answers(503), what="it says that Redis is away")
+        await wait_until_async(lambda: answers(503), what="it says that Redis is unavailable")
         for _ in range(3):
-            _assert_away(await client.get(path))
+            _assert_unavailable(await client.get(path))
         assert (await client.get("/healthz")).json() == {"status": "ok"}
 
         await asyncio.to_thread(durable_server.start)
@@ -186,7 +188,7 @@ async def test_it_starts_without_redis_and_finds_it_when_it_comes(tmp_path: Path
     server = Server(tmp_path)
     async with _api(server.url) as client:
         for path in (TYPES, WORDS, "/readyz"):
-            _assert_away(await client.get(path))
+            _assert_unavailable(await client.get(path))
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/")).status_code == 200
         await asyncio.to_thread(server.start)
@@ -206,13 +208,13 @@ async def test_no_stranger_is_told_where_redis_is(tmp_path: Path, capsys: pytest
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tally") as client,
         ):
-            for path in (WORDS, "/v1/types", "/v1/stats", "/readyz"):
+            for path in (WORDS, "/v1/types", "/v1/status", "/readyz"):
                 response = await client.get(path)
-                _assert_away(response)
+                _assert_unavailable(response)
                 assert not re.search(told, response.text), path
             feed = app.state.live.watch(None)
             heard = ""
-            while "Redis is away" not in heard:
+            while "Redis is unavailable" not in heard:
                 event = await anext(feed)
                 heard += event.raw_data or ""
             assert not re.search(told, heard)
@@ -223,7 +225,7 @@ async def test_no_stranger_is_told_where_redis_is(tmp_path: Path, capsys: pytest
 
 async def test_a_host_that_cannot_be_is_a_503_too() -> None:
     async with _api("redis://nowhere.invalid:6379/0") as client:
-        _assert_away(await client.get(WORDS))
+        _assert_unavailable(await client.get(WORDS))
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ async def test_what_redis_refuses_for_good_is_a_503_that_says_why(
     scheme, host, database = durable_server.url.replace("//", "/").split("/")
     url = f"{scheme}{where}{host}/{database}" if "@" in where else f"{scheme}//{host}{where}"
     async with _api(url) as client:
-        for path in (TYPES, WORDS, "/readyz", "/v1/stats"):
+        for path in (TYPES, WORDS, "/readyz", "/v1/status"):
             assert says in _assert_problem(await client.get(path), 503, "Redis refuses")["detail"]
     said = capsys.readouterr()
     assert (said.out + said.err).count("redis refuses") == 1, "and not at every request"
@@ -269,7 +271,7 @@ async def test_not_ready_on_a_read_only_replica_but_counts_are_read(durable_serv
     async with _api(durable_server.url) as client:
         with durable_server.client() as redis:
             redis.replicaof("127.0.0.1", free_port())
-            body = _assert_problem(await client.get("/readyz"), 503, "Redis is away")
+            body = _assert_problem(await client.get("/readyz"), 503, "Redis is unavailable")
             assert "replica" in body["detail"].lower()
             assert (await client.get(TYPES)).json() == {"foo": 3}
             redis.replicaof("NO", "ONE")
@@ -282,12 +284,12 @@ async def test_not_ready_when_redis_is_out_of_memory_but_counts_are_read(durable
         with durable_server.client() as redis:
             redis.config_set("maxmemory", "1")
             response = await client.get("/readyz")
-            _assert_away(response)
+            _assert_unavailable(response)
             assert "maxmemory" in response.json()["detail"]
             # Room for a key, and none for a block, which is where a Redis that is full of counts stays.
             redis.config_set("maxmemory", redis.info("memory")["used_memory"] + 1_000_000)
             response = await client.get("/readyz")
-            _assert_away(response)
+            _assert_unavailable(response)
             assert response.json()["detail"].startswith("Redis is full: it uses")
             assert (await client.get(TYPES)).json() == {"foo": 3}
             redis.config_set("maxmemory", "0")
@@ -312,13 +314,38 @@ async def test_not_ready_when_redis_is_out_of_memory_but_counts_are_read(durable
     ],
 )
 async def test_what_is_not_there_is_a_404(client: httpx.AsyncClient, path: str) -> None:
-    _assert_problem(await client.get(path), 404, "Not Found")
+    body = _assert_problem(await client.get(path), 404, "There is nothing at this path")
+    assert {TYPES, WORDS, "/v1/types", "/v1/types:lookup", "/readyz"} <= set(body["paths"]), "it tells what there is"
 
 
 async def test_another_method_is_a_405_that_names_the_right_one(client: httpx.AsyncClient) -> None:
-    response = await client.delete(TYPES)
-    _assert_problem(response, 405)
-    assert "GET" in response.headers["allow"]
+    for path in (TYPES, "/v1/types", "/v1/live", "/healthz", "/"):
+        response = await client.delete(path)
+        _assert_problem(response, 405)
+        assert response.headers["allow"] == "GET, HEAD, OPTIONS", path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [TYPES, "/v1/types", "/v1/types/foo", "/v1/live", "/healthz", "/", "/openapi.json", "/problems/no-such-path"],
+)
+async def test_options_tells_which_methods_a_path_takes(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.options(path)
+    assert (response.status_code, response.headers["allow"], response.content) == (204, "GET, HEAD, OPTIONS", b"")
+
+
+async def test_options_of_what_is_not_there_is_a_404(client: httpx.AsyncClient) -> None:
+    _assert_problem(await client.options("/nowhere"), 404)
+
+
+async def test_every_problem_has_a_page_that_its_type_names(client: httpx.AsyncClient) -> None:
+    for type_ in problem_types.ALL.values():
+        page = await client.get(type_.path)
+        assert page.status_code == 200, type_.name
+        assert page.headers["content-type"].startswith("text/html")
+        for text in (type_.title, type_.meaning, type_.remedy):
+            assert html.escape(text, quote=False) in page.text, type_.name
+    _assert_problem(await client.get("/problems/none"), 404)
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/events/", TYPES, "/v1/types", "/nowhere", "/healthz"])
@@ -327,7 +354,7 @@ async def test_who_sends_events_to_the_api_is_told_where_they_are_taken(client: 
     _assert_problem(response, 405)
     assert "tally up" in response.json()["detail"]
     assert "POST to http://127.0.0.1:9000/events" in response.json()["detail"]
-    assert response.headers["allow"] == "GET, HEAD"
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_openapi_lists_the_routes_and_all_that_it_refers_to(client: httpx.AsyncClient) -> None:
@@ -393,8 +420,8 @@ def test_a_process_answers_over_http_survives_its_redis_and_ends_in_order(
         assert "server" not in http.get("/healthz").headers
 
         durable_server.kill()
-        wait_until(lambda: status(WORDS) == 503, what="it says that Redis is away")
-        _assert_away(http.get(WORDS))
+        wait_until(lambda: status(WORDS) == 503, what="it says that Redis is unavailable")
+        _assert_unavailable(http.get(WORDS))
         assert status("/healthz") == 200
         durable_server.start()
         wait_until(lambda: status(WORDS) == 200, what="it has found Redis again")

@@ -303,7 +303,7 @@ async def test_the_api_answers_from_the_windows_that_are_counted(redis: Redis, a
     span = {"from": DAY, "to": DAY + 360}
     answer = (await api.get("/v1/types", params=span)).json()
     assert (answer["total"], answer["from"], answer["to"]) == (3, DAY, DAY + 600)
-    assert (await api.get("/v1/series", params=span | {"step": "300s"})).json()["series"][0]["counts"] == [1, 2]
+    assert (await api.get("/v1/types:series", params=span | {"step": "300s"})).json()["series"][0]["counts"] == [1, 2]
 
 
 async def test_the_api_asks_for_words_in_the_form_in_which_they_are_counted(
@@ -311,12 +311,12 @@ async def test_the_api_asks_for_words_in_the_form_in_which_they_are_counted(
 ) -> None:
     await _layouts(redis, normalize_words=False).ensure()
     await redis.hset(KEYS.words, "e\u0301", 3)
-    assert (await api.get("/v1/words/", params={"name": "e\u0301"})).json()["count"] == 3
+    assert (await api.get("/v1/words:lookup", params={"name": "e\u0301"})).json()["count"] == 3
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/events/CountByEventType", "/events/CountWords", "/v1/types?window=1h", "/v1/stats", "/v1/words", "/readyz"],
+    ["/events/CountByEventType", "/events/CountWords", "/v1/types?window=1h", "/v1/status", "/v1/words", "/readyz"],
 )
 async def test_the_api_says_that_it_does_not_know_the_format(redis: Redis, api: httpx.AsyncClient, path: str) -> None:
     await redis.hset(KEYS.layout, "format", "2")

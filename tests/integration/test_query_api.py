@@ -113,38 +113,47 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "parameter"),
+    ("query", ["parameters"]),
     [
-        ("types?window=3x", "window"),
-        ("types?windw=3m", "windw"),
-        ("types?from=yesterday", "from"),
-        ("types?to=5", "from"),
-        ("types?from=10&to=5", "from"),
-        ("types?window=1m&from=5", "window"),
-        ("types?compare=previous", "compare"),
-        ("types?order=-change", "order"),
-        ("types?limit=0", "limit"),
-        ("types?limit=10001", "limit"),
-        ("types?format=xml", "format"),
-        ("types?from=2026-11-23T14:00:00", "from"),
-        ("series?by=words", "name"),
-        ("series?step=7s", "step"),
-        ("series?window=2w&step=1m", "step"),
-        ("trending?window=0m", "window"),
-        ("rejected?limit=x", "limit"),
-        ("stats?verbose=1", "verbose"),
-        ("types?limit=2&limit=3", "limit"),
-        ("types?from=5&to=60&to=120", "to"),
-        ("live?x=1", "x"),
-        ("series?name=foo&name=bar&name=foo", "name"),
+        ("types?window=3x", ["window"]),
+        ("types?windw=3m", ["windw"]),
+        ("types?from=yesterday", ["from"]),
+        ("types?to=5", ["from"]),
+        ("types?from=10&to=5", ["from"]),
+        ("types?window=1m&from=5", ["window"]),
+        ("types?compare=previous", ["compare"]),
+        ("types?order=-change", ["order"]),
+        ("types?limit=0", ["limit"]),
+        ("types?limit=10001", ["limit"]),
+        ("types?format=xml", ["format"]),
+        ("types?from=2026-11-23T14:00:00", ["from"]),
+        ("words:series", ["name"]),
+        ("types:series?step=7s", ["step"]),
+        ("types:series?window=2w&step=1m", ["step"]),
+        ("types:trending?window=0m", ["window"]),
+        ("rejected?limit=x", ["limit"]),
+        ("status?verbose=1", ["verbose"]),
+        ("types?limit=2&limit=3", ["limit"]),
+        ("types?from=5&to=60&to=120", ["to"]),
+        ("live?x=1", ["x"]),
+        ("types:lookup", ["name"]),
+        ("types:lookup?name=a&name=b", ["name"]),
+        ("types?windw=1m&limit=0&from=yesterday", ["from", "limit", "windw"]),
+        ("types?limit=0&order=name&order=count&offset=x", ["limit", "offset", "order"]),
+        ("types?window=1m&from=5&order=change", ["order", "window"]),
+        ("types:series?name=foo&name=bar&name=foo", ["name"]),
     ],
 )
-def test_a_wrong_parameter_is_named(client: httpx.Client, query: str, parameter: str) -> None:
+def test_all_wrong_parameters_are_named(client: httpx.Client, query: str, parameters: list[str]) -> None:
     answer = client.get(f"/v1/{query}")
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["parameter"] == parameter
-    assert answer.json()["title"].startswith(f"{parameter}: ")
+    problem = answer.json()
+    assert (problem["type"], problem["title"]) == ("/problems/invalid-parameters", "Parameters are wrong")
+    assert sorted(each["parameter"] for each in problem["errors"]) == parameters
+    for each in problem["errors"]:
+        assert each["detail"]
+        assert f"{each['parameter']}: {each['detail']}" in problem["detail"]
 
 
 @pytest.mark.parametrize(
@@ -162,14 +171,37 @@ def test_a_wrong_parameter_is_named(client: httpx.Client, query: str, parameter:
         ("application/jsonl, */*;q=0.8", "application/x-ndjson"),
         ("application/x-ndjson;q=high, text/csv;q=0.2", "text/csv"),
         ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
-        ("application/vnd.text/csv+x", "application/json"),
         (";q=1,,", "application/json"),
+        ("application/*", "application/json"),
     ],
 )
 def test_the_form_is_the_one_that_accept_likes_best(shared_api: httpx.Client, accept: str, given: str) -> None:
     answer = shared_api.get("/v1/types", headers={"Accept": accept})
     assert answer.headers["content-type"].partition(";")[0] == given
     assert answer.headers["vary"] == "Accept, Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/vnd.text/csv+x", "text/html", "application/json;q=0", "text/event-stream"]
+)
+def test_a_form_that_there_is_not_is_a_406_that_names_those_there_are(shared_api: httpx.Client, accept: str) -> None:
+    tables = ["application/json", "text/csv", "application/x-ndjson"]
+    for path, forms in {"/v1/types": tables, "/v1/status": tables[:1], "/v1/rejected": tables}.items():
+        answer = shared_api.get(path, headers={"Accept": accept})
+        assert (answer.status_code, answer.json()["type"]) == (406, "/problems/not-acceptable"), path
+        assert answer.json()["media_types"] == forms
+        assert shared_api.get(path, headers={"Accept": f"{accept}, */*;q=0.1"}).status_code == 200, path
+    assert shared_api.get("/v1/types?format=csv", headers={"Accept": accept}).status_code == 200
+    for path in ("/events/CountWords", "/healthz"):
+        assert shared_api.get(path, headers={"Accept": accept}).status_code == 200, "these answer whatever is asked"
+
+
+def test_the_live_feed_comes_as_what_it_is(shared_api: httpx.Client) -> None:
+    answer = shared_api.get("/v1/live", headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()["media_types"]) == (406, ["text/event-stream"])
+    head = shared_api.head("/v1/live", headers={"Accept": "text/event-stream"})
+    assert (head.status_code, head.content) == (200, b""), "without waiting for what changes"
+    assert head.headers["content-type"].partition(";")[0] == "text/event-stream"
 
 
 def test_accept_may_come_in_several_headers(shared_api: httpx.Client) -> None:
@@ -181,12 +213,14 @@ def test_accept_may_come_in_several_headers(shared_api: httpx.Client) -> None:
         assert answer.headers["content-type"].partition(";")[0] == wanted
 
 
-@pytest.mark.parametrize("path", ["/v1/types?limit=2", "/v1/stats", "/events/CountWords", "/v1/types?limit=0", "/v1/n"])
+@pytest.mark.parametrize(
+    "path", ["/v1/types?limit=2", "/v1/status", "/events/CountWords", "/v1/types?limit=0", "/v1/n"]
+)
 def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -> None:
     get, head = client.get(path), client.head(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
-    if get.is_success and path != "/v1/stats":  # of which something always changes
+    if get.is_success and path != "/v1/status":  # of which something always changes
         assert head.headers["etag"] == get.headers["etag"]
         assert client.head(path, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
 
@@ -234,7 +268,10 @@ def test_one_name(client: httpx.Client, events: bytes) -> None:
     assert answer["count"] == want.types["foo"]
     assert sum(answer["series"]["counts"]) == want.types["foo"]
     assert answer["rank"] == 1 + sum(each > want.types["foo"] for each in want.types.values())
-    assert answer["first"] is not None
+    for window in (answer["first"], answer["last"]):
+        assert window["to"] - window["from"] == 60
+        assert 0 < window["total"] <= want.types["foo"]
+    assert answer["series"]["total"] == want.types["foo"]
     missing = client.get("/v1/types/never")
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
 
@@ -264,14 +301,12 @@ def test_names_from_events_come_back_as_they_are(client: httpx.Client, server: S
     names = [item["name"] for item in client.get("/v1/types").json()["items"]]
     assert set(hostile) <= set(names)
     for name in hostile:
-        by_query = client.get("/v1/types/", params={"name": name}).json()
+        by_query = client.get("/v1/types:lookup", params={"name": name}).json()
         assert (by_query["name"], by_query["count"]) == (name, 1)
-        if name not in (".", ".."):  # in a path the client takes them for folders
+        if name not in ("", ".", ".."):  # in a path the client takes them for folders
             by_path = client.get(f"/v1/types/{quote(name, safe='')}").json()
             assert (by_path["name"], by_path["count"]) == (name, 1)
-    for query in ("foo?name=bar", "?name=a&name=b"):
-        twice = client.get(f"/v1/types/{query}")
-        assert (twice.status_code, twice.json()["parameter"]) == (422, "name")
+    assert client.get("/v1/types/").status_code == 404, "a slash alone means nothing"
     rows = list(csv.DictReader(io.StringIO(client.get("/v1/types?format=csv").text)))
     formulas = {"=HYPERLINK(1)", "\n=1+1", "\0=1+1", "\uff1d1+1"}
     assert {f"'{name}" for name in formulas} <= {row["name"] for row in rows}, "no spreadsheet takes them for formulas"
@@ -290,14 +325,14 @@ def test_a_word_is_found_in_whichever_form_it_is_asked_for(client: httpx.Client,
         for part in ({"prefix": asked[:3]}, {"q": asked[1:].upper()}):
             items = client.get("/v1/words", params=part).json()["items"]
             assert [(each["name"], each["count"]) for each in items] == [(whole, 2)], part
-        answer = client.get("/v1/series", params={"by": "words", "name": [asked, "lorem"]}).json()
+        answer = client.get("/v1/words:series", params={"name": [asked, "lorem"]}).json()
         assert (answer["series"][0]["name"], sum(answer["series"][0]["counts"])) == (whole, 2)
     assert client.get(f"/v1/types/{quote(parts)}").json()["count"] == 1
     assert client.get(f"/v1/types/{quote(whole)}").status_code == 404
     both = {"name": [parts, whole]}
-    twice = client.get("/v1/series", params={"by": "words", **both})
-    assert (twice.status_code, twice.json()["parameter"]) == (422, "name")
-    assert client.get("/v1/series", params={"by": "types", **both}).status_code == 200
+    twice = client.get("/v1/words:series", params=both)
+    assert (twice.status_code, [each["parameter"] for each in twice.json()["errors"]]) == (422, ["name"])
+    assert client.get("/v1/types:series", params=both).status_code == 200
 
 
 def test_a_word_is_asked_for_as_it_is_where_that_is_set(server: Server, tmp_path: Path) -> None:
@@ -312,37 +347,43 @@ def test_a_series_comes_as_a_row_a_cell_and_name_whatever_the_names_are(client: 
     names = ["time", "=1+1", "count", "never"]
     count(server, b"\n".join(json.dumps({"event_type": name, "data": ""}).encode() for name in names[:3]))
     query = {"window": "5m", "step": "1m", "name": names}
-    series = client.get("/v1/series", params=query).json()
+    series = client.get("/v1/types:series", params=query).json()
     want = [
-        (at, row["name"], row["counts"][cell]) for cell, at in enumerate(series["times"]) for row in series["series"]
+        (at, row["name"], row["counts"][cell])
+        for cell, at in enumerate(series["starts_at"])
+        for row in series["series"]
     ]
     assert [row[1] for row in want[:4]] == names
     assert sum(row[2] for row in want) == 3
-    heading, *rows = table(client.get("/v1/series", params=query | {"format": "csv"}))
-    assert heading == ["time", "name", "count"]
+    heading, *rows = table(client.get("/v1/types:series", params=query | {"format": "csv"}))
+    assert heading == ["starts_at", "name", "count"]
     assert [(int(at), name.removeprefix("'"), int(counted)) for at, name, counted in rows] == want
     assert "'=1+1" in [name for _, name, _ in rows], "no spreadsheet takes it for a formula"
-    lines = client.get("/v1/series", params=query | {"format": "ndjson"}).text.splitlines()
+    lines = client.get("/v1/types:series", params=query | {"format": "ndjson"}).text.splitlines()
     assert [tuple(json.loads(line).values()) for line in lines] == want
-    heading, *rows = table(client.get("/v1/series?window=5m&step=5m&format=csv"))
-    assert (heading, {name for _, name, _ in rows}) == (["time", "name", "count"], {""}), "all events have no name"
+    heading, *rows = table(client.get("/v1/types:series?window=5m&step=5m&format=csv"))
+    assert (heading, {name for _, name, _ in rows}) == (["starts_at", "name", "count"], {""}), "all events have no name"
 
 
 def test_a_list_without_rows_has_its_columns(server: Server, shared_api: httpx.Client) -> None:
     for path, columns in {
         "/v1/types": ["name", "count", "share"],
         "/v1/words?window=5m": ["name", "count", "share"],
-        "/v1/trending": ["kind", "name", "count", "previous", "expected", "ratio", "score"],
-        "/v1/rejected": ["id", "at", "line", "reason", "source"],
+        "/v1/words:trending": ["name", "count", "baseline", "expected", "ratio", "score"],
+        "/v1/rejected": ["id", "rejected_at", "line", "reason", "source"],
     }.items():
         assert table(shared_api.get(path, headers={"Accept": "text/csv"})) == [columns], path
 
 
-def test_stats_and_rejected(client: httpx.Client, events: bytes) -> None:
+def test_status_and_rejected(client: httpx.Client, events: bytes) -> None:
     want = Expected.of(events.split(b"\n"))
-    stats = client.get("/v1/stats").json()
-    assert (stats["events"], stats["rejected"], stats["words"]) == (want.events, want.rejected, want.words.total())
-    assert (stats["backlog"]["blocks"], stats["dead"], stats["distinct_types"]) == (0, 0, 6)
+    before = time.time()
+    status = client.get("/v1/status").json()
+    totals = status["totals"]
+    assert (totals["events"], totals["rejected"], totals["words"]) == (want.events, want.rejected, want.words.total())
+    assert (status["backlog"]["blocks"], status["dead_letters"], status["distinct_types"]) == (0, 0, 6)
+    assert status["aggregators_alive"] == len(status["aggregators"]) == 0
+    assert before - 1 <= status["as_of"] <= time.time(), "it is when it was read"
     rejected = client.get("/v1/rejected?limit=5").json()
     assert (len(rejected["items"]), rejected["total"]) == (5, want.rejected)
     assert all(item["reason"] for item in rejected["items"])
@@ -356,20 +397,20 @@ def test_trending_finds_what_rises_and_not_what_is_merely_frequent(server: Serve
     present += [f'{{"event_type": "steady", "data": "once", "timestamp": {now}}}']
     count(server, "\n".join(past + present).encode())
     with api(server, tmp_path) as client:
-        answer = client.get("/v1/trending?window=15m").json()
-    assert [item["name"] for item in answer["types"]] == ["rising"]
-    assert [item["name"] for item in answer["words"]] == ["outage", "once"]
-    assert answer["words"][0]["score"] > 10 * answer["words"][1]["score"]
-    assert (answer["totals"], answer["baseline_totals"]) == (
-        {"types": 1031, "words": 1031},
-        {"types": 4000, "words": 4000},
-    )
+        types, words = (client.get(f"/v1/{kind}:trending?window=15m").json() for kind in ("types", "words"))
+    assert [item["name"] for item in types["items"]] == ["rising"]
+    assert [item["name"] for item in words["items"]] == ["outage", "once"]
+    assert words["items"][0]["score"] > 10 * words["items"][1]["score"]
+    for answer in (types, words):
+        assert (answer["present"]["total"], answer["baseline"]["total"]) == (1031, 4000)
+        assert answer["baseline"]["to"] == answer["present"]["from"]
 
 
 def test_without_a_past_nothing_is_trending_and_the_answer_says_so(client: httpx.Client) -> None:
-    answer = client.get("/v1/trending?window=15m").json()
-    assert (answer["types"], answer["words"], answer["baseline_totals"]) == ([], [], {"types": 0, "words": 0})
-    assert answer["totals"]["types"] > 0
+    for kind in ("types", "words"):
+        answer = client.get(f"/v1/{kind}:trending?window=15m").json()
+        assert (answer["items"], answer["baseline"]["total"]) == ([], 0)
+        assert answer["present"]["total"] > 0
 
 
 def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
@@ -403,7 +444,7 @@ def test_live_feed_tells_what_changed_and_resumes(client: httpx.Client, server: 
     count(server, b'{"event_type": "new", "data": "fresh"}')
     with client.stream("GET", "/v1/live", headers={"Last-Event-ID": last_id}) as answer:
         for event, _, data in events_of(answer.iter_lines()):
-            assert event == "tick", "who resumes gets what he missed, not everything"
+            assert event == "tick", "a watcher that resumes gets what it missed, not everything"
             if data["types"]:
                 assert data["types"] == {"new": 2}
                 break
@@ -411,17 +452,19 @@ def test_live_feed_tells_what_changed_and_resumes(client: httpx.Client, server: 
         assert next(events_of(answer.iter_lines()))[0] == "snapshot"
 
 
-def test_live_feed_says_that_redis_is_away_and_goes_on(durable_server: Server, tmp_path: Path) -> None:
+def test_live_feed_says_that_redis_is_unavailable_and_goes_on(durable_server: Server, tmp_path: Path) -> None:
     with api(durable_server, tmp_path) as client, client.stream("GET", "/v1/live") as answer:
         feed = events_of(answer.iter_lines())
         assert next(feed)[0] == "snapshot"
         durable_server.kill()
-        while next(feed)[0] != "away":
-            pass
+        event, data = "", {}
+        while event != "unavailable":
+            event, _, data = next(feed)
+        assert data == client.get("/v1/types").json(), "the same problem details"
         assert client.get("/v1/types").status_code == 503
         durable_server.start()
-        event = "away"
-        while event == "away":
+        event = "unavailable"
+        while event == "unavailable":
             event, _, _ = next(feed)
         assert event == "snapshot"
         assert client.get("/v1/types").status_code == 200

@@ -52,9 +52,9 @@ READS = (
     "/v1/types?window=1h",
     "/v1/words?q=x",
     "/v1/types/a",
-    "/v1/series",
-    "/v1/trending",
-    "/v1/stats",
+    "/v1/types:series",
+    "/v1/words:trending",
+    "/v1/status",
     "/v1/rejected",
 )
 

@@ -186,8 +186,8 @@ async def test_the_api_answers_time_ranges_compared_with_the_one_before(server: 
     ):
         answer = (await client.get(f"/v1/types?from={EPOCH + 120}&to={EPOCH + 240}&compare=previous")).json()
         assert answer["items"] == [
-            {"name": "a", "count": 2, "share": 0.666667, "compared": 2, "previous": 1, "change": 1},
-            {"name": "c", "count": 1, "share": 0.333333, "compared": 1, "previous": 0, "change": 1},
+            {"name": "a", "count": 2, "share": 0.666667, "present": 2, "previous": 1, "change": 1},
+            {"name": "c", "count": 1, "share": 0.333333, "present": 1, "previous": 0, "change": 1},
         ]
         assert (answer["total"], answer["distinct"], answer["from"], answer["to"]) == (3, 2, EPOCH + 120, EPOCH + 240)
         assert answer["comparison"] == {
@@ -196,15 +196,16 @@ async def test_the_api_answers_time_ranges_compared_with_the_one_before(server: 
         }
         answer = (await client.get(f"/v1/words?from={EPOCH}&to={EPOCH + 240}&q=OR&order=name")).json()
         assert [item["name"] for item in answer["items"]] == ["lorem"]
-        series = (await client.get(f"/v1/series?by=types&name=a&name=b&from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
+        series = (await client.get(f"/v1/types:series?name=a&name=b&from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
         assert [row["counts"] for row in series["series"]] == [[1, 0, 2, 0, 0], [0, 1, 0, 0, 0]]
-        everything = (await client.get(f"/v1/series?from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
+        everything = (await client.get(f"/v1/types:series?from={EPOCH}&to={EPOCH + 300}&step=1m")).json()
+        assert (series["total"], everything["total"]) == (4, 5)
         assert everything["series"] == [{"name": None, "counts": [1, 1, 2, 1, 0]}]
         one = (await client.get("/v1/types/a")).json()
         assert (one["count"], one["rank"]) == (3, 1)
         assert (one["first"], one["last"]) == (
-            {"start": EPOCH, "seconds": 60},
-            {"start": EPOCH + 120, "seconds": 60},
+            {"from": EPOCH, "to": EPOCH + 60, "total": 1},
+            {"from": EPOCH + 120, "to": EPOCH + 180, "total": 2},
         )
 
 
@@ -257,7 +258,7 @@ async def test_what_is_steady_does_not_change_whatever_is_compared_and_when(
                 assert previous["to"] == present["from"] < present["to"] <= now, said
                 assert present["total"] == previous["total"] == (present["to"] - present["from"]) // 30, said
                 (item,) = answer["items"]
-                assert (item["compared"], item["previous"], item["change"]) == (present["total"], present["total"], 0)
+                assert (item["present"], item["previous"], item["change"]) == (present["total"], present["total"], 0)
                 plain = (await client.get(f"/v1/types?{query}")).json()
                 assert answer["items"] == [item | each for each in plain["items"]], "the counts are the same"
                 assert {name: answer[name] for name in ("from", "to", "total")} == {
@@ -279,9 +280,9 @@ async def test_where_nothing_can_be_compared_no_change_is_told(
             answer = (await client.get(f"/v1/types?{query}&compare=previous&order=-change")).json()
             assert answer["comparison"] is None, query
             for item in answer["items"]:
-                assert (item["compared"], item["previous"], item["change"]) == (None, None, None), query
+                assert (item["present"], item["previous"], item["change"]) == (None, None, None), query
             rows = (await client.get(f"/v1/types?{query}&compare=previous&format=csv")).text.splitlines()
-            assert rows[0] == "name,count,share,compared,previous,change"
+            assert rows[0] == "name,count,share,present,previous,change"
             assert all(row.endswith(",,,") for row in rows[1:])
         assert (await client.get("/v1/types?window=1d&compare=previous")).json()["items"][0]["change"] == 0
 
@@ -342,12 +343,12 @@ async def test_no_window_is_both_now_and_the_past_of_what_is_trending(
     began = current - 3 * DAY
     async with asked_at(settings, monkeypatch, current + 20) as client:
         for window in ("1m", "15m", "100m", "350m", "6h", "12h", "24h", "2d", "1w"):
-            answer = (await client.get(f"/v1/trending?window={window}")).json()
-            start, end, since = answer["from"], answer["to"], answer["baseline_from"]
-            assert since < answer["baseline_to"] == start, window
+            answer = (await client.get(f"/v1/types:trending?window={window}")).json()
+            start, end, since = answer["present"]["from"], answer["present"]["to"], answer["baseline"]["from"]
+            assert since < answer["baseline"]["to"] == start, window
             assert start <= current + 20 - params.read_duration(window), window
             assert end == current + MINUTE, window
             # Two events a minute, and one so far in the current one.
-            assert answer["totals"]["types"] == (current - max(began, start)) // 30 + 1, window
-            assert answer["baseline_totals"]["types"] == max(0, start - max(began, since)) // 30, window
-            assert answer["types"] == answer["words"] == [], window
+            assert answer["present"]["total"] == (current - max(began, start)) // 30 + 1, window
+            assert answer["baseline"]["total"] == max(0, start - max(began, since)) // 30, window
+            assert answer["items"] == [], window

@@ -102,8 +102,8 @@ def test_what_rises_is_found_by_its_share(now: dict[str, int], before: dict[str,
     found = rising(present, baseline, limit=1000)
     total = (present.total, baseline.total)
     for rise in found:
-        assert (rise.count, rise.previous) == (now[rise.name], before.get(rise.name, 0))
-        assert rise.count / total[0] > rise.previous / total[1] or rise.score < 1e-3
+        assert (rise.count, rise.baseline) == (now[rise.name], before.get(rise.name, 0))
+        assert rise.count / total[0] > rise.baseline / total[1] or rise.score < 1e-3
     assert [rise.score for rise in found] == sorted((rise.score for rise in found), reverse=True)
     assert found[:3] == rising(present, baseline, limit=3)
 

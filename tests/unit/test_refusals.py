@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from tally.web import problems
+from tally.web.problems import ProblemResponse
 from tally.web.refusals import LogRefusals
 
 
@@ -21,7 +21,7 @@ async def answer(request: Request) -> Response:
     status = int(request.query_params["status"])
     if status == 400:
         return PlainTextResponse("no problem details", status_code=status)
-    return problems.problem(status, "A token is needed", detail="given: s3cret")
+    return ProblemResponse({"type": "about:blank", "title": "Refused", "status": status, "detail": "given: s3cret"})
 
 
 async def logged(path: str, *statuses: int) -> list[Any]:
@@ -39,7 +39,7 @@ async def test_a_refusal_is_logged_with_who_sent_it_and_without_what_is_secret()
     assert log == {
         "event": "request refused with 401",
         "log_level": "warning",
-        "title": "A token is needed",
+        "title": "Refused",
         "method": "GET",
         "path": "/v1/\N{REPLACEMENT CHARACTER}[31mtypes",
         "peer": "192.0.2.7",

@@ -1,0 +1,41 @@
+"""What the OpenAPI document says of several routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.formats import UNAVAILABLE, UNCHANGED, described_tables
+from tally.web import problems
+from tally.web.problem_types import NOT_ACCEPTABLE
+
+#: The groups of endpoints.
+TAGS = [
+    {"name": "types", "description": "Event types: ranked, one by one, over time, trending"},
+    {"name": "words", "description": "Words of the events' data: ranked, one by one, over time, trending"},
+    {"name": "pipeline", "description": "How the pipeline is, what it rejected, and what changes"},
+    {"name": "all counts", "description": "Every name with its count over all time, as one plain object"},
+    {"name": "health", "description": "For load balancers, orchestrators and uptime checkers"},
+]
+
+#: What any route may answer that gives counts.
+ERRORS = UNCHANGED | problems.PARAMETERS | UNAVAILABLE
+
+
+def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Return FastAPI's `responses` of a route: its answer and errors. A list comes as CSV and NDJSON too, in such rows.
+
+    JSON stands first: clients that are generated take the first form of an answer.
+    """
+    forms = {"application/json": {}, **({} if row is None else described_tables(list(row), [row]))}
+    return {200: {"model": model, "content": forms}, **ERRORS, **not_acceptable(*forms)}
+
+
+def not_acceptable(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Return an element of `responses`: that the answer comes in none of the forms that Accept likes."""
+    return problems.described(
+        "The header Accept allows none of the forms of the answer",
+        NOT_ACCEPTABLE,
+        detail=f"the answer comes as {', '.join(media_types)}",
+        media_types=list(media_types),
+    )

@@ -1,0 +1,132 @@
+"""How the pipeline is, what it rejected, and what changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from time import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.cached_counts import CachedCounts
+from api.formats import JSON_ONLY, accepts, as_json, respond
+from api.live import Live
+from api.models import RejectedAnswer, StatusAnswer
+from api.params import NoParams, RejectedParams, given
+from api.routes.documented import documented, not_acceptable
+from tally.store.reads import is_alive
+from tally.web import problems
+
+#: What a row of the list of rejected lines has, as CSV and NDJSON.
+SAMPLE_COLUMNS = ("id", "rejected_at", "line", "reason", "source")
+
+_SAMPLE = {
+    "id": "1632664031200-0",
+    "rejected_at": 1632664031.2,
+    "line": "{",
+    "reason": "not JSON",
+    "source": "events.ndjson",
+}
+
+
+def _live_feed() -> dict[int | str, dict[str, Any]]:
+    example = 'event: tick\ndata: {"as_of":1632664031.25,"types":{"foo":3},"words":{}}\nid: 5c1f0a77-42\n\n'
+    media_type = EventSourceResponse.media_type
+    return {
+        200: {"content": {media_type: {"example": example}}},
+        **problems.PARAMETERS,
+        **not_acceptable(media_type),
+    }
+
+
+def router(counts: CachedCounts, live: Live) -> APIRouter:
+    """Return the routes about the pipeline."""
+    routes = APIRouter(prefix="/v1", tags=["pipeline"])
+
+    @routes.get(
+        "/status",
+        operation_id="getStatus",
+        dependencies=[JSON_ONLY],
+        responses=documented(StatusAnswer),
+        response_class=Response,
+    )
+    async def get_status(_: Annotated[NoParams, given(NoParams)]) -> Response:
+        """Totals, rates, backlog, aggregators, sources."""
+        status, as_of = await counts.status()
+        answer = {
+            "totals": status.totals,
+            "events_per_second": live.rates(),
+            "backlog": asdict(status.backlog),
+            "idempotency_keys": {
+                "known": status.idempotency_keys.known,
+                "since_at": status.idempotency_keys.since_seconds,
+            },
+            "dead_letters": status.dead_letters,
+            "distinct_types": status.distinct_types,
+            "distinct_words": status.distinct_words,
+            "aggregators": [
+                {
+                    "name": each.name,
+                    "pending": each.pending,
+                    "idle_seconds": each.idle_seconds,
+                    "alive": is_alive(each),
+                }
+                for each in status.aggregators
+            ],
+            "aggregators_alive": status.alive,
+            "sources": [
+                {"name": each.name, "position": each.position, "appended_at": each.seen_seconds}
+                for each in status.sources
+            ],
+            "sources_total": status.sources_total,
+            "as_of": as_of,
+        }
+        return as_json(answer)
+
+    @routes.get(
+        "/rejected",
+        operation_id="listRejected",
+        responses=documented(RejectedAnswer, row=_SAMPLE),
+        response_class=Response,
+    )
+    async def list_rejected(request: Request, params: Annotated[RejectedParams, given(RejectedParams)]) -> Response:
+        """The newest rejected lines that were kept, with their reasons."""
+        as_of = time()
+        samples = await counts.reader.rejected(params.limit)
+        items = [
+            {
+                "id": each.id,
+                "rejected_at": each.at,
+                "line": each.line,
+                "reason": each.reason,
+                "source": each.source,
+            }
+            for each in samples
+        ]
+        answer = {"items": items, "total": (await counts.reader.totals())["rejected"], "as_of": as_of}
+        return respond(request, params.format, answer, columns=SAMPLE_COLUMNS, rows=items)
+
+    @routes.get(
+        "/live",
+        operation_id="watchLive",
+        dependencies=[Depends(accepts(EventSourceResponse.media_type))],
+        responses=_live_feed(),
+        response_class=EventSourceResponse,
+    )
+    async def watch_live(
+        _: Annotated[NoParams, given(NoParams)],
+        last_event_id: Annotated[
+            str | None, Header(description="Resume behind this event", examples=["5c1f0a77-41"])
+        ] = None,
+    ) -> AsyncIterator[ServerSentEvent]:
+        """What changes, once a second: first a `snapshot`, then `tick` with what changed; `unavailable` without Redis.
+
+        An event has the fields of `/v1/status` but for `aggregators`, `sources` and `idempotency_keys`, and the most
+        frequent `types` and `words` with their counts.
+        """
+        async for event in live.watch(last_event_id):
+            yield event
+
+    return routes
