@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from tally.moments import leap_second
 from tally.web.problem_types import ContradictingParameters, WrongParameters
@@ -67,9 +68,13 @@ Moment = Annotated[
     float,
     BeforeValidator(read_moment, json_schema_input_type=str),
 ]
+
+#: Of a parameter that may be left out. In the OpenAPI document it is not null then: in a query nothing is.
+Absent = SkipJsonSchema[None]
+
 Format = Literal["json", "csv", "ndjson"]
 AnyFormat = Annotated[
-    Format | None,
+    Format | Absent,
     Field(description="json, csv or ndjson; else what the header Accept likes best", examples=["csv"]),
 ]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
@@ -119,16 +124,16 @@ def repeated_parameters(request: Request) -> list[tuple[str, str]]:
 class TimeRangeParams(Strict):
     """A time range: the last so much of it, or from one moment to another; neither: all time."""
 
-    window: Duration | None = Field(
+    window: Duration | Absent = Field(
         None, description="The last so much time, widened to whole windows", examples=["15m", "6h", "1d"]
     )
-    start: Moment | None = Field(
+    start: Moment | Absent = Field(
         None,
         alias="from",
         description="From this moment on; `to` is now unless it is given",
         examples=["2026-11-23T14:00:00Z", "1632663984"],
     )
-    end: Moment | None = Field(
+    end: Moment | Absent = Field(
         None, alias="to", description="Until this moment, exclusive", examples=["2026-11-23T15:00:00+01:00"]
     )
 
@@ -199,8 +204,8 @@ class RankingParams(TimeRangeParams):
 
     limit: int = Field(100, ge=1, le=10_000, description="Items at the most", examples=[20])
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
-    prefix: str | None = Field(None, max_length=256, description="Names that begin with this", examples=["lo"])
-    q: str | None = Field(
+    prefix: str | Absent = Field(None, max_length=256, description="Names that begin with this", examples=["lo"])
+    q: str | Absent = Field(
         None, max_length=256, description="Names that contain this, without regard to case", examples=["OR"]
     )
     order: Order = Field(
@@ -209,7 +214,7 @@ class RankingParams(TimeRangeParams):
         "the time range before, with a count of 0",
         examples=["-count", "name", "change"],
     )
-    compare: Literal["previous"] | None = Field(None, description=COMPARE, examples=["previous"])
+    compare: Literal["previous"] | Absent = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -224,7 +229,7 @@ class RankingParams(TimeRangeParams):
 class SeriesRange(TimeRangeParams):
     """A time range on a grid."""
 
-    step: Duration | None = Field(
+    step: Duration | Absent = Field(
         None, description="Width of a cell; by default one that makes a few hundred cells", examples=["1m"]
     )
 
@@ -300,7 +305,7 @@ class RejectedParams(Strict):
 class LimitParams(Strict):
     """What the answers under /events take."""
 
-    limit: int | None = Field(
+    limit: int | Absent = Field(
         None, ge=1, le=100_000_000, description="The most frequent so many; all by default", examples=[10]
     )
 

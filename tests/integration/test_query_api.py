@@ -181,7 +181,7 @@ def test_the_form_is_the_one_that_accept_likes_best(shared_api: httpx.Client, ac
     assert answer.headers["vary"] == "Accept, Accept-Encoding"
 
 
-@pytest.mark.parametrize("accept", ["application/vnd.text/csv+x", "text/html", "application/json;q=0", "audio/*"])
+@pytest.mark.parametrize("accept", ["application/vnd.text/csv+x", "text/html", "audio/*"])
 def test_a_form_that_there_is_not_is_a_406_that_names_those_there_are(shared_api: httpx.Client, accept: str) -> None:
     tables = ["application/json", "text/csv", "application/x-ndjson"]
     for path, forms in {"/v1/types": tables, "/v1/status": tables[:1], "/v1/rejected": tables}.items():
