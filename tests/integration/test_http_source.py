@@ -216,6 +216,10 @@ def test_who_asks_at_the_wrong_place_is_told_the_right_one(intake: Intake) -> No
     for path, status in (("/", 404), ("/event", 404), ("/healthz", 405)):
         answer = post(intake.port, EVENT, path=path)
         assert (answer.status, "POST /events" in answer.json["detail"]) == (status, True)
+        if status == 404:
+            assert answer.json["paths"] == ["/events", "/healthz"]
+        else:
+            assert raw(intake.port, b"OPTIONS /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 204 ")
 
 
 def test_a_body_over_thousands_of_blocks_is_appended_at_once(server: Server, tmp_path: Path) -> None:

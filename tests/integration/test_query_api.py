@@ -501,6 +501,8 @@ def test_a_token_guards_everything_but_health_and_the_page(server: Server, tmp_p
             refused = client.get(path)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer"), path
             assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+            explained = client.get(refused.json()["type"])
+            assert (explained.status_code, "TALLY_API_TOKEN" in explained.text) == (200, True), "without a token, too"
         for path in ("/", "/static/index.html", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200, path
         client.headers["Authorization"] = "Bearer geheim"
@@ -516,6 +518,14 @@ def test_everything_works_under_a_path(server: Server, tmp_path: Path, strips: b
         for path in ("/", "/static/index.html", "/v1/types", "/v1/words?format=csv", "/events/CountWords"):
             assert client.get(prefix + path).status_code == 200, path
         assert client.get(f"{prefix}/openapi.json").json()["servers"] == [{"url": "/tally"}]
+        for path, headers, name in (
+            ("/v1/types?limit=0", {}, "invalid-parameters"),
+            ("/static/nowhere.js", {}, "no-such-path"),
+            ("/v1/types", {"Host": "evil.example"}, "host-not-allowed"),
+        ):
+            type_ = client.get(prefix + path, headers=headers).json()["type"]
+            assert type_ == f"/tally/problems/{name}"
+            assert client.get(type_.removeprefix("/tally") if strips else type_).status_code == 200, type_
         page = client.get(f"{prefix}/").text
         asked = re.findall(r'(?:src|href)="(/[^"]*)"', page)
         assert all(path.startswith("/tally/") for path in asked), "the page asks for everything under that path"
