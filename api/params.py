@@ -7,11 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from tally.moments import leap_second
 from tally.web.problem_types import ContradictingParameters, WrongParameters
@@ -69,12 +78,24 @@ Moment = Annotated[
     BeforeValidator(read_moment, json_schema_input_type=str),
 ]
 
-#: Of a parameter that may be left out. In the OpenAPI document it is not null then: in a query nothing is.
-Absent = SkipJsonSchema[None]
+
+class _NeverNull:
+    """Says in the OpenAPI document that a parameter may be left out, not that it may be null: nothing in a query is."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(schema)
+        (given,) = (each for each in found.pop("anyOf") if each != {"type": "null"})
+        return {**given, **found}
+
+
+_T = TypeVar("_T")
+
+#: A parameter that may be left out.
+Optional = Annotated[_T | None, _NeverNull()]
 
 Format = Literal["json", "csv", "ndjson"]
 AnyFormat = Annotated[
-    Format | Absent,
+    Optional[Format],
     Field(description="json, csv or ndjson; else what the header Accept likes best", examples=["csv"]),
 ]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
@@ -124,16 +145,16 @@ def repeated_parameters(request: Request) -> list[tuple[str, str]]:
 class TimeRangeParams(Strict):
     """A time range: the last so much of it, or from one moment to another; neither: all time."""
 
-    window: Duration | Absent = Field(
+    window: Optional[Duration] = Field(
         None, description="The last so much time, widened to whole windows", examples=["15m", "6h", "1d"]
     )
-    start: Moment | Absent = Field(
+    start: Optional[Moment] = Field(
         None,
         alias="from",
         description="From this moment on; `to` is now unless it is given",
         examples=["2026-11-23T14:00:00Z", "1632663984"],
     )
-    end: Moment | Absent = Field(
+    end: Optional[Moment] = Field(
         None, alias="to", description="Until this moment, exclusive", examples=["2026-11-23T15:00:00+01:00"]
     )
 
@@ -204,8 +225,8 @@ class RankingParams(TimeRangeParams):
 
     limit: int = Field(100, ge=1, le=10_000, description="Items at the most", examples=[20])
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
-    prefix: str | Absent = Field(None, max_length=256, description="Names that begin with this", examples=["lo"])
-    q: str | Absent = Field(
+    prefix: Optional[str] = Field(None, max_length=256, description="Names that begin with this", examples=["lo"])
+    q: Optional[str] = Field(
         None, max_length=256, description="Names that contain this, without regard to case", examples=["OR"]
     )
     order: Order = Field(
@@ -214,7 +235,7 @@ class RankingParams(TimeRangeParams):
         "the time range before, with a count of 0",
         examples=["-count", "name", "change"],
     )
-    compare: Literal["previous"] | Absent = Field(None, description=COMPARE, examples=["previous"])
+    compare: Optional[Literal["previous"]] = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -229,7 +250,7 @@ class RankingParams(TimeRangeParams):
 class SeriesRange(TimeRangeParams):
     """A time range on a grid."""
 
-    step: Duration | Absent = Field(
+    step: Optional[Duration] = Field(
         None, description="Width of a cell; by default one that makes a few hundred cells", examples=["1m"]
     )
 
@@ -305,7 +326,7 @@ class RejectedParams(Strict):
 class LimitParams(Strict):
     """What the answers under /events take."""
 
-    limit: int | Absent = Field(
+    limit: Optional[int] = Field(
         None, ge=1, le=100_000_000, description="The most frequent so many; all by default", examples=[10]
     )
 

@@ -14,7 +14,7 @@ from api.cached_counts import CachedCounts
 from api.formats import JSON_ONLY, accepts, as_json, respond
 from api.live import Live
 from api.models import RejectedAnswer, StatusAnswer
-from api.params import Absent, NoParams, RejectedParams, given
+from api.params import NoParams, Optional, RejectedParams, given
 from api.routes.documented import documented, not_acceptable
 from tally.store.reads import is_alive
 from tally.web import problems
@@ -118,7 +118,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     async def watch_live(
         _: Annotated[NoParams, given(NoParams)],
         last_event_id: Annotated[
-            str | Absent, Header(description="Resume behind this event", examples=["5c1f0a77-41"])
+            Optional[str], Header(description="Resume behind this event", examples=["5c1f0a77-41"])
         ] = None,
     ) -> AsyncIterator[ServerSentEvent]:
         """What changes, once a second: first a `snapshot`, then `tick` with what changed; `unavailable` without Redis.

@@ -194,7 +194,7 @@ def _wrong_parameters(error: RequestValidationError) -> list[tuple[str, str]]:
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "extra_forbidden":
             message = "there is no such parameter here; see the API docs"
-        name = [part for part in each["loc"] if isinstance(part, str)][-1]
+        name = each["loc"][1]
         if each["type"] == "missing":
             wrong.setdefault(name, "it is needed")
         else:

@@ -316,7 +316,7 @@ async def test_ordered_by_change_names_are_there_that_fell_to_nothing(
             "name": "gone",
             "count": 0,
             "share": 0.0,
-            "compared": 0,
+            "present": 0,
             "previous": 5,
             "change": -5,
         }
