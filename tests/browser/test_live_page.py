@@ -922,7 +922,7 @@ def test_the_docs_page_needs_no_internet(pipeline: Pipeline, open_tab: OpenTab) 
     needs_vendor()
     tab = open_tab(f"{pipeline.url}/docs")
     expect(tab.page.get_by_text("/v1/words", exact=True)).to_be_visible()
-    tab.page.locator("[id$=healthz_healthz_get] button").first.click()
+    tab.page.locator("[id$=getHealth] button").first.click()
     tab.page.get_by_role("button", name="Execute").click()
     expect(tab.page.locator(".live-responses-table .response").first).to_contain_text("200")
 
