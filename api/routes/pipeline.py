@@ -16,7 +16,6 @@ from api.live import Live
 from api.models import RejectedAnswer, StatusAnswer
 from api.params import NoParams, Optional, RejectedParams, given
 from api.routes.documented import documented, not_acceptable
-from tally.store.reads import is_alive
 from tally.web import problems
 
 #: What a row of the list of rejected lines has, as CSV and NDJSON.
@@ -55,34 +54,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     async def get_status(_: Annotated[NoParams, given(NoParams)]) -> Response:
         """Totals, rates, backlog, aggregators, sources."""
         status, as_of = await counts.status()
-        answer = {
-            "totals": status.totals,
-            "events_per_second": live.rates(),
-            "backlog": asdict(status.backlog),
-            "idempotency_keys": {
-                "known": status.idempotency_keys.known,
-                "since_at": status.idempotency_keys.since_seconds,
-            },
-            "dead_letters": status.dead_letters,
-            "distinct_types": status.distinct_types,
-            "distinct_words": status.distinct_words,
-            "aggregators": [
-                {
-                    "name": each.name,
-                    "pending": each.pending,
-                    "idle_seconds": each.idle_seconds,
-                    "alive": is_alive(each),
-                }
-                for each in status.aggregators
-            ],
-            "aggregators_alive": status.alive,
-            "sources": [
-                {"name": each.name, "position": each.position, "appended_at": each.seen_seconds}
-                for each in status.sources
-            ],
-            "sources_total": status.sources_total,
-            "as_of": as_of,
-        }
+        answer = {**status.as_dict(), "events_per_second": live.rates(), "as_of": as_of}
         return as_json(answer)
 
     @routes.get(
@@ -95,16 +67,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
         """The newest rejected lines that were kept, with their reasons."""
         as_of = time()
         samples = await counts.reader.rejected(params.limit)
-        items = [
-            {
-                "id": each.id,
-                "rejected_at": each.at,
-                "line": each.line,
-                "reason": each.reason,
-                "source": each.source,
-            }
-            for each in samples
-        ]
+        items = [asdict(each) for each in samples]
         answer = {"items": items, "total": (await counts.reader.totals())["rejected"], "as_of": as_of}
         return respond(request, params.format, answer, columns=SAMPLE_COLUMNS, rows=items)
 

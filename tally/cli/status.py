@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -26,10 +25,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     """Show totals, backlog, consumers and sources. Exits with 1 when Redis cannot be reached."""
     settings = load_or_exit(log_level="warning")
     configure(settings, service="status")
+    as_of = time.time()
     found = ask(settings, lambda reader: reader.status())
     if as_json:
-        aggregators = [{**asdict(each), "alive": is_alive(each)} for each in found.aggregators]
-        typer.echo(json.dumps({**asdict(found), "aggregators": aggregators}))
+        typer.echo(json.dumps({**found.as_dict(), "as_of": as_of}))
         return
     _print_status(found, url=without_password(redis_url(settings)))
 
@@ -49,8 +48,8 @@ def _print_status(found: Status, *, url: str) -> None:
     if found.dead_letters:
         console.print(f"[bold red]Dead letters: {found.dead_letters:,} blocks that ended every aggregator[/]")
     keys = found.idempotency_keys
-    if keys.since_seconds is not None:
-        hours = (time.time() - keys.since_seconds) / 3600
+    if keys.since_at is not None:
+        hours = (time.time() - keys.since_at) / 3600
         console.print(f"Idempotency keys: {keys.known:,}, all of the last {hours:.1f} h", highlight=False)
     consumers = Table(title="Aggregators", title_justify="left")
     for column in ("name", "state", "pending blocks", "idle for"):

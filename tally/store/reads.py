@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from redis.asyncio import Redis
@@ -53,7 +53,7 @@ class SourceState:
 
     name: str
     position: int
-    seen_seconds: float | None
+    appended_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class IdempotencyKeys:
     """How many of the clients' keys are known, and since when all are, in Unix seconds (None: there are none)."""
 
     known: int
-    since_seconds: float | None
+    since_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,11 @@ class Status:
     aggregators: list[Consumer]
     sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
     sources_total: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as it stands in JSON, wherever that is given."""
+        aggregators = [{**asdict(each), "alive": is_alive(each)} for each in self.aggregators]
+        return {**asdict(self), "aggregators": aggregators, "aggregators_alive": self.alive}
 
     @property
     def alive(self) -> int:
@@ -110,7 +115,7 @@ class RejectedSample:
     """A rejected line as it was kept; bytes that are not UTF-8 are replaced."""
 
     id: str
-    at: float
+    rejected_at: float
     line: str
     reason: str
     source: str
@@ -338,9 +343,7 @@ class CountReader:
                 pipeline.hget(key, "")
             old, old_since, new, new_since = await execute(pipeline)
         since_ms = [int(since) for since in (old_since, new_since) if since is not None]
-        return IdempotencyKeys(
-            known=old + new - len(since_ms), since_seconds=min(since_ms) / 1000 if since_ms else None
-        )
+        return IdempotencyKeys(known=old + new - len(since_ms), since_at=min(since_ms) / 1000 if since_ms else None)
 
     async def dead_letters(self) -> int:
         """Return how many blocks ended every aggregator that tried them."""
@@ -358,7 +361,7 @@ class CountReader:
         return [
             RejectedSample(
                 id=id_.decode(),
-                at=int(fields.get(b"rejected_ms") or id_.partition(b"-")[0]) / 1000,
+                rejected_at=int(fields.get(b"rejected_ms") or id_.partition(b"-")[0]) / 1000,
                 line=fields.get(b"line", b"").decode("utf-8", "replace"),
                 reason=fields.get(b"reason", b"").decode("utf-8", "replace"),
                 source=fields.get(b"source", b"").decode("utf-8", "replace"),

@@ -123,7 +123,7 @@ class Pipeline:
     def holds_blocks(self, aggregator: str) -> bool:
         """Whether this container was given blocks that it has not counted."""
         name = inspect(aggregator)["Config"]["Hostname"]
-        return any(each["pending"] for each in self.status()["consumers"] if each["name"].startswith(name))
+        return any(each["pending"] for each in self.status()["aggregators"] if each["name"].startswith(name))
 
     def down(self) -> None:
         """Remove everything; the engine keeps the layers, which make the next build quick."""

@@ -95,8 +95,8 @@ async def test_a_sample_has_the_time_at_which_it_was_rejected(redis: Redis, stor
     counts = Counts(rejected=1, samples=[Sample(b"x", "why", "s")])
     assert await store.count(consumer="a", entries=[entry], counts=counts) == Applied(windows=0)
     newest, before = await CountReader(redis, keys=KEYS, settings=Settings()).rejected(2)
-    assert newest.at == pytest.approx(time.time(), abs=60)
-    assert before.at == pytest.approx(time.time() + DAY, abs=60)
+    assert newest.rejected_at == pytest.approx(time.time(), abs=60)
+    assert before.rejected_at == pytest.approx(time.time() + DAY, abs=60)
 
 
 async def test_blocks_of_a_dead_aggregator_are_claimed_though_the_clock_was_set_back(

@@ -74,14 +74,14 @@ async def test_what_we_make_ourselves_pushes_out_no_key_of_a_client(sender: Send
 
 async def test_a_key_is_kept_for_a_day_and_not_for_ever(sender: Sender) -> None:
     await sender.send("first", "second")
-    since = (await sender.known()).since_seconds
+    since = (await sender.known()).since_at
     assert since is not None
     assert DAY_MS < await sender.redis.pttl(KEYS.once_new) <= 2 * DAY_MS
     await sender.a_day_goes_by()
     assert await sender.send("third", "first") == ["appended", "duplicate"]
     found = await sender.known()
     assert found.known == 3
-    assert found.since_seconds == pytest.approx(since - DAY_MS / 1000, abs=1)
+    assert found.since_at == pytest.approx(since - DAY_MS / 1000, abs=1)
     assert await sender.send("second", digest="other") == ["conflict"]
     assert 0 < await sender.redis.pttl(KEYS.once_old) <= 2 * DAY_MS, "it goes by itself, too"
     await sender.a_day_goes_by()
@@ -91,9 +91,9 @@ async def test_a_key_is_kept_for_a_day_and_not_for_ever(sender: Sender) -> None:
 
 
 async def test_when_no_key_was_ever_sent_none_is_known(sender: Sender) -> None:
-    assert await sender.known() == IdempotencyKeys(known=0, since_seconds=None)
+    assert await sender.known() == IdempotencyKeys(known=0, since_at=None)
     await sender.send("own", own=True)
-    assert await sender.known() == IdempotencyKeys(known=0, since_seconds=None)
+    assert await sender.known() == IdempotencyKeys(known=0, since_at=None)
 
 
 async def test_a_repeated_body_is_answered_by_a_full_redis(durable_server: Server) -> None:

@@ -6,7 +6,10 @@ import asyncio
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -373,7 +376,7 @@ def test_a_list_without_rows_has_its_columns(server: Server, shared_api: httpx.C
         assert table(shared_api.get(path, headers={"Accept": "text/csv"})) == [columns], path
 
 
-def test_status_and_rejected(client: httpx.Client, events: bytes) -> None:
+def test_status_and_rejected(client: httpx.Client, server: Server, events: bytes) -> None:
     want = Expected.of(events.split(b"\n"))
     before = time.time()
     status = client.get("/v1/status").json()
@@ -382,6 +385,16 @@ def test_status_and_rejected(client: httpx.Client, events: bytes) -> None:
     assert (status["backlog"]["blocks"], status["dead_letters"], status["distinct_types"]) == (0, 0, 6)
     assert status["aggregators_alive"] == len(status["aggregators"]) == 0
     assert before - 1 <= status["as_of"] <= time.time(), "it is when it was read"
+    said = subprocess.run(
+        [sys.executable, "-m", "tally", "status", "--json"],
+        env={**os.environ, "TALLY_REDIS_URL": server.url},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    )
+    told = json.loads(said.stdout)
+    assert set(status) - {"events_per_second"} == set(told), "the same things have the same names"
+    assert all(status[name] == told[name] for name in set(told) - {"as_of"})
     rejected = client.get("/v1/rejected?limit=5").json()
     assert (len(rejected["items"]), rejected["total"]) == (5, want.rejected)
     assert all(item["reason"] for item in rejected["items"])

@@ -372,13 +372,13 @@ async def test_the_status_shows_the_latest_hundred_sources_and_how_many_there_ar
     found = await reader.status()
     assert found.sources_total == 150
     assert [each.name for each in found.sources] == names[:49:-1]
-    assert found.sources[0].seen_seconds == 0.149
+    assert found.sources[0].appended_at == 0.149
     await store.forget_sources(names[10:])
     await shard.redis.hset(KEYS.sources, "of which no time is known", 3)
     found = await reader.status()
     assert found.sources_total == 11
     assert [each.name for each in found.sources] == [*names[9::-1], "of which no time is known"]
-    assert found.sources[-1].seen_seconds is None
+    assert found.sources[-1].appended_at is None
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(shard: Shard) -> None:

@@ -38,7 +38,7 @@ def frame(
             oldest_seconds=12.3 if blocks else None,
             full=full,
         ),
-        idempotency_keys=IdempotencyKeys(known=0, since_seconds=None),
+        idempotency_keys=IdempotencyKeys(known=0, since_at=None),
         dead_letters=dead,
         distinct_types=30,
         distinct_words=30,
