@@ -2,7 +2,8 @@
 #
 # Needs Python 3.11 or newer and make, nothing else: the recipes set up .venv by themselves, with the versions of
 # constraints.txt, and again only when pyproject.toml or constraints.txt has changed; and likewise the third-party files
-# of the page, and what checks it, with the versions of package-lock.json. Kept to what GNU make 3.81 knows, because macOS ships that.
+# of the page, and what checks it, with the versions of package-lock.json. Kept to what GNU make 3.81 knows, because
+# macOS ships that.
 
 PYTHON ?= python3
 VENV := .venv
@@ -45,11 +46,12 @@ test: $(DEVELOPMENT) tools-if-possible
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m bench $(ARGS)
 
-## Check style, format and types, and change nothing.
+## Check style, format and types, of the page's JavaScript too, and change nothing.
 lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/lint_page.py
 
 ## Write docs/reference anew: settings, commands and endpoints, as the code has them. A test compares them.
 reference: $(DEVELOPMENT)

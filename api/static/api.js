@@ -7,40 +7,38 @@ export const BASE = new URL("../", import.meta.url);
 
 /** An answer that is not what was asked for; the message says what is wrong. */
 export class Problem extends Error {
-  constructor(status, { title = `status ${status}`, detail } = {}) {
+  /**
+   * @param {number} status
+   * @param {{title?: string, detail?: string}} [body] the problem details that the api sent, if it sent any
+   */
+  constructor(status, { title = `status ${status}`, detail = "" } = {}) {
     super(title);
-    this.status = status;
     this.detail = detail;
   }
 }
 
-function address(path, parameters) {
-  const url = new URL(path, BASE);
-  for (const [name, value] of Object.entries(parameters)) {
-    for (const each of [value].flat()) url.searchParams.append(name, each);
-  }
-  return url;
-}
-
-/** A response with status 200. Asks for the token when the api wants one. Throws Problem, or TypeError without an api. */
-export async function request(path, parameters = {}, { headers = {}, ...options } = {}) {
-  for (;;) {
-    const used = token();
-    const authorization = used ? { Authorization: `Bearer ${used}` } : {};
-    const response = await fetch(address(path, parameters), { ...options, headers: { ...headers, ...authorization } });
-    if (response.ok) return response;
-    if (response.status !== 401) throw new Problem(response.status, await response.json().catch(() => ({})));
-    await askForToken(used);
-  }
-}
-
-/** The JSON of an answer. */
+/**
+ * Return the JSON of an answer.
+ *
+ * @template {Api.Path} P
+ * @param {P} path
+ * @param {Api.Parameters<P>} [parameters]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Api.Answer<P>>}
+ */
 export async function getJson(path, parameters, signal) {
-  const response = await request(path, parameters, { signal });
+  const response = await request(path, parameters, signal && { signal });
   return response.json();
 }
 
-/** Have the browser save an answer as a file. A plain link could not carry the token. */
+/**
+ * Have the browser save an answer as the file `name`. A plain link could not carry the token.
+ *
+ * @template {Api.Path} P
+ * @param {P} path
+ * @param {Api.Parameters<P>} parameters
+ * @param {string} name
+ */
 export async function download(path, parameters, name) {
   const response = await request(path, parameters);
   const link = document.createElement("a");
@@ -50,7 +48,42 @@ export async function download(path, parameters, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** What went wrong, for people. */
+/**
+ * Return a response with status 200. Asks for the token when the api wants one. Throws Problem, or TypeError without an api.
+ *
+ * @param {string} path
+ * @param {object} [parameters]
+ * @param {RequestInit & {headers?: Record<string, string>}} [options]
+ */
+export async function request(path, parameters = {}, { headers = {}, ...options } = {}) {
+  for (;;) {
+    const used = token();
+    /** @type {Record<string, string>} */
+    const authorization = used ? { Authorization: `Bearer ${used}` } : {};
+    const response = await fetch(address(path, parameters), { ...options, headers: { ...headers, ...authorization } });
+    if (response.ok) return response;
+    if (response.status !== 401) throw new Problem(response.status, await response.json().catch(() => ({})));
+    await askForToken(used);
+  }
+}
+
+/**
+ * @param {string} path
+ * @param {object} parameters a list stands for a parameter that is given several times
+ */
+function address(path, parameters) {
+  const url = new URL(path, BASE);
+  for (const [name, value] of Object.entries(parameters)) {
+    for (const each of [value].flat()) url.searchParams.append(name, each);
+  }
+  return url;
+}
+
+/**
+ * Return what went wrong, for people.
+ *
+ * @param {unknown} error
+ */
 export function explain(error) {
   if (error instanceof Problem) return error.detail ? `${error.message} (${error.detail})` : error.message;
   return "the api does not answer";

@@ -1,20 +1,32 @@
-// The API docs page: Swagger UI on the description that this very api gives.
+// The API docs page: Swagger UI on the OpenAPI document of the very api that serves it.
 
-import { BASE, explain, getJson } from "./api.js";
+import { BASE, explain, request } from "./api.js";
 import { byId } from "./dom.js";
 import { token } from "./token.js";
 
-function withToken(request) {
-  if (token()) request.headers.Authorization = `Bearer ${token()}`;
-  return request;
-}
+const MISSING = "This page needs swagger-ui-dist, which is not here. To get it: make assets, then reload this page.";
 
 try {
-  const spec = await getJson("openapi.json");
+  const spec = await (await request("openapi.json")).json();
   // Requests from the page go where the page came from, whatever path a proxy has put in front.
   spec.servers = [{ url: BASE.href.replace(/\/$/, "") }];
-  if (!window.SwaggerUIBundle) throw new Error("This page needs swagger-ui-dist, which is not here. To get it: make assets, then reload this page.");
-  window.SwaggerUIBundle({ spec, domNode: byId("docs"), requestInterceptor: withToken, validatorUrl: null, tryItOutEnabled: true });
+  show(spec);
 } catch (error) {
-  byId("docs").textContent = window.SwaggerUIBundle ? explain(error) : error.message;
+  byId("docs").textContent = explain(error);
+}
+
+/** @param {object} spec */
+function show(spec) {
+  if (window.SwaggerUIBundle) {
+    window.SwaggerUIBundle({ spec, domNode: byId("docs"), requestInterceptor: withToken, validatorUrl: null, tryItOutEnabled: true });
+  } else {
+    byId("docs").textContent = MISSING;
+  }
+}
+
+/** @param {{headers: Record<string, string>}} request */
+function withToken(request) {
+  const kept = token();
+  if (kept) request.headers.Authorization = `Bearer ${kept}`;
+  return request;
 }

@@ -1,4 +1,4 @@
-// The live feed: one connection for as long as the page is looked at, made again whenever it ends.
+// The live feed: one connection for as long as somebody looks at the page, made again whenever it ends.
 
 import { explain, request } from "./api.js";
 import { backoff } from "./backoff.js";
@@ -13,8 +13,9 @@ const SILENCE_MS = 10_000;
 const HIDDEN_MS = 10_000;
 
 /**
- * Calls onMessage(type, data) for each event of /v1/live, and onState("connecting" | "live" | "retrying", why) as the
- * connection comes and goes. Goes on where it was by Last-Event-ID.
+ * Follows /v1/live for ever. After a break it goes on where it was, by Last-Event-ID.
+ *
+ * @typedef {"connecting" | "live" | "retrying"} FeedState
  */
 export class Feed {
   #onMessage;
@@ -23,6 +24,11 @@ export class Feed {
   #attempts = 0;
   #wake = () => {};
 
+  /**
+   * @param {object} listeners
+   * @param {(type: string, data: any) => void} listeners.onMessage is called for each event
+   * @param {(state: FeedState, why?: string) => void} listeners.onState is called as the connection comes and goes
+   */
   constructor({ onMessage, onState }) {
     this.#onMessage = onMessage;
     this.#onState = onState;
@@ -56,19 +62,21 @@ export class Feed {
     this.#wake();
   }
 
-  /** True if it has left off because nobody looks. */
+  /** Follow one connection to its end. Returns true if it was left because the page is hidden. */
   async #follow() {
     const aborting = new AbortController();
-    let silence;
+    let silence = 0;
     const heard = () => {
       clearTimeout(silence);
-      // While a person looks for the token, nobody is silent.
+      // While a person looks for the token, the api is not silent: it has not been asked.
       silence = setTimeout(() => (isAsked() ? heard() : aborting.abort()), SILENCE_MS);
     };
+    /** @type {Record<string, string>} */
     const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
     try {
       heard();
       const response = await request("v1/live", {}, { headers, signal: aborting.signal, cache: "no-store" });
+      if (!response.body) return false;
       for await (const { type, data, id } of messages(response.body)) {
         heard();
         this.#lastId = id;
@@ -87,6 +95,12 @@ export class Feed {
     }
   }
 
+  /**
+   * Wait, but no longer than until retry().
+   *
+   * @param {number} milliseconds
+   * @returns {Promise<void>}
+   */
   #pause(milliseconds) {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, milliseconds);

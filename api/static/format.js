@@ -11,31 +11,64 @@ const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minut
 const secondFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+/** @type {Intl.DateTimeFormatOptions} */
 const momentParts = { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
 const thisYearFormat = new Intl.DateTimeFormat(undefined, momentParts);
 const momentFormat = new Intl.DateTimeFormat(undefined, { ...momentParts, year: "numeric" });
 
-/** 1234567 as 1,234,567. */
+/** @type {(readonly [unit: string, bytes: number])[]} */
+const SIZES = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]];
+
+/** @type {(readonly [unit: string, seconds: number])[]} */
+const DURATIONS = [["d", 86_400], ["h", 3600], ["min", 60]];
+
+/**
+ * 1234567 as 1,234,567.
+ *
+ * @param {number} number
+ */
 export const whole = (number) => wholeFormat.format(number);
 
-/** 1234567 as 1.23M. */
+/**
+ * 1234567 as 1.23M.
+ *
+ * @param {number} number
+ */
 export const short = (number) => shortFormat.format(number);
 
-/** 1234567 bytes as 1.2 MB. */
+/**
+ * 1234567 bytes as 1.2 MB.
+ *
+ * @param {number} bytes
+ */
 export function size(bytes) {
-  for (const [unit, length] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
+  for (const [unit, length] of SIZES) {
     if (bytes >= length) return `${tenthFormat.format(bytes / length)} ${unit}`;
   }
   return `${whole(bytes)} B`;
 }
 
-/** 1234 as +1,234. */
+/**
+ * 1234 as +1,234.
+ *
+ * @param {number} number
+ */
 export const signed = (number) => signedFormat.format(number);
 
-/** 0.1234 as 12.3%; a share that would round to nothing as <0.1%. */
-export const percent = (share) => (share > 0 && share < 0.0005 ? `<${percentFormat.format(0.001)}` : percentFormat.format(share));
+/**
+ * 0.1234 as 12.3%; a share that would round to nothing as <0.1%.
+ *
+ * @param {number} share
+ */
+export function percent(share) {
+  return share > 0 && share < 0.0005 ? `<${percentFormat.format(0.001)}` : percentFormat.format(share);
+}
 
-/** Events per second; null while it is not known. What would round to nothing is <0.1. */
+/**
+ * Events per second; null while that is not known. What would round to nothing is <0.1.
+ *
+ * @param {number | null | undefined} number
+ */
 export function rate(number) {
   if (number === null || number === undefined) return "–";
   if (number > 0 && number < 0.05) return `<${tenthFormat.format(0.1)}`;
@@ -43,51 +76,92 @@ export function rate(number) {
   return number < 100 ? tenthFormat.format(number) : whole(Math.round(number));
 }
 
-/** 1.234 as ×1.2. */
+/**
+ * 1.234 as ×1.2.
+ *
+ * @param {number} number
+ */
 export const ratio = (number) => `×${number < 100 ? ratioFormat.format(number) : short(number)}`;
 
-/** How much larger than before, as +12%. Nothing grows by a share of nothing: that is new. */
+/**
+ * How much larger than before, as +12%. Nothing grows by a share of nothing: that is new.
+ *
+ * @param {number} change
+ * @param {number} previous
+ */
 export function growth(change, previous) {
   if (!previous) return change ? "new" : "–";
   const share = change / previous;
   return share >= 10 ? ratio(share + 1) : growthFormat.format(share);
 }
 
-/** Seconds as 0.4 s, 12 s, 3 min, 5 h, 2 d. */
+/**
+ * Seconds as 0.4 s, 12 s, 3 min, 5 h, 2 d.
+ *
+ * @param {number} seconds
+ */
 export function duration(seconds) {
   if (seconds < 10) return `${tenthFormat.format(seconds)} s`;
-  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]]) {
+  for (const [unit, length] of DURATIONS) {
     if (seconds >= 2 * length || seconds === length) return `${Math.round(seconds / length)} ${unit}`;
   }
   return `${Math.round(seconds)} s`;
 }
 
-const date = (unixSeconds) => new Date(unixSeconds * 1000);
-
-/** Hours and minutes. */
+/**
+ * Hours and minutes.
+ *
+ * @param {number} unixSeconds
+ */
 export const minute = (unixSeconds) => minuteFormat.format(date(unixSeconds));
 
-const isToday = (at) => at.toDateString() === new Date().toDateString();
-
-/** Hours, minutes and seconds, behind the day where it is not today. */
+/**
+ * Hours, minutes and seconds, behind the day where it is not today.
+ *
+ * @param {number} unixSeconds
+ */
 export function second(unixSeconds) {
   const at = date(unixSeconds);
   return (isToday(at) ? secondFormat : fullFormat).format(at);
 }
 
-/** Day and month. */
+/**
+ * Day and month.
+ *
+ * @param {number} unixSeconds
+ */
 export const day = (unixSeconds) => dayFormat.format(date(unixSeconds));
 
-/** Day and time; the year only of another one than this. */
+/**
+ * Day and time; the year only of another one than this.
+ *
+ * @param {number} unixSeconds
+ */
 export const moment = (unixSeconds) => formatOf(date(unixSeconds)).format(date(unixSeconds));
 
-/** From one moment to another; without the day where both are today. */
+/**
+ * From one moment to another, in Unix seconds; without the day where both are today.
+ *
+ * @param {number} from
+ * @param {number} to
+ */
 export function span(from, to) {
   const [first, last] = [date(from), date(to)];
   const format = isToday(first) && isToday(last) ? minuteFormat : formatOf(first, last);
   return format.formatRange(first, last);
 }
 
+/** @param {number} unixSeconds */
+function date(unixSeconds) {
+  return new Date(unixSeconds * 1000);
+}
+
+/** @param {Date} at */
+function isToday(at) {
+  return at.toDateString() === new Date().toDateString();
+}
+
+/** @param {...Date} dates */
 function formatOf(...dates) {
   const year = new Date().getFullYear();
   return dates.every((each) => each.getFullYear() === year) ? thisYearFormat : momentFormat;
@@ -95,14 +169,20 @@ function formatOf(...dates) {
 
 // What would be invisible, or would turn the text around it: control characters, marks of direction, fillers,
 // half surrogates. Joiners (U+200C, U+200D) stay, because some scripts are written with them.
+// eslint-disable-next-line no-control-regex, no-misleading-character-class -- it is these that are looked for
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]|\p{Cs}/gu;
 
-function shown(character) {
-  return `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
-}
-
-/** A name as it came from events, with everything in it to be seen. It is still only text: set it as textContent. */
+/**
+ * A name as it came from events, with everything in it to be seen. It is still only text: set it as textContent.
+ *
+ * @param {string} name
+ */
 export function visible(name) {
   if (name === "") return "(empty)";
-  return name.replace(INVISIBLE, shown).replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
+  return name.replace(INVISIBLE, codePoint).replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
+}
+
+/** @param {string} character */
+function codePoint(character) {
+  return `⟨U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }

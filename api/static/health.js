@@ -1,9 +1,9 @@
-// The strip that says how the pipeline is, and the alarms above everything else.
+// The cells that say how the pipeline is, and the alarms above everything else.
 
-import { byId, make, setText } from "./dom.js";
+import { byId, make, part, setText } from "./dom.js";
 import { duration, percent, rate, short, size, whole } from "./format.js";
 
-/** From when an uncounted line is late, in seconds: worth a look; wrong. */
+/** From when on an uncounted line is late, in seconds: worth a look; wrong. */
 const LATE = 10;
 const TOO_LATE = 60;
 
@@ -11,15 +11,82 @@ const TOO_LATE = 60;
 const MANY_REJECTED = 0.2;
 const MOST_REJECTED = 0.5;
 
-/** The past that rejected lines are reckoned over, in seconds, and how many lines say enough. */
+/** The past over which the share of rejected lines is taken, in seconds, and how many lines are enough to take it. */
 const LATELY = 60;
 const LEAST_LINES = 10;
 
-/** Remembers a minute of totals, to say which share of the lines was rejected in it. */
-export class RejectedShare {
-  #past = []; // {at, lines, rejected}, oldest first
+/**
+ * @typedef {"" | "warn" | "bad"} Level
+ * @typedef {{value: string, more?: string, level: Level}} Cell
+ * @typedef {{share: number, lately: boolean}} Rejection a share of lines; of all time where there is none of late
+ */
 
-  /** Take the totals of this moment, in seconds; gives {share, lately}, the share of all time where there is no other. */
+export class Health {
+  #lastAlarms = "";
+  #rejected = new RejectedShare();
+
+  /**
+   * Show a message of the live feed.
+   *
+   * @param {Api.Now} now
+   */
+  show(now) {
+    const rejection = this.#rejected.add(now.as_of, now.totals);
+    for (const [name, cell] of Object.entries(cells(now, rejection))) {
+      const element = byId(`health-${name}`);
+      setText(part(element, ".value"), cell.value);
+      if (cell.more !== undefined) setText(element.querySelector(".part") ?? part(element, ".more"), cell.more);
+      element.dataset.level = cell.level;
+    }
+    byId("health-rejected").title = rejection.lately ? "of the lines of the last minute" : "";
+    this.#rates(now.events_per_second);
+    setText(byId("total-events"), whole(now.totals.events));
+    setText(byId("total-words"), whole(now.totals.words));
+    this.alarm(alarms(now, rejection));
+  }
+
+  /** Show that nothing is heard of the pipeline: no rate is known, and nothing is known to be well. */
+  unknown() {
+    this.#rates({});
+    for (const cell of document.querySelectorAll('.health [data-level=""]')) cell.removeAttribute("data-level");
+    setText(part(byId("health-oldest"), ".more"), "not known");
+  }
+
+  /**
+   * Show these sentences; they are announced when they change.
+   *
+   * @param {string[]} sentences
+   */
+  alarm(sentences) {
+    const joined = sentences.join("\n");
+    if (joined === this.#lastAlarms) return;
+    this.#lastAlarms = joined;
+    byId("alarms").replaceChildren(...sentences.map((text) => make("p", { className: "alarm", textContent: text })));
+  }
+
+  /** Whether something is wrong. */
+  get alarming() {
+    return this.#lastAlarms !== "";
+  }
+
+  /** @param {{[seconds: string]: number | null}} rates */
+  #rates(rates) {
+    for (const seconds of ["1", "10", "60"]) setText(byId(`rate-${seconds}`), rate(rates[seconds]));
+  }
+}
+
+/** Remembers a minute of totals, to say which share of the lines was rejected in it. */
+class RejectedShare {
+  /** @type {{at: number, lines: number, rejected: number}[]} oldest first */
+  #past = [];
+
+  /**
+   * Take the totals of a moment, in seconds, and return the share that was rejected of late.
+   *
+   * @param {number} at
+   * @param {Api.Totals} totals
+   * @returns {Rejection}
+   */
   add(at, { lines, rejected }) {
     const newest = this.#past.at(-1);
     if (newest && (lines < newest.lines || rejected < newest.rejected)) this.#past = []; // Redis lost its data
@@ -32,23 +99,23 @@ export class RejectedShare {
 }
 
 /**
- * What a message of the live feed means for each cell: {value, more, level}, where level is "", "warn" or "bad".
- * `rejection` is what RejectedShare says.
+ * Return what each cell shows.
+ *
+ * @param {Api.Now} now
+ * @param {Rejection} rejection
+ * @returns {Record<string, Cell>}
  */
-export function judge({ totals, backlog, aggregators_alive: alive, dead_letters: deadLetters }, rejection) {
+function cells({ totals, backlog, aggregators_alive: alive, dead_letters: deadLetters }, rejection) {
   const oldest = backlog.oldest_seconds ?? 0;
-  const stuck = backlog.blocks > 0 && alive === 0;
+  const stuck = isStuck(backlog, alive);
+  /** @type {Level} */
   let late = "";
   if (oldest >= LATE) late = oldest >= TOO_LATE ? "bad" : "warn";
   let pace = late ? "counting is behind" : "counting keeps up";
   if (stuck) [late, pace] = ["bad", "nothing is being counted"];
   return {
     backlog: { value: whole(backlog.blocks), more: waiting(backlog), level: late || (backlog.full ? "warn" : "") },
-    oldest: {
-      value: backlog.oldest_seconds === null ? "–" : duration(oldest),
-      more: pace,
-      level: late,
-    },
+    oldest: { value: backlog.oldest_seconds === null ? "–" : duration(oldest), more: pace, level: late },
     aggregators: { value: whole(alive), level: stuck ? "bad" : "" },
     rejected: {
       value: whole(totals.rejected),
@@ -62,82 +129,55 @@ export function judge({ totals, backlog, aggregators_alive: alive, dead_letters:
     },
     "dead-letters": {
       value: whole(deadLetters),
-      more: deadLetters ? "set aside, not counted" : "none",
+      more: deadLetters ? "blocks set aside, not counted" : "none",
       level: deadLetters ? "bad" : "",
     },
   };
 }
 
+/**
+ * Return a sentence for each thing that is wrong.
+ *
+ * @param {Api.Now} now
+ * @param {Rejection} rejection
+ */
+function alarms({ totals, backlog, aggregators_alive: alive, dead_letters: deadLetters }, rejection) {
+  const found = [];
+  if (isStuck(backlog, alive)) {
+    found.push("No aggregator is alive: lines wait and nothing is being counted. Start one with: tally aggregate");
+    if (backlog.full) found.push("The backlog is full: sources are not read until some of it is counted.");
+  } else if ((backlog.oldest_seconds ?? 0) >= TOO_LATE) {
+    found.push("Counting is more than a minute behind. More aggregators may help.");
+  }
+  // Of now only: what was rejected long ago is no reason to wake anybody.
+  if (rejection.lately && rejection.share >= MOST_REJECTED) {
+    found.push("Most lines of the last minute were rejected. The samples have the reasons; tally check FILE suggests settings.");
+  }
+  if (deadLetters > 0) found.push("There are dead letters: blocks that no aggregator could count were set aside; see the aggregators’ logs.");
+  if (totals.lost > 0) found.push("Some blocks were deleted from the stream before they were counted; their lines are lost.");
+  return found;
+}
+
+/**
+ * @param {Api.Now["backlog"]} backlog
+ * @param {number} aggregators how many are alive
+ */
+function isStuck(backlog, aggregators) {
+  return backlog.blocks > 0 && aggregators === 0;
+}
+
+/** @param {Api.Now["backlog"]} backlog */
 function waiting({ blocks, bytes, lines, full }) {
   if (!blocks) return "nothing waits";
   if (full) return `blocks, ${size(bytes)}: full, sources are not read`;
   return bytes ? `blocks, ${size(bytes)}` : `blocks, about ${short(lines)} lines`; // others may have added them
 }
 
+/**
+ * @param {Rejection} rejection
+ * @returns {Level}
+ */
 function rejectedLevel({ share }) {
   if (share >= MOST_REJECTED) return "bad";
   return share >= MANY_REJECTED ? "warn" : "";
-}
-
-/** A sentence for each thing that is wrong. */
-export function alarms({ totals, backlog, aggregators_alive: alive, dead_letters: deadLetters }, rejection) {
-  const found = [];
-  if (backlog.blocks > 0 && alive === 0) {
-    found.push("No aggregator is alive: lines wait and nothing is being counted. Start one with: tally aggregate");
-    if (backlog.full) found.push("The backlog is full: sources are not read until some of it is counted.");
-  } else if ((backlog.oldest_seconds ?? 0) >= TOO_LATE) {
-    found.push("Counting is more than a minute behind. More aggregators may help.");
-  }
-  // Of now only: what was rejected long ago needs nobody at three in the morning.
-  if (rejection.lately && rejection.share >= MOST_REJECTED) {
-    found.push("Most lines of the last minute were rejected. The samples have the reasons; tally check FILE suggests settings.");
-  }
-  if (deadLetters > 0) found.push("Some blocks could not be counted by any aggregator and were set aside; see the aggregators’ logs.");
-  if (totals.lost > 0) found.push("Some blocks were deleted from the stream before they were counted; their lines are lost.");
-  return found;
-}
-
-export class Health {
-  #lastAlarms = "";
-  #rejected = new RejectedShare();
-
-  /** Show a message of the live feed. */
-  show(message) {
-    const rejection = this.#rejected.add(message.as_of, message.totals);
-    for (const [name, cell] of Object.entries(judge(message, rejection))) {
-      const element = byId(`health-${name}`);
-      setText(element.querySelector(".value"), cell.value);
-      if (cell.more !== undefined) setText(element.querySelector(".part") ?? element.querySelector(".more"), cell.more);
-      element.dataset.level = cell.level;
-    }
-    byId("health-rejected").title = rejection.lately ? "of the lines of the last minute" : "";
-    this.#rates(message.events_per_second);
-    setText(byId("total-events"), whole(message.totals.events));
-    setText(byId("total-words"), whole(message.totals.words));
-    this.alarm(alarms(message, rejection));
-  }
-
-  /** Nothing is heard of the pipeline: no rate is known, and nothing is known to be well. */
-  unavailable() {
-    this.#rates({});
-    for (const cell of document.querySelectorAll('.health [data-level=""]')) cell.removeAttribute("data-level");
-    setText(byId("health-oldest").querySelector(".more"), "not known");
-  }
-
-  /** Show these sentences; they are announced when they change. */
-  alarm(sentences) {
-    const joined = sentences.join("\n");
-    if (joined === this.#lastAlarms) return;
-    this.#lastAlarms = joined;
-    byId("alarms").replaceChildren(...sentences.map((text) => make("p", { className: "alarm", textContent: text })));
-  }
-
-  #rates(rates) {
-    for (const span of ["1", "10", "60"]) setText(byId(`rate-${span}`), rate(rates[span]));
-  }
-
-  /** Whether something is wrong. */
-  get alarming() {
-    return this.#lastAlarms !== "";
-  }
 }

@@ -1,11 +1,14 @@
-// The live page: puts its parts together. The live feed gives the figures of now and tells the other parts that there is
-// something new; each of them asks for what it shows by itself.
+// The live page: puts its panels together. The live feed gives the figures of now and tells the panels that there is
+// something new; each of them asks the api for what it shows by itself.
+//
+// To be read downwards: health, timeline, ranking, trending and sheet are what is seen; controls and view say what of it is
+// asked for; chart draws; feed, poll, api and token speak to the api; format and dom are helpers.
 
+import * as controls from "./controls.js";
 import { byId, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { rate } from "./format.js";
 import { Health } from "./health.js";
-import * as picker from "./picker.js";
 import { Ranking } from "./ranking.js";
 import * as sheet from "./sheet.js";
 import { Timeline } from "./timeline.js";
@@ -20,49 +23,63 @@ const timeline = new Timeline();
 const types = new Ranking("types", { onSamples: sheet.showRejected });
 const words = new Ranking("words", { onSamples: sheet.showRejected });
 const trending = new Trending();
-const parts = [types, words, timeline, trending];
+const panels = [types, words, timeline, trending];
 
-let state = "";
+/** @type {"connecting" | "live" | "unavailable"} */
+let state = "connecting";
+/** @type {number | null} */
 let lastEvents = null;
 let grew = false; // since the tick before
 let lastNudge = 0;
 
 const feed = new Feed({
   onMessage(type, message) {
-    if (type === "unavailable") {
-      connection("unavailable", "Redis is unavailable, retrying");
-      health.unavailable();
-      health.alarm([`Redis is unavailable: these are the last counts that were read (${message.detail})`]);
-      lastEvents = null;
-      return;
-    }
-    // What failed meanwhile took its time, and would be asked for again only after four times as long.
-    const back = state === "unavailable";
-    connection("live", "Live");
-    health.show(message);
-    title(message);
-    for (const list of [types, words]) list.totals(message.totals);
-    const now = performance.now();
-    const growing = message.totals.events !== lastEvents;
-    // After the last of them once more: an answer that others ask for too may be a little older than this message.
-    if (back || growing || grew || now - lastNudge >= IDLE_MS) {
-      lastEvents = message.totals.events;
-      grew = growing;
-      lastNudge = now;
-      for (const part of parts) part.nudge(back);
-    }
+    if (type === "unavailable") unavailable(message);
+    else show(message);
   },
   onState(reached, why) {
     if (reached === "retrying") {
       connection("unavailable", `Disconnected, retrying: ${why}`);
       lastEvents = null;
-      health.unavailable();
+      health.unknown();
     }
     byId("retry").hidden = reached !== "retrying";
   },
 });
 
-/** Said aloud by a screen reader when it changes, so it changes only then. */
+/** @param {Api.Now} now */
+function show(now) {
+  const back = state === "unavailable";
+  connection("live", "Live");
+  health.show(now);
+  title(now);
+  for (const list of [types, words]) list.totals(now.totals);
+  const at = performance.now();
+  const growing = now.totals.events !== lastEvents;
+  // After the last of them once more: an answer that others ask for too may be a little older than this message.
+  if (back || growing || grew || at - lastNudge >= IDLE_MS) {
+    lastEvents = now.totals.events;
+    grew = growing;
+    lastNudge = at;
+    // What failed meanwhile took its time, and would be asked for again only after four times as long.
+    for (const panel of panels) panel.nudge(back);
+  }
+}
+
+/** @param {Api.Unavailable} message */
+function unavailable({ detail }) {
+  connection("unavailable", "Redis is unavailable, retrying");
+  health.unknown();
+  health.alarm([`Redis is unavailable: these are the last counts that were read (${detail})`]);
+  lastEvents = null;
+}
+
+/**
+ * Show how the connection is. A screen reader says it when it changes, so it changes only then.
+ *
+ * @param {"live" | "unavailable"} reached
+ * @param {string} text
+ */
 function connection(reached, text) {
   state = reached;
   byId("connection").dataset.state = state;
@@ -71,27 +88,26 @@ function connection(reached, text) {
   if (state === "unavailable") document.title = "Disconnected – Tally";
 }
 
-function title(message) {
-  const text = `${health.alarming ? "Alarm" : `${rate(message.events_per_second["1"])}/s`} – Tally`;
+/** @param {Api.Now} now */
+function title(now) {
+  const text = `${health.alarming ? "Alarm" : `${rate(now.events_per_second["1"])}/s`} – Tally`;
   if (document.title !== text) document.title = text;
 }
 
 onChange((_, changed) => {
-  const has = (...names) => names.some((name) => changed.has(name));
-  const moved = has("window", "from", "to");
-  if (moved || has("q", "types_order", "types_offset")) types.ask();
-  if (moved || has("q", "words_order", "words_offset")) words.ask();
+  const moved = ["window", "from", "to"].some((name) => changed.has(name));
+  for (const list of [types, words]) if (moved || list.dependsOn(changed)) list.ask();
   if (moved) trending.ask();
   if (moved) timeline.ask();
 });
 
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) for (const part of parts) part.nudge();
+  if (!document.hidden) for (const panel of panels) panel.nudge();
 });
 
 byId("retry").addEventListener("click", () => feed.retry());
 
-picker.start();
+controls.start();
 sheet.start();
 types.ask();
 words.ask();

@@ -3,18 +3,30 @@
 /** Waiting takes at least so many times as long as the answer took: a slow api is asked less often. */
 const PATIENCE = 4;
 
-/** One question, the newest answer of which is shown. Answers to older questions are dropped. */
+/**
+ * One question, the newest answer of which is shown. Answers to older questions are dropped.
+ *
+ * @template T
+ */
 export class Poll {
   #load;
   #show;
   #fail;
   #pauseMs;
+  /** @type {AbortController | null} */
   #running = null;
   #nextAt = 0;
-  #timer = null; // of a nudge that came too early
-  #late = false; // a nudge came while an answer was awaited, which may be of before
+  /** @type {number | null} of a nudge that came too early */
+  #timer = null;
+  #again = false; // a nudge came while an answer was awaited, which may be from before it
 
-  /** `load(signal)` asks, `show(answer)` and `fail(error)` take what comes. */
+  /**
+   * @param {object} question
+   * @param {(signal: AbortSignal) => Promise<T>} question.load asks
+   * @param {(answer: T) => void} question.show
+   * @param {(error: unknown) => void} question.fail
+   * @param {number} question.pauseMs how long an answer stands at least
+   */
   constructor({ load, show, fail, pauseMs }) {
     this.#load = load;
     this.#show = show;
@@ -22,11 +34,15 @@ export class Poll {
     this.#pauseMs = pauseMs;
   }
 
-  /** Something may have changed: ask as soon as that is allowed, or `atOnce`, unless nobody is looking. */
+  /**
+   * Ask as soon as that is allowed, because something may have changed; nothing is asked while the page is hidden.
+   *
+   * @param {boolean} [atOnce] do not wait until it is allowed
+   */
   nudge(atOnce = false) {
     if (document.hidden) return;
     if (atOnce) this.ask();
-    else if (this.#running) this.#late = true;
+    else if (this.#running) this.#again = true;
     else this.#timer ??= setTimeout(() => this.#due(), this.#nextAt - performance.now());
   }
 
@@ -35,11 +51,11 @@ export class Poll {
     if (!document.hidden) this.ask();
   }
 
-  /** The question has changed: ask now. */
+  /** Ask now, because the question has changed. */
   async ask() {
-    clearTimeout(this.#timer);
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#late = false;
+    this.#again = false;
     this.#running?.abort();
     const mine = new AbortController();
     this.#running = mine;
@@ -54,7 +70,7 @@ export class Poll {
       this.#running = null;
       const now = performance.now();
       this.#nextAt = now + Math.max(this.#pauseMs, PATIENCE * (now - began));
-      if (this.#late) this.nudge();
+      if (this.#again) this.nudge();
     }
   }
 }

@@ -1,10 +1,11 @@
-// A ranked list, of types or of words: a page of it at a time, its rows updated in place.
+// A ranked list, of types or of words: a page of it at a time.
 
 import { download, explain, getJson } from "./api.js";
-import { byId, make, setName, setText } from "./dom.js";
-import { growth, percent, signed, span, whole } from "./format.js";
+import { byId, make, part, parts, setText } from "./dom.js";
+import { span, whole } from "./format.js";
 import { Poll } from "./poll.js";
-import { change, timeRange, view } from "./view.js";
+import { Rows } from "./ranking-rows.js";
+import { change, open, timeRange, view } from "./view.js";
 import { widened } from "./widened.js";
 
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
@@ -15,27 +16,45 @@ const MOST_EXPORTED = 10_000;
 
 const TITLES = { types: "Event types", words: "Words" };
 
-/** Which order a click on a column's head gives: first its natural one, then the reverse. */
+/** The parameters of the view that are a list's own. */
+const PARAMETERS = Object.freeze({
+  types: Object.freeze({ order: "types_order", offset: "types_offset" }),
+  words: Object.freeze({ order: "words_order", offset: "words_offset" }),
+});
+
+/**
+ * Which order a click on a column's head gives: first its natural one, then the reverse.
+ *
+ * @type {Record<string, [import("./view.js").Order, import("./view.js").Order]>}
+ */
 const ORDERS = { name: ["name", "-name"], count: ["-count", "count"], change: ["-change", "change"] };
 
 export class Ranking {
   #kind;
+  #parameters;
   #section;
+  #rows;
+  /** @type {Poll<Api.Ranking>} */
   #poll;
-  #rows = new Map();
+  /** @type {Api.Totals | null} */
   #totals = null;
   #empty = false;
   #samples = make("button", { type: "button", className: "link", textContent: "show samples" });
 
-  /** `kind` is types or words, and the id of the section to fill; `onSamples()` shows rejected lines. */
+  /**
+   * @param {Api.Kind} kind is the id of the section to fill, too
+   * @param {{onSamples: () => void}} listeners `onSamples` is to show rejected lines
+   */
   constructor(kind, { onSamples }) {
     this.#kind = kind;
+    this.#parameters = PARAMETERS[kind];
     this.#samples.addEventListener("click", onSamples);
     this.#section = byId(kind);
-    this.#section.append(byId("list-template").content.cloneNode(true));
+    this.#section.append(byId("list-template", HTMLTemplateElement).content.cloneNode(true));
     const title = this.#part("h2");
     title.id = `${kind}-title`;
     title.textContent = TITLES[kind];
+    this.#rows = new Rows(this.#part("table"), { onOpen: (name) => open(kind, name) });
     this.#poll = new Poll({
       load: (signal) => getJson(`v1/${kind}`, { ...this.#question(), limit: PAGE, offset: this.#offset }, signal),
       show: (answer) => this.#show(answer),
@@ -45,7 +64,7 @@ export class Ranking {
     this.#listen();
   }
 
-  /** The question has changed. */
+  /** Ask for what the view says now. */
   ask() {
     this.#section.classList.toggle("compared", this.#compared);
     this.#section.classList.toggle("ranked", this.#ranked);
@@ -54,7 +73,29 @@ export class Ranking {
     this.#poll.ask();
   }
 
-  /** How much was counted of all time: says why a list may be empty. */
+  /**
+   * Return whether the list depends on one of these parameters of the view, its time range aside.
+   *
+   * @param {Set<string>} changed
+   */
+  dependsOn(changed) {
+    return changed.has("q") || changed.has(this.#parameters.order) || changed.has(this.#parameters.offset);
+  }
+
+  /**
+   * Ask again: something was counted, or a while has passed.
+   *
+   * @param {boolean} [atOnce]
+   */
+  nudge(atOnce) {
+    this.#poll.nudge(atOnce);
+  }
+
+  /**
+   * Take how much was counted of all time, which tells why a list may be empty.
+   *
+   * @param {Api.Totals} totals
+   */
   totals(totals) {
     const before = this.#why;
     this.#totals = totals;
@@ -62,17 +103,15 @@ export class Ranking {
     if (this.#empty && before !== this.#why) this.#noteEmpty();
   }
 
-  /** Something was counted, or a while has passed. */
-  nudge(atOnce) {
-    this.#poll.nudge(atOnce);
-  }
-
-  #part(selector) {
-    return this.#section.querySelector(selector);
-  }
+  // What is asked for.
 
   get #offset() {
-    return Number(view()[`${this.#kind}_offset`]);
+    return Number(view()[this.#parameters.offset]);
+  }
+
+  /** @param {number} offset */
+  #turnTo(offset) {
+    change({ [this.#parameters.offset]: String(Math.max(0, offset)) });
   }
 
   get #compared() {
@@ -85,36 +124,34 @@ export class Ranking {
   }
 
   get #order() {
-    const order = view()[`${this.#kind}_order`];
+    const order = view()[this.#parameters.order];
     return order.endsWith("change") && !this.#compared ? "-count" : order;
   }
 
   #question() {
+    /** @type {Api.Parameters<"v1/types">} */
     const question = { ...timeRange(), order: this.#order };
     if (view().q) question.q = view().q;
     if (this.#compared) question.compare = "previous";
     return question;
   }
 
+  // What is clicked.
+
   #listen() {
-    const turn = (by) => change({ [`${this.#kind}_offset`]: String(Math.max(0, this.#offset + by)) });
-    this.#part(".before").addEventListener("click", () => turn(-PAGE));
-    this.#part(".after").addEventListener("click", () => turn(PAGE));
+    this.#part(".before").addEventListener("click", () => this.#turnTo(this.#offset - PAGE));
+    this.#part(".after").addEventListener("click", () => this.#turnTo(this.#offset + PAGE));
     this.#part(".export").addEventListener("click", () => this.#export());
-    for (const button of this.#section.querySelectorAll("thead button")) {
+    for (const button of this.#sorting()) {
       button.addEventListener("click", () => {
         const [first, second] = ORDERS[button.value];
-        change({ [`${this.#kind}_order`]: this.#order === first ? second : first, [`${this.#kind}_offset`]: "0" });
+        change({ [this.#parameters.order]: this.#order === first ? second : first, [this.#parameters.offset]: "0" });
       });
     }
-    // One listener for all rows, whose names come and go.
-    this.#part("tbody").addEventListener("click", (event) => {
-      const row = event.target.closest("button")?.closest("tr");
-      if (row) change(this.#kind === "types" ? { type: row.given, word: null } : { word: row.given, type: null });
-    });
   }
 
   async #export() {
+    /** @type {Api.Parameters<"v1/types">} */
     const question = { ...this.#question(), limit: MOST_EXPORTED, format: "csv" };
     try {
       await download(`v1/${this.#kind}`, question, `tally-${this.#kind}.csv`);
@@ -123,69 +160,92 @@ export class Ranking {
     }
   }
 
-  #heads() {
-    for (const button of this.#section.querySelectorAll("thead button")) {
-      const column = button.closest("th");
-      if (this.#order.replace("-", "") !== button.value) column.removeAttribute("aria-sort");
-      else column.setAttribute("aria-sort", this.#order.startsWith("-") ? "descending" : "ascending");
-    }
-  }
+  // What is shown.
 
-  #note(text) {
-    const note = this.#part(".note");
-    setText(note, text);
-    note.hidden = !text;
-  }
-
-  #fail(error) {
-    this.#section.removeAttribute("aria-busy");
-    this.#section.classList.add("stale");
-    this.#note(this.#rows.size ? `Not up to date: ${explain(error)}` : explain(error));
-  }
-
+  /** @param {Api.Ranking} answer */
   #show(answer) {
     this.#section.removeAttribute("aria-busy");
     this.#section.classList.remove("stale");
     if (this.#offset >= answer.matched && this.#offset > 0) {
       // The list has become shorter than the page that was looked at.
-      change({ [`${this.#kind}_offset`]: String(Math.max(0, Math.ceil(answer.matched / PAGE) - 1) * PAGE) });
+      this.#turnTo((Math.ceil(answer.matched / PAGE) - 1) * PAGE);
       return;
     }
     this.#empty = !answer.items.length;
     if (this.#empty) this.#noteEmpty();
     else this.#note("");
     this.#summary(answer);
-    this.#update(answer.items, answer.comparison);
-    const compared = answer.comparison;
-    this.#part("th.change").title = compared
-      ? `${span(compared.present.from, compared.present.to)} against ${span(compared.previous.from, compared.previous.to)}`
+    const comparison = answer.comparison ?? null;
+    // Where nothing at all was before, that everything is new says nothing.
+    this.#rows.show(answer.items, { firstRank: this.#offset + 1, comparable: comparison?.previous.total !== 0 });
+    this.#part("th.change").title = comparison
+      ? `${span(comparison.present.from, comparison.present.to)} against ${span(comparison.previous.from, comparison.previous.to)}`
       : "";
     this.#turning(answer);
   }
 
-  get #rejectedAll() {
-    return this.#totals?.events === 0 && this.#totals.rejected > 0;
+  /** @param {unknown} error */
+  #fail(error) {
+    this.#section.removeAttribute("aria-busy");
+    this.#section.classList.add("stale");
+    this.#note(this.#rows.count ? `Not up to date: ${explain(error)}` : explain(error));
   }
 
-  /** Why the list is empty; nothing where every line was rejected. */
-  get #why() {
-    return this.#rejectedAll ? "" : this.#nothing();
+  #heads() {
+    for (const button of this.#sorting()) {
+      const column = button.closest("th");
+      if (this.#order.replace("-", "") !== button.value) column?.removeAttribute("aria-sort");
+      else column?.setAttribute("aria-sort", this.#order.startsWith("-") ? "descending" : "ascending");
+    }
+  }
+
+  /** @param {Api.Ranking} answer */
+  #summary(answer) {
+    const sentences = [`${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
+    if (typeof answer.from === "number" && typeof answer.to === "number") sentences.unshift(span(answer.from, answer.to));
+    if (view().q) sentences.push(`${whole(answer.matched)} found`);
+    if (answer.other) sentences.push(`${whole(answer.other)} over the limit of names`);
+    setText(this.#part(".summary"), sentences.join(" · "));
+    const wider = widened(answer);
+    setText(this.#part(".widened"), wider);
+    this.#part(".widened").hidden = !wider;
+  }
+
+  /** @param {Api.Ranking} answer */
+  #turning({ matched, items }) {
+    const first = this.#offset;
+    setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
+    this.#part(".before", HTMLButtonElement).disabled = first === 0;
+    this.#part(".after", HTMLButtonElement).disabled = first + items.length >= matched;
+    const exported = matched > MOST_EXPORTED ? `CSV, the first ${whole(MOST_EXPORTED)}` : "CSV";
+    setText(this.#part(".export"), exported);
+    this.#part(".export").setAttribute("aria-label", `${TITLES[this.#kind]} as ${exported}`);
+  }
+
+  /** @param {string} text */
+  #note(text) {
+    const note = this.#part(".note");
+    setText(note, text);
+    note.hidden = !text;
   }
 
   #noteEmpty() {
-    if (!this.#rejectedAll) {
+    if (!this.#allRejected) {
       this.#note(this.#why);
       return;
     }
-    const lines = this.#totals.rejected;
+    const lines = this.#totals?.rejected ?? 0;
     const text = lines === 1 ? "1 line was rejected: " : `${whole(lines)} lines were rejected: `;
     const note = this.#part(".note");
-    if (note.contains(this.#samples)) note.firstChild.data = text; // moved, the button would lose the focus
+    // Moved, the button would lose the focus.
+    if (note.contains(this.#samples) && note.firstChild instanceof Text) note.firstChild.data = text;
     else note.replaceChildren(text, this.#samples);
     note.hidden = false;
   }
 
-  #nothing() {
+  /** Why the list is empty; nothing where every line was rejected, for that has a button. */
+  get #why() {
+    if (this.#allRejected) return "";
     if (view().q) return "No name contains this.";
     if (view().window !== "all") return "Nothing in this time range. An event belongs to the time that it carries: see All.";
     if (!this.#totals?.events) return "Nothing was counted yet.";
@@ -193,73 +253,20 @@ export class Ranking {
     return this.#kind === "words" && !this.#totals.words ? "No words in what was counted." : "Not up to date yet.";
   }
 
-  #summary(answer) {
-    const parts = [`${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
-    if (answer.from !== null) parts.unshift(span(answer.from, answer.to));
-    if (view().q) parts.push(`${whole(answer.matched)} found`);
-    if (answer.other) parts.push(`${whole(answer.other)} over the limit of names`);
-    setText(this.#part(".summary"), parts.join(" · "));
-    const wider = widened(answer);
-    setText(this.#part(".widened"), wider);
-    this.#part(".widened").hidden = !wider;
+  get #allRejected() {
+    return this.#totals?.events === 0 && this.#totals.rejected > 0;
   }
 
-  #turning({ matched, items }) {
-    const first = this.#offset;
-    setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
-    this.#part(".before").disabled = first === 0;
-    this.#part(".after").disabled = first + items.length >= matched;
-    const exported = matched > MOST_EXPORTED ? `CSV, the first ${whole(MOST_EXPORTED)}` : "CSV";
-    setText(this.#part(".export"), exported);
-    this.#part(".export").setAttribute("aria-label", `${TITLES[this.#kind]} as ${exported}`);
+  #sorting() {
+    return parts(this.#section, "thead button", HTMLButtonElement);
   }
 
-  /** Rows belong to names, and move with them: whoever has the focus on a name keeps it. */
-  #update(items, comparison) {
-    const focused = document.activeElement;
-    const body = this.#part("tbody");
-    const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(name)]));
-    for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
-    this.#rows = rows;
-    const most = items.reduce((found, item) => Math.max(found, item.count), 1);
-    this.#part("table").style.setProperty("--count-digits", room(whole(most)));
-    items.forEach((item, at) => {
-      const row = rows.get(item.name);
-      if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
-      // Where nothing at all was before, that everything is new says nothing.
-      fillRow(row, item, { rank: this.#offset + at + 1, bar: item.count / most, alone: comparison?.previous.total === 0 });
-    });
-    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  /**
+   * @template {Element} [T=HTMLElement]
+   * @param {string} selector
+   * @param {new () => T} [type]
+   */
+  #part(selector, type) {
+    return part(this.#section, selector, type);
   }
-}
-
-/** How many digits wide a number is: what stands between them is half as wide at the most. */
-function room(text) {
-  const digits = text.match(/\p{Nd}/gu).length;
-  return digits + (text.length - digits) / 2;
-}
-
-function makeRow(name) {
-  const given = make("bdi", { className: "given" });
-  setName(given, name);
-  const row = make("tr", {},
-    make("td", { className: "rank" }),
-    make("th", { className: "name", scope: "row" }, make("button", { type: "button" }, given)),
-    make("td", { className: "count" }),
-    make("td", { className: "share" }),
-    make("td", { className: "change" }));
-  row.given = name;
-  return row;
-}
-
-function fillRow(row, item, { rank, bar, alone }) {
-  const [rankCell, nameCell, countCell, shareCell, changeCell] = row.children;
-  setText(rankCell, whole(rank));
-  nameCell.style.setProperty("--bar-length", bar.toFixed(4));
-  setText(countCell, whole(item.count));
-  setText(shareCell, percent(item.share));
-  const known = Number.isInteger(item.change) && !alone;
-  setText(changeCell, known ? growth(item.change, item.previous) : "–");
-  changeCell.title = known ? `${signed(item.change)}: ${whole(item.present)}, before: ${whole(item.previous)}` : "";
-  changeCell.dataset.sign = known ? Math.sign(item.change) : 0;
 }

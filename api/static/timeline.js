@@ -1,28 +1,28 @@
 // The chart of events per second by type: the most frequent types by name, all others together.
 
-import { explain, getJson } from "./api.js";
-import { Chart, MISSING, drawable } from "./chart.js";
-import { byId, make, setName, setText } from "./dom.js";
+import { explain } from "./api.js";
+import { Chart } from "./chart.js";
+import { arrange, byId, make, setName, setText } from "./dom.js";
+import { MOST_TYPES, eventRates } from "./event-rates.js";
 import { day, minute, moment, rate, short, span, visible } from "./format.js";
+import { MISSING } from "./plot.js";
 import { Poll } from "./poll.js";
-import { change, timeRange, view } from "./view.js";
+import { FIRST_PAGES, change, timeRange, utc, view } from "./view.js";
 
-const MOST_TYPES = 6;
 const OTHERS = "all others";
 const OTHERS_COLOR = "--series-other";
+const COLORS = Array.from({ length: MOST_TYPES }, (_, at) => `--series-${at + 1}`);
 
 /** Types that are read aloud for a moment; the legend has all. */
 const MOST_SAID = 3;
 
-/** The newest cell has only begun: in its first seconds it says too little to be drawn. */
-const LEAST_SECONDS = 5;
+const DAY = 86_400;
 
-/** The chart is never narrower than that. */
-const LEAST_CELLS = 10;
-
-const DAY = 86400;
-
-/** The labels of the axes, which the chart of a single name has too. */
+/**
+ * The labels of the axes, which the chart of a single name has too.
+ *
+ * @type {import("./plot.js").Axes}
+ */
 export const AXES = {
   time: (at, step) => (step >= DAY ? day(at) : minute(at)),
   value: (value) => short(value),
@@ -30,11 +30,17 @@ export const AXES = {
 
 export class Timeline {
   #chart;
+  /** @type {Poll<import("./event-rates.js").EventRates>} */
   #poll;
+  /** @type {Map<string | null, string>} */
   #colors = new Map();
+  /** @type {Set<string | null>} types that are taken out of the chart */
   #hidden = new Set();
+  /** @type {import("./event-rates.js").EventRates | null} */
   #answer = null;
+  /** @type {number | null} the index of the cell under the cursor */
   #cursor = null;
+  /** @type {Map<string | null, {item: HTMLElement, value: HTMLElement}>} of the legend */
   #items = new Map();
   #ready = false;
 
@@ -49,7 +55,7 @@ export class Timeline {
       onZoom: (zoom) => this.#zoomed(zoom),
     });
     this.#poll = new Poll({
-      load: (signal) => load(signal),
+      load: (signal) => eventRates(drawnRange(), signal),
       show: (answer) => this.#show(answer),
       fail: (error) => note(explain(error)),
       pauseMs: 5000,
@@ -57,7 +63,7 @@ export class Timeline {
     byId("zoom-out").addEventListener("click", () => this.#chart.zoomOut());
   }
 
-  /** Begin; without uPlot only a word is shown. */
+  /** Begin; without uPlot only a sentence is shown. */
   async start() {
     if (!(await this.#chart.ready())) {
       note(MISSING);
@@ -67,59 +73,67 @@ export class Timeline {
     this.ask();
   }
 
-  /** The time range has changed. */
+  /** Ask for the time range that is chosen now. */
   ask() {
     if (!this.#ready) return;
     this.#chart.zoomOut();
-    setText(byId("timeline-range"), { "24h": "last 24 hours", custom: "custom time range" }[view().window] ?? "last hour");
+    const names = new Map([["24h", "last 24 hours"], ["custom", "custom time range"]]);
+    setText(byId("timeline-range"), names.get(view().window) ?? "last hour");
     this.#poll.ask();
   }
 
-  /** Something was counted, or a while has passed. */
+  /**
+   * Ask again: something was counted, or a while has passed.
+   *
+   * @param {boolean} [atOnce]
+   */
   nudge(atOnce) {
     if (this.#ready) this.#poll.nudge(atOnce);
   }
 
+  /** @param {import("./event-rates.js").EventRates} answer */
   #show(answer) {
     this.#answer = answer;
     note(answer.times.length ? "" : "No events in this time: nothing to draw.");
     if (view().window === "custom" && answer.to) setText(byId("timeline-range"), span(answer.from, answer.to));
     this.#color(answer.rows.map((row) => row.name));
-    this.#legend();
+    this.#legend(answer);
     this.#draw();
   }
 
-  /** A type keeps its colour for as long as it is among the most frequent. */
+  /**
+   * Give each type a colour, which it keeps for as long as it is among the most frequent.
+   *
+   * @param {(string | null)[]} names
+   */
   #color(names) {
     for (const name of this.#colors.keys()) if (!names.includes(name)) this.#colors.delete(name);
     const taken = new Set(this.#colors.values());
-    const free = Array.from({ length: MOST_TYPES }, (_, at) => `--series-${at + 1}`).filter((each) => !taken.has(each));
-    for (const name of names) if (!this.#colors.has(name)) this.#colors.set(name, name === null ? OTHERS_COLOR : free.shift());
+    const free = COLORS.filter((color) => !taken.has(color));
+    for (const name of names) {
+      if (!this.#colors.has(name)) this.#colors.set(name, (name === null ? null : free.shift()) ?? OTHERS_COLOR);
+    }
   }
 
   #draw() {
+    if (!this.#answer) return;
     const { times, rows } = this.#answer;
     const drawn = rows.filter((row) => !this.#hidden.has(row.name));
-    this.#chart.set({ times, rows: drawn.map((row) => ({ color: this.#colors.get(row.name), values: row.values })) });
+    this.#chart.set({ times, rows: drawn.map(({ name, values }) => ({ color: this.#colors.get(name) ?? OTHERS_COLOR, values })) });
   }
 
-  #legend() {
-    const rows = this.#answer.rows;
-    for (const [name, { item }] of this.#items) {
-      if (!rows.some((row) => row.name === name)) {
-        item.remove();
-        this.#items.delete(name);
-      }
-    }
-    for (const { name } of rows) if (!this.#items.has(name)) this.#items.set(name, this.#legendItem(name));
-    const list = byId("legend");
-    rows.forEach(({ name }, at) => {
-      const { item } = this.#items.get(name);
-      if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
-    });
+  // The legend.
+
+  /** @param {import("./event-rates.js").EventRates} answer */
+  #legend({ rows }) {
+    const items = new Map(rows.map(({ name }) => [name, this.#items.get(name) ?? this.#legendItem(name)]));
+    for (const [name, { item }] of this.#items) if (!items.has(name)) item.remove();
+    this.#items = items;
+    arrange(byId("legend"), [...items.values()].map(({ item }) => item));
     this.#values();
   }
 
+  /** @param {string | null} name */
   #legendItem(name) {
     const label = make("bdi", { className: "given" });
     if (name === null) label.textContent = OTHERS;
@@ -137,16 +151,27 @@ export class Timeline {
     return { item: make("li", {}, button), value };
   }
 
-  /** The legend's numbers: of the moment under the cursor, else of the newest. */
+  /** Fill in the legend's numbers: of the moment under the cursor, else of the newest. */
   #values() {
+    if (!this.#answer) return;
     const { times, rows } = this.#answer;
     const at = Math.min(this.#cursor ?? times.length - 1, times.length - 1);
-    for (const { name, values } of rows) setText(this.#items.get(name).value, `${rate(values[at] ?? 0)}/s`);
+    for (const { name, values } of rows) {
+      const item = this.#items.get(name);
+      if (item) setText(item.value, `${rate(values[at] ?? 0)}/s`);
+    }
     setText(byId("timeline-at"), this.#cursor === null || !times.length ? "" : moment(times[at]));
   }
 
-  /** What is under the keyboard's cursor, to be heard. */
+  // What the chart says and asks.
+
+  /**
+   * Return what is under the keyboard's cursor, to be heard.
+   *
+   * @param {number} index
+   */
   #describe(index) {
+    if (!this.#answer) return "";
     const { times, rows } = this.#answer;
     const ranked = rows.map(({ name, values }) => ({ name: name === null ? OTHERS : visible(name), value: values[index] }))
       .sort((one, other) => other.value - one.value);
@@ -155,58 +180,44 @@ export class Timeline {
     return `${moment(times[index])}: ${[`${rate(total)} a second`, ...most.map(({ name, value }) => `${name} ${rate(value)}`)].join(", ")}`;
   }
 
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
   #describeSpan(from, to) {
+    if (!this.#answer) return "";
     const { times, rows } = this.#answer;
     const within = times.map((at, index) => (at >= from && at <= to ? index : -1)).filter((index) => index >= 0);
     const sum = rows.reduce((most, { values }) => most + within.reduce((added, index) => added + values[index], 0), 0);
     return `${span(from, to)}: ${rate(sum / within.length)} a second`;
   }
 
+  /** @param {number | null} index */
   #pointAt(index) {
     this.#cursor = index;
-    if (this.#answer) this.#values();
+    this.#values();
   }
 
+  /** @param {import("./plot.js").Span | null} zoom */
   #zoomed(zoom) {
     byId("zoom-out").hidden = byId("zoom-use").hidden = zoom === null;
     if (!zoom) return;
     byId("zoom-use").onclick = () => {
-      const [from, to] = [zoom.from, zoom.to].map((at) => `${new Date(Math.round(at) * 1000).toISOString().slice(0, 19)}Z`);
-      change({ window: "custom", from, to, types_offset: "0", words_offset: "0" });
+      const [from, to] = [zoom.from, zoom.to].map((at) => utc(new Date(Math.round(at) * 1000)));
+      change({ window: "custom", from, to, ...FIRST_PAGES });
     };
   }
 }
 
+/** @param {string} text */
 function note(text) {
   const element = byId("plot-note");
   setText(element, text);
   element.hidden = !text;
 }
 
-/** {from, to, times, rows: [{name, values}]}: events per second, the most frequent type first; name null is all others. */
-async function load(signal) {
+/** Return the time range to draw: the chosen one, but never less than an hour, nor all time. */
+function drawnRange() {
   const { window } = view();
-  const asked = window === "24h" || window === "custom" ? timeRange() : { window: "1h" };
-  const top = await getJson("v1/types", { ...asked, limit: MOST_TYPES }, signal);
-  const names = top.items.map((item) => item.name);
-  if (!names.length) return { times: [], rows: [] };
-  const [all, named] = await Promise.all([
-    getJson("v1/types:series", asked, signal),
-    getJson("v1/types:series", { name: names, ...asked }, signal),
-  ]);
-  // The two may have been made on either side of a full minute: only what both have.
-  const times = all.starts_at.filter((at) => at >= named.from && at < named.to);
-  const seconds = times.map((at) => Math.min(all.step_seconds, all.as_of - at));
-  const kept = seconds.filter((each) => each >= LEAST_SECONDS).length;
-  const shared = (series, answer) => series.counts.slice(answer.starts_at.indexOf(times[0])).slice(0, kept);
-  // Whoever has just begun sees the first minutes, not an hour of nothing.
-  const begun = shared(all.series[0], all).findIndex(Boolean);
-  const first = Math.max(0, Math.min(begun - 1, kept - LEAST_CELLS));
-  const counts = (series, answer) => shared(series, answer).slice(first);
-  const total = counts(all.series[0], all);
-  const rows = named.series.map((series) => ({ name: series.name, counts: counts(series, named) }));
-  const others = total.map((count, at) => Math.max(0, count - rows.reduce((sum, row) => sum + row.counts[at], 0)));
-  if (top.matched > names.length) rows.push({ name: null, counts: others });
-  const rates = rows.map(({ name, counts }) => ({ name, values: counts.map((count, at) => count / seconds[first + at]) }));
-  return { from: all.from, to: all.to, ...drawable({ times: times.slice(first, kept), rows: rates }, all.step_seconds) };
+  return window === "24h" || window === "custom" ? timeRange() : { window: "1h" };
 }

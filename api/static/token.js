@@ -7,32 +7,43 @@ const KEY = "tally-token";
 /** What a token is made of; the api takes no other. With anything else in a header, fetch throws before it asks. */
 const TOKEN = /^[!-~]+$/;
 
+/** @type {Promise<void> | null} */
 let asking = null;
 
-/** Whether the token is being asked for. */
+/** Return whether the token is being asked for. */
 export const isAsked = () => asking !== null;
 
-/** The token as it was given, or null. */
+/** Return the token as it was given, or null. */
 export function token() {
   const kept = sessionStorage.getItem(KEY);
   return kept !== null && TOKEN.test(kept) ? kept : null;
 }
 
-/** Wait for another token than `refused`. Many requests that were refused wait for the same answer. */
+/**
+ * Wait for another token than `refused`. Many requests that were refused wait for the same answer.
+ *
+ * @param {string | null} refused
+ * @returns {Promise<void>}
+ */
 export function askForToken(refused) {
   if (token() !== refused) return Promise.resolve();
   asking ??= ask(refused).finally(() => { asking = null; });
   return asking;
 }
 
+/**
+ * @param {string | null} refused
+ * @returns {Promise<void>}
+ */
 function ask(refused) {
-  const dialog = byId("token");
+  const dialog = byId("token", HTMLDialogElement);
   const form = byId("token-form");
-  const input = byId("token-value");
+  const input = byId("token-value", HTMLInputElement);
   setText(byId("token-error"), refused ? "The api does not know this token." : "");
   if (!dialog.open) dialog.showModal();
   return new Promise((resolve) => {
     const reopen = () => dialog.showModal(); // without a token there is nothing to see behind it
+    /** @param {SubmitEvent} event */
     const submit = (event) => {
       event.preventDefault();
       const given = input.value.trim(); // what is copied often brings a space or a line end along

@@ -3,14 +3,18 @@
 import { moment, span } from "./format.js";
 import { moments, view } from "./view.js";
 
-/** A minute more at the beginning of "15 m" surprises nobody, nor does up to this share of a longer time range. */
+/** A minute more at the beginning of "15 m" is no surprise, nor is up to this share of a longer time range. */
 const EXPECTED_SECONDS = 60;
 const EXPECTED_SHARE = 0.1;
 
-/** A sentence where the answer's time range, `from` to `to`, is not the one that was asked for; else nothing. */
+/**
+ * Return a sentence where the answer's time range is not the one that was asked for, else an empty text.
+ *
+ * @param {Pick<Api.Ranking, "from" | "to" | "as_of">} answer
+ */
 export function widened({ from, to, as_of: asOf }, asking = view()) {
   const asked = moments(asOf, asking);
-  if (!asked || from === null) return "";
+  if (!asked || typeof from !== "number" || typeof to !== "number") return "";
   const exact = asking.window === "custom";
   const slack = exact ? 0 : Math.max(EXPECTED_SECONDS, EXPECTED_SHARE * (asked.to - asked.from));
   if (from - asked.from > slack) return `Nothing is kept any more of the time before ${moment(from)}.`;

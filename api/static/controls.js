@@ -1,0 +1,98 @@
+// The controls that say what is shown: the time range, the search, the tab of a narrow screen.
+
+import { byId, part, parts, setText } from "./dom.js";
+import { FIRST_PAGES, change, onChange, utc, view } from "./view.js";
+
+/** Typing is over after so many milliseconds. */
+const TYPED_MS = 250;
+
+/** What the form has, until something is given, for the beginning of a custom time range. */
+const HOUR_MS = 3_600_000;
+
+/** Make the controls work, and show in them what the address says. */
+export function start() {
+  byId("windows").addEventListener("change", ({ target }) => {
+    if (!(target instanceof HTMLInputElement)) return;
+    if (target.value === "custom") openForm();
+    else change({ window: /** @type {any} */ (target.value), from: "", to: "", ...FIRST_PAGES });
+  });
+  byId("custom").addEventListener("submit", (event) => {
+    event.preventDefault();
+    applyForm();
+  });
+  for (const button of tabs()) button.addEventListener("click", () => change({ tab: button.value }));
+  startSearch();
+  onChange(show);
+  show(view());
+}
+
+function startSearch() {
+  const search = byId("search", HTMLInputElement);
+  search.value = view().q;
+  let typing = 0;
+  const find = () => {
+    clearTimeout(typing);
+    if (view().q !== search.value) change({ q: search.value, ...FIRST_PAGES });
+  };
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(find, TYPED_MS);
+  });
+  // Leaving the field ends the typing: a page that is turned meanwhile must not be turned back when the time is up.
+  search.addEventListener("change", find);
+  addEventListener("keydown", (event) => {
+    const typesText = event.target instanceof Element && event.target.matches("input:not([type=radio])");
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || typesText || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    search.focus();
+  });
+}
+
+/** @param {Readonly<import("./view.js").View>} view */
+function show({ window, from, to, tab }) {
+  part(byId("windows"), `[value="${window}"]`, HTMLInputElement).checked = true;
+  byId("custom").hidden = window !== "custom";
+  if (window === "custom") {
+    input("from").value = local(from);
+    input("to").value = local(to);
+  }
+  setText(byId("custom-error"), "");
+  byId("lists").dataset.tab = tab;
+  for (const button of tabs()) button.setAttribute("aria-pressed", String(button.value === tab));
+}
+
+/** Open the form; nothing changes until there is a time range to show. */
+function openForm() {
+  byId("custom").hidden = false;
+  const from = input("from");
+  if (!from.value) from.value = local(new Date(Date.now() - HOUR_MS).toISOString());
+  from.focus();
+}
+
+function applyForm() {
+  const from = new Date(input("from").value);
+  const to = input("to").value ? new Date(input("to").value) : null;
+  const reversed = from >= (to ?? new Date());
+  setText(byId("custom-error"), reversed ? `The beginning must be before ${to ? "the end" : "now"}.` : "");
+  if (!reversed) change({ window: "custom", from: utc(from), to: to ? utc(to) : "", ...FIRST_PAGES });
+}
+
+/** @param {"from" | "to"} end */
+function input(end) {
+  return byId(`custom-${end}`, HTMLInputElement);
+}
+
+function tabs() {
+  return parts(byId("tabs"), "button", HTMLButtonElement);
+}
+
+/**
+ * Return a moment of an address as an input of local time has it.
+ *
+ * @param {string} text
+ */
+function local(text) {
+  if (!text) return "";
+  const date = new Date(text);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}

@@ -1,0 +1,102 @@
+// The rows of a ranked list, updated in place.
+
+import { arrange, make, nameElement, part, setText } from "./dom.js";
+import { growth, percent, signed, whole } from "./format.js";
+
+/** Rows belong to names, and move with them: a name that has the focus keeps it. */
+export class Rows {
+  #table;
+  /** @type {Map<string, HTMLTableRowElement>} */
+  #rows = new Map();
+
+  /**
+   * @param {HTMLElement} table has an empty body
+   * @param {{onOpen: (name: string) => void}} listeners `onOpen` is called with a name that is clicked
+   */
+  constructor(table, { onOpen }) {
+    this.#table = table;
+    // One listener for all rows, whose names come and go.
+    this.#body.addEventListener("click", ({ target }) => {
+      const clicked = target instanceof Element ? target.closest("button")?.closest("tr") : null;
+      for (const [name, row] of this.#rows) if (row === clicked) onOpen(name);
+    });
+  }
+
+  /** How many rows are shown. */
+  get count() {
+    return this.#rows.size;
+  }
+
+  /**
+   * @param {Api.RankedName[]} items
+   * @param {{firstRank: number, comparable: boolean}} context the first item's rank, and whether changes mean something
+   */
+  show(items, { firstRank, comparable }) {
+    const focused = document.activeElement;
+    const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(name)]));
+    for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
+    this.#rows = rows;
+    const most = items.reduce((found, item) => Math.max(found, item.count), 1);
+    this.#table.style.setProperty("--count-digits", String(room(whole(most))));
+    arrange(this.#body, [...rows.values()]);
+    [...rows.values()].forEach((row, at) => {
+      fillRow(row, items[at], { rank: firstRank + at, bar: items[at].count / most, comparable });
+    });
+    if (focused !== document.activeElement && focused instanceof HTMLElement && focused.isConnected) {
+      focused.focus({ preventScroll: true });
+    }
+  }
+
+  get #body() {
+    return part(this.#table, "tbody");
+  }
+}
+
+/**
+ * Return how many digits wide a number is: what stands between them is half as wide at the most.
+ *
+ * @param {string} text
+ */
+function room(text) {
+  const digits = text.match(/\p{Nd}/gu)?.length ?? 0;
+  return digits + (text.length - digits) / 2;
+}
+
+/** @param {string} name */
+function makeRow(name) {
+  return make("tr", {},
+    make("td", { className: "rank" }),
+    make("th", { className: "name", scope: "row" }, make("button", { type: "button" }, nameElement(name))),
+    make("td", { className: "count" }),
+    make("td", { className: "share" }),
+    make("td", { className: "change" }));
+}
+
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {Api.RankedName} item
+ * @param {{rank: number, bar: number, comparable: boolean}} context
+ */
+function fillRow(row, item, { rank, bar, comparable }) {
+  const [rankCell, nameCell, countCell, shareCell, changeCell] = row.cells;
+  setText(rankCell, whole(rank));
+  nameCell.style.setProperty("--bar-length", bar.toFixed(4));
+  setText(countCell, whole(item.count));
+  setText(shareCell, percent(item.share));
+  const change = comparable ? changeOf(item) : { text: "–", title: "", sign: 0 };
+  setText(changeCell, change.text);
+  changeCell.title = change.title;
+  changeCell.dataset.sign = String(change.sign);
+}
+
+/** @param {Api.RankedName} item */
+function changeOf({ change, present, previous }) {
+  if (typeof change !== "number" || typeof present !== "number" || typeof previous !== "number") {
+    return { text: "–", title: "", sign: 0 };
+  }
+  return {
+    text: growth(change, previous),
+    title: `${signed(change)}: ${whole(present)}, before: ${whole(previous)}`,
+    sign: Math.sign(change),
+  };
+}
