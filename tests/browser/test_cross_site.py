@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
-from tally.keys import Keys
-from tests.browser.conftest import REBOUND_NAME, Pipeline
+from tests.browser.conftest import REBOUND_NAME
+from tests.browser.pipeline import KEYS, Pipeline
 from tests.processes import Process, running
 from tests.senders import wait_for_port
 from tests.server import Server, free_port
 
-KEYS = Keys()
+pytestmark = pytest.mark.browser
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from unittest.mock import ANY
 
 import pytest
 
-from tests.browser.conftest import OpenTab, Pipeline
+from tests.browser.conftest import OpenTab
+from tests.browser.pipeline import Pipeline
 
 pytestmark = pytest.mark.browser
 
@@ -45,35 +47,51 @@ def test_server_sent_events_cut_anywhere(pipeline: Pipeline, open_tab: OpenTab, 
 
 
 def test_a_question_is_asked_again_after_a_nudge_that_came_too_early(pipeline: Pipeline, open_tab: OpenTab) -> None:
-    page = open_tab(f"{pipeline.url}/static/index.html").page
-    found = page.evaluate(
+    page = open_tab("about:blank").page
+    page.clock.install()
+    page.goto(f"{pipeline.url}/static/index.html")
+    page.clock.pause_at(time.time() + 3600)  # time goes on only when it is told to
+    page.evaluate(
         """async () => {
             const { Poll } = await import("./poll.js");
-            const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
-            let loads = 0;
-            const load = async () => { loads += 1; await wait(20); };
-            const poll = new Poll({ load, show() {}, fail(error) { throw error; }, pauseMs: 200 });
-            const after = async (ms) => { await wait(ms); return loads; };
-            const found = [];
-            await poll.ask();
-            for (let at = 0; at < 3; at += 1) poll.nudge(); // in the pause: once, when it is over
-            found.push(await after(50), await after(600));
-            poll.nudge(); // after it: at once
-            await wait(5);
-            for (let at = 0; at < 3; at += 1) poll.nudge(); // while it is answered: once more, after the pause
-            found.push(await after(50), await after(600));
-            await poll.ask();
-            poll.nudge();
-            await poll.ask(); // stands for the nudge
-            found.push(await after(600));
-            await poll.ask();
-            poll.nudge();
-            poll.nudge(true); // in the pause all the same
-            found.push(loads, await after(600));
-            return found;
+            window.loads = 0;
+            const load = () => new Promise((resolve) => { window.loads += 1; setTimeout(resolve, 20); });
+            window.poll = new Poll({ load, show() {}, fail(error) { throw error; }, pauseMs: 200 });
         }"""
     )
-    assert found == [1, 2, 3, 4, 6, 8, 8]
+
+    def ask() -> None:
+        page.evaluate("() => { poll.ask(); }")
+
+    def nudge(times: int = 1, *, at_once: bool = False) -> None:
+        page.evaluate("([times, atOnce]) => { while (times--) poll.nudge(atOnce); }", [times, at_once])
+
+    def loads_after(milliseconds: int) -> object:
+        page.clock.run_for(milliseconds)
+        return page.evaluate("loads")
+
+    ask()
+    assert loads_after(20) == 1
+    nudge(3)  # in the pause: once, when it is over
+    assert loads_after(190) == 1
+    assert loads_after(20) == 2
+    assert loads_after(600) == 2
+    nudge()  # after it: at once
+    assert loads_after(1) == 3
+    nudge(3)  # while it is answered: once more, after the pause
+    assert loads_after(190) == 3
+    assert loads_after(600) == 4
+    ask()
+    assert loads_after(20) == 5
+    nudge()
+    ask()  # stands for the nudge
+    assert loads_after(600) == 6
+    ask()
+    assert loads_after(20) == 7
+    nudge()
+    nudge(at_once=True)  # in the pause all the same
+    assert loads_after(0) == 8
+    assert loads_after(600) == 8
 
 
 def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> None:

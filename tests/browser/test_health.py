@@ -1,0 +1,93 @@
+"""What the page says of the pipeline's health, and of rejected lines."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import OpenTab, StartPipeline
+from tests.browser.pipeline import KEYS, Pipeline, event
+from tests.server import Server
+
+pytestmark = pytest.mark.browser
+
+
+def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
+    pipeline = start(server, aggregator=False)
+    pipeline.send(event("foo"))
+    tab = open_tab(pipeline.url)
+    expect(tab.page.get_by_role("alert")).to_contain_text(["No aggregator is alive"])
+    expect(tab.page.locator("#health-aggregators")).to_have_attribute("data-level", "bad")
+    expect(tab.page.locator("#health-backlog .value")).to_have_text("1")
+    expect(tab.page.locator("#health-backlog .more")).to_have_text(re.compile(r"^blocks, about \d+ lines$"))
+    expect(tab.page.locator("#health-oldest .more")).to_have_text("nothing is being counted")
+    with server.client() as client:  # as when it was a source, and as when that is refused
+        client.hset(KEYS.backlog, mapping={"blocks": 1, "bytes": 1500})
+        expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 1.5 kB")
+        client.hset(KEYS.backlog, mapping={"full_blocks": 1, "full_bytes": 1024})
+    expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 1.5 kB: full, sources are not read")
+    expect(tab.page.get_by_role("alert")).to_contain_text(["The backlog is full"])
+    expect(tab.page).to_have_title("Alarm – Tally")
+    pipeline.aggregator.start()
+    try:
+        expect(tab.page.locator("#alarms p")).to_have_count(0)
+        tab.expect_rows("types", {"foo": 1})
+    finally:
+        pipeline.aggregator.kill()
+
+
+def test_lines_that_are_all_rejected_are_loud(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*["not an event"] * 5000)
+    tab = open_tab(pipeline.url)
+    cell = tab.page.locator("#health-rejected")
+    expect(cell).to_contain_text("5,000")
+    tab.page.reload()  # and see no line come: what was of all time has to do
+    expect(cell).to_have_attribute("data-level", "bad")
+    expect(cell).to_contain_text("100.0% of all")
+    for kind in ("types", "words"):
+        expect(tab.page.locator(f"#{kind} .note")).to_have_text("5,000 lines were rejected: show samples")
+    expect(tab.page.locator("#alarms p")).to_have_count(0)  # none of late
+    pipeline.count(*["not an event"] * 50)
+    expect(cell).to_contain_text("100.0% lately")
+    expect(tab.page.get_by_role("alert")).to_contain_text(["Most lines of the last minute were rejected"])
+    # What is of now decides, and an event or two make a list.
+    pipeline.count(*[event("foo")] * 150)
+    expect(cell).to_have_attribute("data-level", "warn")
+    expect(cell).to_contain_text("25.0% lately")
+    expect(tab.page.locator("#alarms p")).to_have_count(0)
+    tab.expect_rows("types", {"foo": 150})
+    pipeline.count(*[event("foo")] * 350)
+    expect(cell).to_have_attribute("data-level", "")
+
+
+def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(event("foo"), "<b>not json</b>")
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#health-rejected .value")).to_have_text("1")
+    tab.page.get_by_role("button", name="Show samples").click()
+    expect(tab.page.locator("#sheet .samples li")).to_have_count(1)
+    expect(tab.page.locator("#sheet .samples .line")).to_have_text("<b>not json</b>")
+    expect(tab.page.locator("#sheet .samples .reason")).to_contain_text("not JSON")
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("button", name="Show all").click()
+    expect(tab.page.locator("#sheet tbody tr").first).to_contain_text("alive")
+
+
+def test_samples_of_rejected_lines_are_not_called_the_newest(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    pipeline.count(*["not an event"] * 205)
+    kept = len(pipeline.ask("v1/rejected", limit=50)["items"])
+    assert kept < 50, "so many are kept of a batch that this test says nothing"
+    tab = open_tab(pipeline.url)
+    tab.page.get_by_role("button", name="Show samples").click()
+    expect(tab.page.locator("#sheet")).to_contain_text(f"205 in all; {kept} as samples, with the reason:")
+
+
+def test_samples_of_rejected_lines_are_one_click_from_an_empty_list(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{pipeline.url}/?window=15m")
+    expect(tab.page.locator("#types .note")).to_contain_text("Nothing in this time range")
+    pipeline.count("not an event")
+    expect(tab.page.locator("#types .note")).to_have_text("1 line was rejected: show samples")
+    tab.page.locator("#types").get_by_role("button", name="show samples").click()
+    expect(tab.page.locator("#sheet .samples .line")).to_have_text("not an event")
