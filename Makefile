@@ -46,12 +46,14 @@ test: $(DEVELOPMENT) tools-if-possible
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m bench $(ARGS)
 
-## Check style, format and types, of the page's JavaScript too, and change nothing.
+## Check style, format and types, of the page's JavaScript too, and change nothing. Lua by luacheck (Debian's package is
+##   lua-check), where that is installed.
 lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/lint_page.py
+	$(BIN)/python scripts/lint_lua.py
 
 ## Write docs/reference anew: settings, commands and endpoints, as the code has them. A test compares them.
 reference: $(DEVELOPMENT)

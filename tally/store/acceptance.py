@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from tally.keys import Keys
 from tally.layout import Difference, Layout
 from tally.settings import Settings
-from tally.store.client import LayoutScript, errors_translated, execute
+from tally.store.client import errors_translated, execute
 from tally.store.layouts import LayoutStore
+from tally.store.lua import LayoutScript
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength, parse_window_lengths
 
@@ -121,9 +122,14 @@ class Acceptance:
         }
         keys = [self._keys.layout, self._keys.layout_history, self._keys.dropped]
         keys += [self._keys.windows(length.seconds) for length in before]
-        arguments: list[Any] = [stored.digest, json.dumps(changes), MOST_CHANGES, len(new), *new]
-        arguments += [length.seconds for length in before]
-        arguments += [part for field in here.fields.items() for part in field]
+        arguments = {
+            "digest": stored.digest,
+            "changes": json.dumps(changes),
+            "most": MOST_CHANGES,
+            "new": new,
+            "stored": [length.seconds for length in before],
+            "layout": here.fields,
+        }
         word: bytes = await _accept_layout.run(self._redis, keys, arguments)
         return word == b"accepted"
 

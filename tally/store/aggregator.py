@@ -10,8 +10,9 @@ import msgspec
 from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS
 from tally.store.blocks import Applied, Consumer, Entry, Missing, Oldest, parse_entry
-from tally.store.client import GroupMissing, WritingScript, errors_translated
+from tally.store.client import GroupMissing, errors_translated
 from tally.store.layouts import LayoutStore
+from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, check_permissions
 from tally.store.shard import ShardStore
 from tally.store.stream import consumers, create_group, loss_keys, oldest, reconcile_backlog
@@ -62,21 +63,26 @@ class AggregatorStore(ShardStore):
 
         The cursor is CLAIM_FROM_START at first, and again after the end. Raises StoreUnavailable or GroupMissing.
         """
-        idle_ms = int(self._settings.claim_idle_seconds * 1000)
+        arguments = {
+            "group": GROUP,
+            "consumer": consumer,
+            "idle_ms": int(self._settings.claim_idle_seconds * 1000),
+            "cursor": cursor,
+            "count": count,
+        }
         cursor_reply, claimed = await _claim.run(
-            self._redis, loss_keys(self._keys), (GROUP, consumer, idle_ms, cursor, count), layout=self._layout.whole
+            self._redis, loss_keys(self._keys), arguments, layout=self._layout.whole
         )
         return cursor_reply.decode(), claimed
 
     async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
-        """Show that this consumer still works on blocks, so that they are not claimed: those that are still its own.
+        """Show that this consumer still works on blocks, so that they are not claimed; return those it still has.
 
         Raises StoreUnavailable or GroupMissing.
         """
-        kept = await _renew_pending.run(
-            self._redis, loss_keys(self._keys), (GROUP, consumer, *ids), layout=self._layout.whole
-        )
-        return frozenset(id_.decode() for id_ in kept)
+        arguments = {"group": GROUP, "consumer": consumer, "ids": ids}
+        renewed = await _renew_pending.run(self._redis, loss_keys(self._keys), arguments, layout=self._layout.whole)
+        return frozenset(id_.decode() for id_ in renewed)
 
     async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
         """The oldest blocks that this consumer holds: (entry ID, how often it was delivered).
@@ -94,9 +100,8 @@ class AggregatorStore(ShardStore):
 
         Raises StoreUnavailable or GroupMissing.
         """
-        word, *flat = await _retry.run(
-            self._redis, loss_keys(self._keys), (GROUP, consumer, entry_id, deliveries), layout=self._layout.whole
-        )
+        arguments = {"group": GROUP, "consumer": consumer, "id": entry_id, "deliveries": deliveries}
+        word, *flat = await _retry.run(self._redis, loss_keys(self._keys), arguments, layout=self._layout.whole)
         if word != b"given":
             return None
         return parse_entry(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)))
@@ -109,7 +114,7 @@ class AggregatorStore(ShardStore):
         reply = await _dead_letter.run(
             self._redis,
             (self._keys.stream, self._keys.dead_letters, self._keys.backlog, self._keys.totals),
-            (GROUP, consumer, entry_id, self._settings.max_deliveries),
+            {"group": GROUP, "consumer": consumer, "id": entry_id, "deliveries": self._settings.max_deliveries},
             layout=self._layout.whole,
         )
         word: DeadLetterWord = reply.decode()
@@ -120,13 +125,13 @@ class AggregatorStore(ShardStore):
 
         Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
         """
-        keys, arguments = self._count_arguments(consumer, entries, counts)
-        word, *rest = await _count.run(self._redis, keys, arguments, layout=self._layout.whole)
+        keys, values = self._count_values(consumer, entries, counts)
+        word, *rest = await _count.run(self._redis, keys, {}, values, layout=self._layout.whole)
         if word == b"missing":
             return Missing(ids=frozenset(id_.decode() for id_ in rest))
         return Applied(windows=rest[0])
 
-    def _count_arguments(self, consumer: str, entries: Sequence[Entry], counts: Counts) -> tuple[list[str], list[Any]]:
+    def _count_values(self, consumer: str, entries: Sequence[Entry], counts: Counts) -> tuple[list[str], list[Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
         keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected, at.backlog]
         arguments: list[Any] = [
@@ -166,7 +171,7 @@ class AggregatorStore(ShardStore):
         reply = await _remove_consumer.run(
             self._redis,
             (self._keys.stream,),
-            (GROUP, consumer, int(1000 * idle_seconds)),
+            {"group": GROUP, "consumer": consumer, "idle_ms": int(1000 * idle_seconds)},
             layout=self._layout.format,
         )
         word: RemovalWord = reply.decode()

@@ -1,13 +1,9 @@
-"""The connection to Redis: how it is made, how scripts are run, which errors mean 'try again later'."""
+"""The connection to Redis: how it is made, and which errors mean 'try again later'."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha1
-from importlib.resources import files
 from typing import Any
 
 from redis import exceptions
@@ -21,24 +17,6 @@ from tally.refused import refused
 
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
 _LAYOUT_DIFFERS = "TALLYLAYOUT "
-
-#: What the functions of each library are put in front of.
-_LIBRARIES = {
-    "windows_library": frozenset({"count", "roll"}),
-    "backlog_library": frozenset(
-        {
-            "append",
-            "append_once",
-            "claim",
-            "count",
-            "dead_letter",
-            "oldest",
-            "reconcile_backlog",
-            "renew_pending",
-            "retry",
-        }
-    ),
-}
 
 #: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
 _PASSING = (
@@ -164,101 +142,3 @@ async def execute(pipeline: Any) -> list[Any]:
         if isinstance(reply, Exception):
             raise reply
     return replies
-
-
-@dataclass(frozen=True, slots=True)
-class LayoutCheck:
-    """What a script that writes is given to compare the stored layout with, and to store where there is none."""
-
-    key: str
-    fields: Mapping[str, str]
-
-
-#: Commands that are several: their permission is that of the second word.
-_CONTAINERS = frozenset({"XGROUP", "XINFO"})
-
-_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
-
-
-class _Script:
-    """One of the .lua files in tally/store/scripts, sent by its hash; as text where the server does not know that."""
-
-    _evalsha, _eval = "EVALSHA", "EVAL"
-
-    def __init__(self, name: str, *, libraries: Sequence[str] = ()) -> None:
-        folder = files("tally.store") / "scripts"
-        used = [library for library, users in _LIBRARIES.items() if name in users]
-        self.text = "".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in (*libraries, *used, name))
-        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-    @property
-    def commands(self) -> list[tuple[str, ...]]:
-        """What it calls: commands of one word, or of two."""
-        found = ((each[1], each[2] if each[1] in _CONTAINERS else None) for each in _CALL.finditer(self.text))
-        return [tuple(filter(None, words)) for words in dict.fromkeys(found)]
-
-    async def _run(self, redis: Any, call: Sequence[Any]) -> Any:
-        with errors_translated():
-            try:
-                return await redis.execute_command(self._evalsha, self.sha, *call)
-            except exceptions.NoScriptError:
-                return await redis.execute_command(self._eval, self.text, *call)
-            except exceptions.ResponseError as error:
-                if "can't run this command" not in str(error):  # in which words Redis 7.0 says it, without the command
-                    raise
-                names = " or ".join(" ".join(words).lower() for words in self.commands)
-                raise exceptions.NoPermissionError(f"no permissions to run the '{names}' command: {error}") from error
-
-
-class ReadingScript(_Script):
-    """A script that writes nothing. It runs as EVALSHA_RO, which a user who may only read may, and on a replica too."""
-
-    _evalsha, _eval = "EVALSHA_RO", "EVAL_RO"
-
-    async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it once. Raises as errors_translated does."""
-        return await self._run(redis, (len(keys), *keys, *arguments))
-
-
-class LayoutScript(_Script):
-    """A script that writes the layout itself."""
-
-    async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run it once. Raises as errors_translated does."""
-        return await self._run(redis, (len(keys), *keys, *arguments))
-
-
-class WritingScript(_Script):
-    """A script that writes, and begins by comparing the layout (layout_library.lua)."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, libraries=("layout_library",))
-
-    async def run(self, redis: Any, keys: Sequence[str], arguments: Sequence[Any], *, layout: LayoutCheck) -> Any:
-        """Run it once. Raises as errors_translated does."""
-        return await self._run(redis, self.call(keys, arguments, layout=layout))
-
-    async def run_each(
-        self, redis: Any, calls: Iterable[tuple[Sequence[str], Sequence[Any]]], *, layout: LayoutCheck
-    ) -> list[Any]:
-        """Run it for each of these keys and arguments, in order, in one round trip; each run is atomic by itself.
-
-        Where the server does not know the script, or forgets it in the middle, it runs for all of them again: only for
-        scripts that may be repeated. Raises as errors_translated does, with the first error.
-        """
-        calls = list(calls)
-        pipeline = redis.pipeline(transaction=False)
-        for keys, arguments in calls:
-            pipeline.evalsha(self.sha, *self.call(keys, arguments, layout=layout))
-        with errors_translated():
-            try:
-                return await execute(pipeline)
-            except exceptions.NoScriptError:
-                await redis.script_load(self.text)
-        return await self.run_each(redis, calls, layout=layout)
-
-    @staticmethod
-    def call(keys: Sequence[str], arguments: Sequence[Any], *, layout: LayoutCheck) -> tuple[Any, ...]:
-        """What EVALSHA takes behind the hash: the number of keys, the keys, the arguments."""
-        fields = [part for field in layout.fields.items() for part in field]
-        return (len(keys) + 1, *keys, layout.key, *arguments, *fields, len(fields))

@@ -11,8 +11,9 @@ from redis import exceptions
 
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store.client import StoreUnavailable, WritingScript, errors_translated
+from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.layouts import checks
+from tally.store.lua import WritingScript
 
 _append_once = WritingScript("append_once")
 
@@ -67,11 +68,15 @@ async def append_once(
                 keys.backlog,
                 keys.totals,
             )
-            limits = (settings.max_backlog_blocks, settings.max_backlog_bytes)
-            most = MOST_OWN_KEYS if body.own else settings.max_idempotency_keys
-            names = (_hash(body.key, size=KEY_BYTES), _hash(body.digest, size=DIGEST_BYTES))
-            arguments = (*names, body.keep_ms, most, source, *limits, *body.blocks)
-            pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, layout=layout))
+            arguments = {
+                "source": source,
+                "keep_ms": body.keep_ms,
+                "max_keys": MOST_OWN_KEYS if body.own else settings.max_idempotency_keys,
+                "max_blocks": settings.max_backlog_blocks,
+                "max_bytes": settings.max_backlog_bytes,
+            }
+            values = (_hash(body.key, size=KEY_BYTES), _hash(body.digest, size=DIGEST_BYTES), *body.blocks)
+            pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, values, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
             pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
         replies = await pipeline.execute(raise_on_error=False)

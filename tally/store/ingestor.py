@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from redis import exceptions
 
 from tally.store.blocks import Append, Block
-from tally.store.client import WritingScript, errors_translated, execute
+from tally.store.client import errors_translated, execute
 from tally.store.idempotent import Body, OnceWord, append_once
 from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew
 from tally.store.layouts import LayoutStore
+from tally.store.lua import WritingScript
 from tally.store.permissions import INGESTORS, check_permissions
 from tally.store.shard import ShardStore
 from tally.store.stream import create_group, reconcile_backlog
@@ -38,22 +40,28 @@ class IngestorStore(ShardStore):
         return await reconcile_backlog(self._redis, keys=self._keys, layout=self._layout.format)
 
     async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
-        """Append blocks in their order, in one round trip: an outcome for each.
+        """Append blocks in their order, in one round trip; return an outcome for each.
 
         After the first that is `moved` or `full` the following ones are `moved` too, because none of them
         starts where the source then stands. Raises StoreUnavailable.
         """
         at = self._keys
         keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names, at.backlog, at.totals)
-        limits = (self._settings.max_backlog_blocks, self._settings.max_backlog_bytes)
-        listed = int(is_listed(source))
+        same = {
+            "source": source,
+            "max_blocks": self._settings.max_backlog_blocks,
+            "max_bytes": self._settings.max_backlog_bytes,
+            "listed": is_listed(source),
+        }
+
+        def arguments_of(block: Block) -> dict[str, Any]:
+            places = {"start": str(block.start), "finish": str(block.end)}
+            return {**same, **places, "before": block.before, "last": block.last}
+
         # Where it runs again for blocks that are appended already, it answers `duplicate`.
         replies = await _append.run_each(
             self._redis,
-            (
-                (keys, (source, block.start, block.end, block.lines, *limits, block.last, listed, block.before))
-                for block in blocks
-            ),
+            ((keys, arguments_of(block), (block.lines,)) for block in blocks),
             layout=self._layout.format,
         )
         return [Append(outcome=word.decode(), position=int(position)) for word, position in replies]

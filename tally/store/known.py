@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tally.keys import Keys
-from tally.store.client import LayoutCheck, ReadingScript, WritingScript, errors_translated, execute
+from tally.store.client import errors_translated, execute
+from tally.store.lua import LayoutCheck, ReadingScript, WritingScript
 
 _known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources")
 _register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
@@ -51,7 +52,7 @@ async def known(redis: Any, *, keys: Keys, names: Sequence[str], beginnings: Seq
     found = {}
     for first in range(0, max(1, len(names)), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
-        arguments: tuple[str | int, ...] = (len(some), *some, *(() if first else beginnings))
+        arguments = {"source_names": some, "beginnings": () if first else beginnings}
         word, *flat = await _known.run(redis, at, arguments)
         if word == b"unlisted":
             await _list_all(redis, keys=keys)
@@ -72,7 +73,10 @@ async def forget(
     at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names)
     for first in range(0, len(names), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
-        await _forget.run(redis, at, ("inf" if unseen_since_ms is None else unseen_since_ms, *some), layout=layout)
+        arguments: dict[str, Any] = {"source_names": some}
+        if unseen_since_ms is not None:
+            arguments["before_ms"] = unseen_since_ms
+        await _forget.run(redis, at, arguments, layout=layout)
 
 
 async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_since_ms: int) -> None:
@@ -117,8 +121,9 @@ async def register(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequen
     at = (keys.sources, keys.sources_seen, keys.sources_names)
     registered = 0
     for first in range(0, len(names), PAGE_NAMES):
-        some = sorted(names[first : first + PAGE_NAMES], key=is_listed, reverse=True)
-        registered += await _register.run(redis, at, (sum(map(is_listed, some)), *some), layout=layout)
+        some = names[first : first + PAGE_NAMES]
+        arguments = {"source_names": some, "listed": [is_listed(name) for name in some]}
+        registered += await _register.run(redis, at, arguments, layout=layout)
     return registered
 
 
@@ -126,7 +131,7 @@ async def renew(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[
     """Show that these sources are still open, as an append would. Raises StoreUnavailable."""
     for first in range(0, len(names), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
-        await _renew.run(redis, (keys.sources, keys.sources_seen), some, layout=layout)
+        await _renew.run(redis, (keys.sources, keys.sources_seen), {"source_names": some}, layout=layout)
 
 
 async def _list_all(redis: Any, *, keys: Keys) -> None:

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from tally.keys import Keys
 from tally.layout import Layout, refuse
 from tally.settings import Settings
-from tally.store.client import LayoutCheck, LayoutScript, errors_translated
+from tally.store.client import errors_translated
+from tally.store.lua import LayoutCheck, LayoutScript
 
 _ensure_layout = LayoutScript("ensure_layout")
 
@@ -53,8 +54,7 @@ class LayoutStore:
 
         Counts without a layout are from before there was one: they are taken for ours, of the first format.
         """
-        arguments = [part for field in self._here.fields.items() for part in field]
-        flat = await _ensure_layout.run(self._redis, (self._keys.layout,), arguments)
+        flat = await _ensure_layout.run(self._redis, (self._keys.layout,), {"layout": self._here.fields})
         differences = stored_layout(flat[::2], flat[1::2]).differences(self._here)
         if differences:
             raise refuse(differences)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from tally.refused import Refused
-from tally.store.client import ReadingScript, WritingScript
+from tally.store.lua import ReadingScript, WritingScript
 
 #: The scripts that write of each service.
 INGESTORS = ("append", "append_once", "forget_sources", "register_sources", "renew_sources")
@@ -40,7 +40,7 @@ async def check_permissions(redis: Any, *, key: str, scripts: tuple[str, ...]) -
 
     Raises StoreUnavailable.
     """
-    refused = [name.decode() for name in await _permissions.run(redis, (key,), _calls(scripts))]
+    refused = [name.decode() for name in await _permissions.run(redis, (key,), {"calls": _calls(scripts)})]
     if refused:
         raise Refused(
             f"Redis does not allow the user of TALLY_REDIS_URL to run {', '.join(refused)}; which rules a service "
@@ -49,11 +49,7 @@ async def check_permissions(redis: Any, *, key: str, scripts: tuple[str, ...]) -
 
 
 @cache
-def _calls(scripts: tuple[str, ...]) -> list[str | int]:
-    """How calls of all commands of these scripts begin, as permissions.lua takes them."""
+def _calls(scripts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return how calls of all commands of these scripts begin, up to their key."""
     commands = dict.fromkeys(words for script in scripts for words in WritingScript(script).commands)
-    calls: list[str | int] = []
-    for words in commands:
-        beginning = _BEGINNINGS.get(words, words)
-        calls += (len(beginning), *beginning)
-    return calls
+    return [_BEGINNINGS.get(words, words) for words in commands]

@@ -13,8 +13,9 @@ from tally.layout import check_format
 from tally.ranges import TimeRange, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import Consumer
-from tally.store.client import ReadingScript, StoreUnavailable, errors_translated, execute
+from tally.store.client import StoreUnavailable, errors_translated, execute
 from tally.store.layouts import stored_layout
+from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
@@ -191,7 +192,7 @@ class CountReader:
     async def distinct(self, kind: Kind) -> tuple[int, int]:
         """How many names there are of all time besides `__other__`, and the count under that."""
         key = self._keys.types if kind == "types" else self._keys.words
-        names, other = await _distinct.run(self._redis, (key,), (OTHER,))
+        names, other = await _distinct.run(self._redis, (key,), {"other": OTHER})
         return names, int(other)
 
     async def count_of(self, kind: Kind, name: str) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 
 from tally.keys import GROUP, Keys
 from tally.store.blocks import Consumer, Oldest
-from tally.store.client import GroupMissing, LayoutCheck, ReadingScript, WritingScript, errors_translated
+from tally.store.client import GroupMissing, errors_translated
+from tally.store.lua import LayoutCheck, ReadingScript, WritingScript
 
 _create_group, _reconcile_backlog = WritingScript("create_group"), WritingScript("reconcile_backlog")
 _oldest = ReadingScript("oldest")
@@ -28,7 +29,7 @@ async def create_group(redis: Any, *, keys: Keys, layout: LayoutCheck) -> bool:
         groups = []
     if any(group["name"] == GROUP.encode() for group in groups):
         return False
-    word = await _create_group.run(redis, (keys.stream, keys.backlog), (GROUP,), layout=layout)
+    word = await _create_group.run(redis, (keys.stream, keys.backlog), {"group": GROUP}, layout=layout)
     if word == b"exists":
         return False
     # What leaves the stream from now on is accounted for, even if we never appended to it.
@@ -44,7 +45,9 @@ async def reconcile_backlog(redis: Any, *, keys: Keys, layout: LayoutCheck) -> i
     """
     found, again = 0, 1
     while again:
-        lost, again = await _reconcile_backlog.run(redis, loss_keys(keys), (RECONCILE_BYTES,), layout=layout)
+        lost, again = await _reconcile_backlog.run(
+            redis, loss_keys(keys), {"bytes_at_once": RECONCILE_BYTES}, layout=layout
+        )
         found += int(lost)
     return found
 
@@ -72,5 +75,5 @@ async def consumers(redis: Any, *, keys: Keys) -> list[Consumer]:
 
 async def oldest(redis: Any, *, keys: Keys) -> Oldest | None:
     """Return the oldest block that is not yet counted. Raises StoreUnavailable."""
-    found = await _oldest.run(redis, (keys.stream,), ())
+    found = await _oldest.run(redis, (keys.stream,), {})
     return Oldest(id=found[0].decode(), waited_seconds=found[1] / 1000) if found else None

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 from tally.keys import OTHER, Keys
 from tally.ranges import Windows, WindowStarts
 from tally.settings import Settings
-from tally.store.client import ReadingScript, WritingScript
 from tally.store.layouts import checks, stored_layout
+from tally.store.lua import ReadingScript, Values, WritingScript
 from tally.windows import WindowLength
 
 _windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), WritingScript("drop_window")
@@ -58,7 +58,7 @@ class WindowStore:
         keys = [self._keys.layout, self._keys.dropped]
         for length in lengths:
             keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
-        layout, dropped, *found = await _windows.run(self._redis, keys, ())
+        layout, dropped, *found = await _windows.run(self._redis, keys, {})
         whole_since = dict(zip(map(int, dropped[::2]), map(int, dropped[1::2]), strict=True))
         stored = stored_layout((b"format", b"windows"), layout).window_lengths
         return stored, [
@@ -77,11 +77,11 @@ class WindowStore:
         )
         return [cast("Rolled", word.decode()) for word in words]
 
-    def _roll_call(self, level: int, start: int) -> tuple[list[str], list[str | int]]:
+    def _roll_call(self, level: int, start: int) -> tuple[list[str], dict[str, Any], Values]:
         lengths, settings = self._lengths, self._settings
         seconds = lengths[level].seconds
         keys = [self._keys.window_types(seconds, start), self._keys.window_words(seconds, start)]
-        arguments: list[str | int] = [OTHER, settings.max_types, settings.max_window_words]
+        values: list[str | int] = [OTHER, settings.max_types, settings.max_window_words]
         for length in lengths[level:]:
             longer = length.start_of(start)
             keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
@@ -89,8 +89,8 @@ class WindowStore:
                 self._keys.window_types(length.seconds, longer),
                 self._keys.window_words(length.seconds, longer),
             )
-            arguments += (longer, length.kept)
-        return keys, arguments
+            values += (longer, length.kept)
+        return keys, {}, values
 
     async def drop(self, *, level: int, starts: Sequence[int]) -> list[Dropped]:
         """Forget windows, each if it is then the oldest of its length and one too many. Raises StoreUnavailable."""
@@ -99,7 +99,7 @@ class WindowStore:
         )
         return [cast("Dropped", word.decode()) for word in words]
 
-    def _drop_call(self, level: int, start: int) -> tuple[list[str], list[int]]:
+    def _drop_call(self, level: int, start: int) -> tuple[list[str], dict[str, Any], Values]:
         lengths = self._lengths
         seconds = lengths[level].seconds
         keys = [
@@ -109,4 +109,10 @@ class WindowStore:
             self._keys.window_words(seconds, start),
             self._keys.dropped,
         ]
-        return keys, [start, lengths[level].kept, int(level == len(lengths) - 1), seconds]
+        arguments = {
+            "start": str(start),
+            "kept": lengths[level].kept,
+            "last": level == len(lengths) - 1,
+            "seconds": seconds,
+        }
+        return keys, arguments, ()

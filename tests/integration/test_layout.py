@@ -24,9 +24,9 @@ from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
 from tally.store import Block, Entry, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
-from tally.store.client import WritingScript
 from tally.store.idempotent import Body
 from tally.store.layouts import LayoutStore, checks
+from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
 from tests.processes import Process, running
@@ -181,7 +181,7 @@ async def test_no_script_that_writes_is_without_the_check(server: Server, redis:
     await redis.hset(KEYS.layout, "format", "2")
     before = _changes(server)
     with pytest.raises(LayoutRefused):
-        await WritingScript(script).run(redis, ["any"], ["thing"], layout=checks(KEYS, Settings()).format)
+        await WritingScript(script).run(redis, ["any"], {}, ["thing"], layout=checks(KEYS, Settings()).format)
     assert _changes(server) == before
 
 

@@ -1,5 +1,4 @@
 -- append: put one block onto the stream and move its source's position on, together.
--- Uses backlog_library.lua.
 --
 -- KEYS 1 stream        stream      the blocks that are not yet counted
 --      2 sources       hash        source -> position in bytes
@@ -8,15 +7,16 @@
 --      5 names         sorted set  the sources that are looked up by how their name begins
 --      6 backlog       hash        see backlog_library.lua
 --      7 totals        hash        its `lost`
--- ARGV 1 source        name of where the lines come from
---      2 start         position of the block's first byte, in bytes
---      3 finish        position behind its last byte, in bytes
---      4 lines         the block
---      5 max_blocks    how many blocks the stream may hold
---      6 max_bytes     how many bytes
---      7 last          fingerprint of the bytes before `finish`; empty for a source that cannot be read again
---      8 listed        1 if the source is one of `names`, else 0
---      9 before        fingerprint of the bytes before `start`, likewise
+-- ARGV 1 JSON:
+--        source        name of where the lines come from
+--        start         position of the block's first byte, in bytes, as text: Lua writes long numbers as 1e+15
+--        finish        position behind its last byte, likewise
+--        max_blocks    how many blocks the stream may hold
+--        max_bytes     how many bytes
+--        before        fingerprint of the bytes before `start`; empty for a source that is not replayable
+--        last          fingerprint of the bytes before `finish`, likewise
+--        listed        whether the source is one of `names`
+--      2 lines         the block
 --
 -- Returns {word, position}, the position being the stored one afterwards:
 --   appended    the block is on the stream
@@ -27,11 +27,12 @@
 --
 -- Atomic, or a crash between the writes would repeat the block or lose it, or leave a fingerprint of another position.
 
+--- @include layout_library
+--- @include backlog_library
+
 local stream, sources, seen, lasts, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local backlog, totals = KEYS[6], KEYS[7]
-local source, start, finish, lines = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local max_blocks, max_bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
-local last, listed, before = ARGV[7], ARGV[8] == '1', ARGV[9]
+local source, start, finish, lines = arguments.source, arguments.start, arguments.finish, ARGV[1]
 
 local position = redis.call('HGET', sources, source) or '0'
 -- Whether other bytes than these stand before the position in what was appended. Fingerprints are LENGTH-DIGEST; only those
@@ -46,25 +47,25 @@ if tonumber(position) > tonumber(finish) then
   return {'duplicate', position}
 end
 if tonumber(position) == tonumber(finish) then
-  return {is_another(last) and 'moved' or 'duplicate', position}
+  return {is_another(arguments.last) and 'moved' or 'duplicate', position}
 end
-if tonumber(position) ~= tonumber(start) or is_another(before) then
+if tonumber(position) ~= tonumber(start) or is_another(arguments.before) then
   return {'moved', position}
 end
-if not note_put(stream, totals, backlog, 1, #lines, max_blocks, max_bytes) then
+if not note_put(stream, totals, backlog, 1, #lines, arguments.max_blocks, arguments.max_bytes) then
   return {'full', position}
 end
 
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-keep_layout()
+ensure_layout()
 -- Its time is in the entry, because IDs never go back: after a clock that was ahead they stay there until it catches up.
 redis.call('XADD', stream, '*', 'lines', lines, 'source', source, 'appended_ms', now_ms)
 redis.call('HSET', sources, source, finish)
-if last ~= '' then
-  redis.call('HSET', lasts, source, finish .. ':' .. last)
+if arguments.last ~= '' then
+  redis.call('HSET', lasts, source, finish .. ':' .. arguments.last)
 end
-if listed and position == '0' then
+if arguments.listed and position == '0' then
   redis.call('ZADD', names, 0, source)
 end
 redis.call('ZADD', seen, now_ms, source)

@@ -1,5 +1,4 @@
 -- append_once: put a whole body onto the stream, unless it is there already.
--- Uses backlog_library.lua.
 --
 -- KEYS 1 stream        stream      the blocks that are not yet counted
 --      2 new           hash        key -> digest of the body that was appended under it; under the empty key, since when
@@ -10,14 +9,15 @@
 --      6 names         sorted set  the sources that are looked up by how their name begins
 --      7 backlog       hash        see backlog_library.lua
 --      8 totals        hash        its `lost`
--- ARGV 1 key           by which the body is known again, not empty
---      2 digest        of the body
---      3 keep          how long the key is remembered at the least, in milliseconds, unless there are too many
---      4 max_keys      how many keys are remembered; at the least the last half of so many
---      5 source        name of where the lines come from
---      6 max_blocks    how many blocks the stream may hold
---      7 max_bytes     how many bytes
---      8 ...           the blocks, at least one
+-- ARGV 1 JSON:
+--        source        name of where the lines come from
+--        keep_ms       how long the key is remembered at the least, in milliseconds, unless there are too many
+--        max_keys      how many keys are remembered; at the least the last half of so many
+--        max_blocks    how many blocks the stream may hold
+--        max_bytes     how many bytes
+--      2 key           by which the body is known again, not empty
+--      3 digest        of the body
+--      4 ...           the blocks, at least one
 --
 -- Returns a word:
 --   appended    all of the blocks are on the stream
@@ -30,10 +30,12 @@
 --
 -- Two hashes that take turns are half the memory of a key of its own for each, and forgetting half of them is one command.
 
+--- @include layout_library
+--- @include backlog_library
+
 local stream, new, old = KEYS[1], KEYS[2], KEYS[3]
 local sources, seen, names, backlog, totals = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local key, digest, keep, max_keys, source = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local max_blocks, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+local key, digest, keep_ms, source = ARGV[1], ARGV[2], arguments.keep_ms, arguments.source
 
 local holder = new
 local known = redis.call('HGET', new, key)
@@ -48,23 +50,23 @@ end
 if known then
   return 'conflict'
 end
-local blocks, bytes = #ARGV - 7, 0
-for at = 8, #ARGV do
+local blocks, bytes = #ARGV - 2, 0
+for at = 3, #ARGV do
   bytes = bytes + #ARGV[at]
 end
-if not note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes) then
+if not note_put(stream, totals, backlog, blocks, bytes, arguments.max_blocks, arguments.max_bytes) then
   return 'full'
 end
 
-keep_layout()
+ensure_layout()
 local now = redis.call('TIME')
 local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
-for at = 8, #ARGV do
+for at = 3, #ARGV do
   redis.call('XADD', stream, '*', 'lines', ARGV[at], 'source', source, 'appended_ms', now_ms)
 end
 
 local since = redis.call('HGET', new, '')
-if since and (tonumber(now_ms) - tonumber(since) >= keep or redis.call('HLEN', new) > max_keys / 2) then
+if since and (tonumber(now_ms) - tonumber(since) >= keep_ms or redis.call('HLEN', new) > arguments.max_keys / 2) then
   redis.call('UNLINK', old)
   redis.call('RENAME', new, old)
   since = false
@@ -72,7 +74,7 @@ end
 if not since then
   -- Keys are put here for as long as one is kept, and the last of them must be kept for as long again.
   redis.call('HSET', new, '', now_ms)
-  redis.call('PEXPIRE', new, 2 * keep)
+  redis.call('PEXPIRE', new, 2 * keep_ms)
 end
 redis.call('HSET', new, key, digest)
 

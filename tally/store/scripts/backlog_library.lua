@@ -1,5 +1,4 @@
--- Functions about what is in the stream and what has left it, put in front of the scripts that name them (see
--- tally/store/client.py).
+-- Functions about what is in the stream and what has left it.
 --
 -- Fields of the hash `backlog`:
 --   blocks, bytes      what append.lua and append_once.lua put on the stream and is still there; bytes of `lines`. Entries
@@ -12,6 +11,7 @@
 --   full_blocks, full_bytes
 --                      the limits with which the stream was full for a source, until something is put on it again
 
+-- luacheck: push ignore 211 (no script uses all of it)
 -- When a block was appended, in Unix milliseconds, by its fields; nil if an append script of ours did not add it. Anybody may
 -- add entries, so it may be anything.
 local function appended_ms_of(fields)
@@ -162,3 +162,4 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
   end
   return true
 end
+-- luacheck: pop

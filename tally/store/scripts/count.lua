@@ -1,5 +1,4 @@
 -- count: take a batch of blocks off the stream and add what they hold to the counts, together.
--- Uses windows_library.lua, backlog_library.lua.
 --
 -- KEYS 1 stream      stream      the blocks
 --      2 types       hash        event type -> count
@@ -10,7 +9,7 @@
 --      7 backlog     hash        see backlog_library.lua
 --      then, a level:            windows (sorted set), rolled (sorted set)
 --      then, a section, a level from its own on: types of the window (hash), words of the window (hash)
--- ARGV group, consumer, the word for 'other'
+-- ARGV 1 JSON, for layout_library; then group, consumer, the word for 'other'
 --      max_types, max_words, max_window_words, max_top, max_samples
 --      levels, then of each: how many windows are kept
 --      blocks, then of each: its entry ID; the bytes of its `lines`, or -1 if it has no `appended_ms`
@@ -24,6 +23,10 @@
 -- pending to this consumer, because another aggregator claimed or counted them; then nothing was written.
 --
 -- Atomic, or a block could be counted and delivered again, or acknowledged and never counted.
+
+--- @include layout_library
+--- @include backlog_library
+--- @include windows_library
 
 local argument = 0
 local function take()
@@ -84,7 +87,7 @@ for first = 1, #ids, 1000 do -- unpack takes under 8,000 values
   redis.call('XACK', stream, group, unpack(ids, first, last))
   found = found + redis.call('XDEL', stream, unpack(ids, first, last))
 end
-keep_layout()
+ensure_layout()
 note_taken(stream, totals, backlog, ids, sizes, found)
 
 for _, level in ipairs(levels) do

@@ -2,14 +2,17 @@
 --
 -- KEYS 1 stream    stream  the blocks
 --      2 backlog   hash    see backlog_library.lua
--- ARGV 1 group
+-- ARGV 1 JSON:
+--        group
 --
 -- Returns 'created' or 'exists'.
 --
 -- In a script, because a full Redis refuses XGROUP CREATE by itself, and only who has a group takes blocks off the stream:
 -- one that was filled before it had a group would stay full for ever. Atomic only for that.
 
-local stream, backlog, group = KEYS[1], KEYS[2], ARGV[1]
+--- @include layout_library
+
+local stream, backlog, group = KEYS[1], KEYS[2], arguments.group
 
 -- Changes nothing. A full Redis refuses a script whose first write may take memory.
 redis.call('HDEL', backlog, '')

@@ -1,7 +1,8 @@
 -- ensure_layout: store the layout where there is none, and say which one is stored.
 --
 -- KEYS 1 layout   hash  how lines are counted; see tally/layout.py
--- ARGV field, value, … of the caller's layout, `format`, `digest` and `windows` among them
+-- ARGV 1 JSON:
+--        layout   field -> value of the caller's layout, `format`, `digest` and `windows` among them
 --
 -- Returns {field, value, …} of what is stored afterwards, which is another layout than the caller's if its format or digest
 -- differs; nothing was written then. Nor is anything where it is equal, so that a server that takes no writes, a full one
@@ -10,9 +11,10 @@
 -- Atomic, or two aggregators with different settings could each find none.
 
 local layout = KEYS[1]
-local ours = {}
-for at = 1, #ARGV, 2 do
-  ours[ARGV[at]] = ARGV[at + 1]
+local ours, flat = cjson.decode(ARGV[1]).layout, {}
+for field, value in pairs(ours) do
+  flat[#flat + 1] = field
+  flat[#flat + 1] = value
 end
 local format, digest, windows = unpack(redis.call('HMGET', layout, 'format', 'digest', 'windows'))
 local other = format and format ~= ours.format or digest and digest ~= ours.digest
@@ -20,7 +22,7 @@ local other = format and format ~= ours.format or digest and digest ~= ours.dige
 if not other and not digest then
   -- A full server refuses what needs memory as a script's first write, but nothing behind one that needs none.
   redis.call('HDEL', layout, 'since')
-  redis.call('HSET', layout, 'since', redis.call('TIME')[1], unpack(ARGV))
+  redis.call('HSET', layout, 'since', redis.call('TIME')[1], unpack(flat))
 elseif not other and windows ~= ours.windows then
   redis.call('HDEL', layout, 'windows')
   redis.call('HSET', layout, 'windows', ours.windows)

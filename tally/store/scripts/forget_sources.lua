@@ -4,20 +4,22 @@
 --      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
 --      3 seen          sorted set  source, scored by its last append in Unix milliseconds
 --      4 names         sorted set  the sources that are looked up by how their name begins
--- ARGV 1 before        only those without an append since then, in Unix milliseconds; `inf` for any
---      2 ...           their names
+-- ARGV 1 JSON:
+--        before_ms     only those without an append since then, in Unix milliseconds; none for any
+--        source_names  their names
 --
 -- Returns how many were forgotten.
 --
 -- Atomic, or an append in between would be of a source that is forgotten then, and be counted again.
 
+--- @include layout_library
+
 local sources, lasts, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local before = ARGV[1] == 'inf' and math.huge or tonumber(ARGV[1])
+local before_ms = arguments.before_ms or math.huge
 
 local forgotten = 0
-for at = 2, #ARGV do
-  local name = ARGV[at]
-  if tonumber(redis.call('ZSCORE', seen, name) or '0') < before then
+for _, name in ipairs(arguments.source_names) do
+  if tonumber(redis.call('ZSCORE', seen, name) or '0') < before_ms then
     forgotten = forgotten + redis.call('HDEL', sources, name)
     redis.call('HDEL', lasts, name)
     redis.call('ZREM', seen, name)

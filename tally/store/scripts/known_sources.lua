@@ -4,8 +4,9 @@
 --      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
 --      3 seen          sorted set  source, scored by its last append in Unix milliseconds
 --      4 names         sorted set  the sources that are looked up by how their name begins; an empty name once it is whole
--- ARGV 1 count         how many names follow
---      2 ...           so many names, then the beginnings
+-- ARGV 1 JSON:
+--        source_names  names of sources
+--        beginnings    how names begin
 --
 -- Returns a list. First a word:
 --   known       then name, position, fingerprint and time in milliseconds of each source that is stored, one after the
@@ -15,18 +16,15 @@
 -- Only reads. Atomic, because a position and the fingerprint of another one belong to no file.
 
 local sources, lasts, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local count = tonumber(ARGV[1])
+local arguments = cjson.decode(ARGV[1])
 
-local asked = {}
-for at = 2, count + 1 do
-  asked[#asked + 1] = ARGV[at]
-end
-if #ARGV > count + 1 and not redis.call('ZSCORE', names, '') then
+local asked = arguments.source_names
+if #arguments.beginnings > 0 and not redis.call('ZSCORE', names, '') then
   return {'unlisted'}
 end
-for at = count + 2, #ARGV do
+for _, beginning in ipairs(arguments.beginnings) do
   -- No byte of a name, which is UTF-8, is as high as the one that ends the range.
-  for _, name in ipairs(redis.call('ZRANGEBYLEX', names, '[' .. ARGV[at], '(' .. ARGV[at] .. '\255')) do
+  for _, name in ipairs(redis.call('ZRANGEBYLEX', names, '[' .. beginning, '(' .. beginning .. '\255')) do
     if name ~= '' then
       asked[#asked + 1] = name
     end

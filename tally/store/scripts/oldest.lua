@@ -1,11 +1,12 @@
 -- oldest: the block that has waited longest to be counted.
--- Uses backlog_library.lua.
 --
 -- KEYS 1 stream   stream  the blocks
 --
 -- Returns {ID, for how long it has waited in milliseconds}, or {} when there is none. Writes nothing.
 --
 -- In a script, because the entry may hold megabytes, and the server's clock is the one that it was appended by.
+
+--- @include backlog_library
 
 local stream = KEYS[1]
 

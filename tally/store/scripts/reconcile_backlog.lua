@@ -1,18 +1,20 @@
 -- reconcile_backlog: count blocks as lost that somebody deleted before they were counted, and correct the size of the backlog.
--- Uses backlog_library.lua.
 --
 -- KEYS 1 stream     stream  the blocks
 --      2 totals     hash    its `lost`, `blocks`
 --      3 backlog    hash    see backlog_library.lua
--- ARGV 1 bytes      how many of them to look at in one call, about
+-- ARGV 1 JSON:
+--        bytes_at_once  how many of them to look at in one call, about
 --
 -- Returns {how many were lost, whether to call it again (1 or 0)}. In a stream that nobody deleted from it reads a few
 -- figures and writes nothing but these.
 --
 -- Atomic, or what is counted or appended meanwhile would be taken for lost, or be missing in the sum.
 
+--- @include layout_library
+--- @include backlog_library
+
 local stream, totals, backlog = KEYS[1], KEYS[2], KEYS[3]
-local bytes_at_once = tonumber(ARGV[1])
 
 -- Changes nothing. A full Redis refuses a script whose first write may take memory, and an aggregator that is refused counts
 -- nothing, which is what would empty it.
@@ -25,7 +27,7 @@ if not stored[1] then
 end
 local sum_blocks, sum_bytes = tonumber(stored[2]), tonumber(stored[3])
 local mean_bytes = math.max(1, tonumber(stored[5] or 0) / math.max(1, tonumber(stored[4] or 0)))
-local at_once = math.max(1, math.min(1000, math.floor(bytes_at_once / mean_bytes)))
+local at_once = math.max(1, math.min(1000, math.floor(arguments.bytes_at_once / mean_bytes)))
 local entries = redis.call('XRANGE', stream, '(' .. stored[1], '+', 'COUNT', at_once)
 for _, entry in ipairs(entries) do
   local size = bytes_of(entry[2])

@@ -1,16 +1,19 @@
 -- remove_consumer: remove a consumer that has nothing pending.
 --
 -- KEYS 1 stream     stream  the blocks
--- ARGV 1 group
---      2 consumer
---      3 idle       only if it has been idle for so long, in milliseconds
+-- ARGV 1 JSON:
+--        group
+--        consumer
+--        idle_ms    only if it has been idle for so long, in milliseconds
 --
 -- Returns 'removed', 'pending' (it still holds blocks), 'active' (it was not idle for long enough) or 'gone'.
 --
 -- Atomic, because XGROUP DELCONSUMER throws away whatever is pending: a block delivered in between would be lost.
 
+--- @include layout_library
+
 local stream = KEYS[1]
-local group, consumer, idle = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local group, consumer = arguments.group, arguments.consumer
 
 for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local about = {}
@@ -21,7 +24,7 @@ for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     if about.pending > 0 then
       return 'pending'
     end
-    if about.idle < idle then
+    if about.idle < arguments.idle_ms then
       return 'active'
     end
     redis.call('XGROUP', 'DELCONSUMER', stream, group, consumer)

@@ -1,21 +1,25 @@
 -- retry: give a consumer one block that is pending to it already, to be tried again.
--- Uses backlog_library.lua.
 --
 -- KEYS 1 stream       stream  the blocks
 --      2 totals       hash    its `lost`
 --      3 backlog      hash    see backlog_library.lua
--- ARGV 1 group
---      2 consumer
---      3 id           of the entry
---      4 deliveries   what its delivery count becomes
+-- ARGV 1 JSON:
+--        group
+--        consumer
+--        id           of the entry
+--        deliveries   what its delivery count becomes
 --
--- Returns {'given', field, value, …} of its fields `lines`, `source` and `appended_ms`, {'lost'} (the entry was deleted) or {'gone'} (counted, or somebody else's).
+-- Returns {'given', field, value, …} of its fields `lines`, `source` and `appended_ms`, {'lost'} (the entry was deleted) or
+-- {'gone'} (counted, or pending to another consumer).
 --
 -- XREADGROUP with an ID reads pending entries too, but raises the delivery count of all it returns and each time: a
--- lost connection would then look like a block that kills. Atomic, or it could be somebody else's by then.
+-- lost connection would then look like a block that kills. Atomic, or it could be pending to another consumer by then.
+
+--- @include layout_library
+--- @include backlog_library
 
 local stream, totals, backlog = KEYS[1], KEYS[2], KEYS[3]
-local group, consumer, id, deliveries = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local group, consumer, id = arguments.group, arguments.consumer, arguments.id
 
 local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
 if not pending or pending[2] ~= consumer then
@@ -28,7 +32,7 @@ if not entry then
   find_lost(stream, totals, backlog)
   return {'lost'}
 end
-redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
+redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', arguments.deliveries, 'JUSTID')
 -- Only what is asked for: another client's entry may have more fields than unpack takes.
 local asked_for = {lines = true, source = true, appended_ms = true}
 local given = {'given'}

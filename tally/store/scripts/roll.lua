@@ -1,15 +1,17 @@
 -- roll: add one closed window's counts to the next longer one and mark it as rolled, together.
--- Uses windows_library.lua.
 --
 -- KEYS 1, 2  types and words of the window (hashes)
 --      then, a level from the window's own on: windows (sorted set), rolled (sorted set),
 --                                              types and words of the window at that level (hashes)
--- ARGV 1 the word for 'other', 2 max_types, 3 max_window_words
+-- ARGV 1 JSON, for layout_library; then the word for 'other', max_types, max_window_words
 --      then, a level from the window's own on: start (Unix seconds), how many windows are kept
 --
 -- Returns 'rolled', 'duplicate' (it was already) or 'gone' (no such window).
 --
 -- Atomic, or a crash between the two writes would add the window twice, or never.
+
+--- @include layout_library
+--- @include windows_library
 
 local types, words = KEYS[1], KEYS[2]
 local other, max_types, max_words = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -1,10 +1,11 @@
--- Functions about windows, put in front of the scripts that name them (see tally/store/client.py).
+-- Functions about windows.
 --
 -- A level is one length of window, the shortest first. Its fields:
 --   windows  key of the sorted set of starts that are kept      rolled  key of those already in the next level
 --   kept     how many are kept                                  floor   the oldest start that still gets counts
 -- A place is where an event's counts go at one level: {start=…, types=key, words=key}.
 
+-- luacheck: push ignore 211 (no script uses all of it)
 -- The kept-th newest start, or -inf while there is room. It never falls, for windows are only ever added above it.
 local function floor_of(level)
   local found = redis.call('ZREVRANGE', level.windows, level.kept - 1, level.kept - 1)
@@ -88,3 +89,4 @@ local function add_to_windows(levels, places, first, types, words, max_types, ma
     until redis.call('ZSCORE', levels[at].windows, places[at].start)
   end
 end
+-- luacheck: pop
