@@ -15,8 +15,9 @@ from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, l
 from api.snapshot import Snapshot, Snapshots
 from api.work import Work
 from tally.ranges import Windows
-from tally.store.client import StoreUnavailable
-from tally.store.reads import RANGE_TRIES, Counting, CountReader, Kind, Status
+from tally.store.moved import WindowsMoved, again_while_moved
+from tally.store.reads import Counting, CountReader, Kind
+from tally.store.status import Status
 
 #: Ranking a million words takes seconds of our own time: then the answer may be so old.
 MAX_SCAN_AGE_SECONDS = 10.0
@@ -26,8 +27,6 @@ FEW_SUMMED = 20_000
 
 #: The bytes of a name as long as most are, to tell before any is read what they will take.
 _NAME_BYTES = 8
-
-_TOO_FAST = "windows are rolled up faster than they can be read; ask again"
 
 #: How many windows before the present one are the baseline of what is trending.
 BASELINE_WINDOWS = 4
@@ -103,15 +102,17 @@ class CachedCounts:
 
     async def _pair(self, kind: Kind, choose: Callable[[Windows], tuple[Bounds, Bounds] | None]) -> Comparison | None:
         """Return two time ranges, the earlier first, that are chosen among the windows there are; None if none are."""
-        for _ in range(RANGE_TRIES):
+
+        async def read() -> Comparison | None:
             chosen = choose(await self.reader.windows())
             if chosen is None:
                 return None
             previous, present = [await self.time_range(kind, *bounds) for bounds in chosen]
-            # They are wider where windows were dropped meanwhile.
-            if ((previous.start, previous.end), (present.start, present.end)) == chosen:
-                return Comparison(present=present, previous=previous)
-        raise StoreUnavailable(_TOO_FAST)
+            if ((previous.start, previous.end), (present.start, present.end)) != chosen:
+                raise WindowsMoved  # they are wider where windows were dropped meanwhile
+            return Comparison(present=present, previous=previous)
+
+        return await again_while_moved(read)
 
     async def status(self) -> tuple[Status, float]:
         """Return the state of the pipeline, and when it was read."""
@@ -186,7 +187,8 @@ class CachedCounts:
 
     async def series(self, kind: Kind, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
         """Counts of each name (of all events, if there is none) in each cell. Raises WrongStep."""
-        for _ in range(RANGE_TRIES):
+
+        async def read() -> Series:
             as_of = time.time()
             cells = cut_into_cells(await self.reader.windows(), start, end, step)
             windows = [window for cell in cells for window in cell.windows]
@@ -194,9 +196,11 @@ class CachedCounts:
                 rows = await self.reader.counts_in(kind, names, windows)
             else:
                 rows = [[events] for events in await self.reader.events_in(windows)]
-            if cells == cut_into_cells(await self.reader.windows(), start, end, step):
-                return add_up_cells(cells, rows, names=max(1, len(names)), as_of=as_of)
-        raise StoreUnavailable(_TOO_FAST)
+            if cells != cut_into_cells(await self.reader.windows(), start, end, step):
+                raise WindowsMoved
+            return add_up_cells(cells, rows, names=max(1, len(names)), as_of=as_of)
+
+        return await again_while_moved(read)
 
     # One name.
 

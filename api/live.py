@@ -24,7 +24,7 @@ from tally.rates import Rates
 from tally.refused import Refused
 from tally.runtime import cancel_and_wait
 from tally.store import StoreUnavailable
-from tally.store.reads import is_alive
+from tally.store.status import is_alive
 from tally.telemetry import get_logger
 from tally.web import problem_types as types
 from tally.web.problem_types import problem_members

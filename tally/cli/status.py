@@ -17,7 +17,7 @@ from tally.printing import markup
 from tally.redis_location import redis_url
 from tally.runtime import load_or_exit
 from tally.settings import without_password
-from tally.store.reads import Status, is_alive
+from tally.store.status import Status, is_alive
 from tally.telemetry import configure
 
 

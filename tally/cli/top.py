@@ -26,7 +26,8 @@ from tally.printing import markup
 from tally.rates import Rates
 from tally.runtime import load_or_exit, stop_on_signals, wait_or_stop
 from tally.store import StoreUnavailable
-from tally.store.reads import CountReader, Status
+from tally.store.reads import CountReader
+from tally.store.status import Status
 from tally.telemetry import configure
 
 #: How often the screen is drawn anew, in seconds.

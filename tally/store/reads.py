@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from redis.asyncio import Redis
@@ -13,10 +13,12 @@ from tally.layout import check_format
 from tally.ranges import TimeRange, Window, Windows
 from tally.settings import Settings
 from tally.store.blocks import Consumer
-from tally.store.client import StoreUnavailable, errors_translated, execute
+from tally.store.client import errors_translated, execute
 from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
+from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.pipeline import PipelineStore
+from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, RejectedSample, SourceState, Status
 from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength
@@ -29,97 +31,8 @@ _distinct = ReadingScript("distinct")
 #: How many counts are read in one pipeline.
 PIPELINE_COUNTS = 20_000
 
-#: How often a time range is read again because windows were rolled up meanwhile.
-RANGE_TRIES = 20
-
-#: An aggregator that was idle for so long is not alive: it reads once a second while there is nothing to do.
-ALIVE_SECONDS = 15.0
-
 #: The fields of the hash of totals.
 TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "blocks")
-
-
-def is_alive(consumer: Consumer) -> bool:
-    """Return whether an aggregator was heard of lately. One that was killed stays in the group, idle."""
-    return consumer.idle_seconds < ALIVE_SECONDS
-
-
-#: How many sources are shown, the latest: of finished files there may be very many.
-SHOWN_SOURCES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class SourceState:
-    """A source: its position in bytes, and when it was last appended to, in Unix seconds (None: not known)."""
-
-    name: str
-    position: int
-    appended_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waits to be counted: blocks, about how many lines they hold, and for how long the oldest has waited.
-
-    Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
-    `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
-    While it is `full`, sources are not read: the stream holds as much as a source was last refused for.
-    """
-
-    blocks: int
-    bytes: int
-    lines: int
-    oldest_seconds: float | None
-    full: bool
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKeys:
-    """How many of the clients' keys are known, and since when all are, in Unix seconds (None: there are none)."""
-
-    known: int
-    since_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """The state of the pipeline at one moment."""
-
-    totals: dict[str, int]
-    backlog: Backlog
-    idempotency_keys: IdempotencyKeys
-    dead_letters: int
-    distinct_types: int
-    distinct_words: int
-    aggregators: list[Consumer]
-    sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
-    sources_total: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as it stands in JSON, wherever that is given."""
-        aggregators = [{**asdict(each), "alive": is_alive(each)} for each in self.aggregators]
-        return {**asdict(self), "aggregators": aggregators, "aggregators_alive": self.alive}
-
-    @property
-    def alive(self) -> int:
-        """How many of the aggregators are alive."""
-        return sum(map(is_alive, self.aggregators))
-
-    @property
-    def stuck(self) -> bool:
-        """Whether something waits and nobody counts."""
-        return self.backlog.blocks > 0 and not self.alive
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedSample:
-    """A rejected line as it was kept; bytes that are not UTF-8 are replaced."""
-
-    id: str
-    rejected_at: float
-    line: str
-    reason: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +134,16 @@ class CountReader:
         self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
     ) -> tuple[TimeRange, dict[bytes, int]]:
         """Name in UTF-8 -> count of [start, end), widened as Windows.time_range says. Raises what `gauge` does."""
-        found = (await self.windows()).time_range(start, end)
-        for _ in range(RANGE_TRIES):
+
+        async def read() -> tuple[TimeRange, dict[bytes, int]]:
+            found = (await self.windows()).time_range(start, end)
             keys = [self._key_of(kind, window) for window in found.windows]
             counts = await add_up(self._redis, keys, gauge=gauge or Ungauged())
-            again = (await self.windows()).time_range(start, end)
-            if again == found:
-                return found, counts
-            found = again  # a roll-up moved counts from one hash to another while we read
-        raise StoreUnavailable("windows are rolled up faster than they can be read; ask again")
+            if (await self.windows()).time_range(start, end) != found:
+                raise WindowsMoved
+            return found, counts
+
+        return await again_while_moved(read)
 
     async def counts_in(self, kind: Kind, names: Sequence[str], windows: Sequence[Window]) -> list[list[int]]:
         """How often each name was counted in each window: a row a window, a column a name."""

@@ -18,7 +18,8 @@ from tally.store import Block
 from tally.store.aggregator import CLAIM_FROM_START
 from tally.store.blocks import Applied
 from tally.store.idempotent import Body
-from tally.store.reads import CountReader, is_alive
+from tally.store.reads import CountReader
+from tally.store.status import is_alive
 from tests.clock_set_back import clock_set_back
 from tests.server import Server
 from tests.stores import AllStores

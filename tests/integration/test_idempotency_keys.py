@@ -15,7 +15,8 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import connect
 from tally.store.idempotent import Body, OnceWord
-from tally.store.reads import CountReader, IdempotencyKeys
+from tally.store.reads import CountReader
+from tally.store.status import IdempotencyKeys
 from tests.server import Server
 from tests.stores import AllStores
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tally.cli.top import Frame, page, screen
 from tally.store.blocks import Consumer
-from tally.store.reads import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
+from tally.store.status import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
 
 RED = "\x1b[1;31m"
 

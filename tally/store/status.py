@@ -1,0 +1,93 @@
+"""The state of the pipeline, as it is read: what waits, who counts, which sources there are, what was rejected."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tally.store.blocks import Consumer
+
+#: An aggregator that was idle for so long is not alive: it reads once a second while there is nothing to do.
+ALIVE_SECONDS = 15.0
+
+#: How many sources are shown, the latest: of finished files there may be very many.
+SHOWN_SOURCES = 100
+
+
+def is_alive(consumer: Consumer) -> bool:
+    """Return whether an aggregator was heard of lately. One that was killed stays in the group, idle."""
+    return consumer.idle_seconds < ALIVE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A source: its position in bytes, and when it was last appended to, in Unix seconds (None: not known)."""
+
+    name: str
+    position: int
+    appended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be counted: blocks, about how many lines they hold, and for how long the oldest has waited.
+
+    Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
+    `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
+    While it is `full`, sources are not read: the stream holds as much as a source was last refused for.
+    """
+
+    blocks: int
+    bytes: int
+    lines: int
+    oldest_seconds: float | None
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKeys:
+    """How many of the clients' keys are known, and since when all are, in Unix seconds (None: there are none)."""
+
+    known: int
+    since_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the pipeline at one moment."""
+
+    totals: dict[str, int]
+    backlog: Backlog
+    idempotency_keys: IdempotencyKeys
+    dead_letters: int
+    distinct_types: int
+    distinct_words: int
+    aggregators: list[Consumer]
+    sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
+    sources_total: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as it stands in JSON, wherever that is given."""
+        aggregators = [{**asdict(each), "alive": is_alive(each)} for each in self.aggregators]
+        return {**asdict(self), "aggregators": aggregators, "aggregators_alive": self.alive}
+
+    @property
+    def alive(self) -> int:
+        """How many of the aggregators are alive."""
+        return sum(map(is_alive, self.aggregators))
+
+    @property
+    def stuck(self) -> bool:
+        """Whether blocks wait and no aggregator is alive."""
+        return self.backlog.blocks > 0 and not self.alive
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedSample:
+    """A rejected line as it was kept; bytes that are not UTF-8 are replaced."""
+
+    id: str
+    rejected_at: float
+    line: str
+    reason: str
+    source: str
