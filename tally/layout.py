@@ -69,7 +69,7 @@ class Layout:
 
     @classmethod
     def of(cls, settings: Settings) -> Layout:
-        """The layout of these settings, with its digest."""
+        """Return the layout of these settings, with its digest."""
         values = {"format": FORMAT, "windows": _windows_text(settings.window_lengths)}
         values |= {name: _bounded(_text_of(name, settings)) for name in SETTINGS}
         compared = "\0".join(
@@ -79,7 +79,7 @@ class Layout:
 
     @classmethod
     def stored(cls, fields: Mapping[bytes, bytes]) -> Layout:
-        """The layout that is in these fields of the hash. Raises LayoutRefused if it has a format that is not known."""
+        """Return the layout that is in these fields of the hash. Raises LayoutRefused if its format is not known."""
         layout = cls(
             {name.decode("utf-8", "replace"): text.decode("utf-8", "replace") for name, text in fields.items()}
         )
@@ -114,11 +114,11 @@ class Layout:
             raise LayoutRefused(f"the layout in Redis has windows that cannot be read: {error}") from None
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """A setting that is on or off; `default` where it is not stored."""
+        """Return whether a setting is on; `default` where it is not stored."""
         return self.fields.get(name, _on_or_off(default)) == _on_or_off(True)
 
     def differences(self, here: Layout) -> list[Difference]:
-        """How the layout of settings differs from this, the stored one."""
+        """Return how the layout of settings differs from this, the stored one."""
         if not self.whole or self.digest == here.digest:
             return []
         found = [
@@ -141,7 +141,7 @@ def check_format(stored: str) -> None:
 
 
 def refuse(differences: list[Difference]) -> LayoutRefused:
-    """The error that says how a layout differs from the stored one, and the way on."""
+    """Return the error that says how a layout differs from the stored one, and the way on."""
     lines = ["Redis holds what was counted with other settings, and an answer about both would be wrong:"]
     lines += [f"  {each.variable} was {each.stored}, and here it is {each.here}" for each in differences]
     lines.append(
@@ -174,7 +174,7 @@ def shown(name: str, fields: Mapping[str, str]) -> str:
 
 
 def _text_of(name: str, settings: Settings) -> str:
-    """A setting, written so that two have the same text if they count alike."""
+    """Return a setting as text, so that two have the same text if they count alike."""
     if name == "type_field":
         return format_path(settings.type_path)
     if name == "text_field":

@@ -6,4 +6,4 @@ from tally.store import AggregatorStore, IngestorStore, PipelineStore
 
 
 class AllStores(IngestorStore, AggregatorStore, PipelineStore):
-    """What an ingestor does, an aggregator does, and whoever looks at the pipeline."""
+    """What an ingestor does, what an aggregator does, and what looks at the pipeline."""

@@ -1,4 +1,4 @@
-"""Another layout in the place of the stored one, because somebody has said so."""
+"""Another layout in the place of the stored one, because an operator has asked for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _accept_layout = LayoutScript("accept_layout")
 #: How many changes are remembered.
 MOST_CHANGES = 100
 
-#: Windows that are rolled up in one round trip; Redis serves nobody else meanwhile.
+#: Windows that are rolled up in one round trip; Redis answers no one else meanwhile.
 _ROLL_AT_ONCE = 4
 
 #: Windows that are forgotten in one round trip.
@@ -48,7 +48,7 @@ class Acceptance:
         self._layouts = LayoutStore(redis, keys=keys, settings=settings)
 
     async def history(self) -> list[Change]:
-        """What was accepted, the newest first. Raises StoreUnavailable."""
+        """Return what was accepted, the newest first. Raises StoreUnavailable."""
         with errors_translated():
             found = await self._redis.lrange(self._keys.layout_history, 0, -1)
         return [
@@ -77,7 +77,7 @@ class Acceptance:
         return differences
 
     async def leftovers(self) -> dict[int, int]:
-        """How many windows there are of each length, in seconds, that is no longer counted. Raises StoreUnavailable."""
+        """Return how many windows there are of each length that is no longer counted. Raises StoreUnavailable."""
         counted = (await self._layouts.read()).window_lengths or self._settings.window_lengths
         left = dict.fromkeys(
             length.seconds
@@ -111,7 +111,7 @@ class Acceptance:
         return dropped
 
     async def _replace(self, stored: Layout, here: Layout) -> bool:
-        """Whether it was still the one that is stored."""
+        """Put `here` in the place of `stored`; return False if that is no longer what is stored."""
         before = stored.window_lengths or ()
         known = {length.seconds for length in before}
         new = [length.seconds for length in self._settings.window_lengths if length.seconds not in known]

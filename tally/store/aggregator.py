@@ -59,7 +59,7 @@ class AggregatorStore(ShardStore):
         return [parse_entry(id_.decode(), fields) for _, entries in reply or () for id_, fields in entries]
 
     async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]:
-        """Claim blocks of consumers that were idle for too long: (cursor for the next call, how many).
+        """Claim blocks of consumers that were idle for too long; return the cursor for the next call, and how many.
 
         The cursor is CLAIM_FROM_START at first, and again after the end. Raises StoreUnavailable or GroupMissing.
         """
@@ -85,7 +85,7 @@ class AggregatorStore(ShardStore):
         return frozenset(id_.decode() for id_ in renewed)
 
     async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]:
-        """The oldest blocks that this consumer holds: (entry ID, how often it was delivered).
+        """Return the oldest blocks that are pending to this consumer: (entry ID, how often it was delivered).
 
         Raises StoreUnavailable or GroupMissing.
         """
@@ -96,7 +96,7 @@ class AggregatorStore(ShardStore):
         return [(each["message_id"].decode(), each["times_delivered"]) for each in found]
 
     async def retry(self, *, consumer: str, entry_id: str, deliveries: int) -> Entry | None:
-        """Read again a block that this consumer holds, and set its delivery count; None if it is gone or lost.
+        """Read again a block that is pending to this consumer, and set its delivery count; None if it is gone or lost.
 
         Raises StoreUnavailable or GroupMissing.
         """
@@ -107,7 +107,7 @@ class AggregatorStore(ShardStore):
         return parse_entry(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)))
 
     async def dead_letter(self, *, consumer: str, entry_id: str) -> DeadLetterWord:
-        """Move a block that this consumer holds and that was delivered too often to the dead letters.
+        """Move a block that is pending to this consumer and was delivered too often to the dead letters.
 
         Raises StoreUnavailable or GroupMissing.
         """
@@ -164,7 +164,7 @@ class AggregatorStore(ShardStore):
         return keys, arguments
 
     async def remove_consumer(self, *, consumer: str, idle_seconds: float = 0) -> RemovalWord:
-        """Remove a consumer that holds nothing and was idle for so long: the word that remove_consumer.lua returns.
+        """Remove a consumer that has no pending blocks and was idle for so long; return the script's word.
 
         Raises StoreUnavailable or GroupMissing.
         """
@@ -178,7 +178,7 @@ class AggregatorStore(ShardStore):
         return word
 
     async def last_entry_id(self) -> str:
-        """The ID of the newest entry there ever was, `0-0` on a new stream. Raises StoreUnavailable."""
+        """Return the ID of the newest entry there ever was, `0-0` on a new stream. Raises StoreUnavailable."""
         try:
             with errors_translated():
                 return str((await self._redis.xinfo_stream(self._keys.stream))["last-generated-id"].decode())
@@ -186,7 +186,7 @@ class AggregatorStore(ShardStore):
             return "0-0"
 
     async def consumers(self) -> list[Consumer]:
-        """Return who is in the group, by name. Raises StoreUnavailable."""
+        """Return the members of the group, by name. Raises StoreUnavailable."""
         return await consumers(self._redis, keys=self._keys)
 
     async def oldest(self) -> Oldest | None:

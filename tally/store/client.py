@@ -40,14 +40,14 @@ _PASSING_ERRORS = (
     exceptions.TryAgainError,
 )
 
-#: What strangers are told of a connection that cannot be had: the error itself has the host and the port.
+#: What clients are told of a connection that cannot be had: the error itself has the host and the port.
 NO_ANSWER = "Redis does not answer; the log of this service says more"
 
 
 class StoreUnavailable(Exception):
     """Redis cannot be asked, or cannot be written to, just now. Nothing is known about the command's effect.
 
-    Its text is for the log and may say where Redis is; `public` is what anybody may be told.
+    Its text is for the log and may say where Redis is; `public` is what any client may be told.
     """
 
     def __init__(self, text: str, *, public: str | None = None) -> None:
@@ -74,7 +74,7 @@ def connect(
     tls: Mapping[str, str] | None = None,
     on_connect: Callable[[Any], Awaitable[None]] | None = None,
 ) -> Redis:
-    """A client of the server at `url`; it connects with the first command, and by `on_connect` if that is given.
+    """Return a client of the server at `url`; it connects with the first command, and by `on_connect` if that is given.
 
     `tls` is Settings.redis_tls. Commands that are sent at once share MAX_CONNECTIONS connections: a tail of thousands
     of files sends as many.
@@ -126,7 +126,7 @@ def errors_translated() -> Iterator[None]:
 
 
 def passes_by_itself(error: exceptions.RedisError) -> bool:
-    """Whether the server refuses a command for now only, and not because of what it is or who sends it."""
+    """Return whether the server refuses a command for now only, and not because of what it is or who sends it."""
     if isinstance(error, exceptions.MovedError):  # an AskError to redis-py, but the node stays the wrong one
         return False
     return isinstance(error, _PASSING_ERRORS) or str(error).partition(" ")[0] in _PASSING

@@ -21,7 +21,7 @@ _append_once = WritingScript("append_once")
 DISK_MS = 5000
 
 #: Bytes of the hash by which a key is stored, and of that by which its body is. A million keys have two alike with a
-#: chance of one to 10^17; and a client that makes two bodies alike harms nobody but itself.
+#: chance of one to 10^17; and a client that makes two bodies alike harms only itself.
 KEY_BYTES, DIGEST_BYTES = 12, 8
 
 #: Keys of our own go by their time alone: there is one a round trip, and it must be there when that is repeated.
@@ -48,7 +48,7 @@ class Body:
 async def append_once(
     redis: Any, *, keys: Keys, settings: Settings, source: str, bodies: Sequence[Body]
 ) -> list[OnceWord]:
-    """Append bodies in one round trip: what append_once.lua says of each. Each is all there or not at all.
+    """Append bodies in one round trip, each whole or not at all; return what append_once.lua says of each.
 
     Raises StoreUnavailable: some may have been appended then, and the same call finds out which. So it does when
     settings.ingest_wait_for_disk is set and the server does not write them to its disk in time.
@@ -101,7 +101,10 @@ def _hash(text: str, *, size: int) -> bytes:
 
 
 async def _check_that_it_can_be_waited_for(redis: Any) -> None:
-    """Asked each time, before anything is written: a fail-over may change the server, an operator its settings."""
+    """Raise DiskNotWaitedFor if the server cannot tell what is on its disk.
+
+    Asked each time, before anything is written: a fail-over may change the server, an operator its settings.
+    """
     with errors_translated():
         try:
             await redis.execute_command("WAITAOF", 1, 0, 1)

@@ -71,19 +71,22 @@ class IngestorStore(ShardStore):
         return await append_once(self._redis, keys=self._keys, settings=self._settings, source=source, bodies=bodies)
 
     async def position(self, source: str) -> int:
-        """How far into a source has been appended, in bytes. Raises StoreUnavailable."""
+        """Return how far into a source has been appended, in bytes. Raises StoreUnavailable."""
         with errors_translated():
             return int(await self._redis.hget(self._keys.sources, source) or 0)
 
     async def known(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> dict[str, Known]:
-        """What is stored of the sources with these names, or with a listed name that begins so, by name.
+        """Return what is stored of the sources with these names, or with a listed name that begins so, by name.
 
         Raises StoreUnavailable.
         """
         return await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
 
     async def register_sources(self, names: Sequence[str]) -> int:
-        """Note these sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
+        """Note these sources at position 0, if they are not stored; return how many that were.
+
+        Raises StoreUnavailable.
+        """
         return await register(self._redis, keys=self._keys, layout=self._layout.format, names=names)
 
     async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
@@ -101,7 +104,7 @@ class IngestorStore(ShardStore):
         await renew(self._redis, keys=self._keys, layout=self._layout.format, names=names)
 
     async def server_seconds(self) -> float:
-        """The time by the server's clock, in Unix seconds. Raises StoreUnavailable."""
+        """Return the time by the server's clock, in Unix seconds. Raises StoreUnavailable."""
         with errors_translated():
             seconds, microseconds = await self._redis.time()
         return float(seconds + microseconds / 1e6)
@@ -113,7 +116,10 @@ class IngestorStore(ShardStore):
         )
 
     async def forget_files(self, *, unseen_since_ms: int) -> int:
-        """Forget files that were neither appended to nor opened since then: how many. Raises StoreUnavailable."""
+        """Forget files that were neither appended to nor opened since then; return how many.
+
+        Raises StoreUnavailable.
+        """
         return await forget_files(
             self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
         )
@@ -121,8 +127,8 @@ class IngestorStore(ShardStore):
     async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         """Wait until the server has what was appended so far on its disk, as far as it keeps any.
 
-        False when that did not happen in time, or the server cannot tell (before Redis 7.2). Whoever may read
-        its source again asks for the position once more then. Raises StoreUnavailable.
+        False when that did not happen in time, or the server cannot tell (before Redis 7.2). A reader
+        of a replayable source asks for the position once more then. Raises StoreUnavailable.
         """
         # WAITAOF waits for the last write of its own connection, so one goes in front of it.
         pipeline = self._redis.pipeline(transaction=False)
@@ -139,7 +145,7 @@ class IngestorStore(ShardStore):
         return bool(reply[0] >= 1)
 
     async def has_room(self) -> bool:
-        """Whether a block would be appended, by the limits of our settings. Raises StoreUnavailable."""
+        """Return whether a block would be appended, by the limits of our settings. Raises StoreUnavailable."""
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)

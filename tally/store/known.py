@@ -13,7 +13,7 @@ from tally.store.lua import LayoutCheck, ReadingScript, WritingScript
 _known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources")
 _register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
 
-#: How the names begin of sources that may be read again at any time, in their order.
+#: How the names begin of replayable sources, in their order.
 REREADABLE = ("file:", "tail:")
 
 #: How many names are read, or sent, at once.
@@ -35,7 +35,7 @@ class Known:
 
 
 def is_listed(name: str) -> bool:
-    """Whether a source is looked up by how its name begins.
+    """Return whether a source is looked up by how its name begins.
 
     The name of a file's first generation, `file:PATH#LENGTH-DIGEST`, is made again of the file; and there may be very
     many of them.
@@ -44,7 +44,7 @@ def is_listed(name: str) -> bool:
 
 
 async def known(redis: Any, *, keys: Keys, names: Sequence[str], beginnings: Sequence[str]) -> dict[str, Known]:
-    """Those of the sources with these names, or with a listed name that begins so, that are stored, by name.
+    """Return those of the sources with these names, or with a listed name that begins so, that are stored, by name.
 
     Raises StoreUnavailable.
     """
@@ -84,7 +84,7 @@ async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, uns
 
     Of files, of which there may be very many, nothing is read. Raises StoreUnavailable.
     """
-    await known(redis, keys=keys, names=(), beginnings=["-"])  # sees to it that all are listed
+    await known(redis, keys=keys, names=(), beginnings=["-"])  # so that all are listed
     pipeline = redis.pipeline(transaction=False)
     least: str | bytes = "-"
     for kept in REREADABLE:  # in the order of names; no byte of one is as high as what ends a range
@@ -98,7 +98,7 @@ async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, uns
 
 
 async def forget_files(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_since_ms: int) -> int:
-    """Forget the files that were neither appended to nor opened since then: how many they were.
+    """Forget the files that were neither appended to nor opened since then; return how many.
 
     Raises StoreUnavailable.
     """
@@ -117,7 +117,7 @@ async def forget_files(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_si
 
 
 async def register(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str]) -> int:
-    """Note these sources at position 0, if they are not stored: how many that were. Raises StoreUnavailable."""
+    """Note these sources at position 0, if they are not stored; return how many that were. Raises StoreUnavailable."""
     at = (keys.sources, keys.sources_seen, keys.sources_names)
     registered = 0
     for first in range(0, len(names), PAGE_NAMES):

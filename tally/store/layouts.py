@@ -26,13 +26,13 @@ class Checks:
 
 
 def checks(keys: Keys, settings: Settings) -> Checks:
-    """The checks of a shard for these settings."""
+    """Return the checks of a shard for these settings."""
     fields = Layout.of(settings).fields
     return Checks(LayoutCheck(keys.layout, {"format": fields["format"]}), LayoutCheck(keys.layout, fields))
 
 
 def stored_layout(names: Sequence[bytes], values: Sequence[bytes | None]) -> Layout:
-    """The layout that HGETALL or HMGET found. Raises LayoutRefused for a format that this program does not know."""
+    """Return the layout that HGETALL or HMGET found. Raises LayoutRefused if its format is not known."""
     return Layout.stored({name: value for name, value in zip(names, values, strict=True) if value is not None})
 
 
@@ -45,7 +45,7 @@ class LayoutStore:
         self._here = Layout.of(settings)
 
     async def read(self) -> Layout:
-        """What is stored, whole or not."""
+        """Return what is stored, whole or not."""
         with errors_translated():
             return Layout.stored(await self._redis.hgetall(self._keys.layout))
 

@@ -1,4 +1,4 @@
-"""What looks at the pipeline in Redis: what waits, who counts, and whether the server is fit for exact counts."""
+"""What looks at the pipeline in Redis: what waits, who counts, whether the server is fit for exact counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PipelineStore(ShardStore):
         await LayoutStore(self._redis, keys=self._keys, settings=self._settings).read()
 
     async def consumers(self) -> list[Consumer]:
-        """Return who is in the group, by name; nobody when there is none yet. Raises StoreUnavailable."""
+        """Return the members of the group, by name; none when there is no group yet. Raises StoreUnavailable."""
         return await consumers(self._redis, keys=self._keys)
 
     async def oldest(self) -> Oldest | None:
@@ -27,12 +27,12 @@ class PipelineStore(ShardStore):
         return await oldest(self._redis, keys=self._keys)
 
     async def backlog(self) -> int:
-        """How many blocks wait to be counted. Raises StoreUnavailable."""
+        """Return how many blocks wait to be counted. Raises StoreUnavailable."""
         with errors_translated():
             return int(await self._redis.xlen(self._keys.stream))
 
     async def any_source(self) -> bool:
-        """Whether the position of any source is stored. Raises StoreUnavailable."""
+        """Return whether the position of any source is stored. Raises StoreUnavailable."""
         with errors_translated():
             return bool(await self._redis.hlen(self._keys.sources))
 
@@ -62,7 +62,7 @@ class PipelineStore(ShardStore):
             raise StoreUnavailable(f"Redis is full: it uses {used:,} of its maxmemory of {limit:,} bytes")
 
     async def advice(self) -> list[str]:
-        """What about the server's set-up endangers exact counts, a sentence each. Raises StoreUnavailable."""
+        """Return what about the server's set-up endangers exact counts, a sentence each. Raises StoreUnavailable."""
         with errors_translated():
             try:
                 info = await self._redis.info()

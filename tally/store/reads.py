@@ -48,7 +48,7 @@ class Counting:
         return self.lengths[0].seconds
 
     def name(self, kind: Kind, asked: str) -> str:
-        """A name, or a part of one, that somebody asks for: words in the form in which they are counted."""
+        """Return a name, or a part of one, as it is counted: words in the form of the layout."""
         return normalized(asked) if kind == "words" and self.normalize_words else asked
 
 
@@ -65,9 +65,9 @@ class CountReader:
     # All time.
 
     async def totals(self) -> dict[str, int]:
-        """Every total, 0 where nothing was counted yet.
+        """Return every total, 0 where nothing was counted yet.
 
-        Raises LayoutRefused for a format that this program does not know. Whoever reads counts comes here first.
+        Raises LayoutRefused for a format that this program does not know. Call it before counts are read.
         """
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
@@ -79,37 +79,37 @@ class CountReader:
         return {field: int(value or 0) for field, value in zip(TOTALS, values, strict=True)}
 
     async def types(self) -> dict[str, int]:
-        """Event type -> count of all time, the most frequent first."""
+        """Return the count of each event type over all time, the most frequent first."""
         return ranked(as_text(await self.sum_all("types")))
 
     async def words(self) -> dict[str, int]:
-        """Word -> count of all time, the most frequent first."""
+        """Return the count of each word over all time, the most frequent first."""
         return ranked(as_text(await self.sum_all("words")))
 
     async def sum_all(self, kind: Kind, *, gauge: Gauge | None = None) -> dict[bytes, int]:
-        """Name in UTF-8 -> count of all time. Raises what `gauge` raises, too."""
+        """Return the counts of all time: name in UTF-8 -> count. Raises what `gauge` raises, too."""
         key = self._keys.types if kind == "types" else self._keys.words
         return await add_up(self._redis, [key], gauge=gauge or Ungauged())
 
     async def top_words(self) -> dict[str, int]:
-        """The most frequent words of all time (at most TOP_WORDS), without reading the others."""
+        """Return the most frequent words of all time (at most TOP_WORDS), without reading the others."""
         with errors_translated():
             found = await self._redis.zrange(self._keys.top, 0, TOP_WORDS - 1, desc=True, withscores=True)
         return ranked({name.decode(): int(count) for name, count in found})
 
     async def size(self, kind: Kind) -> int:
-        """How many names there are of all time, `__other__` among them."""
+        """Return how many names there are of all time, `__other__` among them."""
         key = self._keys.types if kind == "types" else self._keys.words
         return (await sizes(self._redis, [key])).get(key, 0)
 
     async def distinct(self, kind: Kind) -> tuple[int, int]:
-        """How many names there are of all time besides `__other__`, and the count under that."""
+        """Return how many names there are of all time besides `__other__`, and the count under that."""
         key = self._keys.types if kind == "types" else self._keys.words
         names, other = await _distinct.run(self._redis, (key,), {"other": OTHER})
         return names, int(other)
 
     async def count_of(self, kind: Kind, name: str) -> int:
-        """How often this name was counted over all time."""
+        """Return how often this name was counted over all time."""
         key = self._keys.types if kind == "types" else self._keys.words
         with errors_translated():
             return int(await self._redis.hget(key, name) or 0)
@@ -117,7 +117,7 @@ class CountReader:
     # Time ranges.
 
     async def counting(self) -> Counting:
-        """How lines are counted, whatever is set here; where nothing was counted yet, as is set."""
+        """Return how lines are counted, whatever is set here; where nothing was counted yet, as is set."""
         with errors_translated():
             values = await self._redis.hmget(self._keys.layout, ["format", "windows", "normalize_words"])
         layout = stored_layout((b"format", b"windows", b"normalize_words"), values)
@@ -127,13 +127,16 @@ class CountReader:
         )
 
     async def windows(self) -> Windows:
-        """The windows that there are now, of the lengths that are counted, whatever is set here."""
+        """Return the windows that there are now, of the lengths that are counted, whatever is set here."""
         return await self._windows.as_stored()
 
     async def sum_range(
         self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
     ) -> tuple[TimeRange, dict[bytes, int]]:
-        """Name in UTF-8 -> count of [start, end), widened as Windows.time_range says. Raises what `gauge` does."""
+        """Return the counts of [start, end), widened as Windows.time_range says: name in UTF-8 -> count.
+
+        Raises what `gauge` raises, too.
+        """
 
         async def read() -> tuple[TimeRange, dict[bytes, int]]:
             found = (await self.windows()).time_range(start, end)
@@ -146,7 +149,7 @@ class CountReader:
         return await again_while_moved(read)
 
     async def counts_in(self, kind: Kind, names: Sequence[str], windows: Sequence[Window]) -> list[list[int]]:
-        """How often each name was counted in each window: a row a window, a column a name."""
+        """Return how often each name was counted in each window: a row a window, a column a name."""
         rows: list[list[int]] = []
         with errors_translated():
             for first in range(0, len(windows), PIPELINE_READS):
@@ -157,7 +160,7 @@ class CountReader:
         return rows
 
     async def events_in(self, windows: Sequence[Window]) -> list[int]:
-        """How many events were counted in each window."""
+        """Return how many events were counted in each window."""
         keys = [self._key_of("types", window) for window in windows]
         events = dict.fromkeys(keys, 0)
         small: list[str] = []
@@ -175,7 +178,7 @@ class CountReader:
         return [events[key] for key in keys]
 
     async def _added_up(self, keys: Sequence[str]) -> dict[str, int]:
-        """The sum of each of these hashes, in one round trip."""
+        """Return the sum of each of these hashes, in one round trip."""
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             for key in keys:
@@ -190,7 +193,7 @@ class CountReader:
     # The pipeline.
 
     async def status(self) -> Status:
-        """Totals, backlog, consumers, sources."""
+        """Return totals, backlog, aggregators and sources."""
         totals = await self.totals()
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
@@ -210,7 +213,7 @@ class CountReader:
         )
 
     async def _sources(self) -> list[SourceState]:
-        """Those that were last appended to, or opened; then some of which that is not known."""
+        """Return the sources that were last appended to, or opened; then some of which that is not known."""
         with errors_translated():
             seen = await self._redis.zrange(self._keys.sources_seen, 0, SHOWN_SOURCES - 1, desc=True, withscores=True)
             names = [name for name, _ in seen]
@@ -229,7 +232,7 @@ class CountReader:
         return states[:SHOWN_SOURCES]
 
     async def backlog(self, totals: dict[str, int]) -> Backlog:
-        """What waits to be counted."""
+        """Return what waits to be counted."""
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
@@ -250,7 +253,7 @@ class CountReader:
         )
 
     async def idempotency_keys(self) -> IdempotencyKeys:
-        """How far back a body that is sent again is known by its key."""
+        """Return how many idempotency keys are known, and since when."""
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             for key in (self._keys.once_old, self._keys.once_new):
@@ -270,7 +273,7 @@ class CountReader:
         return await self._pipeline.consumers()
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
-        """The newest samples of rejected lines, newest first."""
+        """Return the newest samples of rejected lines, newest first."""
         with errors_translated():
             found = await self._redis.xrevrange(self._keys.rejected, count=limit)
         return [
@@ -286,10 +289,10 @@ class CountReader:
 
 
 def as_text(counts: Mapping[bytes, int]) -> dict[str, int]:
-    """The same counts under names as text; what in another client's is not UTF-8 is replaced."""
+    """Return the same counts under names as text; what in another client's is not UTF-8 is replaced."""
     return {name.decode("utf-8", "replace"): count for name, count in counts.items()}
 
 
 def ranked(counts: dict[str, int]) -> dict[str, int]:
-    """The same counts, the most frequent first, equal ones by name."""
+    """Return the same counts, the most frequent first, equal ones by name."""
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))

@@ -142,7 +142,7 @@ class Rewrite:
         return "scheduled" if state.scheduled else await self._ask(send)
 
     async def _is_noted(self, send: Send, run_id: str) -> bool:
-        """Whether somebody saw such a rewrite end well, whatever became of later ones."""
+        """Return whether a service has seen such a rewrite end well, whatever became of later ones."""
         try:
             return _text(await send("GET", self._note)) == run_id
         except exceptions.ResponseError as error:

@@ -1,4 +1,4 @@
-"""The state of the pipeline, as it is read: what waits, who counts, which sources there are, what was rejected."""
+"""The state of the pipeline, as it is read: what waits, which aggregators and sources there are, what was rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ingestors, aggregators and those who look at the pipeline do alike to the stream and its consumer group."""
+"""What ingestors, aggregators and readers of the pipeline's state do alike to the stream and its consumer group."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def create_group(redis: Any, *, keys: Keys, layout: LayoutCheck) -> bool:
 
 
 async def reconcile_backlog(redis: Any, *, keys: Keys, layout: LayoutCheck) -> int:
-    """Count blocks as lost that somebody deleted before they were counted; return how many were found.
+    """Count blocks as lost that were deleted before they were counted; return how many were found.
 
     The size of the backlog is right again then: what is left is added up, some megabytes a call of the script.
     Raises StoreUnavailable.

@@ -1,4 +1,4 @@
-"""Hashes of counts added up, in slices that hold up neither Redis nor who asks, and bounded while they are read."""
+"""Hashes of counts added up, in slices that hold up neither Redis nor the api, and bounded while they are read."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ class WindowStore:
         self._layout = checks(keys, settings).whole
 
     async def windows(self) -> list[WindowStarts]:
-        """What windows there are, one element a length that is set. Raises StoreUnavailable."""
+        """Return what windows there are, one element a length that is set. Raises StoreUnavailable."""
         return (await self._look(self._lengths))[1]
 
     async def as_stored(self) -> Windows:
-        """What windows there are, of the lengths that are counted, whatever is set.
+        """Return what windows there are, of the lengths that are counted, whatever is set.
 
         Raises StoreUnavailable, and LayoutRefused for a format that this program does not know.
         """
@@ -54,7 +54,7 @@ class WindowStore:
     async def _look(
         self, lengths: Sequence[WindowLength]
     ) -> tuple[tuple[WindowLength, ...] | None, list[WindowStarts]]:
-        """The lengths of the stored layout, and the windows of these lengths."""
+        """Return the lengths of the stored layout, and the windows of these lengths."""
         keys = [self._keys.layout, self._keys.dropped]
         for length in lengths:
             keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))

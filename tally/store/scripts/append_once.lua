@@ -43,7 +43,7 @@ if not known then
   holder, known = old, redis.call('HGET', old, key)
 end
 if known == digest then
-  -- A write, though nothing changes: who waits for the disk now waits for a write of this connection. It takes no memory.
+  -- A write, though nothing changes: a client that waits for the disk waits for a write of this connection. It takes no memory.
   redis.call('PEXPIRE', holder, math.max(1000, redis.call('PTTL', holder)))
   return 'duplicate'
 end

@@ -4,7 +4,7 @@
 --   blocks, bytes      what append.lua and append_once.lua put on the stream and is still there; bytes of `lines`. Entries
 --                      that other clients added are not in it
 --   gone               how many entries have left the stream for a known reason: counted, dead letters, lost
---   audited_gone, audited_counted
+--   reconciled_gone, reconciled_counted
 --                      `gone`, and `blocks` of the totals, when the lost ones were looked for last
 --   sum_to, sum_blocks, sum_bytes
 --                      while blocks and bytes are added up anew, after a loss: the entry up to which that is done
@@ -55,23 +55,23 @@ local function nothing_waits(backlog)
   redis.call('HSET', backlog, 'blocks', 0, 'bytes', 0)
 end
 
--- Count as lost what has left the stream for no known reason: somebody trimmed it, or deleted entries. Returns how many.
+-- Count as lost what has left the stream for no known reason: it was trimmed, or entries were deleted. Returns how many.
 --
 -- Not to be called as the first write of a script that must work in a full Redis.
 local function find_lost(stream, totals, backlog)
   local length, gone = redis.call('XLEN', stream), gone_from(stream)
   local counted = tonumber(redis.call('HGET', totals, 'blocks') or 0)
-  local stored = redis.call('HMGET', backlog, 'blocks', 'gone', 'audited_gone', 'audited_counted', 'sum_to')
+  local stored = redis.call('HMGET', backlog, 'blocks', 'gone', 'reconciled_gone', 'reconciled_counted', 'sum_to')
   local blocks, known = tonumber(stored[1] or 0), tonumber(stored[2])
-  local audited_gone, audited_counted, summing = tonumber(stored[3]), tonumber(stored[4]), stored[5]
+  local reconciled_gone, reconciled_counted, summing = tonumber(stored[3]), tonumber(stored[4]), stored[5]
   local lost = 0
   if known then
-    if audited_gone then
+    if reconciled_gone then
       -- An aggregator of an older version knows nothing of `gone`, but adds to the totals.
-      known = math.max(known, audited_gone + counted - audited_counted)
+      known = math.max(known, reconciled_gone + counted - reconciled_counted)
     end
     lost = math.max(0, gone - known)
-    -- If fewer have left it than we know of, the stream is another one: somebody deleted it whole, with what waited in it.
+    -- If fewer have left it than we know of, the stream is another one: it was deleted whole, with what waited in it.
     if (gone < known or known == 0) and not summing and lost == 0 then
       lost = math.max(0, blocks - length)
     end
@@ -79,8 +79,8 @@ local function find_lost(stream, totals, backlog)
       redis.call('HINCRBY', totals, 'lost', lost)
     end
   end
-  if gone ~= tonumber(stored[2]) or gone ~= audited_gone or counted ~= audited_counted then
-    redis.call('HSET', backlog, 'gone', gone, 'audited_gone', gone, 'audited_counted', counted)
+  if gone ~= tonumber(stored[2]) or gone ~= reconciled_gone or counted ~= reconciled_counted then
+    redis.call('HSET', backlog, 'gone', gone, 'reconciled_gone', gone, 'reconciled_counted', counted)
   end
   if length == 0 then
     if blocks > 0 then
@@ -125,11 +125,11 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
     end
   end
   if found < #ids then
-    -- Somebody deleted blocks that were read already. They are not lost, if they were counted as that.
+    -- Blocks were deleted that had been read already. They are not lost, if they were counted as that.
     local not_lost = math.min(#ids - found, gone - gone_from(stream))
     if not_lost > 0 then
       redis.call('HINCRBY', totals, 'lost', -not_lost)
-      redis.call('HINCRBY', backlog, 'audited_gone', -not_lost)
+      redis.call('HINCRBY', backlog, 'reconciled_gone', -not_lost)
       gone = gone - not_lost
     end
     sum_anew(backlog)
@@ -145,7 +145,7 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
   local waiting_blocks, waiting_bytes = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
   if length >= max_blocks or (length > 0 and waiting_bytes >= max_bytes) then
     if tonumber(stored[4]) ~= max_blocks or tonumber(stored[5]) ~= max_bytes then
-      -- For those who look at it: they do not know the limits. A full Redis may refuse it.
+      -- For the status: it does not know the limits. A full Redis may refuse it.
       redis.pcall('HSET', backlog, 'full_blocks', max_blocks, 'full_bytes', max_bytes)
     end
     return false

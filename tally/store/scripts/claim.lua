@@ -5,7 +5,7 @@
 --      3 backlog    hash    see backlog_library.lua
 -- ARGV 1 JSON:
 --        group
---        consumer   who claims
+--        consumer   that claims
 --        idle_ms    how long a block must have been pending, in milliseconds; n times as long after its n-th delivery
 --        cursor     where the last call ended, '-' at first
 --        count      how many blocks at the most; ten times as many are looked at

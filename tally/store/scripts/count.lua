@@ -57,7 +57,7 @@ for at = 1, take_number() do
 end
 local rejected_lines, padded_lines, bytes = take_number(), take_number(), take_number()
 
--- Checks. The list of pending entries is the gate: who finds a block in it, pending to itself, may count it, once. To
+-- Checks. The list of pending entries is the gate: a consumer that finds a block in it, pending to itself, may count it, once. To
 -- itself, because an ID may come again with another block: from a replica that was promoted without the newest entries, and
 -- whose clock is behind. No two processes have the same consumer.
 local missing = {'missing'}

@@ -7,8 +7,8 @@
 --
 -- Returns 'created' or 'exists'.
 --
--- In a script, because a full Redis refuses XGROUP CREATE by itself, and only who has a group takes blocks off the stream:
--- one that was filled before it had a group would stay full for ever. Atomic only for that.
+-- In a script, because a full Redis refuses XGROUP CREATE by itself, and blocks leave the stream only through a group: a
+-- stream that was filled before it had one would stay full for ever. Atomic only for that.
 
 --- @include layout_library
 

@@ -1,4 +1,4 @@
--- reconcile_backlog: count blocks as lost that somebody deleted before they were counted, and correct the size of the backlog.
+-- reconcile_backlog: count blocks as lost that were deleted before they were counted, and correct the size of the backlog.
 --
 -- KEYS 1 stream     stream  the blocks
 --      2 totals     hash    its `lost`, `blocks`
@@ -6,7 +6,7 @@
 -- ARGV 1 JSON:
 --        bytes_at_once  how many of them to look at in one call, about
 --
--- Returns {how many were lost, whether to call it again (1 or 0)}. In a stream that nobody deleted from it reads a few
+-- Returns {how many were lost, whether to call it again (1 or 0)}. In a stream without deletions it reads a few
 -- figures and writes nothing but these.
 --
 -- Atomic, or what is counted or appended meanwhile would be taken for lost, or be missing in the sum.

@@ -1,4 +1,4 @@
--- register_sources: note sources at the start of which somebody stands who knows that they have to be read.
+-- register_sources: note sources at position 0 that an ingestor is about to read.
 --
 -- KEYS 1 sources       hash        source -> position in bytes
 --      2 seen          sorted set  source, scored by its last append in Unix milliseconds
@@ -9,7 +9,7 @@
 --
 -- Returns how many were not stored; the others are left alone.
 --
--- Atomic, or a crash in between would leave some of the files that Redis has forgotten without anybody who reads them.
+-- Atomic, or a crash in between would leave some of the files that Redis has forgotten unread.
 
 --- @include layout_library
 

@@ -1,4 +1,4 @@
--- renew_pending: show that a consumer still works on blocks, so that nobody claims them.
+-- renew_pending: show that a consumer still works on blocks, so that they are not claimed.
 --
 -- KEYS 1 stream     stream  the blocks
 --      2 totals     hash    its `lost`
@@ -10,7 +10,7 @@
 --
 -- Returns {ID, …} of those that are still pending to the consumer, in their order; they count as delivered just now.
 --
--- Atomic, or blocks that somebody has claimed in between would be taken back.
+-- Atomic, or blocks that another consumer has claimed in between would be taken back.
 
 --- @include layout_library
 --- @include backlog_library
