@@ -12,7 +12,7 @@ from tally.clock import Clock
 from tally.counts import Counts
 from tally.settings import Settings
 from tally.store.blocks import Missing
-from tally.store.protocols import WorkerStore
+from tally.store.protocols import CountingStore
 from tally.telemetry import Log
 
 
@@ -33,7 +33,7 @@ class BatchCounter:
     def __init__(
         self,
         *,
-        store: WorkerStore,
+        store: CountingStore,
         settings: Settings,
         consumer: str,
         decoder: Decoder,

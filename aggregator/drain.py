@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tally.clock import Clock
-from tally.store.protocols import WorkerStore
+from tally.store.protocols import DrainStore
 
 #: How often a drain looks whether other aggregators have counted what they hold.
 POLL_SECONDS = 0.05
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.05
 class Drain:
     """Knows up to which entry is to be counted."""
 
-    def __init__(self, *, store: WorkerStore, clock: Clock, stop: asyncio.Event) -> None:
+    def __init__(self, *, store: DrainStore, clock: Clock, stop: asyncio.Event) -> None:
         self._store = store
         self._clock = clock
         self._stop = stop

@@ -11,7 +11,7 @@ from aggregator.pacing import Batch
 from tally.clock import Clock
 from tally.settings import Settings
 from tally.store.aggregator import CLAIM_FROM_START
-from tally.store.protocols import WorkerStore
+from tally.store.protocols import PendingStore
 from tally.telemetry import Log
 
 #: Blocks that are claimed from other consumers at once.
@@ -27,7 +27,7 @@ class PendingBlocks:
     def __init__(
         self,
         *,
-        store: WorkerStore,
+        store: PendingStore,
         settings: Settings,
         consumer: str,
         decoder: Decoder,

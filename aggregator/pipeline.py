@@ -22,7 +22,7 @@ from tally.counts import Counts
 from tally.log_throttle import Outage
 from tally.settings import Settings
 from tally.store import Entry
-from tally.store.protocols import WorkerStore
+from tally.store.protocols import BatchStore
 from tally.telemetry import Log
 
 #: How long a read waits for a new block. Also how long a stop may take, because a read is not called off:
@@ -39,7 +39,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        store: WorkerStore,
+        store: BatchStore,
         settings: Settings,
         consumer: str,
         decoder: Decoder,

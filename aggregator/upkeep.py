@@ -10,7 +10,7 @@ from aggregator.pending import PendingBlocks
 from aggregator.rollup import RollUp
 from tally.clock import Clock
 from tally.settings import Settings
-from tally.store.protocols import WorkerStore
+from tally.store.protocols import UpkeepStore
 from tally.telemetry import Log
 
 #: How often idle consumers are looked for at the least.
@@ -26,7 +26,7 @@ class Upkeep:
     def __init__(
         self,
         *,
-        store: WorkerStore,
+        store: UpkeepStore,
         settings: Settings,
         roll_up: RollUp,
         pending: PendingBlocks,

@@ -60,20 +60,22 @@ class ContextStore(AppenderStore, BodyStore, Protocol):
     """What sources of all kinds ask; of IngestorStore."""
 
 
-class WorkerStore(Protocol):
-    """What an aggregator's worker asks; of AggregatorStore."""
-
-    async def ensure_layout(self) -> None: ...
-
-    async def create_group(self) -> bool: ...
-
-    async def reconcile_backlog(self) -> int: ...
+class BatchStore(Protocol):
+    """What reads batches asks; of AggregatorStore."""
 
     async def read(self, *, consumer: str, count: int, block_ms: int | None) -> list[Entry]: ...
 
-    async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]: ...
-
     async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]: ...
+
+
+class CountingStore(Protocol):
+    """What counts batches asks; of AggregatorStore."""
+
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing: ...
+
+
+class PendingStore(Protocol):
+    """What claims and retries blocks asks; of AggregatorStore."""
 
     async def pending(self, *, consumer: str, count: int) -> list[tuple[str, int]]: ...
 
@@ -81,15 +83,35 @@ class WorkerStore(Protocol):
 
     async def dead_letter(self, *, consumer: str, entry_id: str) -> DeadLetterWord: ...
 
-    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing: ...
-
-    async def remove_consumer(self, *, consumer: str, idle_seconds: float = 0) -> RemovalWord: ...
+    async def claim(self, *, consumer: str, cursor: str, count: int) -> tuple[str, int]: ...
 
     async def consumers(self) -> list[Consumer]: ...
 
-    async def oldest(self) -> Oldest | None: ...
+    async def remove_consumer(self, *, consumer: str, idle_seconds: float = 0) -> RemovalWord: ...
+
+
+class DrainStore(Protocol):
+    """What a drain asks; of AggregatorStore."""
 
     async def last_entry_id(self) -> str: ...
+
+    async def oldest(self) -> Oldest | None: ...
+
+    async def consumers(self) -> list[Consumer]: ...
+
+
+class UpkeepStore(Protocol):
+    """What upkeep asks; of AggregatorStore."""
+
+    async def ensure_layout(self) -> None: ...
+
+    async def reconcile_backlog(self) -> int: ...
+
+
+class WorkerStore(BatchStore, CountingStore, PendingStore, DrainStore, UpkeepStore, Protocol):
+    """What an aggregator's worker asks, with its parts; of AggregatorStore."""
+
+    async def create_group(self) -> bool: ...
 
 
 class Readiness(Protocol):
