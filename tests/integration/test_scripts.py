@@ -30,6 +30,7 @@ from tally.store.reads import CountReader
 from tests.effort import examples, seeds
 from tests.fakes import FakeClock
 from tests.stores import AllStores
+from tests.waiting import wait_until_async
 
 KEYS = Keys()
 
@@ -1008,13 +1009,16 @@ async def test_a_consumer_that_finds_nothing_is_seen_all_the_same(shard: Shard) 
     await store.append(source="s", blocks=[Block(0, 1, b"new")])
 
     async def idle_seconds() -> float:
-        await store.claim(consumer="idle", cursor=CLAIM_FROM_START, count=10)
         return {each.name: each.idle_seconds for each in await store.consumers()}["idle"]
 
-    assert await idle_seconds() < 1
-    deadline = time.monotonic() + 0.2
-    while time.monotonic() < deadline:
-        assert await idle_seconds() < 0.1
+    async def is_idle_for_a_while() -> bool:
+        return await idle_seconds() > 0.2
+
+    await store.claim(consumer="idle", cursor=CLAIM_FROM_START, count=10)
+    await wait_until_async(is_idle_for_a_while, what="it was not seen for a while")
+    began = time.monotonic()
+    await store.claim(consumer="idle", cursor=CLAIM_FROM_START, count=10)
+    assert await idle_seconds() < time.monotonic() - began + 0.1
     assert await shard.pending() == [(entry_id, "busy", 1)], "no delivery count rises, and no new block is taken"
 
 
