@@ -19,9 +19,10 @@ from typing import Any
 import redis
 
 from bench import rivals
-from bench.inputs import Counted, Input
+from bench.inputs import Input
 from bench.processes import BenchError, Process, fresh_bench, wait_until
 from tally.keys import GROUP, Keys
+from tests.oracle import Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Outcome:
     seconds_with_start: float
     cpu_seconds: dict[str, float]
     peak_bytes: dict[str, int]
-    found: Counted
+    found: Expected
 
 
 Contender = Callable[[Input], Outcome]
@@ -46,12 +47,12 @@ def count_with_tally(source: Input) -> Outcome:
     """An ingestor and one aggregator."""
     keys = Keys()
 
-    def found(client: Any) -> Counted:
+    def found(client: Any) -> Expected:
         totals = client.hgetall(keys.totals)
-        return Counted(
+        return Expected(
             types=_counter(client.hgetall(keys.types)),
             words=_counter(client.hgetall(keys.words)),
-            lines=int(totals["lines"]),
+            events=int(totals["lines"]) - int(totals.get("rejected", 0)),
             rejected=int(totals.get("rejected", 0)),
         )
 
@@ -89,7 +90,7 @@ def count_with_duckdb(source: Input) -> Outcome:
             seconds_with_start=figures["ended"] - process.started_at,
             cpu_seconds={"duckdb": figures["cpu_seconds"]},
             peak_bytes={"duckdb": figures["peak_bytes"]},
-            found=Counted(types=types, words=words, lines=lines, rejected=lines - types.total()),
+            found=Expected(types=types, words=words, events=types.total(), rejected=lines - types.total()),
         )
 
 
@@ -110,10 +111,10 @@ def _count_one_by_one(source: Input, *, reader: str) -> Outcome:
         producer = bench.start_module("bench.rivals", "produce", str(source.path))
         ended_at = _wait_for_lines(client, rivals.TOTALS, source.lines, watch=(consumer, producer))
         totals = client.hgetall(rivals.TOTALS)
-        found = Counted(
+        found = Expected(
             types=_counter(client.hgetall(rivals.TYPES)),
             words=_counter(client.hgetall(rivals.WORDS)),
-            lines=int(totals["lines"]),
+            events=int(totals["lines"]) - int(totals["rejected"]),
             rejected=int(totals["rejected"]),
         )
         figures = {"server": bench.server, "producer": producer, "consumer": consumer}
@@ -122,7 +123,7 @@ def _count_one_by_one(source: Input, *, reader: str) -> Outcome:
 
 
 def _outcome(
-    processes: dict[str, Process], first: Process, *, began_at: float, ended_at: float, found: Counted
+    processes: dict[str, Process], first: Process, *, began_at: float, ended_at: float, found: Expected
 ) -> Outcome:
     return Outcome(
         seconds=ended_at - began_at,

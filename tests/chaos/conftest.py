@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tally.generator import Generator, GeneratorSpec
-from tests.expected import Expected
+from tests.oracle import Expected
 
 
 @pytest.fixture(scope="session")

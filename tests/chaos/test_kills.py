@@ -12,7 +12,7 @@ import pytest
 from aggregator.log_events import CLAIMED, CLAIMED_BY_OTHERS, STREAM_LOST
 from tally.keys import GROUP, Keys
 from tests.effort import seeds
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.proxy import LossyProxy
 from tests.server import Server

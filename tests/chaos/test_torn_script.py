@@ -16,7 +16,7 @@ import redis as redis_py
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tests.append_only_file import cut_in_the_last_transaction_with, incremental_files
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
 from tests.waiting import wait_until

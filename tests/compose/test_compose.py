@@ -22,7 +22,7 @@ import pytest
 from aggregator.log_events import CLAIMED
 from tally.generator import Generator, GeneratorSpec
 from tests import waiting
-from tests.expected import Expected
+from tests.oracle import Expected
 from tests.server import free_port
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]

@@ -22,7 +22,7 @@ import redis
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, Keys
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 

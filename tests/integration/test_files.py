@@ -13,7 +13,7 @@ import pytest
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.packing import PACK
 from tests.processes import Process, running
 from tests.server import Server

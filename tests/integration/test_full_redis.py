@@ -12,7 +12,7 @@ from tally.keys import GROUP, OTHER, Keys
 from tally.settings import Settings
 from tally.store import Block, connect
 from tally.store.reads import CountReader
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
 from tests.stores import AllStores

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from tally.keys import Keys
 from tally.web.listening import allow_connections
 from tests.effort import examples
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.proxy import LossyProxy
 from tests.senders import post, raw, wait_for_port

@@ -16,7 +16,7 @@ from aggregator.log_events import STARTED
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, Keys
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
 from tests.waiting import wait_until

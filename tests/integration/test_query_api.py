@@ -27,7 +27,7 @@ from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.settings import Settings
-from tests.expected import Expected
+from tests.oracle import Expected
 from tests.processes import Process, running
 from tests.server import Server, free_port
 from tests.waiting import wait_until

@@ -20,7 +20,7 @@ import trustme
 
 from tally.keys import Keys
 from tally.web.listening import allow_connections
-from tests.expected import Expected, counted
+from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.senders import wait_for_port
 from tests.server import Server, free_port

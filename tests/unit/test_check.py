@@ -21,8 +21,8 @@ from tally.cli.report_text import describe
 from tally.generator import Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry
+from tests.oracle import text_of
 from tests.packing import PACK
-from tests.unit.plain_count import text_of
 
 #: 2021-09-26T13:46:24Z.
 NOW = 1_632_663_984

@@ -18,9 +18,8 @@ from tally.counts import Counts
 from tally.keys import OTHER
 from tally.settings import Settings
 from tally.store import Entry
+from tests.oracle import is_nothing, plain_count, words_of
 from tests.unit.lines import ARRIVED, EVENT, blank, events, garbage, names
-from tests.unit.plain_count import is_nothing, plain_count
-from tests.words import words_of
 
 #: The start of the minute in which all arrive.
 MINUTE = 1_632_663_960

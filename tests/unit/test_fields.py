@@ -20,7 +20,7 @@ from tally.counts import Counts
 from tally.fields import MAX_DEPTH, format_path, parse_one, parse_paths
 from tally.settings import Settings, SettingsError, load
 from tally.store import Entry
-from tests.unit.plain_count import is_nothing
+from tests.oracle import is_nothing
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 PAGE = Path(__file__).parents[2] / "docs" / "fields.md"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from tally.store import Block
-from tests.unit.plain_count import text_of
+from tests.oracle import text_of
 
 #: Mostly what matters to framing: line ends, and bytes that other tools stumble over.
 _PIECES = st.sampled_from(

@@ -12,7 +12,7 @@ from tally.counts import Counts
 from tally.generator import TYPES, WORDS, Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry
-from tests.unit.plain_count import plain_count
+from tests.oracle import plain_count
 
 START = 1_632_663_984
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingestor.line_buffer import CUT_MARK, PartialLine
 from tally.padding import is_blank
-from tests.unit.plain_count import text_of
+from tests.oracle import text_of
 
 LIMIT = 64
 

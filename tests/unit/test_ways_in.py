@@ -19,8 +19,8 @@ from tally.cli.report import report_on as check
 from tally.counts import Counts
 from tally.settings import Settings
 from tally.store import Entry
+from tests.oracle import Plain, plain_count
 from tests.unit.lines import ARRIVED, EVENT, blank, events, garbage
-from tests.unit.plain_count import Plain, plain_count
 
 #: Some lines are longer than that, and blocks as well.
 MAX_LINE_BYTES = 96

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aggregator.words import Texts, WordCounter, bound_names
 from tally.settings import Settings
 from tally.words import DEFAULT_WORD_PATTERN, MARKS_ARE_IN, MOST_MARKS, compile_word_pattern, normalized
-from tests.words import words_of
+from tests.oracle import words_of
 
 _texts = st.lists(st.sampled_from(["", " ", "a", "a b", "b  a a", "\u2003c\x1cd", "don't"]) | st.text(max_size=4))
 
