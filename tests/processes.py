@@ -19,11 +19,13 @@ class Process:
         self._log = log
         self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
+        self._logged_before = 0  # bytes
 
     def start(self, **variables: str) -> None:
         """Start it, from now on with these variables too."""
         self._variables.update(variables)
         with self._log.open("ab") as log:
+            self._logged_before = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *self._arguments],
                 env={**os.environ, **self._variables},
@@ -48,12 +50,19 @@ class Process:
         assert self._process is not None
         self._process.send_signal(signal_)
 
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait(30)
+    def kill(self) -> bool:
+        """Send SIGKILL and wait until it is gone; return whether there was anything to kill."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        self._process.send_signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.wait(30)
+        return True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has logged anything in this life: it has started, then, and is at work."""
+        return self.has_log and self._log.stat().st_size > self._logged_before
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""

@@ -73,16 +73,19 @@ class Server:
         """A blocking client of it, with text replies."""
         return redis.Redis(port=self.port, decode_responses=True, socket_timeout=30)
 
-    def kill(self) -> None:
-        """SIGKILL: what it has not written to its file is lost."""
-        self._end(signal.SIGKILL)
+    def kill(self) -> bool:
+        """SIGKILL: what it has not written to its file is lost. Return whether there was anything to kill."""
+        return self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         """SIGTERM: it writes out what it holds."""
         self._end(signal.SIGTERM)
 
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(30)
-            self._process = None
+    def _end(self, how: signal.Signals) -> bool:
+        process, self._process = self._process, None
+        if process is None:
+            return False
+        ran = process.poll() is None
+        process.send_signal(how)
+        process.wait(30)
+        return ran

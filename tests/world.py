@@ -63,7 +63,8 @@ class World:
             wait_until(lambda before=before: self.stream.appended_bytes() > before, what="something is appended")  # type: ignore[misc]
             self.write(self.chance.randint(1, 400))
             time.sleep(self.chance.uniform(0.0, 0.15))  # when the kill comes is what is random here
-            self.restart()
+            assert self.ingestor.kill(), self.ingestor.log()[-3000:]
+            self.up()
 
     def up(self, **variables: str) -> None:
         self._followed_before = self._times_followed()

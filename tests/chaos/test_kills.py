@@ -28,6 +28,8 @@ SMALL = {
     "TALLY_CLAIM_IDLE_SECONDS": "0.5",
 }
 
+KILLS = 15
+
 
 def finish(ingestor: Process, url: str, folder: Path) -> None:
     """Let the ingestor come to its end, and count what is left."""
@@ -48,15 +50,20 @@ def test_killed_ingestors_and_aggregators(
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
     workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url, **SMALL) for at in range(3)]
     with running(ingestor, *workers), server.client() as client:
-        for share in sorted(chance.uniform(0.02, 0.9) for _ in range(15)):
+        kills = at_work = 0
+        for share in sorted(chance.uniform(0.02, 0.9) for _ in range(KILLS)):
             wait_until(
                 lambda share=share: position(client) > share * path.stat().st_size,  # type: ignore[misc]
                 what=f"{share:.0%} of the file is appended",
             )
             victim = chance.choice([ingestor, *workers])
-            victim.kill()
+            at_work += victim.has_begun
+            kills += victim.kill()
             victim.start()
         finish(ingestor, server.url, tmp_path)
+        assert kills == KILLS, "each of them found its victim alive"
+        # A slow machine kills many while they start.
+        assert at_work >= 3, f"only {at_work} were at work"
         assert counted(client) == expected
         assert client.xlen(KEYS.stream) == 0
 
@@ -80,7 +87,7 @@ def test_killed_server_that_loses_its_last_writes(
                     lambda share=share, client=client: position(client) > share * path.stat().st_size,  # type: ignore[misc]
                     what=f"{share:.0%} of the file is appended",
                 )
-            server.kill()
+            assert server.kill()
             lost_bytes = chance.randrange(1, 2_000_000)
             if ingestor.exit_code is None:
                 crashes += cut_append_only_file(tmp_path / "server", lost_bytes)
@@ -155,6 +162,7 @@ def test_flush_while_everything_runs(server: Server, million: tuple[Path, Expect
     with running(ingestor, *workers), server.client() as client:
         for _ in range(3):
             wait_until(lambda: position(client) > path.stat().st_size / 5, what="a part of the file is appended")
+            assert ingestor.exit_code is None
             client.flushall()
         finish(ingestor, server.url, tmp_path)
         assert counted(client) == expected

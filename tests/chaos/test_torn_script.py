@@ -59,7 +59,7 @@ def count(server: Server, path: Path) -> None:
 
 def crash_in_count(server: Server) -> None:
     """Kill it, and lose the end of its file from the middle of what `count` did last."""
-    server.kill()
+    assert server.kill()
     *_, last = incremental_files(server.folder)
     cut_in_the_last_transaction_with(last, "HINCRBY", KEYS.totals, "events")
 
@@ -102,7 +102,7 @@ def test_nor_if_the_server_crashes_again_before_its_rewrite_has_ended(torn_serve
         state = client.info("persistence")
         assert state["aof_rewrite_in_progress"] == 1
         before = counted(client)
-    server.kill()
+    assert server.kill()
     # Redis finds a file that is not whole and not the last, cuts it off and ends; then it starts.
     server.start(tries=2)
     with server.client() as client:

@@ -54,7 +54,7 @@ def kill_at_random_until_it_ends(process: Process, stream: Stream, *, kills: int
     for life in range(1, kills + 1):
         enough = chance.randint(stream.blocks() + 1, life * BLOCKS_A_LIFE)
         wait_until(lambda enough=enough: stream.blocks() >= enough, what=f"{enough} blocks are appended")  # type: ignore[misc]
-        process.kill()
+        assert process.kill()
         room = (life + 1) * BLOCKS_A_LIFE if life < kills else 100_000
         process.start(TALLY_MAX_BACKLOG_BLOCKS=str(room))
     assert process.wait() == 0, process.log()

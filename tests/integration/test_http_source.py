@@ -308,7 +308,7 @@ def test_killed_ingestors_with_clients_that_send_again(server: Server, tmp_path:
                     what="something is counted",
                 )
                 time.sleep(chance.uniform(0, 0.2))  # when the kill comes is what is random here
-                intake.process.kill()
+                assert intake.process.kill()
                 intake.process.start()
         finally:
             over.set()

@@ -144,7 +144,7 @@ def test_killed_ingestors_count_no_line_twice(server: Server, tmp_path: Path) ->
             before: Any = client.hget(KEYS.totals, "events")
             wait_until(lambda before=before: client.hget(KEYS.totals, "events") != before, what="events are counted")  # type: ignore[misc]
             time.sleep(chance.uniform(0, 0.3))  # when the kill comes is what is random here
-            listener.process.kill()
+            assert listener.process.kill()
             listener.process.start()
             wait_for_port(listener.port)
         over.set()

@@ -86,7 +86,7 @@ class Chaos:
 
     def forget(self) -> None:
         """Redis is killed, and what it had not written to its file is lost."""
-        self.server.kill()
+        assert self.server.kill()
         self.server.start()
 
 
