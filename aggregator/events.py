@@ -74,7 +74,7 @@ class EventFields:
         self._time_attributes = _attributes(root, settings.time_path or ())
 
     def decode_leap_second(self, line: bytes) -> Event:
-        """One event of a line that `decode` refuses because its time is a leap second. Raises as `decode` does."""
+        """Return one event of a line that `decode` refuses for a leap second in its time. Raises as `decode` does."""
         event = holder = self._decode_text_time(line)
         *outer, last = self._time_attributes
         for attribute in outer:
@@ -87,18 +87,18 @@ class EventFields:
         return event
 
     def texts(self, events: list[Event]) -> list[str]:
-        """All the texts of these events, in no particular order."""
+        """Return all the texts of these events, in no particular order."""
         if not self._texts_may_miss:
             return self._texts[0](events)
         return [text for read in self._texts for text in read(events) if text is not None]
 
     def times(self, events: list[Event]) -> list[Time]:
-        """The time of each of these events, in their order; of those with no time, None."""
+        """Return the time of each of these events, in their order; of those with no time, None."""
         return [None] * len(events) if self._times is None else self._times(events)
 
 
 def _tree(settings: Settings, time: Any) -> _Node:
-    """The fields that the settings name, of which the time has this type."""
+    """Return the fields that the settings name, of which the time has this type."""
     root = _Node(required=True)
     alone = len(settings.text_paths) == 1
     for path in settings.text_paths:
@@ -120,7 +120,7 @@ def _grow(root: _Node, path: Path, value: Any, *, required: bool) -> None:
 
 
 def _structure(node: _Node) -> Any:
-    """The type of this node for msgspec."""
+    """Return the type of this node for msgspec."""
     if not node.parts:
         return node.type
     fields: list[Any] = []
@@ -134,7 +134,7 @@ def _structure(node: _Node) -> Any:
 
 
 def _attributes(root: _Node, path: Path) -> list[str]:
-    """The attributes of the structure on the way to what is at `path`."""
+    """Return the attributes of the structure on the way to what is at `path`."""
     found, node = [], root
     for name in path:
         node = node.parts[name]
@@ -143,7 +143,7 @@ def _attributes(root: _Node, path: Path) -> list[str]:
 
 
 def _reader(root: _Node, path: Path) -> Callable[[list[Event]], list[Any]]:
-    """A function from events to what they have at `path`, None where they have nothing."""
+    """Return a function from events to what they have at `path`, None where they have nothing."""
     steps: list[str] = []  # attributes after which there is always something, with dots between
     node = root
     for name in path:

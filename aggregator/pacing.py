@@ -41,7 +41,7 @@ class Pace:
 
     @property
     def blocks(self) -> int:
-        """How many blocks the next batch may have."""
+        """Return how many blocks the next batch may have."""
         return min(self._most, self._fit)
 
     def read(self, entries: Sequence[Entry]) -> None:
@@ -58,5 +58,5 @@ class Pace:
             self._fit = min(SMALL_BLOCKS, 2 * self._fit)
 
     def is_due(self, batch: Batch, *, now_seconds: float) -> bool:
-        """Whether it is time to count what is decoded, or to show that we still work on the rest."""
+        """Return whether it is time to count what is decoded, or to show that we still work on the rest."""
         return now_seconds - batch.since_seconds > self._due_seconds

@@ -35,7 +35,7 @@ class Rejects:
 
 
 def _beginning(line: bytes) -> bytes:
-    """What is kept of a line as a sample. Of much padding a NUL, or nothing else might be seen of it."""
+    """Return what is kept of a line as a sample. Of much padding a NUL, or nothing else might be seen of it."""
     if len(line) > SAMPLE_BYTES and (padding := padding_bytes(line)):
         line = NUL + line[padding:]
     return line[:SAMPLE_BYTES]

@@ -1,6 +1,6 @@
 """Roll-ups: when a longer window is over, its parts are added to it, one part a script; then the oldest are dropped.
 
-An hour is over when its end has passed on the clock and there are events of a later window. Whoever comes late is added
+An hour is over when its end has passed on the clock and there are events of a later window. A late event is added
 to the rolled minute and to its hour, so rolling early costs a little time and nothing else.
 """
 
@@ -14,8 +14,8 @@ from tally.settings import Settings
 from tally.store import WindowStore
 from tally.telemetry import get_logger
 
-#: Windows that are rolled up, and dropped, in one round trip. Redis serves nobody else meanwhile, so few of the former:
-#: each may hold TALLY_MAX_WINDOW_WORDS words.
+#: Windows that are rolled up, and dropped, in one round trip. Redis answers no other client meanwhile, so few of the
+#: former: each may hold TALLY_MAX_WINDOW_WORDS words.
 ROLL_AT_ONCE, DROP_AT_ONCE = 4, 100
 
 

@@ -39,7 +39,7 @@ class Texts:
             self._pieces.update(self._split(texts))
 
     def pieces(self) -> Counter[str]:
-        """How often each piece stands in all of them."""
+        """Return how often each piece stands in all of them."""
         alike: dict[int, list[str]] = defaultdict(list)  # how often -> the texts that came so often
         for text, times in self._whole.items():
             alike[times].append(text)
@@ -92,7 +92,7 @@ class WordCounter:
         self._min_length = min_length
 
     def count(self, pieces: Counter[str], *, ascii_: bool = False) -> Counter[str]:
-        """How often each word stands in them. The pieces are this method's to change; with `ascii_` all are ASCII."""
+        """Return how often each word stands in them. It may change the pieces; with `ascii_` all are ASCII."""
         if self._normalize and not ascii_:
             _normalize(pieces)
         words: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class WordCounter:
         return words
 
     def _in_one_form(self, word: str) -> str:
-        """A whole word as it is counted."""
+        """Return a whole word as it is counted."""
         if self._normalize:
             word = normalized(word)
         if self._fold_case:

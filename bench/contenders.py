@@ -95,7 +95,7 @@ def count_with_duckdb(source: Input) -> Outcome:
 
 
 def server_version() -> str:
-    """The server that the contenders run on."""
+    """Return the server that the contenders run on."""
     with fresh_bench() as bench:
         about: Any = bench.start_server().info("server")
     if "valkey_version" in about:
@@ -164,7 +164,7 @@ def _wait_for_lines(client: Any, totals: str, lines: int, *, watch: tuple[Proces
 
 
 def _opened_at(ingestor: Process) -> float:
-    """When the ingestor began to read its source, in Unix seconds, by its own log."""
+    """Return when the ingestor began to read its source, in Unix seconds, by its own log."""
     for line in ingestor.log_text().splitlines():
         with suppress(ValueError):
             record = json.loads(line)

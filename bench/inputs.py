@@ -13,9 +13,9 @@ from typing import Literal
 from tally.generator import TYPES, Generator, GeneratorSpec
 from tests.oracle import Expected
 
-Kind = Literal["garbage", "clean", "rich"]
+InputKind = Literal["garbage", "clean", "rich"]
 
-DESCRIPTIONS: dict[Kind, str] = {
+DESCRIPTIONS: dict[InputKind, str] = {
     "garbage": "`tally generate --corrupt 0.1`: one line in ten is garbage",
     "clean": "`tally generate --corrupt 0`",
     "rich": "200,000 distinct words, Zipf; every text is different",
@@ -29,7 +29,7 @@ RICH_WORDS = 200_000
 class Input:
     """A file of lines with its true counts."""
 
-    kind: Kind
+    kind: InputKind
     path: Path
     bytes: int
     truth: Expected
@@ -39,7 +39,7 @@ class Input:
         return self.truth.lines
 
 
-def make_input(kind: Kind, folder: Path, *, lines: int, seed: int) -> Input:
+def make_input(kind: InputKind, folder: Path, *, lines: int, seed: int) -> Input:
     """Write so many lines and count them."""
     path = folder / f"{kind}-{lines}.ndjson"
     with path.open("wb") as file:
@@ -52,7 +52,7 @@ def make_input(kind: Kind, folder: Path, *, lines: int, seed: int) -> Input:
 
 
 def head_of(source: Input, *, lines: int) -> Input:
-    """The first lines of another input, for contenders that would need minutes for all."""
+    """Return the first lines of another input, for contenders that would need minutes for all."""
     path = source.path.with_name(f"{source.kind}-{lines}.ndjson")
     with source.path.open("rb") as whole, path.open("wb") as file:
         file.writelines(itertools.islice(whole, lines))

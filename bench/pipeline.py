@@ -24,7 +24,7 @@ from bench.contenders import (
     count_with_tally,
     server_version,
 )
-from bench.inputs import DESCRIPTIONS, Input, Kind, head_of, make_input
+from bench.inputs import DESCRIPTIONS, Input, InputKind, head_of, make_input
 from bench.processes import BenchError, temporary_folder, tidy_when_terminated
 from bench.report import machine, table, write_section
 
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.pipeline", description="How fast lines are counted.")
-    kinds = get_args(Kind)
+    kinds = get_args(InputKind)
     parser.add_argument("--inputs", nargs="+", choices=kinds, default=kinds, help="default: all")
     parser.add_argument("--lines", type=int, default=1_000_000, help="lines of each input (default: %(default)s)")
     parser.add_argument("--rival-lines", type=int, default=50_000, help="for one event an entry (default: %(default)s)")
@@ -104,8 +104,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _contest(kind: Kind, folder: Path, options: argparse.Namespace) -> list[Series]:
-    """The contenders on one input, Tally first."""
+def _contest(kind: InputKind, folder: Path, options: argparse.Namespace) -> list[Series]:
+    """Run the contenders on one input, Tally first."""
     print(f"making {kind}: {DESCRIPTIONS[kind]}", flush=True)
     source = make_input(kind, folder, lines=options.lines, seed=options.seed)
     head = head_of(source, lines=min(options.rival_lines, options.lines))

@@ -40,5 +40,5 @@ class SystemClock:
         return event.is_set()
 
 
-#: What everybody uses who was given none.
+#: The default.
 SYSTEM: Clock = SystemClock()

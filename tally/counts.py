@@ -63,7 +63,7 @@ class Section:
 
 
 def sections(windows: Mapping[int, WindowCounts], lengths: Sequence[WindowLength]) -> Iterator[Section]:
-    """What goes into which window, the newest first: of each length as many as are kept at the most.
+    """Return what goes into which window, the newest first: of each length as many as are kept at the most.
 
     What is older than those is too old for that length as soon as they are counted, whatever there was before. So it is
     added up to the next length here, and a batch of years of history makes no more windows than one of an hour.

@@ -43,7 +43,7 @@ def parse_one(text: str) -> Path:
 
 
 def format_path(path: Path) -> str:
-    """What parse_paths reads as this path."""
+    """Return what parse_paths reads as this path."""
     return ".".join(name.replace(".", "\\.").replace(",", "\\,") for name in path)
 
 

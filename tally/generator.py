@@ -87,7 +87,7 @@ class Generator:
         self._made = 0
 
     def lines(self) -> Iterator[bytes]:
-        """Chunks of whole lines, as fast as they can be made."""
+        """Yield chunks of whole lines, as fast as they can be made."""
         while (count := self._remaining(_LINES_AT_ONCE)) > 0:
             yield self._make(count)
 

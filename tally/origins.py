@@ -15,17 +15,17 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 def parse_origins(text: str) -> frozenset[str]:
-    """The origins in a setting, with commas between. Raises ValueError with what is wrong and what would be right."""
+    """Return the origins in a setting, with commas between. Raises ValueError with what would be right."""
     return frozenset(map(_parse_origin, _parts(text)))
 
 
 def parse_hosts(text: str) -> frozenset[str]:
-    """The names in a setting, with commas between. Raises ValueError with what is wrong and what would be right."""
+    """Return the names in a setting, with commas between. Raises ValueError with what would be right."""
     return frozenset(map(_parse_host, _parts(text)))
 
 
 def taken_hosts(hosts: frozenset[str], *, address: str) -> frozenset[str] | None:
-    """The names to be taken beside those of loopback where an address is listened on; None: any.
+    """Return the names to be taken beside those of loopback where an address is listened on; None: any.
 
     Those of the setting; without any in it none on loopback, which has no other name, and any elsewhere.
     """
@@ -35,7 +35,7 @@ def taken_hosts(hosts: frozenset[str], *, address: str) -> frozenset[str] | None
 
 
 def is_loopback(address: str) -> bool:
-    """Whether this is an IP address that only this machine reaches."""
+    """Return whether this is an IP address that only this machine reaches."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
@@ -45,7 +45,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_taken_name(host: str, taken: Set[str]) -> bool:
-    """Whether a header Host names loopback, or one of these names. Nobody can make a loopback name lead elsewhere."""
+    """Return whether a header Host names loopback, or one of these names. No loopback name leads elsewhere."""
     name, _ = _split(host)
     if name == "localhost" or name.endswith(".localhost") or is_loopback(name) or name in taken:
         return True
@@ -53,7 +53,7 @@ def is_taken_name(host: str, taken: Set[str]) -> bool:
 
 
 def is_origin_of(host: str, origin: str) -> bool:
-    """Whether a page of this origin was asked for at this host. The scheme may be that of a proxy in front of us."""
+    """Return whether a page of this origin was asked for at this host. The scheme may be that of a proxy."""
     scheme, _, authority = origin.lower().partition("://")
     default = _DEFAULT_PORTS.get(scheme, "")
     name, port = _split(authority)
@@ -93,7 +93,7 @@ def _parse_host(text: str) -> str:
 
 
 def _split(authority: str) -> tuple[str, str]:
-    """Name and port of HOST:PORT, in the form in which names are compared; empty if it is neither."""
+    """Return name and port of HOST:PORT, in the form in which names are compared; empty if it is neither."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
         return "", ""

@@ -13,7 +13,7 @@ IPV6_PREFIX = 64
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Addresses and networks with commas between. Raises ValueError with what is wrong and what would be right."""
+    """Return addresses and networks with commas between. Raises ValueError with what would be right."""
     networks = []
     for each in filter(None, map(str.strip, text.split(","))):
         try:
@@ -26,14 +26,14 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 class Peers:
-    """Tells clients apart. An address that many clients share, as that of a proxy in front of them, is nobody's."""
+    """Tells clients apart. An address that many share, as that of a proxy in front of them, is no client's."""
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:
         self._trusted = tuple(trusted)
         self._of = lru_cache(maxsize=4096)(self._find)
 
     def of(self, address: str | None) -> str | None:
-        """What all connections of this client have in common; None if its address does not tell."""
+        """Return what all connections of this client have in common; None if its address does not tell."""
         return self._of(address)
 
     def _find(self, address: str | None) -> str | None:

@@ -9,12 +9,12 @@ from rich.markup import escape
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters, marks that turn the direction of writing."""
+    """Return the text without what a terminal would obey: control characters, and marks of the direction of writing."""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def encodable(text: str) -> str:
-    r"""The text as standard output can show it: `\u65e5` for a character that its encoding lacks.
+    r"""Return the text as standard output can show it: `\u65e5` for a character that its encoding lacks.
 
     Made before a table is laid out, which would be torn apart otherwise.
     """
@@ -23,7 +23,7 @@ def encodable(text: str) -> str:
 
 
 def markup(text: str) -> str:
-    """The same as rich markup that shows just it and has none of its own."""
+    """Return the text as rich markup that shows just it and has none of its own."""
     return escape(encodable(printable(text)))
 
 

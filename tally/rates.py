@@ -16,7 +16,7 @@ class Rates:
         self._samples: deque[tuple[float, int]] = deque(maxlen=int(max(SPANS_SECONDS) / every_seconds) + 2)
 
     def add(self, at: float, events: int) -> None:
-        """A total that was read at this moment, in seconds of any clock that only goes on.
+        """Add a total that was read at this moment, in seconds of any clock that only goes on.
 
         A total that fell means that Redis lost its data: what was before says nothing about the rate.
         """
@@ -29,7 +29,7 @@ class Rates:
         self._samples.clear()
 
     def rates(self) -> dict[str, float | None]:
-        """Events a second over the last 1, 10 and 60 seconds; None where that is not known yet."""
+        """Return events a second over the last 1, 10 and 60 seconds; None where that is not known yet."""
         return {str(seconds): self._rate(seconds) for seconds in SPANS_SECONDS}
 
     def _rate(self, seconds: int) -> float | None:

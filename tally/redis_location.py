@@ -42,7 +42,7 @@ def is_at_rest(settings: Settings) -> bool:
 
 
 def _url_in(folder: Path) -> str | None:
-    """The URL of the server that runs in this folder; None if none does."""
+    """Return the URL of the server that runs in this folder; None if none does."""
     with suppress(OSError, UnicodeDecodeError):
         url = (folder / URL_FILE).read_text(encoding="utf-8").strip()
         if is_redis_url(url):

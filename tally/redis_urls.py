@@ -54,7 +54,7 @@ _CONTRADICTING = {
 
 
 def url_problem(url: str) -> str | None:
-    """Why no client can be made of it, and what would be right; None if one can.
+    """Return why no client can be made of it, and what would be right; None if one can.
 
     Repeats nothing of what the URL holds, which may be a part of the password; of options only names that are known.
     """
@@ -77,12 +77,12 @@ def url_problem(url: str) -> str | None:
 
 
 def is_redis_url(url: str) -> bool:
-    """Whether a client can be made of it."""
+    """Return whether a client can be made of it."""
     return url_problem(url) is None
 
 
 def option_of(url: str, name: str) -> str | None:
-    """The value of an option; None if the URL does not have it."""
+    """Return the value of an option; None if the URL does not have it."""
     return _options(url).get(name)
 
 

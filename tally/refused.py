@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 def refused(error: exceptions.RedisError) -> Refused:
-    """The error of redis-py as a sentence that says what to change."""
+    """Return the error of redis-py as a sentence that says what to change."""
     text = str(error)
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
         return Refused(f"Redis refuses the password or the user of TALLY_REDIS_URL: {text}")

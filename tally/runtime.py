@@ -24,7 +24,7 @@ from tally.telemetry import configure, get_logger
 EXIT_USAGE, EXIT_FAILURE = 2, 1
 
 #: How a module of ours is started, in safe-path mode: `-m` alone would look for modules in the folder in which we were
-#: started first, and that is the user's, with an `api.py` or a `random.py` of his project. A flag rather than
+#: started first, and that is the user's, with an `api.py` or a `random.py` of some project. A flag rather than
 #: PYTHONSAFEPATH, which the programs of `exec:` would inherit.
 PYTHON_MODULE = (sys.executable, "-P", "-m")
 
@@ -159,10 +159,10 @@ def run_or_exit(body: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _open_standard_descriptors() -> None:
-    """Give 0, 1 and 2 to nobody else, where we were started without them, as by `nohup tally serve <&-`.
+    """Open 0, 1 and 2 where we were started without them, as by `nohup tally serve <&-`.
 
-    The next file or socket would get the number, and whoever writes to standard error write into it. uvloop aborts the
-    process when it closes one of its own with such a number.
+    The next file or socket would get the number, and what is written to standard error would go into it. uvloop aborts
+    the process when it closes one of its own with such a number.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)

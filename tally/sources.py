@@ -10,7 +10,7 @@ _RIGHT = 'several sources are a JSON array of texts, as in ["tail:/var/log/app.l
 
 
 def split_sources(text: str) -> list[str]:
-    """The sources that a text names: itself, or the members of a JSON array of texts.
+    """Return the sources that a text names: itself, or the members of a JSON array of texts.
 
     Raises Failure with what is wrong and what would be right.
     """

@@ -21,11 +21,11 @@ class WindowLength:
     kept: int
 
     def start_of(self, at_seconds: float) -> int:
-        """The start of the window that holds this moment, in Unix seconds."""
+        """Return the start of the window that holds this moment, in Unix seconds."""
         return int(at_seconds // self.seconds) * self.seconds
 
     def end_of(self, at_seconds: float) -> int:
-        """The first start of a window that is not before this moment, in Unix seconds."""
+        """Return the first start of a window that is not before this moment, in Unix seconds."""
         return -int(-at_seconds // self.seconds) * self.seconds
 
 

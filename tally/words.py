@@ -51,7 +51,7 @@ def normalized(name: str) -> str:
 
 @cache
 def _marks(name: str) -> str:
-    """All characters of this category, as they are written between square brackets."""
+    """Return all characters of this category, as they are written between square brackets."""
     found: list[list[int]] = []
     for code in (code for block in MARKS_ARE_IN for code in block if category(chr(code)) == name):
         if found and found[-1][1] == code - 1:

@@ -16,13 +16,13 @@ class Command:
 
 
 def incremental_files(server_folder: Path) -> list[Path]:
-    """The files with what was written since the last rewrite began, and before it while it lasts, oldest first."""
+    """Return the files with what was written since the last rewrite began, or before while it lasts, oldest first."""
     files = (server_folder / "appendonlydir").glob("*.incr.aof")
     return sorted(files, key=lambda file: int(file.name.split(".")[-3]))
 
 
 def commands(file: Path) -> list[Command]:
-    """What is in it, up to what is not whole."""
+    """Return what is in it, up to what is not whole."""
     content, found, at = file.read_bytes(), [], 0
     try:
         while at < len(content):

@@ -27,7 +27,7 @@ def clock_set_back(client: Any, stream: str, *, seconds: float) -> None:
 
 
 def _crc64(data: bytes) -> int:
-    """The CRC-64 of Jones, as Redis has it at the end of a dump."""
+    """Return the CRC-64 of Jones, as Redis has it at the end of a dump."""
     table = []
     for byte in range(256):
         for _ in range(8):

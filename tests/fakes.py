@@ -35,11 +35,11 @@ class FakeLog:
 
     @property
     def events(self) -> list[str]:
-        """What was logged, without the fields."""
+        """Return what was logged, without the fields."""
         return [event for event, _ in self.said]
 
     def fields(self, event: str) -> list[dict[str, Any]]:
-        """What was logged along with this event, each time."""
+        """Return what was logged along with this event, each time."""
         return [fields for said, fields in self.said if said == event]
 
     def bind(self, **_: Any) -> FakeLog:

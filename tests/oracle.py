@@ -70,7 +70,7 @@ class Expected:
 
 
 def counted(client: redis.Redis) -> Expected:
-    """What the store says."""
+    """Return what the store says."""
     keys: Any = Keys()
     read: Any = client
     totals = read.hgetall(keys.totals)

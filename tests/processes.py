@@ -61,7 +61,7 @@ class Process:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it has logged anything in this life: it has started, then, and is at work."""
+        """Return whether it has logged anything in this life: it has started, then, and is at work."""
         return self.has_log and self._log.stat().st_size > self._logged_before
 
     def stop(self) -> int:
@@ -77,19 +77,19 @@ class Process:
 
     @property
     def has_log(self) -> bool:
-        """Whether it was ever started."""
+        """Return whether it was ever started."""
         return self._log.exists()
 
     def log(self) -> str:
-        """What it said so far, over all its lives."""
+        """Return what it said so far, over all its lives."""
         return self._log.read_text(errors="replace")
 
     def resident_bytes(self) -> int:
-        """How much memory it has."""
+        """Return how much memory it has."""
         return self._memory_bytes("VmRSS:")
 
     def peak_bytes(self) -> int:
-        """How much memory it had at the most."""
+        """Return how much memory it had at the most."""
         return self._memory_bytes("VmHWM:")
 
     def _memory_bytes(self, name: str) -> int:

@@ -55,7 +55,7 @@ def raw(port: int, request: bytes, *, half_close: bool = False) -> bytes:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Return whether somebody takes connections there."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except OSError:

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on just now."""
+    """Return a TCP port on loopback that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -56,7 +56,7 @@ class Server:
         return self._process is not None and self._process.poll() is not None
 
     def answers(self) -> bool:
-        """Whether it takes commands."""
+        """Return whether it takes commands."""
         with redis.Redis(port=self.port, socket_timeout=5) as client:
             try:
                 return bool(client.ping())
@@ -70,7 +70,7 @@ class Server:
         return self._process.pid
 
     def client(self) -> redis.Redis:
-        """A blocking client of it, with text replies."""
+        """Return a blocking client of it, with text replies."""
         return redis.Redis(port=self.port, decode_responses=True, socket_timeout=30)
 
     def kill(self) -> bool:

@@ -23,7 +23,7 @@ class Stream:
         self._client.close()
 
     def positions(self) -> dict[str, int]:
-        """The stored positions by source name."""
+        """Return the stored positions by source name."""
         found = self._client.hgetall(self._keys.sources)
         return {name.decode(): int(position) for name, position in found.items()}
 
@@ -44,7 +44,7 @@ class Stream:
             self._client.xdel(self._keys.stream, *(id_ for id_, _ in entries))
 
     def difference(self, written: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """The lines that are missing, and those that are too many."""
+        """Return the lines that are missing, and those that are too many."""
         found, wanted = Counter(self.lines()), Counter(line.rstrip(b"\n") for line in written)
         return list((wanted - found).elements()), list((found - wanted).elements())
 

@@ -97,11 +97,11 @@ class World:
         )
 
     def log_is_open(self) -> bool:
-        """Whether the ingestor has the file open that is at the followed path now."""
+        """Return whether the ingestor has the file open that is at the followed path now."""
         return self.is_open(self.log)
 
     def is_open(self, path: Path) -> bool:
-        """Whether the ingestor has the file open that is at this path now."""
+        """Return whether the ingestor has the file open that is at this path now."""
         now = path.stat()
         for link in Path(f"/proc/{self.ingestor.pid}/fd").iterdir():
             with suppress(OSError):

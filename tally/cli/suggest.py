@@ -117,13 +117,13 @@ def suggest(objects: Iterable[Mapping[str, Any]]) -> Suggestion | None:
 
 
 def suggest_time(objects: Iterable[Mapping[str, Any]]) -> Suggestion | None:
-    """The same for the time alone; None if nothing looks like one."""
+    """Suggest a field for the time alone; None if nothing looks like one."""
     found = _suggest_time(*_profile(objects))
     return found if found.settings else None
 
 
 def _profile(objects: Iterable[Mapping[str, Any]]) -> tuple[dict[Path, _Profile], int]:
-    """What the fields hold, and how many objects there are."""
+    """Return what the fields hold, and how many objects there are."""
     profiles: dict[Path, _Profile] = {}
     lines = 0
     for each in objects:
@@ -146,7 +146,7 @@ def _suggest_time(profiles: Mapping[Path, _Profile], lines: int) -> Suggestion:
 
 
 def _together(texts: Sequence[Path], profiles: Mapping[Path, _Profile], lines: int) -> Sequence[Path]:
-    """The text fields to name: the best if most lines have it, else several, which then need not be there."""
+    """Return the text fields to name: the best if most lines have it, else several, which then need not be there."""
     if not texts or profiles[texts[0]].strings >= _MOST * lines:
         return texts[:1]
     # One alone would be required.
@@ -165,7 +165,7 @@ def _leaves(value: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _ranked(scores: Iterable[tuple[Path, float]]) -> list[Path]:
-    """Paths with a score over 0, the best first; of equals the one nearest to the outside, then that first seen."""
+    """Return paths with a score over 0, the best first; of equals the outermost, then the one first seen."""
     found = [(score, path) for path, score in scores if score > 0]
     return [path for score, path in sorted(found, key=lambda each: (-each[0], len(each[1])))]
 
@@ -213,7 +213,7 @@ def _time_score(path: Path, profile: _Profile, lines: int) -> float:
 
 
 def _unit(profile: _Profile) -> str | None:
-    """What to set as the unit; None where nothing need be set."""
+    """Return what to set as the unit; None where nothing need be set."""
     if not profile.units:
         return None
     unit = max(profile.units, key=lambda each: profile.units[each])

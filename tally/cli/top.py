@@ -33,7 +33,7 @@ from tally.telemetry import configure
 #: How often the screen is drawn anew, in seconds.
 EVERY_SECONDS = 1.0
 
-#: Rows of each table where nobody watches: in a pipe.
+#: Rows of each table in a pipe, where the height of a terminal does not tell.
 ROWS_PIPED = 20
 
 #: What stands around a table's rows, and beside what is in a panel.
@@ -123,7 +123,7 @@ def _keys(stop: asyncio.Event) -> Iterator[None]:
 
 
 def screen(frame: Frame, console: Console, problem: str = "", hint: str = "") -> RenderableType:
-    """All of a terminal: the figures in as many lines as they need, the tables in the rest.
+    """Return all of a terminal: the figures in as many lines as they need, the tables in the rest.
 
     `problem` says why Redis does not answer, `hint` which key ends this.
     """
@@ -143,7 +143,7 @@ def screen(frame: Frame, console: Console, problem: str = "", hint: str = "") ->
 
 
 def page(frame: Frame, console: Console) -> RenderableType:
-    """The same to be printed once."""
+    """Return the same, to be printed once."""
     totals = frame.status.totals
     return Group(
         _head(frame, "", "", console.width),
@@ -175,13 +175,13 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
         _filled([*pipeline, *([hint] if hint else [])], width, style="bold red" if wrong else ""),
     ]
     if problem:
-        # What was read last is no news any more; the one thing that is must not be looked for.
+        # What was read last is out of date; the problem stands where one looks first.
         lines[-1] = _filled([f"disconnected, retrying: {problem}", *([hint] if hint else [])], width, style="bold red")
     return Panel(Group(*lines), title="tally", title_align="left")
 
 
 def _rate(rate: float | None) -> str:
-    """A few events a minute are not none."""
+    """Return a rate as text. A few events a minute are not none."""
     if rate is None:
         return "–"
     if 0 < rate < 0.05:
@@ -190,7 +190,7 @@ def _rate(rate: float | None) -> str:
 
 
 def _filled(parts: Sequence[str], width: int, *, style: str = "") -> Text:
-    """The parts beside each other, and in a new line where there is no room, lest one is torn in two."""
+    """Return the parts beside each other, and in a new line where there is no room for a whole one."""
     lines = [parts[0]]
     for part in parts[1:]:
         if len(lines[-1]) + len(GAP) + len(part) > width - PANEL_FRAME_COLUMNS:

@@ -77,7 +77,7 @@ def up(
 
 
 def _check_port(settings: Settings) -> int:
-    """The port that the api can have; for 0 a free one, because it must be known to be told."""
+    """Return the port that the api can have; for 0 a free one, because it must be known to be told."""
     try:
         family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
         with socket.socket(family) as probe:

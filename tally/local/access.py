@@ -67,7 +67,7 @@ def open_door(data_dir: Path, *, port: int | None = None) -> Door:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on just now. Raises OSError when none is found."""
+    """Return a TCP port that nobody listens on just now. Raises OSError when none is found."""
     return int(find_free_port(start_port=random.choice(_PORTS)))  # others look for one at the same time
 
 
@@ -90,7 +90,7 @@ def _private_folder(data_dir: Path) -> Path:
 
 
 def _is_text(path: bytes) -> bool:
-    """Whether a client finds it by a URL, which it reads as UTF-8."""
+    """Return whether a client finds it by a URL, which it reads as UTF-8."""
     try:
         path.decode()
     except UnicodeDecodeError:

@@ -19,7 +19,7 @@ from tally.settings import PREFIX, TLS_OPTIONS, Settings
 from tally.store import PipelineStore, connect
 from tally.store.reads import CountReader
 
-#: After so many failures in a row we give up: nobody watches `tally count` try for ever, as somebody does `tally up`.
+#: After so many failures in a row it gives up: `tally count` is to end, while somebody watches `tally up` try again.
 MOST_FAILURES = 5
 
 

@@ -10,7 +10,7 @@ What stands in the folder besides the data:
 | `private` | the way in, see tally.local.access |
 | `valkey.log` | what the server says |
 
-All of it is open to the user alone who runs it.
+Only the user who runs it may open any of it.
 
 A server that outlived its `tally up` cannot be missed, therefore, and two never write the same files.
 """
@@ -84,7 +84,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """How it is reached, once it was started. It may have a password in it."""
+        """Return how it is reached, once it was started. It may have a password in it."""
         assert self._door is not None
         return self._door.url
 
@@ -113,7 +113,7 @@ class EmbeddedServer:
 
     @property
     def dead(self) -> bool:
-        """Whether it ended although nobody stopped it."""
+        """Return whether it ended although nobody stopped it."""
         return self._guard is not None and self._guard.poll() is not None
 
     def restart_if_dead(self) -> bool:
@@ -237,7 +237,7 @@ class EmbeddedServer:
 
 
 def _locked(path: Path) -> IO[str] | None:
-    """The file, opened, and locked until it is closed by all who inherit it; None if somebody else has the lock."""
+    """Open and lock the file, until all that inherit it have closed it; None if another process has the lock."""
     file = _opened(path, "a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,7 +251,7 @@ def _locked(path: Path) -> IO[str] | None:
 
 
 def _opened(path: Path, mode: str) -> IO[Any]:
-    """A file that is its user's alone, opened to be appended to."""
+    """Return a file that is its user's alone, opened to be appended to."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     return open(descriptor, mode, encoding=None if "b" in mode else "utf-8")  # noqa: PTH123
 
@@ -261,7 +261,7 @@ def _client(url: str) -> redis.Redis:
 
 
 def _last_words(log_path: Path, logged_bytes: int) -> str:
-    """The last line of its log that the server wrote since the log was so long."""
+    """Return the last line of its log that the server wrote since the log was so long."""
     with log_path.open("rb") as log:
         log.seek(logged_bytes)
         lines = log.read().decode("utf-8", errors="replace").split("\n")

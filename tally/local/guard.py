@@ -1,4 +1,4 @@
-"""Runs a program for as long as whoever started us lives: `python -m tally.local.guard REMOVED FOLDER COMMAND…`.
+"""Run a program for as long as our parent lives: `python -m tally.local.guard REMOVED FOLDER COMMAND…`.
 
 It is what the embedded server runs under, because a Valkey knows no lifeline and cannot clean up behind itself. Our
 standard input is that lifeline: a pipe of which our starter alone has the other end, so that it closes when the

@@ -32,7 +32,7 @@ class Service:
 
 
 class Supervisor:
-    """Runs services, and stops them in the order of their data's flow: first who writes, last who reads."""
+    """Runs services, and stops them in the order of their data's flow: writers first, readers last."""
 
     def __init__(self, *, stop: asyncio.Event) -> None:
         self._stop = stop

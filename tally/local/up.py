@@ -118,7 +118,7 @@ def _shown(url: str, settings: Settings) -> str:
 
 
 def _ready_status(settings: Settings) -> int | None:
-    """What the api answers when it is asked whether it is ready; None while it does not answer."""
+    """Return what the api answers when it is asked whether it is ready; None while it does not answer."""
     api = http.client.HTTPConnection(settings.http_host, settings.http_port, timeout=READY_TIMEOUT_SECONDS)
     try:
         api.request("GET", "/readyz")

@@ -124,8 +124,8 @@ class CountingSettings(BaseSettings):
         if not value.startswith("@"):
             return value
         try:
-            # As if they had been given with commas: the file is read once, here. The first comma is there lest a word
-            # that begins with @ be taken for another file.
+            # As if they had been given with commas: the file is read once, here. The first comma is there
+            # so that a word that begins with @ is not taken for another file.
             return "," + ",".join(Path(value[1:]).read_text(encoding=TEXT_ENCODING).replace(",", " ").split())
         except (OSError, ValueError) as error:
             raise ValueError(f"the file cannot be read: {error}") from None

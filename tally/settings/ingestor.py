@@ -63,7 +63,7 @@ class IngestorSettings(BaseSettings):
         600.0,
         ge=0.1,
         le=86_400,
-        description="How long such a connection may stay silent before it is closed",
+        description="How long such a connection may stay idle before it is closed",
     )
     max_held_bytes: int = Field(
         67_108_864,

@@ -99,18 +99,18 @@ class RedisSettings(BaseSettings):
 
     @property
     def redis_tls(self) -> dict[str, str]:
-        """What of TLS is set besides TALLY_REDIS_URL, as options of the client."""
+        """Return what of TLS is set besides TALLY_REDIS_URL, as options of the client."""
         paths = {option: getattr(self, name) for name, option in TLS_OPTIONS.items()}
         return {option: str(path) for option, path in paths.items() if path is not None}
 
     @property
     def read_timeout_seconds(self) -> float:
-        """How long who only reads waits for Redis: somebody waits for the answer."""
+        """Return how long a read-only client waits for Redis: people wait for its answer."""
         return min(MAX_READ_TIMEOUT_SECONDS, self.redis_timeout_seconds)
 
 
 def _unusable(error: OSError, name: str, info: ValidationInfo) -> str:
-    """Why a file of TLS cannot be used. OpenSSL does not say which of two, nor more than a code."""
+    """Return why a file of TLS cannot be used. OpenSSL does not say which of two, nor more than a code."""
     if not isinstance(error, ssl.SSLError):
         return f"the file cannot be read: {error.strerror}"
     if name == "redis_tls_ca_path":
