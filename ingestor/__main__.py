@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from ingestor.log_events import ALL_SOURCES_ENDED
 from ingestor.service import parse_sources, run
 from tally.runtime import EXIT_USAGE, Failure, Misuse, fail, load_or_exit, run_service
 from tally.settings import Settings
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     async def ingest(settings: Settings, stop: asyncio.Event) -> None:
         await run(settings, stop, sources=sources)
         if stay and not stop.is_set():
-            get_logger().info("all sources have ended; waiting to be stopped")
+            get_logger().info(ALL_SOURCES_ENDED)
             await stop.wait()
 
     run_service("ingestor", ingest)

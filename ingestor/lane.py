@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import replace
 from enum import Enum, auto
 
+from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
 from tally.clock import Clock
 from tally.log_throttle import LASTING_SECONDS
 from tally.settings import Settings
@@ -133,7 +134,7 @@ class Lane:
                 return False
             await self._clock.wait(asyncio.Event(), FULL_POLL_SECONDS)
         if said:
-            self._log.info("stream has room again", waited_seconds=round(self._clock.monotonic() - began, 3))
+            self._log.info(STREAM_HAS_ROOM, waited_seconds=round(self._clock.monotonic() - began, 3))
         return True
 
     def _say_full(self) -> bool:
@@ -144,5 +145,5 @@ class Lane:
         if self._clock.monotonic() < self._say_full_next:
             return False
         self._say_full_next = self._clock.monotonic() + LASTING_SECONDS
-        self._log.warning("stream is full, source is not read for now")
+        self._log.warning(STREAM_FULL)
         return True

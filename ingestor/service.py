@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ingestor.ending import Incomplete
+from ingestor.log_events import FILES_FORGOTTEN, SOURCE_FAILED
 from ingestor.progress import Measure
 from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.retrying import ask
@@ -117,7 +118,7 @@ class Keepers:
                 delay_seconds = backoff.next_seconds()
                 again = self._may_come_back(source) and not self._pointless
                 log.error(
-                    "source failed",
+                    SOURCE_FAILED,
                     error=str(error),
                     exc_info=unexpected,
                     retry_in_seconds=round(delay_seconds, 1) if again else None,
@@ -180,4 +181,4 @@ async def _tidy(store: IngestorStore, pipeline: PipelineStore, settings: Setting
         before_ms = int((await store.server_seconds() - settings.forget_files_after_days * 86_400) * 1000)
         forgotten = await store.forget_files(unseen_since_ms=before_ms)
         if forgotten:
-            get_logger().info("files forgotten; see TALLY_FORGET_FILES_AFTER_DAYS", files=forgotten)
+            get_logger().info(FILES_FORGOTTEN, files=forgotten)

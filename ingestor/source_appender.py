@@ -24,6 +24,7 @@ from enum import Enum, auto
 from ingestor.durability import wait_until_kept
 from ingestor.ending import Ending, Incomplete
 from ingestor.lane import Lane, Sent
+from ingestor.log_events import READING_AGAIN, SOURCE_ENDED, SOURCE_OPENED, SOURCE_STOPPED
 from ingestor.renewal import Sleep, keep_known
 from ingestor.source_reader import Mistaken, Reading, SourceReader
 from ingestor.sources.base import Another, Source
@@ -181,7 +182,7 @@ class SourceAppender:
             await self._on_setback()
         self._was_set_back = False
         known = await self._source.known_as(self._store.known, never=self._never)
-        self._log.info("source opened", name=known.name, position=known.position)
+        self._log.info(SOURCE_OPENED, name=known.name, position=known.position)
         if known.position:
             with suppress(StoreUnavailable):  # a full Redis, say, keeps nobody from finding that all was read
                 await self._store.renew_sources([known.name])
@@ -240,7 +241,7 @@ class SourceAppender:
 
     async def _read_again(self, *, stored: int) -> State:
         """See to it that the source is known anew: where it stands now, and whether what is there is still the same."""
-        self._log.warning("reading again from the stored position", ours=self.position, stored=stored)
+        self._log.warning(READING_AGAIN, ours=self.position, stored=stored)
         await self._reader.stop()
         self._never.clear()
         self._was_set_back = self._was_set_back or stored < self.position
@@ -275,7 +276,7 @@ class SourceAppender:
                 self._lane.in_flight_bytes + self._reader.held_bytes,
             )
         self._log.info(
-            "source ended" if self._is_at_end else "source stopped",
+            SOURCE_ENDED if self._is_at_end else SOURCE_STOPPED,
             name=self.name,
             position=self.position,
             appended_bytes=self.appended_bytes,

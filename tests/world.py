@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ingestor.log_events import FOLLOWING
 from tally.generator import Generator, GeneratorSpec
 from tests.processes import Process
 from tests.server import Server
@@ -80,7 +81,7 @@ class World:
         wait_until(lambda: self._times_followed() > self._followed_before, what="it follows")
 
     def _times_followed(self) -> int:
-        return self.ingestor.log().count('"following"') if self.ingestor.has_log else 0
+        return self.ingestor.log().count(f'"{FOLLOWING}"') if self.ingestor.has_log else 0
 
     def down(self) -> None:
         self.ingestor.kill()

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ingestor.line_buffer import PartialLine
+from ingestor.log_events import HTTP_TO_LINES, TOO_MANY_CONNECTIONS
 from ingestor.sources.base import CHUNK_BYTES
 from tally.log_throttle import LogThrottle
 from tally.settings import Settings
@@ -92,7 +93,7 @@ class Connections:
         if self._closing:
             return False
         if len(self._connections) >= self._max_connections:
-            self._log.warning("too many connections, refused", max_connections=self._max_connections)
+            self._log.warning(TOO_MANY_CONNECTIONS, max_connections=self._max_connections)
             return False
         self._connections.add(connection)
         return True
@@ -108,7 +109,7 @@ class Connections:
         if not connection.begun:
             connection.begun = True
             if bytes(self._buffer[: min(count, 16)]).startswith(_HTTP_REQUESTS):
-                self._log.warning("an HTTP request came to a source of lines, and was refused", peer=connection.peer)
+                self._log.warning(HTTP_TO_LINES, peer=connection.peer)
                 connection.close(saying=_NO_HTTP)
                 return
         held_before = len(connection.partial)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ingestor.http_app import create_app
+from ingestor.log_events import LISTENING
 from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
@@ -48,7 +49,7 @@ class Http:
         listener = self._address.listen()
         allow_connections(settings.max_connections, owner=self.label)
         address = listener.getsockname()
-        get_logger().info("listening", source=self.label, address=address)
+        get_logger().info(LISTENING, source=self.label, address=address)
         if settings.ingest_token is None:
             warn_if_open(
                 address[0],

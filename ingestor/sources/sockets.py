@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+from ingestor.log_events import LISTENING
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, NotReplayable
@@ -61,7 +62,7 @@ class Sockets:
             ssl=encryption,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if encryption else None,
         )
-        get_logger().info("listening", source=self.label, address=listener.getsockname())
+        get_logger().info(LISTENING, source=self.label, address=listener.getsockname())
         if isinstance(self._address, TcpAddress):
             warn_if_open(
                 listener.getsockname()[0],

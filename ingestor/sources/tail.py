@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from ingestor.fingerprints import printable
+from ingestor.log_events import FOLLOWING
 from ingestor.sources.base import Context
 from ingestor.sources.followed import CUT_DOWN, FollowedFile, Still, Truncated
 from ingestor.sources.tail_positions import TailPositions
@@ -90,7 +91,7 @@ class _Following:
         try:
             # Opened before Redis is asked for anything: what rotates before it answers is open by then.
             await self._look()
-            state.log.info("following", files=len(state.files))
+            state.log.info(FOLLOWING, files=len(state.files))
             state.start(self._load())
             while not self._stop.is_set():
                 await state.until(state.wake, seconds=POLL_SECONDS)

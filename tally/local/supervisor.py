@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tally.backoff import Backoff
+from tally.local.log_events import SERVICE_DIED, STOPPING_SERVICE
 from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, PYTHON_MODULE, Failure, wait_or_stop
 from tally.telemetry import get_logger
 
@@ -67,7 +68,7 @@ class Supervisor:
         for name, task in self._keeping.items():
             if task.done():
                 continue
-            log.info("stopping service", name=name)
+            log.info(STOPPING_SERVICE, name=name)
             if name in self._running:
                 self._end(name)
             try:
@@ -111,7 +112,7 @@ class Supervisor:
                 again = f", {backoff.failures} times in a row" if backoff.failures > 1 else ""
                 raise Failure(f"{service.name} ended with exit code {code}{again}; see above")
             first = False
-            log.error("service died, starting it again", exit_code=code, in_seconds=round(delay_seconds, 2))
+            log.error(SERVICE_DIED, exit_code=code, in_seconds=round(delay_seconds, 2))
             if await wait_or_stop(self._stop, delay_seconds):
                 return code
 

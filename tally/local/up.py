@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from tally.local.embedded_server import EmbeddedServer
+from tally.local.log_events import CANNOT_WRITE_OUTPUT, STOPPING_SERVER, WAITING_FOR_REDIS
 from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
 from tally.printing import encodable
@@ -54,7 +55,7 @@ async def run_everything(
         finally:
             await supervisor.stop_all()
             if server is not None:
-                get_logger().info("stopping the server")
+                get_logger().info(STOPPING_SERVER)
                 await asyncio.to_thread(server.stop)
 
 
@@ -86,7 +87,7 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: 
     waiting = False
     while (answered := await asyncio.to_thread(_ready_status, settings)) != http.HTTPStatus.OK:
         if answered is not None and not waiting:
-            get_logger().warning("waiting for Redis", redis=without_password(url))
+            get_logger().warning(WAITING_FOR_REDIS, redis=without_password(url))
             waiting = True
         if await wait_or_stop(stop, READY_POLL_SECONDS):
             return
@@ -109,7 +110,7 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: 
         )
         sys.stdout.flush()
     except OSError as error:  # a full disk, a closed pipe: no reason to count nothing
-        get_logger().warning("cannot write to standard output", error=error.strerror, page=base)
+        get_logger().warning(CANNOT_WRITE_OUTPUT, error=error.strerror, page=base)
 
 
 def _shown(url: str, settings: Settings) -> str:

@@ -13,6 +13,9 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import REBOUND_NAME
 from tests.browser.pipeline import KEYS, Pipeline
+from ingestor.log_events import HTTP_TO_LINES
+from tally.keys import Keys
+from tests.browser.conftest import REBOUND_NAME, Pipeline
 from tests.processes import Process, running
 from tests.senders import wait_for_port
 from tests.server import Server, free_port
@@ -61,7 +64,7 @@ def test_it_adds_no_events_and_reads_no_counts(
         )
         assert done[0] == "done", "the browser itself does not keep it from being sent"
         assert done[2] == "failed"
-        assert "an HTTP request came to a source of lines" in ingestor.log()
+        assert HTTP_TO_LINES in ingestor.log()
         assert ingestor.stop() == 0
         with server.client() as client:
             assert client.hget(KEYS.totals, "lines") is None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aggregator.log_events import CLAIMED, CLAIMED_BY_OTHERS, STREAM_LOST
+from ingestor.log_events import READING_AGAIN
 from tally.keys import GROUP, Keys
 from tests.effort import seeds
 from tests.oracle import Expected, counted
@@ -96,7 +97,7 @@ def test_killed_server_that_loses_its_last_writes(
     assert crashes >= 2
     with server.client() as client:
         assert counted(client) == expected
-    assert "reading again from the stored position" in ingestor.log()
+    assert READING_AGAIN in ingestor.log()
 
 
 def position(client: Any) -> int:
@@ -166,7 +167,7 @@ def test_flush_while_everything_runs(server: Server, million: tuple[Path, Expect
             client.flushall()
         finish(ingestor, server.url, tmp_path)
         assert counted(client) == expected
-    assert "reading again from the stored position" in ingestor.log()
+    assert READING_AGAIN in ingestor.log()
     assert any(STREAM_LOST in worker.log() for worker in workers)
 
 

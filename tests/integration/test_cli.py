@@ -20,8 +20,16 @@ import httpx
 import pytest
 import redis
 
+from ingestor.log_events import SOURCE_ENDED
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, Keys
+from tally.local.log_events import (
+    CANNOT_WRITE_OUTPUT,
+    SERVICE_DIED,
+    STOPPING_SERVER,
+    STOPPING_SERVICE,
+    WAITING_FOR_REDIS,
+)
 from tests.oracle import Expected, counted
 from tests.server import Server, free_port
 from tests.waiting import wait_until
@@ -679,12 +687,12 @@ def test_up_counts_answers_ends_with_ctrl_c_and_has_its_data_again(
     assert up.interrupt() == 0, up.log()
     assert left() == []
     assert "Traceback" not in up.log()
-    assert "service died" not in up.log()
+    assert SERVICE_DIED not in up.log()
 
     up.start("--source", up.source)
     wait_until(lambda: up.get("/readyz") is not None, what="it answers again")
     assert up.shows(expected)
-    wait_until(lambda: up.log().count("source ended") == 2, what="the file was looked at again")
+    wait_until(lambda: up.log().count(SOURCE_ENDED) == 2, what="the file was looked at again")
     assert up.shows(expected), "and counted once"
     assert up.interrupt() == 0, up.log()
     assert left() == []
@@ -774,7 +782,7 @@ def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
 def test_up_counts_although_it_cannot_say_where_to_look(up: Up, tmp_path: Path, expected: Expected) -> None:
     (tmp_path / "out").symlink_to("/dev/full")
     up.start("--source", up.source)
-    wait_until(lambda: "cannot write to standard output" in up.log(), what="it says so in the log")
+    wait_until(lambda: CANNOT_WRITE_OUTPUT in up.log(), what="it says so in the log")
     wait_until(lambda: up.shows(expected), what="everything is counted")
     assert up.interrupt() == 0, up.log()
 
@@ -799,7 +807,7 @@ def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its
 ) -> None:
     process = up.start("--source", up.source, *(["--redis-port", str(free_port())] if by == "port" else []))
     wait_until(lambda: up.shows(expected), what="everything is counted")
-    wait_until(lambda: "source ended" in up.log(), what="the server has it on its disk")
+    wait_until(lambda: SOURCE_ENDED in up.log(), what="the server has it on its disk")
     (guard,) = (pid for pid in left() if GUARD in _command_of(pid))
     (orphan,) = (pid for pid in left() if "valkey-server" in _command_of(pid) and pid != guard)
     process.send_signal(signal.SIGSTOP)  # lest it start another one
@@ -918,14 +926,14 @@ def test_up_says_that_it_waits_for_a_redis_that_is_not_there_and_counts_when_it_
     server = Server(tmp_path)
     monkeypatch.setenv("TALLY_REDIS_URL", server.url)
     up.start("--source", up.source)
-    wait_until(lambda: "waiting for Redis" in up.log(), what="it says so")
+    wait_until(lambda: WAITING_FOR_REDIS in up.log(), what="it says so")
     assert up.get("/healthz") == {"status": "ok"}
     assert not up.output()
     server.start()
     try:
         wait_until(lambda: "Tally is counting." in up.output(), what="it says where to look")
         wait_until(lambda: up.shows(expected), what="everything is counted")
-        assert up.log().count("waiting for Redis") == 1
+        assert up.log().count(WAITING_FOR_REDIS) == 1
         assert up.interrupt() == 0, up.log()
     finally:
         server.kill()
@@ -950,7 +958,7 @@ def test_up_stops_although_its_server_is_not_ready_yet(up: Up, left: Callable[[]
     os.kill(server, signal.SIGSTOP)  # as one that loads a large file
     try:
         process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "stopping the server" in up.log(), what="it no longer waits")
+        wait_until(lambda: STOPPING_SERVER in up.log(), what="it no longer waits")
     finally:
         os.kill(server, signal.SIGCONT)
     assert process.wait(30) == 0, up.log()
@@ -981,7 +989,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(up: Up, left: Callable[[], list
     (aggregator,) = (pid for pid in left() if "-m aggregator" in _command_of(pid))
     os.kill(aggregator, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: '{"name": "aggregator-1", "event": "stopping service"' in up.log(), what="it stops in order")
+    wait_until(lambda: f'{{"name": "aggregator-1", "event": "{STOPPING_SERVICE}"' in up.log(), what="it stops in order")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     wait_until(lambda: not left(), what="nothing is left", seconds=10)

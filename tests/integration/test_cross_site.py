@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ingestor.log_events import HTTP_TO_LINES
 from tally.keys import Keys
 from tests.processes import Process
 from tests.senders import LINES, raw, wait_for_port
@@ -82,7 +83,7 @@ def test_nor_does_one_that_posts_to_a_source_of_lines(server: Server, tmp_path: 
         wait_until(lambda: client.xlen(KEYS.stream) >= 1, what="lines are appended")
         lines = b"\n".join(fields["lines"].encode() for _, fields in client.xrange(KEYS.stream))
         assert lines.count(b"event_type") == 1
-        assert "an HTTP request came to a source of lines" in service.process.log()
+        assert HTTP_TO_LINES in service.process.log()
 
 
 def test_the_api_answers_no_page_of_another_site(server: Server, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestor.log_events import FILES_FORGOTTEN, SOURCE_FAILED
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
 from tests.oracle import Expected, counted
@@ -272,7 +273,7 @@ def test_of_several_sources_each_fails_and_comes_back_by_itself(server: Server, 
     sources = json.dumps([str(tmp_path / "fine.log"), str(archive), f"tail:{followed}"])
     process = ingestor(server=server, folder=tmp_path, TALLY_SOURCE=sources)
     with running(process):
-        wait_until(lambda: "source failed" in process.log(), what="the archive was tried")
+        wait_until(lambda: SOURCE_FAILED in process.log(), what="the archive was tried")
         wait_until(lambda: stream.difference(lines) == ([], []), what="the file is read all the same")
         archive.write_bytes(gzip.compress(b"".join(other)))
         wait_until(lambda: stream.difference(lines + other) == ([], []), what="the archive came back")
@@ -345,4 +346,4 @@ def test_a_file_that_is_opened_is_not_forgotten_and_others_are_if_that_is_wanted
         assert stream.difference(lines) == ([], []), "both were opened by the last run"
         run_after_a_month("b")
         assert stream.difference(lines + lines[100:]) == ([], [])
-        assert "files forgotten" in process.log()
+        assert FILES_FORGOTTEN in process.log()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from aggregator.log_events import STARTED
+from ingestor.log_events import ALL_SOURCES_ENDED, SOURCE_FAILED, SOURCE_OPENED, SOURCE_STOPPED, STREAM_FULL
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import GROUP, Keys
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
@@ -127,7 +128,7 @@ def test_an_ingestor_that_is_to_stay_waits_for_its_stop_when_its_source_has_ende
     path.write_bytes(b'{"event_type": "a", "data": "b"}\n')
     ingestor = Process("ingestor", "--stay", str(path), log=tmp_path / "log", TALLY_REDIS_URL=server.url)
     with running(ingestor):
-        wait_until(lambda: "all sources have ended" in ingestor.log(), what="it has come to the end")
+        wait_until(lambda: ALL_SOURCES_ENDED in ingestor.log(), what="it has come to the end")
         assert ingestor.exit_code is None
         assert ingestor.stop() == 0
 
@@ -183,7 +184,7 @@ def test_a_full_stream_stops_the_source_and_nothing_is_lost(
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **limits)
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", TALLY_REDIS_URL=server.url)
     with running(ingestor), server.client() as client:
-        wait_until(lambda: "stream is full" in ingestor.log(), what="the ingestor says that the stream is full")
+        wait_until(lambda: STREAM_FULL in ingestor.log(), what="the ingestor says that the stream is full")
         assert "warning" in ingestor.log()
         blocks = client.xlen(KEYS.stream)
         assert blocks == 20 or "TALLY_MAX_BACKLOG_BYTES" in limit
@@ -230,7 +231,7 @@ def test_a_stop_leaves_nothing_behind_and_loses_nothing(server: Server, tmp_path
         drain = Process("aggregator", "--drain", log=tmp_path / "drain.log", **url)
         with running(drain):
             assert drain.wait() == 0, drain.log()
-        ended = next(json.loads(line) for line in ingestor.log().splitlines() if "source stopped" in line)
+        ended = next(json.loads(line) for line in ingestor.log().splitlines() if SOURCE_STOPPED in line)
         found = client.hgetall(KEYS.totals)
         made = Generator(GeneratorSpec(rate=20000, seed=3, count=int(found["lines"])))
         want = Expected.of(b"".join(made.lines()).split(b"\n"))
@@ -251,7 +252,7 @@ def test_services_say_when_redis_is_away_and_when_it_is_back(durable_server: Ser
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **url)
     with running(ingestor, aggregator):
         wait_until(lambda: STARTED in aggregator.log(), what="the aggregator begins")
-        wait_until(lambda: "source opened" in ingestor.log(), what="the ingestor begins")
+        wait_until(lambda: SOURCE_OPENED in ingestor.log(), what="the ingestor begins")
         durable_server.kill()
         for service in (ingestor, aggregator):
             wait_until(lambda log=service.log: REDIS_UNAVAILABLE in log(), what="it says so")  # type: ignore[misc]
@@ -270,15 +271,15 @@ def test_a_file_that_was_not_appended_whole_is_a_failure_and_goes_on_the_next_ti
     ingestor = Process("ingestor", source, log=tmp_path / "ingestor.log", **limits)
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", TALLY_REDIS_URL=server.url)
     with running(ingestor), server.client() as client:
-        wait_until(lambda: "stream is full" in ingestor.log(), what="the ingestor says that the stream is full")
+        wait_until(lambda: STREAM_FULL in ingestor.log(), what="the ingestor says that the stream is full")
         assert ingestor.stop() == 1
         (position,) = (int(position) for position in client.hgetall(KEYS.sources).values())
         assert 0 < position < events.stat().st_size
-        stopped = next(json.loads(line) for line in ingestor.log().splitlines() if "source stopped" in line)
+        stopped = next(json.loads(line) for line in ingestor.log().splitlines() if SOURCE_STOPPED in line)
         assert stopped["position"] == position
         assert f"tally: source {source}: stopped" in ingestor.log()
         assert "run it again, and it goes on there" in ingestor.log()
-        assert "source failed" not in ingestor.log()
+        assert SOURCE_FAILED not in ingestor.log()
         assert "Traceback" not in ingestor.log()
         with running(aggregator):
             ingestor.start()

@@ -18,6 +18,7 @@ import pytest
 import redis
 import trustme
 
+from ingestor.log_events import LISTENING, TOO_MANY_CONNECTIONS
 from tally.keys import Keys
 from tally.web.listening import allow_connections
 from tests.oracle import Expected, counted
@@ -263,7 +264,7 @@ def test_one_connection_too_many_is_closed(listener: Listener) -> None:
 
         wait_until(taken, what="there is room again")
     assert listener.process.stop() == 0
-    assert listener.process.log().count("too many connections") == 1, "it is not said every time"
+    assert listener.process.log().count(TOO_MANY_CONNECTIONS) == 1, "it is not said every time"
     assert listener.drain().events == 4
 
 
@@ -308,7 +309,7 @@ def test_a_unix_socket(listener: Listener, server: Server, tmp_path: Path) -> No
     listener.process.kill()
     assert path.is_socket(), "left behind"
     listener.process.start()
-    wait_until(lambda: listener.process.log().count('"listening"') == 3, what="it is replaced")
+    wait_until(lambda: listener.process.log().count(f'"{LISTENING}"') == 3, what="it is replaced")
     send()
     assert listener.process.stop() == 0
     assert listener.drain().events == 4

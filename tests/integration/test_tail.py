@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestor.log_events import STREAM_FULL
 from tests.server import Server
 from tests.waiting import wait_until
 from tests.world import HEADER_BYTES, World, begin_with_header, compress, copy_and_truncate, replace_by_copy, rotate
@@ -176,7 +177,7 @@ def rotate_again_while_what_was_rotated_waits(world: World) -> None:
     world.write(300)
     world.stream.take()
     world.up(TALLY_MAX_BACKLOG_BLOCKS="2")
-    world.says("stream is full")
+    world.says(STREAM_FULL)
     world.write(300)
     rotate(world)
     world.write(300)
@@ -194,7 +195,7 @@ def rotate_unseen_while_others_wait(world: World) -> None:
     """What came and went unseen is newer than what was seen and waits, and is not read before it."""
     world.up(TALLY_MAX_BACKLOG_BLOCKS="2")
     world.write(300)
-    world.says("stream is full")
+    world.says(STREAM_FULL)
     for _ in range(2):
         rotate(world)
         world.write(20)

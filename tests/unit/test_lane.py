@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ingestor.lane import Lane, Sent
+from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
 from tests.fakes import FakeClock, FakeLog
@@ -102,8 +103,8 @@ async def test_a_full_stream_is_asked_until_it_has_room_and_looked_through_now_a
     store.room = iter([False] * 250 + [True])
     lane = _lane(store, log=log, clock=clock)
     assert await lane.wait_for_room(seconds_after_stop=8.0)
-    assert log.events == ["stream is full, source is not read for now", "stream has room again"]
-    assert log.fields("stream has room again") == [{"waited_seconds": 12.5}]
+    assert log.events == [STREAM_FULL, STREAM_HAS_ROOM]
+    assert log.fields(STREAM_HAS_ROOM) == [{"waited_seconds": 12.5}]
     assert store.reconciled == 2
 
 
@@ -115,4 +116,4 @@ async def test_after_a_stop_room_is_waited_for_as_long_as_it_is_worth_it(seconds
     lane = _lane(store, log=log, clock=clock, stop=stop)
     assert not await lane.wait_for_room(seconds_after_stop=seconds_after_stop)
     assert list(store.room) == []
-    assert log.events == ["stream is full, source is not read for now"]
+    assert log.events == [STREAM_FULL]

@@ -11,6 +11,7 @@ import pytest
 from ingestor import source_appender as appender_module
 from ingestor.ending import Incomplete
 from ingestor.fingerprints import Fingerprint
+from ingestor.log_events import SOURCE_ENDED, SOURCE_STOPPED, STREAM_FULL
 from ingestor.source_appender import SourceAppender, State
 from ingestor.sources.base import Lookup
 from tally.backoff import Backoff
@@ -49,7 +50,7 @@ async def test_a_finite_source_that_is_stopped_before_its_end_is_a_failure(log: 
     source.give(b"a\nb\nc")
     with pytest.raises(Incomplete, match=r"^stopped at position 4, before its end(; run it again.*)?$"):
         await _stopped_at(4, source, store, stop)
-    assert log.said[-1][0] == "source stopped"
+    assert log.said[-1][0] == SOURCE_STOPPED
     assert log.said[-1][1]["position"] == 4, "what is in the stream, not what was read"
 
 
@@ -58,7 +59,7 @@ async def test_a_source_without_an_end_is_stopped_without_a_failure(log: FakeLog
     source, store, stop = Lines(replayable=replayable, finite=False), Store(), asyncio.Event()
     source.give(b"a\nb\nc")
     await _stopped_at(4, source, store, stop)
-    assert log.said[-1][0] == "source stopped"
+    assert log.said[-1][0] == SOURCE_STOPPED
 
 
 @pytest.mark.parametrize("finite", [True, False])
@@ -72,14 +73,14 @@ async def test_what_is_thrown_away_is_a_failure_and_nobody_says_that_redis_lost_
     store.before_answer = give_more
     source.give(b"a\n")
     running = asyncio.create_task(_appender(source, store, stop).run())
-    await log.says("stream is full, source is not read for now")
+    await log.says(STREAM_FULL)
     stop.set()
     with pytest.raises(Incomplete, match=r"^3 bytes of it are lost"):
         await asyncio.wait_for(running, 10)
     assert [(sentence, fields) for sentence, fields in log.said if "lost_bytes" in fields] == [
         ("stopped before Redis had taken everything: lines that cannot be read again may be lost", {"lost_bytes": 3})
     ]
-    assert (log.said[-1][0], log.said[-1][1]["position"]) == ("source stopped", 2)
+    assert (log.said[-1][0], log.said[-1][1]["position"]) == (SOURCE_STOPPED, 2)
 
 
 async def test_what_redis_did_not_take_before_it_went_away_is_said_to_be_lost(log: FakeLog) -> None:
@@ -107,7 +108,7 @@ async def test_a_source_that_has_ended_when_it_is_stopped_has_its_last_line_appe
     source.give(b"a\n")
     await asyncio.wait_for(_appender(source, store, stop).run(), 10)
     assert store.blocks == [b"a", b"no line end"]
-    assert (log.said[-1][0], log.said[-1][1]["position"]) == ("source ended", 13)
+    assert (log.said[-1][0], log.said[-1][1]["position"]) == (SOURCE_ENDED, 13)
 
 
 async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: FakeLog) -> None:
@@ -127,7 +128,7 @@ async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: FakeLo
     await asyncio.wait_for(appender.run(), 10)
     assert len(store.blocks) == 9
     assert [said for said, _ in log.said if said.startswith("stream")] == [
-        "stream is full, source is not read for now",
+        STREAM_FULL,
         "stream has room again",
     ]
 
