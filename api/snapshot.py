@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from api.memory import Memory
+from tally.clock import SYSTEM, Clock
 
 T = TypeVar("T")
 
@@ -40,10 +40,12 @@ class Snapshot(Generic[T]):
         version: Callable[[], Awaitable[object]],
         load: Callable[[], Awaitable[T]],
         max_age_seconds: float = MAX_AGE_SECONDS,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._version_of = version
         self._load = load
         self._max_age_seconds = max_age_seconds
+        self._clock = clock
         self._value: T
         self._version: object = None
         self._checked_at = self._made_at = -1e9
@@ -57,7 +59,7 @@ class Snapshot(Generic[T]):
 
     async def get(self) -> T:
         """The value."""
-        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+        if self._clock.monotonic() - self._checked_at >= CHECK_SECONDS:
             if self._refreshing is None:
                 self._refreshing = asyncio.create_task(self._refresh(), name="refresh snapshot")
                 self._refreshing.add_done_callback(self._refreshed)
@@ -70,17 +72,17 @@ class Snapshot(Generic[T]):
             task.exception()  # whoever asked has it; nobody may have
 
     async def _refresh(self) -> None:
-        began = time.monotonic()
+        began = self._clock.monotonic()
         if began - self._made_at < min(self._cost_seconds * DUTY, self._max_age_seconds):
             self._checked_at = began
             return
         version = await self._version_of()
         if self._version is None or version != self._version:
-            loading = time.monotonic()
+            loading = self._clock.monotonic()
             value = await self._load()
-            self._value, self._version, self._made_at = value, version, time.monotonic()
+            self._value, self._version, self._made_at = value, version, self._clock.monotonic()
             self._cost_seconds = self._made_at - loading
-        self._checked_at = time.monotonic()
+        self._checked_at = self._clock.monotonic()
 
 
 class Snapshots(Generic[T]):

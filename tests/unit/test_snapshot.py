@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from api import snapshot
 from api.snapshot import CHECK_SECONDS, DUTY, MAX_AGE_SECONDS, Snapshot
 from tests.fakes import FakeClock
 
@@ -39,14 +38,12 @@ class Source:
         return self.version
 
     def snapshot(self) -> Snapshot[int]:
-        return Snapshot(version=self.version_of, load=self.load)
+        return Snapshot(version=self.version_of, load=self.load, clock=self.clock)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    clock = FakeClock()
-    monkeypatch.setattr(snapshot, "time", clock)
-    return clock
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
