@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import AggregatorStore, WindowStore, connect
 from tally.telemetry import configure
+from tests.server import free_port
 
 CONNECTIONS = 64
 MILLION = 1_000_000
@@ -112,13 +112,8 @@ def _load(contender: Contender, seconds: float) -> dict[str, float]:
     return found
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def _bare(bench: Bench) -> Contender:
-    port = _free_port()
+    port = free_port()
     bench.start_server()
     bench.start_module("bench.bare", str(port))
     _wait_for(port, "/")
@@ -140,7 +135,7 @@ def _million_words(bench: Bench) -> list[Contender]:
 
 def _api(bench: Bench) -> int:
     """An api on this bench's server, with events flowing."""
-    port = _free_port()
+    port = free_port()
     bench.start_module("aggregator")
     bench.start_module("ingestor", "demo:?rate=1000&corrupt=0")
     bench.start_module("api", TALLY_HTTP_PORT=str(port), TALLY_HTTP_HOST="127.0.0.1")
@@ -208,7 +203,7 @@ def _week_of_words(rounds: int) -> str:
                 drawn[name] = drawn.get(name, 0) + 1
             windows.append((now - hour * HOUR, drawn))
         asyncio.run(_store(_url(client), windows))
-        port = _free_port()
+        port = free_port()
         bench.start_module("api", TALLY_HTTP_PORT=str(port), TALLY_HTTP_HOST="127.0.0.1")
         _wait_for(port, "/healthz")
         seconds = []

@@ -1,6 +1,7 @@
 """The processes of a measurement: a fresh server, and services that are started, watched and ended.
 
 Everything listens on loopback, in a folder of its own that is gone afterwards. Only what was started here is ended.
+Not the tests' own processes: of these the processor time and memory are measured, and a failure ends a measurement.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +22,7 @@ from typing import NoReturn
 import redis
 
 from tally.local.server_binary import server_binary
+from tests.server import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,8 +139,7 @@ class Bench:
 
     def start_server(self) -> redis.Redis:
         """Start a fresh, durable server and return a client of it."""
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         binary = os.environ.get("BENCH_SERVER") or str(server_binary())
         place = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
         self.server = self._add(Process([binary, *place, *DURABLE], folder=self._folder, name="server"))

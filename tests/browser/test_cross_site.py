@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from ingestor.log_events import HTTP_TO_LINES
 from tests.browser.conftest import REBOUND_NAME
 from tests.browser.pipeline import KEYS, Pipeline
-from ingestor.log_events import HTTP_TO_LINES
-from tally.keys import Keys
-from tests.browser.conftest import REBOUND_NAME, Pipeline
 from tests.processes import Process, running
 from tests.senders import wait_for_port
 from tests.server import Server, free_port

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.expected import Expected
 from tests.integration.test_query_api import api, count, lines_of_now
+from tests.oracle import Expected
 from tests.server import Server
 
 ROOT = Path(__file__).parents[2]
