@@ -12,7 +12,7 @@
 | `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append, or renewal while it is   |
 |                                  |            | open, in Unix milliseconds                                       |
 | `tally:{S}:sources:last`         | hash       | source name -> `POSITION:LENGTH-DIGEST`, the fingerprint of the  |
-|                                  |            | bytes before its position, of a source that can be read again    |
+|                                  |            | bytes before its position, of a replayable source                |
 | `tally:{S}:sources:names`        | sorted set | source names in their order, to look them up by their beginning; |
 |                                  |            | not those of files that their content alone makes again. With an |
 |                                  |            | empty name once all that are stored are in it                    |

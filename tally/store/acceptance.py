@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from redis.asyncio import Redis
 
@@ -15,6 +14,7 @@ from tally.settings import Settings
 from tally.store.client import errors_translated, execute
 from tally.store.layouts import LayoutStore
 from tally.store.lua import LayoutScript
+from tally.store.shard import ShardStore
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength, parse_window_lengths
 
@@ -38,13 +38,11 @@ class Change:
     changes: dict[str, tuple[str, str]]
 
 
-class Acceptance:
+class Acceptance(ShardStore):
     """The stored layout of one shard and its history."""
 
     def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
-        self._redis: Any = redis
-        self._keys = keys
-        self._settings = settings
+        super().__init__(redis, keys=keys, settings=settings)
         self._layouts = LayoutStore(redis, keys=keys, settings=settings)
 
     async def history(self) -> list[Change]:

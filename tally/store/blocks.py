@@ -19,7 +19,7 @@ class Block:
     """A run of whole lines of one source, with the positions of its first byte and behind its last, in bytes.
 
     `last` and `before` are the fingerprints of the source's bytes before `end` and before `start`, as text; empty if it
-    cannot be read again.
+    is not replayable.
     """
 
     start: int

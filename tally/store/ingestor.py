@@ -110,7 +110,7 @@ class IngestorStore(ShardStore):
         return float(seconds + microseconds / 1e6)
 
     async def forget_left_behind(self, *, unseen_since_ms: int) -> None:
-        """Forget what killed ingestors have left of sources that cannot be read again. Raises StoreUnavailable."""
+        """Forget what killed ingestors have left of sources that are not replayable. Raises StoreUnavailable."""
         await forget_left_behind(
             self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
         )

@@ -80,7 +80,7 @@ async def forget(
 
 
 async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_since_ms: int) -> None:
-    """Forget the sources that cannot be read again and without an append or a renewal since then.
+    """Forget the sources that are not replayable and were neither appended to nor renewed since then.
 
     Of files, of which there may be very many, nothing is read. Raises StoreUnavailable.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from redis.asyncio import Redis
 
@@ -18,6 +18,7 @@ from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.pipeline import PipelineStore
+from tally.store.shard import ShardStore
 from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, RejectedSample, SourceState, Status
 from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
@@ -52,13 +53,11 @@ class Counting:
         return normalized(asked) if kind == "words" and self.normalize_words else asked
 
 
-class CountReader:
+class CountReader(ShardStore):
     """Reads the counts of one shard. Every method raises StoreUnavailable, and LayoutRefused for an unknown format."""
 
     def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
-        self._redis: Any = redis
-        self._keys = keys
-        self._settings = settings
+        super().__init__(redis, keys=keys, settings=settings)
         self._pipeline = PipelineStore(redis, keys=keys, settings=settings)
         self._windows = WindowStore(redis, keys=keys, settings=settings)
 
