@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _sources_set() -> list[str]:
-    """The sources of TALLY_SOURCE. Raises Misuse when there is none: no default gets into somebody's counts."""
+    """Return the sources of TALLY_SOURCE. Raises Misuse when there is none: no default gets into anybody's counts."""
     source = load_or_exit().source
     if not source:
         raise Misuse(

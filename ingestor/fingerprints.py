@@ -21,7 +21,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, some: bytes) -> Fingerprint:
-        """The fingerprint of these bytes, at most FINGERPRINT_BYTES."""
+        """Return the fingerprint of these bytes, at most FINGERPRINT_BYTES."""
         return cls(len(some), hashlib.blake2b(some, digest_size=8).hexdigest())
 
     @classmethod
@@ -32,18 +32,18 @@ class Fingerprint:
 
     @classmethod
     def of_beginnings(cls, first: bytes) -> Iterator[Fingerprint]:
-        """The fingerprint of each beginning of these bytes, the shortest first."""
+        """Give the fingerprint of each beginning of these bytes, the shortest first."""
         so_far = hashlib.blake2b(digest_size=8)
         for length, byte in enumerate(first, start=1):
             so_far.update(bytes((byte,)))
             yield cls(length, so_far.hexdigest())
 
     def fits(self, first: bytes) -> bool:
-        """Whether a file that begins so, and may have grown meanwhile, is the one. Nothing fits an empty one."""
+        """Return whether a file that begins so, and may have grown meanwhile, is the one. Nothing fits an empty one."""
         return 0 < self.length <= len(first) and Fingerprint.of(first[: self.length]) == self
 
     def fits_last(self, before: bytes) -> bool:
-        """Whether the bytes before a position are these, given all of them or as many as a fingerprint takes."""
+        """Return whether the bytes before a position are these, given all of them or as many as a fingerprint takes."""
         return self.length <= len(before) and Fingerprint.of(before[len(before) - self.length :]) == self
 
     def __str__(self) -> str:
@@ -51,5 +51,5 @@ class Fingerprint:
 
 
 def printable(path: Path) -> str:
-    """The path as text that every server takes: bytes that are not UTF-8 as escapes."""
+    """Return the path as text that every server takes: bytes that are not UTF-8 as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -81,7 +81,7 @@ class Framer:
         return None
 
     def _line_end(self) -> int | None:
-        """Where the block ends: the last line end that fits a block, else the first one behind that."""
+        """Return where the block ends: the last line end that fits a block, else the first one behind that."""
         end = self._pile.rfind(b"\n", self._searched, self._max_block_bytes)
         if end < 0 and len(self._pile) > self._max_block_bytes:
             end = self._pile.find(b"\n", max(self._searched, self._max_block_bytes), self._longest + 1)

@@ -43,8 +43,8 @@ class _Job:
         return measure.appended_bytes / max(time.monotonic() - self.began, 1e-3)
 
 
-class Progress:
-    """What is being read in this process; `run` shows it for as long as it is not cancelled."""
+class ProgressDisplay:
+    """Shows what is being read in this process, while `run` is not cancelled."""
 
     def __init__(self) -> None:
         self._jobs: list[_Job] = []
@@ -62,7 +62,7 @@ class Progress:
     async def run(self, settings: Settings) -> None:
         """Show what there is to show, until cancelled."""
         # Under `tally up` other services write to the same terminal, and would tear a bar apart; not so under
-        # `tally count`, where nobody says anything but errors.
+        # `tally count`, where only errors are logged.
         alone = LIFELINE_VARIABLE not in os.environ or settings.log_level == "error"
         if sys.stderr.isatty() and alone:
             await self._draw()
@@ -84,7 +84,7 @@ class Progress:
                 )
 
     async def _draw(self) -> None:
-        # Only whoever sees a bar pays for the import.
+        # The import takes long, and only a terminal needs it.
         from rich import progress as bars
         from rich.console import Console
         from rich.filesize import decimal

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 async def or_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
-    """The result of some work; None, and the work is called off, when `stop` is set first."""
+    """Return the result of some work; None, and the work is called off, when `stop` is set first."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -64,18 +64,18 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         store = IngestorStore(redis, keys=keys, settings=settings)
         pipeline = PipelineStore(redis, keys=keys, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
-        keepers = Keepers(context)
-        keeping = [asyncio.create_task(keepers.keep(source)) for source in sources]
+        restarter = Restarter(context)
+        running = [asyncio.create_task(restarter.run(source)) for source in sources]
         try:
             await ask(partial(_tidy, store, pipeline, settings), stop=stop, log=get_logger())
         except BaseException:
-            for each in keeping:
+            for each in running:
                 each.cancel()
-            await asyncio.wait(keeping)
+            await asyncio.wait(running)
             raise
         context.ready.set()
         showing = asyncio.create_task(context.progress.run(settings))
-        outcomes = await asyncio.gather(*keeping, return_exceptions=True)
+        outcomes = await asyncio.gather(*running, return_exceptions=True)
         showing.cancel()
         await asyncio.wait((showing,))
     failures = []
@@ -88,16 +88,16 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
         raise Failure("\n".join(failures))
 
 
-class Keepers:
-    """Keeps the sources of a process running, each by itself."""
+class Restarter:
+    """Runs the sources of a process, each by itself, and those that fail again."""
 
     def __init__(self, context: Context, *, new_backoff: Callable[[], Backoff] = source_backoff) -> None:
         self._context = context
         self._new_backoff = new_backoff
         self._running = 0
-        self._nobody_runs = asyncio.Event()
+        self._none_runs = asyncio.Event()
 
-    async def keep(self, source: Source | Runner) -> None:
+    async def run(self, source: Source | Runner) -> None:
         """Run one source; after a failure again, as long as another one runs. Raises Failure with the last one."""
         log = get_logger().bind(source=source.label)
         if not (isinstance(source, Runner) and source.is_early):
@@ -106,7 +106,7 @@ class Keepers:
         while True:
             backoff.begin()
             try:
-                await self._run(source)
+                await self._run_once(source)
                 return
             except Refused:
                 raise  # the same for all of them, and no source's fault
@@ -126,9 +126,9 @@ class Keepers:
                 if not again or await self._wait(delay_seconds):
                     raise failure from error
 
-    async def _run(self, source: Source | Runner) -> None:
+    async def _run_once(self, source: Source | Runner) -> None:
         self._running += 1
-        self._nobody_runs.clear()
+        self._none_runs.clear()
         context = self._context
         try:
             if isinstance(source, Runner):
@@ -143,19 +143,19 @@ class Keepers:
         finally:
             self._running -= 1
             if not self._running:
-                self._nobody_runs.set()
+                self._none_runs.set()
 
     def _may_come_back(self, source: Source | Runner) -> bool:
         return isinstance(source, Runner) or source.replayable
 
     @property
     def _pointless(self) -> bool:
-        """Whether trying again is of no use, because nobody else runs or we are to stop."""
-        return self._nobody_runs.is_set() or self._context.stop.is_set()
+        """Whether trying again is of no use, because no other one runs or we are to stop."""
+        return self._none_runs.is_set() or self._context.stop.is_set()
 
     async def _wait(self, seconds: float) -> bool:
         """Wait so long, or until it becomes pointless: True if it did."""
-        waits = [asyncio.ensure_future(each.wait()) for each in (self._nobody_runs, self._context.stop)]
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._none_runs, self._context.stop)]
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()

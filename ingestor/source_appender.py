@@ -184,7 +184,7 @@ class SourceAppender:
         known = await self._source.known_as(self._store.known, never=self._never)
         self._log.info(SOURCE_OPENED, name=known.name, position=known.position)
         if known.position:
-            with suppress(StoreUnavailable):  # a full Redis, say, keeps nobody from finding that all was read
+            with suppress(StoreUnavailable):  # a full Redis, say, is no reason not to find that all was read
                 await self._store.renew_sources([known.name])
         self._is_at_end = False
         self._lane.start(known)
@@ -250,7 +250,7 @@ class SourceAppender:
     async def _confirm(self) -> State:
         """Make sure that what was appended stays.
 
-        Without this a server that loses its last second just after we are gone would have nobody to send it again.
+        Otherwise what a server loses of its last second just after we are gone would never be sent again.
         """
         if self._stop.is_set() and self._source.replayable:
             return State.FINISHED

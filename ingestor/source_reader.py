@@ -35,7 +35,7 @@ class SourceReader:
     """
 
     def __init__(self, source: Source, *, settings: Settings, log: Log, on_change: Callable[[], None]) -> None:
-        """`on_change` is called when there may be a block to take, or reading has ended."""
+        """Make it; `on_change` is called when there may be a block to take, or reading has ended."""
         self._source = source
         self._log = log
         self._on_change = on_change
@@ -90,7 +90,7 @@ class SourceReader:
             self._task.result()
 
     def _last_line_is_whole(self) -> bool:
-        """Whether what is left behind the last line end is a line.
+        """Return whether what is left behind the last line end is a line.
 
         Not so where an error broke off a source that can be read again: the rest of the line may still come.
         """
@@ -108,7 +108,7 @@ class SourceReader:
                 await self._room.wait()
 
     async def _behind(self, known: Known) -> AsyncIterator[bytes]:
-        """The bytes behind the stored position, if those before it are the ones that were read then."""
+        """Give the bytes behind the stored position, if those before it are the ones that were read then."""
         chunks = self._source.chunks(known.position)
         half_line = False
         before_bytes = min(known.position, FINGERPRINT_BYTES) if self._source.replayable else 0

@@ -1,4 +1,4 @@
-"""Compressed files: opened by their suffix, read as what they hold. What cannot be read so is said to be what it is.
+"""Compressed files: opened by their suffix, read as what they hold; what cannot be read so is refused by its format.
 
 Positions in one are positions in what it holds, so a compressed copy of a file goes on where the file was left.
 """
@@ -57,7 +57,7 @@ SUFFIXES = frozenset({*_OPENERS, ".xz", ".txz", ".lzma", ".tar", ".zip", ".7z", 
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the name says so."""
+    """Return whether the name is one of a compressed file."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -65,7 +65,7 @@ def is_compressed(path: Path) -> bool:
 def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Open a file for reading: what it holds, and the file itself (by which one knows how far that is).
 
-    Raises Failure when it cannot be opened, or is something else than its name says, an archive of files say; and
+    Raises Failure when it cannot be opened, or is something else than its name promises, as an archive of files; and
     translates what goes wrong inside: see `errors_explained`.
     """
     with errors_explained(path), path.open("rb", buffering=0) as raw:
@@ -110,14 +110,14 @@ def refuse_packed(first: bytes, name: str = "") -> None:
 
 @contextmanager
 def opened_buffered(path: Path) -> Iterator[BinaryIO]:
-    """The same, for who reads line by line: what it holds alone."""
+    """Open a file for reading line by line: what it holds alone."""
     with opened(path) as (content, _), io.BufferedReader(cast(io.RawIOBase, content)) as buffered:
         yield buffered
 
 
 @contextmanager
 def errors_explained(path: Path) -> Iterator[None]:
-    """Errors of reading a file, as a Failure that says which file, what is wrong, and what can be done."""
+    """Turn errors of reading a file into a Failure that names the file, what is wrong, and what can be done."""
     try:
         yield
     except EOFError as error:
@@ -187,7 +187,7 @@ class Reader:
 
 
 def holds_exactly(path: Path, size: int) -> bool:
-    """Whether it is plain, without unpacking the whole, that it holds just so many bytes. False if that is unsure."""
+    """Return whether it certainly holds just so many bytes, without unpacking it; False if that is unsure."""
     if path.suffix.lower() != ".gz":
         return False
     try:

@@ -46,12 +46,12 @@ _KINDS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _BEGI
 
 
 def kind_of(first: bytes) -> Kind | None:
-    """What a file is that begins so (MAGIC_BYTES are enough); None for lines, and for what is not known."""
+    """Return what a file is that begins so (MAGIC_BYTES are enough); None for lines, and for what is not known."""
     return next((kind for pattern, kind in _KINDS if pattern.match(first)), None)
 
 
 def what_to_do(kind: Kind, file: str) -> str:
-    """How the events of such a file can be counted, as the rest of a sentence. `file` is empty for standard input."""
+    """Return how to count the events of such a file, as the rest of a sentence. `file` is empty for standard input."""
     if kind.unpack is None:
         return "write its events as lines of JSON, and count these"
     return f"give its lines, as in: {kind.unpack} {file}".rstrip() + " | tally ingest -"

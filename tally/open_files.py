@@ -16,7 +16,7 @@ _wanted: dict[str, int] = {}
 
 
 def allow_open_files(owner: str, count: int) -> int:
-    """Raise the limit so that `owner` may have so many files open beside what others asked for: how many it may have.
+    """Raise the limit so that `owner` may have so many files open beside what others asked for; return how many it may.
 
     Each call of an owner takes the place of the one before.
     """
@@ -38,7 +38,7 @@ def allow_open_files(owner: str, count: int) -> int:
 
 
 def is_out_of_files(error: BaseException) -> bool:
-    """Whether an error means that no more files may be open, even if a library has put it into other words."""
+    """Return whether an error means that no more files may be open, even if a library has put it into other words."""
     if isinstance(error, OSError) and error.errno in _REACHED:
         return True
     return any(os.strerror(number) in str(error) for number in _REACHED)

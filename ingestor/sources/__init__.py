@@ -83,7 +83,7 @@ def parse_source(text: str) -> Source | Runner:
 
 
 def never_ends(source: Source | Runner) -> bool:
-    """Whether it is known to go on for ever. Of a program nobody knows."""
+    """Return whether it is known to go on for ever. Of a program that is not known."""
     from ingestor.sources.folders import Files
 
     if isinstance(source, Demo):

@@ -29,12 +29,12 @@ class TcpAddress:
     port: int
 
     def listen(self) -> socket.socket:
-        """Raises Failure when the port cannot be had."""
+        """Bind and listen. Raises Failure when the port cannot be had."""
         return listen(self.host, self.port, hint="name another HOST:PORT in TALLY_SOURCE, or stop who has it")
 
 
 def parse_address(text: str) -> TcpAddress:
-    """The address in `SCHEME://HOST:PORT`. Raises ValueError with what is wrong and what would be right."""
+    """Read the address in `SCHEME://HOST:PORT`. Raises ValueError with what is wrong and what would be right."""
     scheme = text.partition(":")[0]
     right = f"it is {scheme}://HOST:PORT, as in {scheme}://127.0.0.1:9000 or {scheme}://[::1]:9000"
     try:
@@ -58,14 +58,14 @@ class UnixAddress:
     path: Path
 
     def listen(self) -> socket.socket:
-        """Bind and listen; a socket that nobody listens on any more is replaced.
+        """Bind and listen; a socket on which no process listens any more is replaced.
 
-        Raises Failure when somebody does, when something else is there, or it may not be made.
+        Raises Failure when one does, when something else is there, or it may not be made.
         """
         self._remove_stale()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            mask = os.umask(0o777 & ~UNIX_MODE)  # nobody else may connect, not even before a chmod
+            mask = os.umask(0o777 & ~UNIX_MODE)  # no other user may connect, not even before a chmod
             try:
                 listener.bind(str(self.path))
             finally:
@@ -99,7 +99,7 @@ class UnixAddress:
 
 
 def parse_unix(text: str) -> UnixAddress:
-    """The path in `unix:PATH`. Raises ValueError with what is wrong and what would be right."""
+    """Read the path in `unix:PATH`. Raises ValueError with what is wrong and what would be right."""
     path = text.removeprefix("unix:")
     if not path.strip("/"):
         raise ValueError(f"{text!r} names no file; it is unix:PATH, as in unix:/run/tally.sock")
@@ -110,7 +110,7 @@ def parse_unix(text: str) -> UnixAddress:
 
 
 def tls_context(settings: Settings, *, source: str) -> ssl.SSLContext:
-    """TLS with the certificate of the settings. Raises Failure when there is none, or it cannot be used."""
+    """Set up TLS with the certificate of the settings. Raises Failure when there is none, or it cannot be used."""
     certificate, key = settings.tls_certificate_path, settings.tls_key_path
     if certificate is None:
         raise Failure(f"{source} needs a certificate: set TALLY_TLS_CERTIFICATE_PATH, and TALLY_TLS_KEY_PATH")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from ingestor.progress import Progress
+from ingestor.progress import ProgressDisplay
 from tally.backoff import Backoff
 from tally.settings import Settings
 from tally.store import Known
@@ -48,14 +48,14 @@ class Source(Protocol):
         """Whether it is expected to be appended whole, so that a stop before its end is a failure."""
 
     async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
-        """What is stored of it, or a new name at position 0. Another name each time if it isn't replayable.
+        """Return what is stored of it, or a new name at position 0. Another name each time if it isn't replayable.
 
         `never` are names under which it was read, and found to be another. Raises StoreUnavailable, and Failure when it
         cannot be read.
         """
 
     def chunks(self, position: int) -> AsyncIterator[bytes]:
-        """The bytes from this position on.
+        """Give the bytes from this position on.
 
         Those of a replayable source begin earlier, by as many bytes as a fingerprint takes or as there are: by these
         the reader tells whether it is the source that it was known as. Raises Failure when they cannot be read, and
@@ -74,7 +74,7 @@ class Context:
     settings: Settings
     stop: asyncio.Event
     ready: asyncio.Event
-    progress: Progress = field(default_factory=Progress)
+    progress: ProgressDisplay = field(default_factory=ProgressDisplay)
 
 
 @runtime_checkable

@@ -53,11 +53,11 @@ class Connections:
         self.last_arrival_seconds = 0.0
 
     def accept(self) -> asyncio.BufferedProtocol:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return _Connection(self, PartialLine(max_line_bytes=self._max_line_bytes))
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Whole lines as they come, up to a chunk at once, until `close`."""
+        """Give whole lines as they come, up to a chunk at once, until `close`."""
         while True:
             self._arrived.clear()
             if self._pile:
@@ -89,7 +89,7 @@ class Connections:
     # What a connection tells.
 
     def opened(self, connection: _Connection) -> bool:
-        """Whether it may stay."""
+        """Take in a connection; return whether it may stay."""
         if self._closing:
             return False
         if len(self._connections) >= self._max_connections:
@@ -99,11 +99,11 @@ class Connections:
         return True
 
     def buffer(self) -> memoryview:
-        """Where to read to: a little of it when the pile is full."""
+        """Return where to read to: a little of it when the pile is full."""
         return self._buffer[:TRICKLE_BYTES] if self._full else self._buffer
 
     def received(self, connection: _Connection, count: int) -> None:
-        """So many bytes were read to the buffer."""
+        """Take so many bytes from the buffer."""
         loop_seconds = asyncio.get_running_loop().time()
         connection.heard_seconds = self.last_arrival_seconds = loop_seconds
         if not connection.begun:
@@ -123,7 +123,7 @@ class Connections:
             connection.pause()
 
     def lost(self, connection: _Connection) -> None:
-        """It is closed, by whomever."""
+        """Drop a connection that is closed, by either end."""
         if connection not in self._connections:
             return
         self._connections.discard(connection)

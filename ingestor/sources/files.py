@@ -50,7 +50,7 @@ class FileName:
 
 
 def fits_at(descriptor: int, known: Known) -> bool:
-    """Whether an open file reaches to the position of what is known, and has the bytes before it that were there.
+    """Return whether an open file reaches to the stored position, and has the bytes before it that were there then.
 
     What was stored before fingerprints of these were kept fits if it is long enough.
     """
@@ -84,7 +84,7 @@ class File:
 
     @property
     def size_bytes(self) -> int:
-        """As it is on the disk; 0 if that cannot be told."""
+        """Its size on the disk; 0 if that cannot be told."""
         try:
             return self._path.stat().st_size
         except OSError:
@@ -120,7 +120,7 @@ class File:
     async def _stored(
         self, ask: Lookup, first: bytes, paths: set[str], raw: IO[bytes], never: Collection[str]
     ) -> Mapping[str, Known]:
-        """What is stored of files at these paths that begin so. It may have been shorter when it was first seen."""
+        """Return what is stored of files at these paths that begin so, or began so when they were shorter."""
         later = [f"file:{path}#" for path in paths]
         if not is_compressed(self._path) and not never:
             # Mostly it is as it was, and read to its end: then no other one can be further.
@@ -133,7 +133,7 @@ class File:
         return await ask(names=[str(FileName(path, each)) for path in paths for each in beginnings], beginnings=later)
 
     async def _furthest(self, alike: list[Known], content: IO[bytes], raw: IO[bytes], compare: bool) -> Known | None:
-        """Of what begins like this file, what fits its position as well, and is furthest.
+        """Return of what begins like this file what fits its position as well, and is furthest.
 
         In an archive that is seen when reading gets there; with `compare` it is looked for, because one did not fit.
         """
@@ -146,7 +146,7 @@ class File:
         return max(fitting, key=lambda each: each.position, default=None)
 
     async def _fitting_unpacked(self, alike: list[Known], content: IO[bytes]) -> list[Known]:
-        """Those that fit, by unpacking it once up to the furthest of them."""
+        """Return those that fit, by unpacking it once up to the furthest of them."""
         fitting: list[Known] = []
         reached, before = 0, b""
         try:
@@ -189,9 +189,9 @@ class File:
                 raise Another
 
     def _was_replaced(self, raw: IO[bytes]) -> bool:
-        """Whether there is another file at the path than the one that was read to its end, or it was cut down.
+        """Return whether there is another file at the path than the one that was read to its end, or it was cut down.
 
-        Who removes the file when we say that it is appended would remove what nobody has read.
+        A program that removes the file when it is appended would remove what was never read.
         """
         status = os.fstat(raw.fileno())
         try:

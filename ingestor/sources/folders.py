@@ -26,7 +26,7 @@ class Files:
     is_early = False
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError when there is no file now."""
+        """Look for the files. Raises ValueError when there is none now."""
         self._text = text
         self.label = text
         if not self._paths():
@@ -86,7 +86,7 @@ class Files:
             raise Failure("; ".join(problems.values()))
 
     async def _set_back(self, context: Context, appenders: dict[File, SourceAppender]) -> list[File]:
-        """The files that stand elsewhere than we left them when Redis has all on its disk: they are read on.
+        """Return the files that stand elsewhere than we left them when Redis has all on its disk: they are read on.
 
         It has lost something, or another ingestor has appended what may be another file under this name.
         All of them when we are to stop before that is known.

@@ -64,7 +64,7 @@ class FollowedFile:
         """Open it. Raises OSError.
 
         `place` is the path at which it was followed, if it was rotated away from there; `name` is its stored name,
-        if that is known; `truncated` says of which generation an inode (with its device) no longer is.
+        if that is known; `truncated` has the generation that an inode (with its device) no longer holds.
         """
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         status = os.fstat(self._descriptor)
@@ -101,7 +101,7 @@ class FollowedFile:
         return os.fstat(self._descriptor).st_mtime_ns
 
     def is_at(self, path: Path) -> bool:
-        """Whether it is at this path now, whatever was noticed so far."""
+        """Return whether it is at this path now, whatever was noticed so far."""
         try:
             status = path.stat()
         except OSError:
@@ -109,7 +109,7 @@ class FollowedFile:
         return (status.st_dev, status.st_ino) == self.identity
 
     def is_gone(self) -> bool:
-        """Whether it is certain that it no longer is where it was last seen.
+        """Return whether it is certain that it no longer is where it was last seen.
 
         A folder that cannot be read for a while does not say so.
         """
@@ -126,16 +126,16 @@ class FollowedFile:
         return self._retired
 
     def first(self) -> bytes:
-        """Its first bytes."""
+        """Read its first bytes."""
         return os.pread(self._descriptor, FINGERPRINT_BYTES, 0)
 
     def before(self, offset: int) -> bytes:
-        """The bytes before an offset, as many as a fingerprint takes."""
+        """Read the bytes before an offset, as many as a fingerprint takes."""
         start = max(0, offset - FINGERPRINT_BYTES)
         return os.pread(self._descriptor, offset - start, start)
 
     def fits(self, known: Known) -> bool:
-        """Whether it can go on where this stands."""
+        """Return whether it can go on where this stands."""
         if not fits_at(self._descriptor, known):
             return False
         if known.last:
@@ -147,15 +147,15 @@ class FollowedFile:
         return known.position in (0, self.size) or self.before(known.position).endswith(b"\n")
 
     def is_copy_of(self, name: TailName, known: Known) -> bool:
-        """Whether it holds all that was read of another file, which has this name."""
+        """Return whether it holds all that was read of another file, which has this name."""
         return name.fingerprint.fits(self.first()) and self.fits(known)
 
     def notice(self) -> None:
-        """Something changed: look again."""
+        """Note that something changed: it is looked at again."""
         self._changed.set()
 
     def stands(self, path: Path, status: os.stat_result) -> None:
-        """It is at this followed path, and looks so."""
+        """Note that it is at this followed path, and looks so."""
         self.found_at = path
         seen = (status.st_size, status.st_mtime_ns)
         if self._retired or seen != self._seen:
@@ -163,13 +163,13 @@ class FollowedFile:
             self.notice()
 
     def retire(self) -> None:
-        """It is at no followed path any more: read it to its end, then end."""
+        """Note that it is at no followed path any more: it is read to its end, and then ends."""
         if not self._retired:
             self._retired = True
             self.notice()
 
     def successor_written(self) -> None:
-        """The next file in its place has content: whoever wrote to this one is done with it."""
+        """Note that the next file in its place has content: what wrote to this one is done with it."""
         if self._successor_written is None:
             self._successor_written = time.monotonic()
             self.notice()
@@ -230,13 +230,13 @@ class FollowedFile:
         return stored.get(str(name), Known(str(name)))
 
     def find_name(self, stored: Mapping[str, Known]) -> TailName | None:
-        """Its stored name, if it is known and can go on from its position."""
+        """Return its stored name, if it is known and can go on from its position."""
         if self.stored_name is not None:
             return self.stored_name
         return find_name(stored, device=self.device, inode=self.inode, first=self.first(), fits=self.fits)
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
-        """The bytes as Source says, as they are written. Raises Truncated, Still, or OSError."""
+        """Give the bytes as they are written, as Source.chunks does. Raises Truncated, Still, or OSError."""
         if self.size < position:
             raise Truncated
         offset = max(0, position - FINGERPRINT_BYTES)
@@ -269,7 +269,7 @@ class FollowedFile:
         self._first = first
 
     def _is_over(self, offset: int) -> bool:
-        """Whether, everything up to `offset` being read, nothing more will come."""
+        """Return whether nothing will come behind `offset`, up to which everything was read."""
         status = os.fstat(self._descriptor)
         if not self._retired or status.st_size > offset:
             return False
@@ -278,6 +278,6 @@ class FollowedFile:
         return time.monotonic() - max(self._read_at, self._successor_written or 0.0) >= QUIET_SECONDS
 
     async def _wait(self) -> None:
-        # Nobody looks after a file that was retired but itself.
+        # Only the file itself looks after one that was retired.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), QUIET_SECONDS / 4 if self._retired else None)

@@ -1,4 +1,4 @@
-"""What was rotated away while nobody looked: the files beside a followed path that still hold something to read.
+"""What was rotated away unseen: the files beside a followed path that still hold something to read.
 
 Which these are is decided in `tail_rules`; here is what is seen of them. Of archives only the first bytes are compared,
 the rest when they are read.
@@ -28,7 +28,7 @@ class Head(Protocol):
     def size(self) -> int: ...
 
     def before(self, offset: int) -> bytes:
-        """The bytes before an offset, as many as a fingerprint takes."""
+        """Return the bytes before an offset, as many as a fingerprint takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def find_leftovers(
     heads: Collection[Head] = (),
     mistaken: Mistaken = (),
 ) -> Leftovers:
-    """Which of the siblings must be read before the file that is at the path now.
+    """Find out which of the siblings must be read before the file that is at the path now.
 
     `stored` is without the names of files that are open. `current` is the stored name of the file at the path; None if
     there is no file, or it was never read of, or it holds something else than what was read. `heads` are files that are
@@ -181,19 +181,19 @@ def _unread(sibling: Sibling, folder: _Folder) -> Leftover:
 
 
 def _is_beginning(sibling: Sibling, head: Head) -> bool:
-    """Whether a sibling holds nothing but what the other file begins with."""
+    """Return whether a sibling holds nothing but what the other file begins with."""
     if not _begins_in(sibling.first, head) or head.size < sibling.size:
         return False
     return head.before(sibling.size) == sibling.before(sibling.size)
 
 
 def _begins_in(first: bytes, head: Head) -> bool:
-    """Whether a file that begins so may be the beginning of the other one."""
+    """Return whether a file that begins so may be the beginning of the other one."""
     return head.before(len(first)) == first
 
 
 async def is_copy(leftover: Leftover) -> bool:
-    """Whether an archive holds nothing but what one of the files that begin like it holds: it is unpacked to tell.
+    """Unpack an archive, and return whether it holds nothing but what one of the files that begin like it holds.
 
     Raises Failure when it cannot be unpacked.
     """

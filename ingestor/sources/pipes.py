@@ -105,7 +105,7 @@ class Command(NotReplayable):
 
 
 def _program(command: str) -> str:
-    """The name of the program that a line of the shell runs, without variables that are set in front of it."""
+    """Return the name of the program that a line of the shell runs, without variables that are set in front of it."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -115,7 +115,7 @@ def _program(command: str) -> str:
 
 @asynccontextmanager
 async def _survivor() -> AsyncIterator[Callable[[int], None]]:
-    """A process that ends a program when we are killed; give it the program's group.
+    """Run a process that ends a program when we are killed; what is yielded tells it the program's group.
 
     The kernel could do that (PR_SET_PDEATHSIG), but to the shell alone and not to what that has started.
     """

@@ -24,7 +24,7 @@ class RotatedArchive:
     finite = False
 
     def __init__(self, path: Path, leftover: Leftover) -> None:
-        """`path` is the one from which it was rotated."""
+        """Make it of what was found beside `path`, from which it was rotated."""
         self._path = path
         self._sibling = leftover.sibling
         self._name = leftover.name

@@ -50,7 +50,7 @@ class Sibling:
         return self.device, self.inode
 
     def fits(self, known: Known) -> bool:
-        """Whether it can go on where this stands. Of an archive that is not looked at before it is read."""
+        """Return whether it can go on where this stands. Of an archive that is not looked at before it is read."""
         if self.compressed:
             return True
         try:
@@ -60,7 +60,7 @@ class Sibling:
             return False
 
     def before(self, offset: int) -> bytes:
-        """The bytes before an offset, as many as a fingerprint takes; none if it is gone, or an archive."""
+        """Return the bytes before an offset, as many as a fingerprint takes; none if it is gone, or an archive."""
         start = max(0, offset - FINGERPRINT_BYTES)
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -71,7 +71,7 @@ class Sibling:
             return b""
 
     def is_there(self) -> bool:
-        """Whether it still is at its path: rotations shift names, and give the inodes of deleted files to new ones."""
+        """Return whether it still is at its path, and has neither been shifted nor lost its inode to a new file."""
         try:
             status, first = _look_at(self.path)
         except (OSError, Failure):
@@ -79,12 +79,12 @@ class Sibling:
         return self.is_same((status.st_dev, status.st_ino), first)
 
     def is_same(self, identity: tuple[int, int], first: bytes) -> bool:
-        """Whether an open file with these first bytes is this one, which may have grown."""
+        """Return whether an open file with these first bytes is this one, which may have grown."""
         return identity == self.identity and first.startswith(self.first)
 
 
 def is_rotation_of(path: Path, other: Path) -> bool:
-    """Whether a name is a rotated one: events.log.1, events.log-20260101.gz, events-2026-01-01.log."""
+    """Return whether a name is a rotated one: events.log.1, events.log-20260101.gz, events-2026-01-01.log."""
     if other.name == path.name or not other.name.startswith(path.stem):
         return False
     name = other.name.removesuffix(other.suffix) if is_compressed(other) else other.name
@@ -100,7 +100,7 @@ def _rotated_names(name: str) -> re.Pattern[str]:
 
 
 def hops(path: Path) -> list[Path]:
-    """A path, and where it leads to if it is a symbolic link: the target of each link on the way."""
+    """Return a path, and where it leads to if it is a symbolic link: the target of each link on the way."""
     found = [path]
     while len(found) <= LINKS:
         try:
@@ -112,7 +112,7 @@ def hops(path: Path) -> list[Path]:
 
 
 def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], bool]) -> list[Sibling]:
-    """The files beside a path that may be rotated from it, the least recently written first.
+    """Return the files beside a path that may be rotated from it, the least recently written first.
 
     Raises OSError or Failure if no more files may be open: some may be missed then.
     """
@@ -134,7 +134,7 @@ def look_beside(path: Path, *, stored: Iterable[str], skip: Callable[[Path], boo
 
 
 def _places_beside(path: Path, inodes: Collection[int], skip: Callable[[Path], bool]) -> dict[Path, int]:
-    """The files that `look_beside` looks at, each with its inode."""
+    """Return the files that `look_beside` looks at, each with its inode."""
     places = {}
     for hop, other in _files_beside(path):
         # Asked of the folder, not of each file: there may be thousands, of as many paths.
@@ -150,7 +150,7 @@ def _places_beside(path: Path, inodes: Collection[int], skip: Callable[[Path], b
 
 
 def _look_at(path: Path) -> tuple[os.stat_result, bytes]:
-    """Of one and the same file: what the system says of it, and its first bytes. Raises OSError and Failure."""
+    """Return what the system knows of a file, and the first bytes of that same file. Raises OSError and Failure."""
     with opened(path) as (content, raw):
         return os.fstat(raw.fileno()), Reader(content).read(FINGERPRINT_BYTES)[:FINGERPRINT_BYTES]
 
@@ -161,7 +161,7 @@ def _identity(file: IO[bytes]) -> tuple[int, int]:
 
 
 def _files_beside(path: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
-    """What is beside a path and beside each of its hops, with the path or the hop that is in the same folder."""
+    """Give what is beside a path and beside each of its hops, with the path or the hop that is in the same folder."""
     for hop in hops(path):
         try:
             with os.scandir(hop.parent) as entries:
@@ -174,7 +174,7 @@ def _files_beside(path: Path) -> Iterator[tuple[Path, os.DirEntry[str]]]:
 
 
 def gone(names: Iterable[str], *, paths: Callable[[Path], bool]) -> list[str]:
-    """Those of the names whose path is one of ours and whose file is no longer in its folder."""
+    """Return those of the names whose path is one of ours and whose file is no longer in its folder."""
     found = []
     inodes: dict[str, set[int]] = {}
     for name in parse_names(names):

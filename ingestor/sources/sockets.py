@@ -1,7 +1,7 @@
 """`tcp://HOST:PORT`, `tls://HOST:PORT` and `unix:PATH`: lines from many connections at once.
 
 What came once cannot be read again, and TCP tells a sender nothing of what became of it: lines that were appended
-are counted exactly once; those on their way when this process is killed are lost. Who must know sends over HTTP.
+are counted exactly once; those on their way when this process is killed are lost. A sender that must know uses HTTP.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Sockets:
         self._tls = tls
 
     async def run(self, context: Context) -> None:
-        """Until `context.stop` is set; lines that were taken by then are appended first.
+        """Listen until `context.stop` is set; lines that were taken by then are appended first.
 
         Raises Failure when the address cannot be had, or the certificate not be used.
         """
@@ -118,7 +118,7 @@ class _Lines(NotReplayable):
 
 
 async def _until_quiet(connections: Connections) -> None:
-    """What had arrived at this machine when we stopped is still taken, for a moment."""
+    """Wait a moment for what had arrived at this machine when we stopped."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     while loop.time() - began < DRAIN_SECONDS:

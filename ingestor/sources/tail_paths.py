@@ -52,7 +52,7 @@ class FollowedPaths:
         return beginning_of_names(Path(self._pattern))
 
     def is_ours(self, path: Path) -> bool:
-        """Whether the file at this path is, or would be, followed."""
+        """Return whether the file at this path is, or would be, followed."""
         if not self._is_pattern:
             return str(path) == self._pattern
         if is_compressed(path):
@@ -63,7 +63,7 @@ class FollowedPaths:
         return len(ours) == len(path.parts) and all(map(fnmatchcase, path.parts, ours))
 
     def may_concern(self, path: Path) -> bool:
-        """Whether a change of this file may be one of a followed file, which may have another path.
+        """Return whether a change of this file may be one of a followed file, which may have another path.
 
         By its name alone: behind a symbolic link the path is another one than ours, and often its name is, too.
         """

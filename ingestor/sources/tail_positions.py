@@ -48,7 +48,7 @@ class TailPositions:
                 self._appended[path][str(name)] = stored[str(name)].position
 
     def may_try(self, identity: tuple[int, int]) -> bool:
-        """Whether a file may be opened: it did not fail, or that is a while ago."""
+        """Return whether a file may be opened: it did not fail, or that is a while ago."""
         return time.monotonic() >= self._not_before.get(identity, 0.0)
 
     async def append(

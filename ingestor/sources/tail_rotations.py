@@ -147,7 +147,7 @@ class TailRotations:
     # Reading it.
 
     async def _read_one(self, path: Path, leftover: Leftover, *, is_last: bool) -> None:
-        """Raises Replaced if it no longer is where it was found."""
+        """Read one of them. Raises Replaced if it no longer is where it was found."""
         sibling = leftover.sibling
         if not sibling.is_there():
             raise Replaced
@@ -201,6 +201,6 @@ class TailRotations:
 
 
 def _last_append_was_before(path: Path, stored: Mapping[str, Known], unix_ms: int) -> bool:
-    """Whether nothing of this path was appended since then: what was written later is something else."""
+    """Return whether nothing of this path was appended since then: what was written later is something else."""
     known = [stored[str(name)] for name in parse_names(stored) if name.path == printable(path)]
     return all(each.seen_ms is not None and each.seen_ms < unix_ms for each in known)

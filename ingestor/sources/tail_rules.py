@@ -200,7 +200,7 @@ class Candidate(Protocol):
     def compressed(self) -> bool: ...
 
     def fits(self, known: Known) -> bool:
-        """Whether it can go on where this stands. Of an archive that is not looked at before it is read."""
+        """Return whether it can go on where this stands. Of an archive that is not looked at before it is read."""
 
 
 File = TypeVar("File", bound=Candidate)
@@ -258,7 +258,9 @@ def _by_content(
     *,
     cut_down: int | None,
 ) -> dict[File, TailName]:
-    """`cut_down` is the inode at the path: of a file that was copied and then cut down, the copy may hold less than was
+    """Return which files are copies of those whose names these are.
+
+    `cut_down` is the inode at the path: of a file that was copied and then cut down, the copy may hold less than was
     read between the two. There is nothing to read in it then, and nothing to compare; its first bytes tell.
     """
     found: dict[File, TailName] = {}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ingestor import progress
-from ingestor.progress import Measure, Progress
-from ingestor.service import Keepers
+from ingestor.progress import Measure, ProgressDisplay
+from ingestor.service import Restarter
 from ingestor.sources import Context
 from tally.backoff import Backoff
 from tally.runtime import Failure
@@ -71,43 +71,43 @@ class Scripted:
 
 
 @pytest.fixture
-def keepers() -> Keepers:
+def restarter() -> Restarter:
     store: Any = None
     ready = asyncio.Event()
     ready.set()
-    return Keepers(
+    return Restarter(
         Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready),
         new_backoff=lambda: Backoff(most_seconds=0.01),
     )
 
 
-async def test_a_source_that_fails_is_tried_again_while_another_one_runs(keepers: Keepers) -> None:
+async def test_a_source_that_fails_is_tried_again_while_another_one_runs(restarter: Restarter) -> None:
     steady, failing = Scripted("steady"), Scripted("failing", Failure("taken"), KeyError("a defect"))
-    keeping = [asyncio.ensure_future(keepers.keep(each)) for each in (steady, failing)]
+    running = [asyncio.ensure_future(restarter.run(each)) for each in (steady, failing)]
     await asyncio.wait_for(failing.runs_well.wait(), 10)
     assert (steady.runs, failing.runs) == (1, 3)
     steady.may_end.set()
     failing.may_end.set()
-    await asyncio.gather(*keeping)
+    await asyncio.gather(*running)
 
 
-async def test_a_source_that_fails_is_given_up_when_no_other_one_runs(keepers: Keepers) -> None:
+async def test_a_source_that_fails_is_given_up_when_no_other_one_runs(restarter: Restarter) -> None:
     steady, failing = Scripted("steady"), Scripted("failing", *[Failure("taken")] * 1_000_000)
-    keeping = [asyncio.ensure_future(keepers.keep(each)) for each in (steady, failing)]
+    running = [asyncio.ensure_future(restarter.run(each)) for each in (steady, failing)]
     await steady.runs_well.wait()
     steady.may_end.set()
     with pytest.raises(Failure, match="taken"):
-        await asyncio.wait_for(keeping[1], 10)
-    await keeping[0]
+        await asyncio.wait_for(running[1], 10)
+    await running[0]
 
 
 @pytest.mark.parametrize(
     ("error", "said"), [(Failure("gone"), "^gone$"), (KeyError("x"), "^KeyError: 'x'; see the log$")]
 )
-async def test_a_source_that_is_alone_fails_at_once(keepers: Keepers, error: Exception, said: str) -> None:
+async def test_a_source_that_is_alone_fails_at_once(restarter: Restarter, error: Exception, said: str) -> None:
     source = Scripted("alone", error)
     with pytest.raises(Failure, match=said):
-        await keepers.keep(source)
+        await restarter.run(source)
     assert source.runs == 1
 
 
@@ -123,7 +123,7 @@ async def test_the_log_tells_now_and_then_how_far_it_is(monkeypatch: pytest.Monk
     log: Callable[[], Any] = Log
     monkeypatch.setattr(progress, "get_logger", log)
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.01)
-    shown = Progress()
+    shown = ProgressDisplay()
     with shown.show("events.gz", lambda: Measure(25, 100, 7, 700)):
         showing = asyncio.ensure_future(shown.run(Settings()))
         await asyncio.wait_for(told.wait(), 10)
