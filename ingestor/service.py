@@ -134,7 +134,9 @@ class Restarter:
             if isinstance(source, Runner):
                 await source.run(context)
                 return
-            appender = SourceAppender(source, store=context.store, settings=context.settings, stop=context.stop)
+            appender = SourceAppender(
+                source, store=context.store, settings=context.settings, stop=context.stop, clock=context.clock
+            )
             if isinstance(source, File):
                 with context.progress.show(source.label, partial(_measure, source, appender)):
                     await appender.run()

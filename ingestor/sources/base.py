@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from ingestor.progress import ProgressDisplay
 from tally.backoff import Backoff
+from tally.clock import SYSTEM, Clock
 from tally.settings import Settings
 from tally.store import Known
 from tally.store.protocols import ContextStore
@@ -75,6 +76,7 @@ class Context:
     stop: asyncio.Event
     ready: asyncio.Event
     progress: ProgressDisplay = field(default_factory=ProgressDisplay)
+    clock: Clock = SYSTEM
 
 
 @runtime_checkable

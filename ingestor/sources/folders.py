@@ -64,7 +64,12 @@ class Files:
             while waiting and not context.stop.is_set():
                 for file in waiting:
                     appenders[file] = SourceAppender(
-                        file, store=context.store, settings=context.settings, stop=context.stop, confirms=False
+                        file,
+                        store=context.store,
+                        settings=context.settings,
+                        stop=context.stop,
+                        confirms=False,
+                        clock=context.clock,
                     )
                     try:
                         await appenders[file].run()

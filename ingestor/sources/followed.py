@@ -11,7 +11,6 @@ import asyncio
 import errno
 import os
 import stat
-import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from ingestor.sources.base import CHUNK_BYTES, Lookup
 from ingestor.sources.files import fits_at
 from ingestor.sources.tail_names import TailName, beginning_of_names, parse_names
 from ingestor.sources.tail_rules import find_name, next_generation
+from tally.clock import SYSTEM, Clock
 from tally.store import Known
 from tally.telemetry import get_logger
 
@@ -60,6 +60,7 @@ class FollowedFile:
         place: Path | None = None,
         name: TailName | None = None,
         truncated: Mapping[tuple[int, int], int] = _NOTHING,
+        clock: Clock = SYSTEM,
     ) -> None:
         """Open it. Raises OSError.
 
@@ -71,6 +72,7 @@ class FollowedFile:
         if not stat.S_ISREG(status.st_mode):
             os.close(self._descriptor)
             raise OSError(errno.EINVAL, "it is not a regular file")
+        self._clock = clock
         self.path = place or path
         self.label = f"tail:{printable(path)}"
         self.device, self.inode = status.st_dev, status.st_ino
@@ -83,7 +85,7 @@ class FollowedFile:
         self._changed = asyncio.Event()
         self._retired = False
         self._successor_written: float | None = None
-        self._read_at = time.monotonic()  # when there was last something to read
+        self._read_at = self._clock.monotonic()  # when there was last something to read
         self._may_rest = False
         self.rested_look = (0, 0)  # how it looked when Still was raised
         self.found_at = path  # where it was last seen
@@ -171,13 +173,13 @@ class FollowedFile:
     def successor_written(self) -> None:
         """Note that the next file in its place has content: what wrote to this one is done with it."""
         if self._successor_written is None:
-            self._successor_written = time.monotonic()
+            self._successor_written = self._clock.monotonic()
             self.notice()
 
     @property
     def still_seconds(self) -> float:
         """For how long nothing was read of it."""
-        return time.monotonic() - self._read_at
+        return self._clock.monotonic() - self._read_at
 
     @property
     def look(self) -> tuple[int, int]:
@@ -253,7 +255,7 @@ class FollowedFile:
             if chunk:
                 offset += len(chunk)
                 before = found[-FINGERPRINT_BYTES:]
-                self._read_at = time.monotonic()
+                self._read_at = self._clock.monotonic()
                 self._may_rest = False
                 yield chunk
             elif self._is_over(offset):
@@ -275,7 +277,7 @@ class FollowedFile:
             return False
         if self._successor_written is None and status.st_nlink > 0:
             return False  # renamed, and nothing new in its place: the writer has not let go of it
-        return time.monotonic() - max(self._read_at, self._successor_written or 0.0) >= QUIET_SECONDS
+        return self._clock.monotonic() - max(self._read_at, self._successor_written or 0.0) >= QUIET_SECONDS
 
     async def _wait(self) -> None:
         # Only the file itself looks after one that was retired.

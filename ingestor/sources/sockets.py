@@ -72,7 +72,11 @@ class Sockets:
             )
         hurry = asyncio.Event()
         appender = SourceAppender(
-            _Lines(self.label, connections), store=context.store, settings=context.settings, stop=hurry
+            _Lines(self.label, connections),
+            store=context.store,
+            settings=context.settings,
+            stop=hurry,
+            clock=context.clock,
         )
         appending = asyncio.create_task(appender.run(), name=f"append {self.label}")
         try:

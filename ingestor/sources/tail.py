@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,6 @@ from ingestor.sources.tail_state import RestingFile, TailState
 from ingestor.sources.watch import Watch
 from tally.archives import is_compressed
 from tally.open_files import allow_open_files, is_out_of_files
-from tally.runtime import wait_or_stop
 
 #: How often files are looked at without any sign of a change: some file systems give none.
 POLL_SECONDS = 2.0
@@ -178,7 +176,7 @@ class _Following:
     def _open(self, path: Path) -> None:
         state = self._state
         try:
-            file = FollowedFile(path, truncated=state.truncated)
+            file = FollowedFile(path, truncated=state.truncated, clock=state.clock)
         except OSError as error:
             if is_out_of_files(error):
                 state.say_too_many(1)
@@ -246,12 +244,13 @@ class _Following:
 
     async def _tend(self) -> None:
         """See now and then whether Redis still has what it had, and forget there what is gone."""
-        forget_next = time.monotonic() + FORGET_EVERY_SECONDS / 60
-        while not await wait_or_stop(self._stop, CHECK_SECONDS):
+        clock = self._state.clock
+        forget_next = clock.monotonic() + FORGET_EVERY_SECONDS / 60
+        while not await self._state.pause(CHECK_SECONDS):
             for path in await self._positions.check():
                 self._state.start(self._restore_and_read(path))
-            if time.monotonic() >= forget_next:
-                forget_next = time.monotonic() + FORGET_EVERY_SECONDS
+            if clock.monotonic() >= forget_next:
+                forget_next = clock.monotonic() + FORGET_EVERY_SECONDS
                 await self._positions.forget_gone()
 
     async def _restore_and_read(self, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -32,6 +31,7 @@ class TailPositions:
     def __init__(self, state: TailState) -> None:
         self._state = state
         self._store = state.context.store
+        self._clock = state.clock
         # By path and name, as Redis should have it; what is being appended just now is further.
         self._appended: defaultdict[Path, dict[str, int]] = defaultdict(dict)
         self._appenders: dict[SourceAppender, Path] = {}
@@ -49,7 +49,7 @@ class TailPositions:
 
     def may_try(self, identity: tuple[int, int]) -> bool:
         """Return whether a file may be opened: it did not fail, or that is a while ago."""
-        return time.monotonic() >= self._not_before.get(identity, 0.0)
+        return self._clock.monotonic() >= self._not_before.get(identity, 0.0)
 
     async def append(
         self, source: Source, identity: tuple[int, int], path: Path, on_setback: Callable[[], Awaitable[None]]
@@ -60,7 +60,12 @@ class TailPositions:
         """
         context = self._state.context
         appender = SourceAppender(
-            source, store=context.store, settings=context.settings, stop=context.stop, on_setback=on_setback
+            source,
+            store=context.store,
+            settings=context.settings,
+            stop=context.stop,
+            on_setback=on_setback,
+            clock=context.clock,
         )
         self._appenders[appender] = path
         try:
@@ -69,9 +74,11 @@ class TailPositions:
         except (Truncated, Replaced, Still, Refused):
             raise
         except Exception as error:
-            backoff = self._backoffs.setdefault(identity, Backoff(first_seconds=1.0, most_seconds=60.0))
+            backoff = self._backoffs.setdefault(
+                identity, Backoff(first_seconds=1.0, most_seconds=60.0, clock=self._clock)
+            )
             delay_seconds = backoff.next_seconds()
-            self._not_before[identity] = time.monotonic() + delay_seconds
+            self._not_before[identity] = self._clock.monotonic() + delay_seconds
             self._state.log.error(
                 "reading failed, trying again",
                 path=source.label.removeprefix("tail:"),
@@ -133,7 +140,7 @@ class TailPositions:
     async def forget_gone(self) -> None:
         """Forget the files that are no longer in their folders, some time after they were last read of."""
         state = self._state
-        before_ms = int((time.time() - FORGET_AFTER_SECONDS) * 1000)
+        before_ms = int((self._clock.time() - FORGET_AFTER_SECONDS) * 1000)
         in_use = {str(each.stored_name) for each in state.files} | {each.name for each in state.resting.values()}
         # One that has no name yet may turn out to be a copy of what is gone.
         unnamed = {each.path for each in state.files if each.stored_name is None}

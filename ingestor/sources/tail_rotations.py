@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from ingestor.sources.tail_positions import TailPositions
 from ingestor.sources.tail_rules import AT_PATH, AtPath, SeenAtPath, copies, decide
 from ingestor.sources.tail_state import TailState
 from tally.open_files import is_out_of_files
-from tally.runtime import Failure, wait_or_stop
+from tally.runtime import Failure
 from tally.store import Known
 
 #: How soon it is tried again to open a file when no more may be open.
@@ -60,7 +59,8 @@ class TailRotations:
 
     async def recognise(self, file: FollowedFile) -> None:
         """Let a file go on under the name of one that is gone, if it holds all that was read of that."""
-        began = still_since = time.monotonic()
+        clock = self._state.clock
+        began = still_since = clock.monotonic()
         size = 0
         while not self._stop.is_set():
             stored = await self._state.known(file.path, file)
@@ -70,7 +70,7 @@ class TailRotations:
                 missing = (await self._look_beside(file.path, file, stored)).missing
                 alike = copies(missing, file.first())
             originals = [each for each in alike if file.is_copy_of(each, stored[str(each)])]
-            now = time.monotonic()
+            now = clock.monotonic()
             if file.size != size:
                 size, still_since = file.size, now
             seen = SeenAtPath(
@@ -89,7 +89,7 @@ class TailRotations:
                 )
             if act is not AtPath.NOT_YET:
                 return
-            await wait_or_stop(self._stop, QUIET_SECONDS / 4)
+            await self._state.pause(QUIET_SECONDS / 4)
 
     # Finding it.
 
@@ -142,7 +142,7 @@ class TailRotations:
 
     async def _wait_for_a_file(self) -> None:
         self._state.say_too_many(1)
-        await wait_or_stop(self._stop, OUT_OF_FILES_SECONDS)
+        await self._state.pause(OUT_OF_FILES_SECONDS)
 
     # Reading it.
 
@@ -160,7 +160,9 @@ class TailRotations:
             await self._read_archive(path, leftover)
             return
         try:
-            file = FollowedFile(sibling.path, place=path, name=leftover.name, truncated=self._state.truncated)
+            file = FollowedFile(
+                sibling.path, place=path, name=leftover.name, truncated=self._state.truncated, clock=self._state.clock
+            )
         except OSError as error:
             if not is_out_of_files(error):
                 return  # it is gone again; the next search finds what became of it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ class TailState:
     def __init__(self, label: str, context: Context) -> None:
         self.context = context
         self.stop = context.stop
+        self.clock = context.clock
         self.log = get_logger().bind(source=label)
         self.paths = FollowedPaths(label.removeprefix("tail:"))
         self.wake = asyncio.Event()  # the paths are to be looked at
@@ -48,7 +48,7 @@ class TailState:
         self.truncated: dict[tuple[int, int], int] = {}  # inode -> the generation that it no longer holds
         self.left: set[Path] = set()  # paths of which something is stored, or will be
         self.places: defaultdict[int, set[Path]] = defaultdict(set)  # by inode: where files were ever followed
-        self._throttle = LogThrottle(source=label, seconds=LASTING_SECONDS)
+        self._throttle = LogThrottle(source=label, seconds=LASTING_SECONDS, clock=context.clock)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Have some work done beside all other; what it raises ends the tail."""
@@ -86,9 +86,8 @@ class TailState:
 
     async def until(self, event: asyncio.Event, *, seconds: float) -> None:
         """Wait for an event, so long at the most, or until we are to stop."""
-        await self.or_stop(_set_within(event, seconds))
+        await self.or_stop(self.clock.wait(event, seconds))
 
-
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+    async def pause(self, seconds: float) -> bool:
+        """Wait so long, or until we are to stop; return whether we are."""
+        return await self.clock.wait(self.stop, seconds)
