@@ -256,7 +256,7 @@ class SourceAppender:
             return State.FINISHED
         if self._source.replayable and not self.position:
             await self._store.register_sources([self.name])  # with its time, unlike what waiting writes
-        kept = await wait_until_kept(self._store, self.name, stop=self._stop)
+        kept = await wait_until_kept(self._store, self.name, stop=self._stop, clock=self._clock)
         stored = await self._store.position(self.name)
         self._is_kept = kept and stored >= self.position
         if self._source.replayable:

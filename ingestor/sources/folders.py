@@ -12,7 +12,7 @@ from ingestor.progress import Measure
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Context
 from ingestor.sources.files import File
-from tally.runtime import Failure, wait_or_stop
+from tally.runtime import Failure
 from tally.store import Known, StoreUnavailable
 from tally.telemetry import get_logger
 
@@ -100,12 +100,12 @@ class Files:
             return []
         name = next(reversed(appenders.values())).name
         try:
-            if not await wait_until_kept(context.store, name, stop=context.stop):
+            if not await wait_until_kept(context.store, name, stop=context.stop, clock=context.clock):
                 return list(appenders)
             stored = await context.store.known(names=[appender.name for appender in appenders.values()])
         except StoreUnavailable:
             # Their appenders wait for it to come back, but not for it to take writes: they may find nothing to read.
-            await wait_or_stop(context.stop, NOT_DURABLE_SECONDS)
+            await context.clock.wait(context.stop, NOT_DURABLE_SECONDS)
             return list(appenders)
         elsewhere = [
             file

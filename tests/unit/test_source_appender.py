@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ingestor import source_appender as appender_module
+from ingestor.durability import NOT_DURABLE_SECONDS
 from ingestor.ending import Incomplete
 from ingestor.fingerprints import Fingerprint
 from ingestor.log_events import SOURCE_ENDED, SOURCE_STOPPED, STREAM_FULL
@@ -353,3 +354,24 @@ async def test_after_a_stop_an_unavailable_redis_is_given_up(
         await asyncio.wait_for(store.appender.run(), 10)
     assert store.appender.state is ended_in
     assert backoff.failures == tries
+
+
+@pytest.mark.parametrize("replayable", [True, False])
+async def test_where_the_server_cannot_tell_what_is_on_its_disk_a_while_is_waited_before_the_end(
+    log: FakeLog, replayable: bool
+) -> None:
+    store, clock = Store(), FakeClock()
+    store.keeps = False
+    await asyncio.wait_for(_appender(Whole(replayable=replayable), store, asyncio.Event(), clock=clock).run(), 10)
+    assert clock.waits == [NOT_DURABLE_SECONDS]
+    assert log.events[-1] == "source ended"
+
+
+async def test_a_source_that_is_stopped_before_it_is_kept_for_certain_is_a_failure(log: FakeLog) -> None:
+    store, stop = Store(), asyncio.Event()
+    store.keeps = False
+    store.on_call = lambda question: stop.set() if question == "wait_until_durable" else None
+    appender = _appender(Whole(replayable=False), store, stop, clock=FakeClock())
+    with pytest.raises(Incomplete, match="before it was certain that Redis keeps all of it"):
+        await asyncio.wait_for(appender.run(), 10)
+    assert (store.blocks, appender.state) == ([b"a\nb"], State.FINISHED)
