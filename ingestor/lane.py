@@ -15,7 +15,7 @@ from tally.store import Block, Known
 from tally.store.protocols import LaneStore
 from tally.telemetry import Log
 
-#: How often a full stream is asked whether there is room again, and looked through for blocks that somebody deleted:
+#: How often a full stream is asked whether there is room again, and searched for blocks that another client deleted:
 #: an aggregator does that, too, but there may be none.
 FULL_POLL_SECONDS, FULL_RECONCILE_SECONDS = 0.05, 5.0
 

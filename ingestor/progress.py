@@ -15,7 +15,7 @@ from tally.runtime import LIFELINE_VARIABLE
 from tally.settings import Settings
 from tally.telemetry import get_logger
 
-#: How often the log tells of it, and how often the bar moves.
+#: How often progress is logged, and how often the bar moves.
 LOG_SECONDS, BAR_SECONDS = 10.0, 0.25
 
 

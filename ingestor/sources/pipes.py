@@ -137,7 +137,7 @@ async def _survivor() -> AsyncIterator[Callable[[int], None]]:
         os.close(reading)
 
     def tell(what: object) -> None:
-        with suppress(BrokenPipeError):  # somebody has ended it
+        with suppress(BrokenPipeError):  # it was ended by something else
             os.write(writing, f"{what}\n".encode())
 
     try:

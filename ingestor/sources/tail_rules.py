@@ -73,7 +73,7 @@ class SeenBeside(Protocol):
 
     @property
     def is_a_beginning(self) -> bool:
-        """It holds nothing but what another file begins with, one that is open or known. Not told of archives."""
+        """It holds nothing but what another file begins with, one that is open or known. Never so for archives."""
 
     @property
     def known_are_here(self) -> bool:
@@ -84,7 +84,7 @@ class SeenBeside(Protocol):
         """It was last written to before each of them."""
 
 
-#: A file that is not known belongs to the path if it was rotated in and out within one gap, so that nobody saw it.
+#: A file that is not known belongs to the path if it was rotated in and out within one gap, unseen.
 BESIDE: tuple[Rule[SeenBeside, Beside], ...] = (
     Rule("known, not read to its end", lambda it: it.is_known and it.holds_more, Beside.READ_ON),
     Rule("known, read to its end", lambda it: it.is_known, Beside.LEAVE),

@@ -29,7 +29,7 @@ class Watch:
         self._recursive = recursive
         self._folders: frozenset[Path] = frozenset()
         self._task: asyncio.Task[None] | None = None
-        # It tells of every change at the level info.
+        # It logs every change at the level info.
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
     def set_folders(self, folders: Iterable[Path]) -> None:

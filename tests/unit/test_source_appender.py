@@ -64,7 +64,7 @@ async def test_a_source_without_an_end_is_stopped_without_a_failure(log: FakeLog
 
 
 @pytest.mark.parametrize("finite", [True, False])
-async def test_what_is_thrown_away_is_a_failure_and_nobody_says_that_redis_lost_it(log: FakeLog, finite: bool) -> None:
+async def test_what_is_thrown_away_is_a_failure_and_not_called_lost_by_redis(log: FakeLog, finite: bool) -> None:
     source, store, stop = Lines(replayable=False, finite=finite), Store(room=1), asyncio.Event()
 
     async def give_more() -> None:
@@ -84,7 +84,7 @@ async def test_what_is_thrown_away_is_a_failure_and_nobody_says_that_redis_lost_
     assert (log.said[-1][0], log.said[-1][1]["position"]) == (SOURCE_STOPPED, 2)
 
 
-async def test_what_redis_did_not_take_before_it_went_away_is_said_to_be_lost(log: FakeLog) -> None:
+async def test_what_an_unavailable_redis_did_not_take_is_logged_as_lost(log: FakeLog) -> None:
     source, store, stop = Lines(replayable=False, finite=False), Store(), asyncio.Event()
     store.unavailable = True
     source.give(b"a\nb\n")
@@ -134,7 +134,7 @@ async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: FakeLo
     ]
 
 
-async def test_a_redis_that_is_away_is_told_of_once_and_when_it_is_back(log: FakeLog) -> None:
+async def test_an_unavailable_redis_is_logged_once_and_when_it_is_available_again(log: FakeLog) -> None:
     source, store, stop = Lines(replayable=False, finite=True), Store(), asyncio.Event()
     store.unavailable = True
     tries = 0
