@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from starlette.middleware.cors import CORSMiddleware
 
 from api import pages
-from api.answers import FreshAnswers
+from api.answer_cache import AnswerCache
 from api.cached_counts import CachedCounts
 from api.compression import CompressedPages
 from api.live import Live
@@ -87,7 +87,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
 
     # The last one added is the first one asked.
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(FreshAnswers, memory=bodies)
+    app.add_middleware(AnswerCache, memory=bodies)
     app.add_middleware(CompressedPages)
     app.add_middleware(Methods, routes=app.router.routes)  # those before it know GET alone
     if settings.api_token is not None:

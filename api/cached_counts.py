@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
 
+from api.freshness import RANKING_SECONDS
 from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
 from api.params import TimeRangeParams, last_windows
 from api.ranking import MAKING_BYTES_PER_NAME, Comparison, Ranking, Rise, rising
@@ -18,9 +19,6 @@ from tally.ranges import Windows
 from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.reads import Counting, CountReader, Kind
 from tally.store.status import Status
-
-#: Ranking a million words takes seconds of our own time: then the answer may be so old.
-MAX_SCAN_AGE_SECONDS = 10.0
 
 #: A sum of more names than these is made with a seat: a few at once.
 FEW_SUMMED = 20_000
@@ -164,7 +162,7 @@ class CachedCounts:
                 refusal, refused_until = error.with_traceback(None), time.monotonic() + RETRY_AFTER_SECONDS
                 raise
 
-        return Snapshot(version=self.reader.totals, load=load, max_age_seconds=MAX_SCAN_AGE_SECONDS)
+        return Snapshot(version=self.reader.totals, load=load, most_seconds=RANKING_SECONDS)
 
     async def _load_ranking(self, kind: Kind, start: int | None, end: int | None) -> Ranking:
         as_of = time.time()

@@ -17,9 +17,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tally.web.paths import path_below_root
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -43,7 +44,7 @@ _LEVELS: dict[Encoding, tuple[int, int]] = {"zstd": (3, 12), "gzip": (5, 9)}
 #: How much of pages and assets is remembered in compressed form: they take half a megabyte in all.
 _REMEMBERED_BYTES = 4 * 2**20
 
-#: What is compressed here; answers with counts are in answers.FreshAnswers, and the live feed must not wait.
+#: What is compressed here; answers with counts are in answer_cache.AnswerCache, and the live feed must not wait.
 _PAGES = frozenset({"", "/", "/docs", "/openapi.json"})
 _COMPRESSIBLE = ("text/", "application/json", "application/javascript", "image/svg+xml")
 
@@ -95,7 +96,7 @@ class CompressedPages:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        path = get_route_path(scope)
+        path = path_below_root(scope)
         if path not in _PAGES and not path.startswith("/static/"):
             await self._app(scope, receive, send)
             return

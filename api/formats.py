@@ -24,7 +24,7 @@ _ACCEPTABLE: dict[Format, tuple[str, ...]] = {
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
 }
 
-#: OpenAPI of what is answered to whoever has the answer already; see answers.FreshAnswers.
+#: OpenAPI of what is answered to whoever has the answer already; see answer_cache.AnswerCache.
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer is the one whose ETag was sent in If-None-Match"}
 }

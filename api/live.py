@@ -1,10 +1,10 @@
-"""The live feed: one poller a process, and as many watchers as there are."""
+"""The live feed: one poller a process for all watchers, which asks Redis only while somebody wants to know."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import time
+import math
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +18,7 @@ from fastapi.sse import ServerSentEvent
 from api.cached_counts import CachedCounts
 from api.memory import NoRoom
 from api.work import Busy
+from tally.clock import SYSTEM, Clock
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.log_throttle import LogThrottle
 from tally.rates import Rates
@@ -35,6 +36,9 @@ EVERY_SECONDS = 1.0
 #: Ticks that are remembered: a watcher that was gone for no longer gets just what it missed.
 REMEMBERED_TICKS = 60
 
+#: For how long the poller goes on when nobody watches any more: for those who come back, and for rates.
+LINGER_SECONDS = 60.0
+
 #: What a snapshot holds at the most.
 MOST_TYPES, MOST_WORDS = 500, 100
 
@@ -50,9 +54,10 @@ class _Tick:
 
 
 class Live:
-    """Polls while it is open, and tells all watchers what changed."""
+    """Polls while somebody watches or asks for rates, and tells all watchers what changed."""
 
-    def __init__(self, counts: CachedCounts) -> None:
+    def __init__(self, counts: CachedCounts, *, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self._counts = counts
         self._reader = counts.reader
         self._life = uuid.uuid4().hex[:8]  # ids of another process' life mean nothing here
@@ -62,9 +67,11 @@ class Live:
         self._rates = Rates(every_seconds=EVERY_SECONDS)
         self._changed = asyncio.Event()
         self._crowded = LogThrottle()
-        self._closed = False
+        self._closed = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
-        self.watchers = 0
+        self._watching = 0
+        self._wanted_until = -math.inf  # monotonic seconds
+        self._wanted = asyncio.Event()
 
     def open(self) -> None:
         """Begin to poll."""
@@ -80,27 +87,34 @@ class Live:
 
     def end_watching(self) -> None:
         """End every watcher's feed, so that a server that stops need not wait for open pages."""
-        self._closed = True
+        self._closed.set()
+        self._wanted.set()
         self._wake()
 
     def rates(self) -> dict[str, float | None]:
-        """Events a second over the last 1, 10 and 60 seconds; None where that is not known yet."""
+        """Return events a second over the last 1, 10 and 60 seconds; None where that is not known yet.
+
+        Who asks is taken to ask again: the rates are known from then on.
+        """
+        self._want()
         return self._rates.rates()
 
     async def watch(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """What changes, until the feed is closed: a snapshot first, or what was missed since `last_id`."""
         seen = self._resume(last_id)
-        self.watchers += 1
+        self._watching += 1
+        self._want()
         try:
             yield ServerSentEvent(retry=RETRY_MS, comment="tally")
-            while not self._closed:
+            while not self._closed.is_set():
                 changed = self._changed
                 for event in self._since(seen):
                     seen = event.number
                     yield ServerSentEvent(raw_data=event.data, event=event.event, id=f"{self._life}-{event.number}")
                 await changed.wait()
         finally:
-            self.watchers -= 1
+            self._watching -= 1
+            self._want()
 
     def _resume(self, last_id: str | None) -> int:
         """The number of the last tick that a watcher has seen; 0 if it needs a snapshot."""
@@ -119,10 +133,26 @@ class Live:
             return [_Tick(newest.number, "snapshot", _encode(self._state))]
         return [tick for tick in self._ticks if tick.number > seen]
 
+    def _want(self) -> None:
+        self._wanted_until = self._clock.monotonic() + LINGER_SECONDS
+        self._wanted.set()
+
+    async def _pause(self) -> None:
+        """Wait until somebody wants to know. What was read until now would be old then, and is forgotten."""
+        self._state = None
+        self._ticks.clear()
+        self._rates.clear()
+        self._wanted.clear()
+        await self._wanted.wait()
+
     async def _poll(self) -> None:
         log = get_logger()
-        due = time.monotonic()
-        while not self._closed:
+        due = self._clock.monotonic()
+        while not self._closed.is_set():
+            if not self._watching and self._clock.monotonic() >= self._wanted_until:
+                await self._pause()
+                due = self._clock.monotonic()
+                continue
             try:
                 state = await self._read()
                 if self._state is None and self._ticks:
@@ -137,22 +167,23 @@ class Live:
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
                 log.exception("live poll failed")
-            due = max(due + EVERY_SECONDS, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            now = self._clock.monotonic()
+            due = max(due + EVERY_SECONDS, now)
+            await self._clock.wait(self._closed, due - now)
 
     async def _read(self) -> dict[str, Any]:
-        as_of = time.time()
+        as_of = self._clock.time()
         totals = await self._reader.totals()
         types = await self._types()
         words = await self._reader.top_words()
         backlog = await self._reader.backlog(totals)
         consumers = await self._reader.aggregators()
         dead = await self._reader.dead_letters()
-        self._rates.add(time.monotonic(), totals["events"])
+        self._rates.add(self._clock.monotonic(), totals["events"])
         return {
             "as_of": as_of,
             "totals": totals,
-            "events_per_second": self.rates(),
+            "events_per_second": self._rates.rates(),
             "backlog": asdict(backlog),
             "aggregators_alive": sum(map(is_alive, consumers)),
             "dead_letters": dead,

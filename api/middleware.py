@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tally.web import problem_types as types
 from tally.web.methods import allow_header
+from tally.web.paths import path_below_root
 from tally.web.problem_types import PATH as PROBLEMS_PATH
 from tally.web.problems import problem
 
@@ -86,7 +86,7 @@ class BearerToken:
         self._digest = hashlib.sha256(token.encode()).digest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_open(get_route_path(scope)) or self._is_known(Headers(scope=scope)):
+        if scope["type"] != "http" or self._is_open(path_below_root(scope)) or self._is_known(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         response = problem(

@@ -7,31 +7,22 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from api.freshness import HALF_SECONDS, MOMENT_SECONDS, fresh_seconds
 from api.memory import Memory
 from tally.clock import SYSTEM, Clock
 
 T = TypeVar("T")
 
-#: No snapshot that is quick to make is older than this, in seconds. Answers are held for as long (see middleware), so
-#: that what is sent is never older than a quarter second.
-MAX_AGE_SECONDS = 0.125
-
-#: For so long an answer is not even checked.
-CHECK_SECONDS = 0.005
-
 #: What a snapshot takes besides its value.
 SNAPSHOT_BYTES = 2000
-
-#: Making an answer anew takes at most one part in so many of the time.
-DUTY = 4
 
 
 class Snapshot(Generic[T]):
     """A value that is made of what is in Redis, and made again when that has changed.
 
-    `version` is cheap and tells whether anything was counted since; `load` makes the value. A value that is quick
-    to make is never older than a few milliseconds, a large one never older than `max_age_seconds` (plus the time of
-    making it). Many who ask at once wait for the same read. Errors of either are raised to all who wait.
+    `version` is cheap and tells whether anything was counted since; `load` makes the value. How old a value may be is
+    told in freshness.py: at most `most_seconds`, and as long as making it takes. Many who ask at once wait for the same
+    read. Errors of either are raised to all who wait.
     """
 
     def __init__(
@@ -39,12 +30,12 @@ class Snapshot(Generic[T]):
         *,
         version: Callable[[], Awaitable[object]],
         load: Callable[[], Awaitable[T]],
-        max_age_seconds: float = MAX_AGE_SECONDS,
+        most_seconds: float = HALF_SECONDS,
         clock: Clock = SYSTEM,
     ) -> None:
         self._version_of = version
         self._load = load
-        self._max_age_seconds = max_age_seconds
+        self._most_seconds = most_seconds
         self._clock = clock
         self._value: T
         self._version: object = None
@@ -59,7 +50,7 @@ class Snapshot(Generic[T]):
 
     async def get(self) -> T:
         """The value."""
-        if self._clock.monotonic() - self._checked_at >= CHECK_SECONDS:
+        if self._clock.monotonic() - self._checked_at >= MOMENT_SECONDS:
             if self._refreshing is None:
                 self._refreshing = asyncio.create_task(self._refresh(), name="refresh snapshot")
                 self._refreshing.add_done_callback(self._refreshed)
@@ -73,7 +64,7 @@ class Snapshot(Generic[T]):
 
     async def _refresh(self) -> None:
         began = self._clock.monotonic()
-        if began - self._made_at < min(self._cost_seconds * DUTY, self._max_age_seconds):
+        if began - self._made_at < fresh_seconds(cost_seconds=self._cost_seconds, most_seconds=self._most_seconds):
             self._checked_at = began
             return
         version = await self._version_of()

@@ -103,7 +103,7 @@ class BodyReader:
         self._lines = 0
         self._digest = blake2b(digest_size=16)
         self._sent_bytes = 0
-        self.held_bytes = 0  # after decompression
+        self.buffered_bytes = 0  # after decompression
 
     def feed(self, chunk: bytes) -> Iterator[None]:
         """Add what came next, step by step: the caller lets others run in between, for each takes milliseconds."""
@@ -113,8 +113,8 @@ class BodyReader:
         for number, piece in enumerate(self._decompressed(chunk)):
             if number:
                 yield
-            self.held_bytes += len(piece)
-            if self.held_bytes > self._max_body_bytes:
+            self.buffered_bytes += len(piece)
+            if self.buffered_bytes > self._max_body_bytes:
                 raise too_large(self._max_body_bytes)
             self._take(piece)
 
@@ -124,7 +124,7 @@ class BodyReader:
             raise BodyRefused(EMPTY_BODY, _RIGHT)
         if self._decompress and not self._decompress.finished:
             raise BodyRefused(UNREADABLE_BODY, "it ends in the middle")
-        if not self.held_bytes:
+        if not self.buffered_bytes:
             raise BodyRefused(EMPTY_BODY, _RIGHT)
         if self._kind == "json":
             with self._json_explained():

@@ -38,7 +38,7 @@ class _Waiting:
     answers: list[asyncio.Future[OnceWord]] = field(default_factory=list)
 
 
-class Appender:
+class BodyBatcher:
     """Appends bodies, each once. All of it belongs to one event loop."""
 
     def __init__(self, store: BodyStore, *, source: str, max_block_bytes: int) -> None:

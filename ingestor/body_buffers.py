@@ -27,7 +27,7 @@ class Body:
 
     def __init__(self, peer: str | None, *, pace_seconds: float, deadline: float) -> None:
         self.peer = peer
-        self.held_bytes = 0
+        self.buffered_bytes = 0
         self.gave_way = False
         self.came_at = asyncio.get_running_loop().time()
         self._pace_seconds = pace_seconds
@@ -85,18 +85,18 @@ class Body:
             yield chunk
 
 
-class Held:
+class BodyBuffers:
     """All of them. What they hold together is bounded, and no client can use it up for the others."""
 
     def __init__(
-        self, *, max_held_bytes: int, max_body_seconds: float, pace_seconds: float, peers: Peers, label: str
+        self, *, max_buffered_bytes: int, max_body_seconds: float, pace_seconds: float, peers: Peers, label: str
     ) -> None:
-        self._max_held_bytes = max_held_bytes
+        self._max_buffered_bytes = max_buffered_bytes
         self._max_body_seconds = max_body_seconds
         self._pace_seconds = pace_seconds
         self._peers = peers
         self._bodies: set[Body] = set()
-        self._held_bytes = 0
+        self._buffered_bytes = 0
         self._log = LogThrottle(source=label)
 
     @contextmanager
@@ -110,14 +110,14 @@ class Held:
         finally:
             self._forget(body)
 
-    def grow(self, body: Body, held_bytes: int) -> None:
+    def grow(self, body: Body, buffered_bytes: int) -> None:
         """The body holds so many bytes now. Raises BodyRefused if there is no room, and none gives way to it."""
-        self._held_bytes += held_bytes - body.held_bytes
-        body.held_bytes = held_bytes
-        while self._held_bytes > self._max_held_bytes:
+        self._buffered_bytes += buffered_bytes - body.buffered_bytes
+        body.buffered_bytes = buffered_bytes
+        while self._buffered_bytes > self._max_buffered_bytes:
             other = self._one_to_give_way(body)
             self._log.warning(
-                "too many bodies at once, answered with 429; see TALLY_MAX_HELD_BYTES", peer=(other or body).peer
+                "too many bodies at once, answered with 429; see TALLY_MAX_BUFFERED_BYTES", peer=(other or body).peer
             )
             if other is None:
                 raise no_room()
@@ -127,19 +127,19 @@ class Held:
     def _forget(self, body: Body) -> None:
         if body in self._bodies:
             self._bodies.discard(body)
-            self._held_bytes -= body.held_bytes
+            self._buffered_bytes -= body.buffered_bytes
 
     def _one_to_give_way(self, body: Body) -> Body | None:
         """The one that has stalled for the longest; else one of the client that holds the most, unless it is ours."""
-        waiting = [each for each in self._bodies if each is not body and each.waits and each.held_bytes]
+        waiting = [each for each in self._bodies if each is not body and each.waits and each.buffered_bytes]
         stalled_at = asyncio.get_running_loop().time() - STALLED_SECONDS
         if stalled := [each for each in waiting if each.came_at < stalled_at]:
             return min(stalled, key=lambda each: each.came_at)
         held: Counter[str] = Counter()
         for each in self._bodies:
             if each.peer is not None:
-                held[each.peer] += each.held_bytes
-        ours = body.held_bytes if body.peer is None else held[body.peer]
+                held[each.peer] += each.buffered_bytes
+        ours = body.buffered_bytes if body.peer is None else held[body.peer]
         others = [each for each in waiting if each.peer is not None and held[each.peer] > ours]
         return max(others, key=lambda each: (held[each.peer or ""], -each.came_at), default=None)
 

@@ -13,8 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, Lines, too_large
-from ingestor.body_batcher import APPEND_SECONDS, Appender
-from ingestor.body_buffers import PACE_SECONDS, RETRY_AFTER_SECONDS, Held
+from ingestor.body_batcher import APPEND_SECONDS, BodyBatcher
+from ingestor.body_buffers import PACE_SECONDS, RETRY_AFTER_SECONDS, BodyBuffers
 from tally import __version__
 from tally.log_throttle import LogThrottle
 from tally.origins import parse_origins
@@ -144,10 +144,10 @@ class _Intake:
     def __init__(self, settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event) -> None:
         self._settings = settings
         self._ready = ready
-        self._appender = Appender(store, source=label, max_block_bytes=settings.max_block_bytes)
-        self._held = Held(
+        self._batcher = BodyBatcher(store, source=label, max_block_bytes=settings.max_block_bytes)
+        self._buffers = BodyBuffers(
             # A body of the allowed size always has a chance.
-            max_held_bytes=max(settings.max_held_bytes, settings.max_body_bytes),
+            max_buffered_bytes=max(settings.max_buffered_bytes, settings.max_body_bytes),
             max_body_seconds=settings.max_body_seconds,
             pace_seconds=min(PACE_SECONDS, settings.connection_idle_seconds),
             peers=Peers(settings.trusted_networks),
@@ -163,12 +163,12 @@ class _Intake:
             raise ProblemError(types.BAD_IDEMPOTENCY_KEY, f"it has 1 to {MAX_KEY_CHARACTERS} characters")
         try:
             reader = self._reader(request)
-            with self._held.body(request.client.host if request.client else None) as body:
+            with self._buffers.body(request.client.host if request.client else None) as body:
                 async for chunk in body.chunks(request.stream()):
                     for _ in reader.feed(chunk):
-                        self._held.grow(body, reader.held_bytes)
+                        self._buffers.grow(body, reader.buffered_bytes)
                         await asyncio.sleep(0)  # others are answered meanwhile
-                    self._held.grow(body, reader.held_bytes)
+                    self._buffers.grow(body, reader.buffered_bytes)
                 return await self._append(reader.finish(), key)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
@@ -211,7 +211,7 @@ class _Intake:
     async def _append(self, lines: Lines, key: str | None) -> Response:
         if not lines.count:
             return _accepted(lines)
-        word = await self._appender.append(lines, key=key)
+        word = await self._batcher.append(lines, key=key)
         if word == "full":
             self._log.warning("stream is full, bodies are answered with 429")
             raise ProblemError(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from tally.store import StoreUnavailable
 from tally.store.protocols import Readiness
 from tally.web import problems
 from tally.web.problem_types import REDIS_REFUSES, REDIS_UNAVAILABLE
@@ -28,13 +27,10 @@ def router(pipeline: Readiness) -> APIRouter:
     unready = problems.described("Redis does not answer, or cannot be written to", REDIS_UNAVAILABLE, REDIS_REFUSES)
 
     @routes.get("/readyz", operation_id="getReadiness", responses=answers({"status": "ready"}) | unready)
-    async def get_readiness() -> Response:
+    async def get_readiness() -> JSONResponse:
         """Whether Redis answers and can be written to."""
-        try:
-            await pipeline.check_format()
-            await pipeline.check_writable()
-        except StoreUnavailable as error:
-            return problems.unavailable(error)
+        await pipeline.check_format()
+        await pipeline.check_writable()
         return JSONResponse({"status": "ready"})
 
     return routes

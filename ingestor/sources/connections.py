@@ -40,7 +40,7 @@ class Connections:
     def __init__(self, settings: Settings, *, label: str) -> None:
         self._max_connections = settings.max_connections
         self._max_line_bytes = settings.max_line_bytes
-        self._max_held_bytes = settings.max_held_bytes
+        self._max_buffered_bytes = settings.max_buffered_bytes
         self._log = LogThrottle(source=label)
         self._pile: deque[bytes] = deque()
         self._piled_bytes = 0
@@ -116,7 +116,7 @@ class Connections:
         lines = connection.partial.feed(bytes(self._buffer[:count]))
         self._held_bytes += len(connection.partial) - held_before
         self._put(lines)
-        if self._held_bytes > self._max_held_bytes:
+        if self._held_bytes > self._max_buffered_bytes:
             self._cut_longest()
         if self._full:
             self._paused[connection] = None
@@ -161,13 +161,13 @@ class Connections:
         longest_first = sorted(self._connections, key=lambda connection: -len(connection.partial))
         cut = 0
         for connection in longest_first:
-            if self._held_bytes <= self._max_held_bytes * 0.9:
+            if self._held_bytes <= self._max_buffered_bytes * 0.9:
                 break
             cut += 1
             self._held_bytes -= len(connection.partial)
             self._put(connection.partial.cut())
         self._log.warning(
-            "unfinished lines are too much together, the longest are cut and rejected; see TALLY_MAX_HELD_BYTES",
+            "unfinished lines are too much together, the longest are cut and rejected; see TALLY_MAX_BUFFERED_BYTES",
             lines=cut,
             connections=len(self._connections),
         )

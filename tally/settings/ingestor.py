@@ -65,7 +65,7 @@ class IngestorSettings(BaseSettings):
         le=86_400,
         description="How long such a connection may stay idle before it is closed",
     )
-    max_held_bytes: int = Field(
+    max_buffered_bytes: int = Field(
         67_108_864,
         ge=65_536,
         le=17_179_869_184,

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tally.log_events import REDIS_UNAVAILABLE
 from tally.log_throttle import LogThrottle
 from tally.refused import Refused
 from tally.store import StoreUnavailable
@@ -144,6 +145,7 @@ def install(
 
     @app.exception_handler(StoreUnavailable)
     async def _unavailable(_: Request, error: StoreUnavailable) -> Response:
+        throttle.warning(REDIS_UNAVAILABLE, error=str(error))
         return unavailable(error)
 
     @app.exception_handler(Refused)

@@ -596,7 +596,7 @@ def stalled(stack: ExitStack, intake: Intake, bytes_: int, *, address: str = "12
     return connection
 
 
-@settings(TALLY_MAX_HELD_BYTES="4000000", TALLY_MAX_BODY_BYTES="1000000", TALLY_CONNECTION_IDLE_SECONDS="60")
+@settings(TALLY_MAX_BUFFERED_BYTES="4000000", TALLY_MAX_BODY_BYTES="1000000", TALLY_CONNECTION_IDLE_SECONDS="60")
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
 def test_bodies_that_stall_give_way_to_others(intake: Intake, server: Server, address: str) -> None:
     body = (EVENT + b"\n") * 3000
@@ -802,7 +802,7 @@ def test_what_is_malformed_is_answered_behind_what_was_sent_before_it(
     assert intake.drain(server).events == 3
 
 
-@settings(TALLY_MAX_CONNECTIONS="1500", TALLY_MAX_HELD_BYTES="65536", TALLY_MAX_BODY_BYTES="100000")
+@settings(TALLY_MAX_CONNECTIONS="1500", TALLY_MAX_BUFFERED_BYTES="65536", TALLY_MAX_BODY_BYTES="100000")
 def test_many_slow_bodies_hold_no_more_than_they_may(intake: Intake, server: Server) -> None:
     """1,000 bodies that stand still in their middle: those that are too much are told so, and others go through."""
     allow_connections(1500)

@@ -215,7 +215,7 @@ def test_a_line_without_end_costs_no_memory(listener: Listener) -> None:
     assert (found.events, found.rejected) == (1, 1)
 
 
-@settings(TALLY_MAX_CONNECTIONS="3000", TALLY_MAX_HELD_BYTES="1000000")
+@settings(TALLY_MAX_CONNECTIONS="3000", TALLY_MAX_BUFFERED_BYTES="1000000")
 def test_thousands_of_slow_connections_hold_no_more_than_they_may(listener: Listener) -> None:
     """2,000 unfinished lines of 1,000 bytes are twice what may be held: the longest are cut, and say so."""
     allow_connections(3000)

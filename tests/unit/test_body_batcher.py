@@ -10,7 +10,7 @@ import pytest
 
 from ingestor import body_batcher
 from ingestor.bodies import Lines
-from ingestor.body_batcher import Appender
+from ingestor.body_batcher import BodyBatcher
 from tally.store import StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
 
@@ -39,8 +39,8 @@ async def store() -> FakeStore:
     return FakeStore()
 
 
-def appender_of(store: FakeStore) -> Appender:
-    return Appender(store, source="http://test", max_block_bytes=100)
+def appender_of(store: FakeStore) -> BodyBatcher:
+    return BodyBatcher(store, source="http://test", max_block_bytes=100)
 
 
 def lines(text: bytes) -> Lines:

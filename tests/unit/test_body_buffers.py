@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from ingestor.bodies import BodyRefused
-from ingestor.body_buffers import Body, Held
+from ingestor.body_buffers import Body, BodyBuffers
 from tally.peers import Peers, parse_networks
 
 
@@ -22,8 +22,8 @@ class Sending:
     """Bodies that are being sent, from addresses, and wait for more."""
 
     def __init__(self, stack: ExitStack, *, most: int, trusted: str = "") -> None:
-        self.held = Held(
-            max_held_bytes=most,
+        self.buffers = BodyBuffers(
+            max_buffered_bytes=most,
             max_body_seconds=60,
             pace_seconds=60,
             peers=Peers(parse_networks(trusted)),
@@ -35,7 +35,7 @@ class Sending:
 
     async def body(self, address: str, size: int, *, silent_seconds: float = 0.0) -> Body:
         """A body of which so much came so long ago."""
-        body = self._stack.enter_context(self.held.body(address))
+        body = self._stack.enter_context(self.buffers.body(address))
 
         async def wait() -> None:
             with pytest.raises(BodyRefused, match="Too much is being sent at once"):
@@ -45,7 +45,7 @@ class Sending:
         self.tasks.append(asyncio.create_task(wait()))
         await asyncio.sleep(0)
         assert body.waits
-        self.held.grow(body, size)
+        self.buffers.grow(body, size)
         body.came_at -= silent_seconds
         return body
 
@@ -103,8 +103,8 @@ async def test_an_address_that_many_share_gives_way_only_where_something_stalls(
 async def test_a_body_that_is_being_appended_does_not_give_way() -> None:
     with ExitStack() as stack:
         sending = Sending(stack, most=100)
-        body = stack.enter_context(sending.held.body("10.0.0.1"))
-        sending.held.grow(body, 90)
+        body = stack.enter_context(sending.buffers.body("10.0.0.1"))
+        sending.buffers.grow(body, 90)
         body.came_at -= 60.0
         with pytest.raises(BodyRefused):
             await sending.body("10.0.0.3", 20)
@@ -116,9 +116,9 @@ async def test_there_is_room_again_for_what_is_gone() -> None:
         sending = Sending(stack, most=100)
         for _ in range(5):
             with ExitStack() as one:
-                body = one.enter_context(sending.held.body("10.0.0.1"))
-                sending.held.grow(body, 60)
-                sending.held.grow(body, 100)
+                body = one.enter_context(sending.buffers.body("10.0.0.1"))
+                sending.buffers.grow(body, 60)
+                sending.buffers.grow(body, 100)
         await sending.body("10.0.0.1", 100)
         await ended(sending)
 

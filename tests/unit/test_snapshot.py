@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from api.snapshot import CHECK_SECONDS, DUTY, MAX_AGE_SECONDS, Snapshot
+from api.freshness import DUTY, HALF_SECONDS, MOMENT_SECONDS
+from api.snapshot import Snapshot
 from tests.fakes import FakeClock
 
 
@@ -75,7 +76,7 @@ async def test_a_changed_version_is_loaded_at_the_next_call(source: Source, cloc
     shared = source.snapshot()
     assert await shared.get() == 0
     source.version = 1
-    clock.now += CHECK_SECONDS * 1.01
+    clock.now += MOMENT_SECONDS * 1.01
     assert await shared.get() == 1
 
 
@@ -83,7 +84,7 @@ async def test_an_answer_is_not_even_checked_for_a_moment(source: Source, clock:
     shared = source.snapshot()
     await shared.get()
     source.version = 1
-    clock.now += CHECK_SECONDS * 0.9
+    clock.now += MOMENT_SECONDS * 0.9
     assert await shared.get() == 0
     assert source.checks == 1
 
@@ -151,7 +152,7 @@ async def _loads_over(source: Source, shared: Snapshot[int], seconds: float, *, 
     return ages
 
 
-@pytest.mark.parametrize("load_seconds", [0.001, 0.02, MAX_AGE_SECONDS / DUTY])
+@pytest.mark.parametrize("load_seconds", [0.001, 0.02, HALF_SECONDS / DUTY])
 async def test_a_slow_load_takes_no_more_than_its_share_of_the_time(source: Source, load_seconds: float) -> None:
     shared = source.snapshot()
     source.load_seconds = load_seconds
@@ -160,18 +161,18 @@ async def test_a_slow_load_takes_no_more_than_its_share_of_the_time(source: Sour
     ages = await _loads_over(source, shared, 10.0, step=0.002)
     share = (source.loads - before) * load_seconds / (source.clock.now - began)
     assert 0 < share <= 1 / DUTY
-    assert max(ages) <= MAX_AGE_SECONDS + load_seconds
+    assert max(ages) <= HALF_SECONDS + load_seconds
 
 
 async def test_however_slow_the_load_no_answer_is_older_than_the_most_and_its_making(source: Source) -> None:
     shared = source.snapshot()
     source.load_seconds = 2.0
     await shared.get()
-    assert max(await _loads_over(source, shared, 60.0, step=0.01)) <= MAX_AGE_SECONDS + source.load_seconds
+    assert max(await _loads_over(source, shared, 60.0, step=0.01)) <= HALF_SECONDS + source.load_seconds
     assert source.loads > 20
 
 
 async def test_a_quick_load_is_repeated_as_soon_as_something_changed(source: Source) -> None:
     shared = source.snapshot()
     await shared.get()
-    assert max(await _loads_over(source, shared, 1.0, step=CHECK_SECONDS * 1.01)) == 0
+    assert max(await _loads_over(source, shared, 1.0, step=MOMENT_SECONDS * 1.01)) == 0

@@ -9,21 +9,15 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.compression import LEAST_BYTES, Encoding, compressed, preferred
+from api.freshness import fresh_seconds
 from api.memory import RETRY_AFTER_SECONDS, Memory
-from api.snapshot import CHECK_SECONDS, MAX_AGE_SECONDS
 from tally.log_throttle import LogThrottle
+from tally.web.paths import path_below_root
 from tally.web.problem_types import TOO_MUCH_ASKED
 from tally.web.problems import problem
-
-#: For how long an answer is held at the most. Its snapshot may be as old: together that is a quarter second.
-MAX_HELD_SECONDS = MAX_AGE_SECONDS
-
-#: An answer that is asked for more often than this is held longer than the moment for which no snapshot is checked.
-GIVEN_A_SECOND = 1000
 
 #: For how long an answer that is no longer fresh is remembered: one that comes out the same is not compressed again.
 REMEMBERED_SECONDS = 60.0
@@ -63,17 +57,15 @@ class _Answer:
     given: int = 0
 
     def is_fresh(self) -> bool:
-        """Whether it may be given once more."""
-        age_seconds = time.monotonic() - self.made_at
-        return age_seconds <= CHECK_SECONDS or age_seconds <= min(MAX_HELD_SECONDS, self.given / GIVEN_A_SECOND)
+        """Return whether it may be given once more."""
+        return time.monotonic() - self.made_at <= fresh_seconds(given=self.given)
 
 
-class FreshAnswers:
-    """Gives the same answer to the same question while it is fresh, and 304 to whoever has it already.
+class AnswerCache:
+    """Gives the same answer to the same question while it is fresh, and 304 to a client that has it already.
 
-    An answer is fresh for as long as a snapshot is not even checked, and longer the more often it is asked for: each
-    time it is given lets it grow a millisecond older, up to MAX_HELD_SECONDS. So a viewer sees at once what is new,
-    and ten thousand questions a second cost eight runs of a route. Of many who ask for an answer that is not fresh one
+    It is fresh for longer the more often it is asked for, see freshness.py: a viewer sees at once what is new, and ten
+    thousand questions a second cost eight runs of a route. Of many who ask for an answer that is not fresh one
     runs the route, and the others wait for it. What is not fresh is remembered for a while with its compressed forms,
     as far as `memory` has room: while nothing is counted it comes out the same each time.
     """
@@ -87,7 +79,7 @@ class FreshAnswers:
         memory.when_full(self._drop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = get_route_path(scope) if scope["type"] == "http" and scope["method"] == "GET" else ""
+        path = path_below_root(scope) if scope["type"] == "http" and scope["method"] == "GET" else ""
         if not path.startswith(("/v1/", "/events/")) or path == "/v1/live":
             await self._app(scope, receive, send)
             return
@@ -174,7 +166,7 @@ class FreshAnswers:
             )
             await refusal(scope, receive, send)
             return None
-        etag = await _etag(body, named=get_route_path(scope).startswith("/events/"))
+        etag = await _etag(body, named=path_below_root(scope).startswith("/events/"))
         headers = [*_varied(start["headers"]), (b"etag", etag.encode()), (b"cache-control", b"no-cache")]
         answer = _Answer(time.monotonic(), etag, _Encoded(headers, body))
         self._memory.hold(answer, _OVERHEAD_BYTES + sum(map(len, question)))

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from api import answers
-from api.answers import GIVEN_A_SECOND, MAX_HELD_SECONDS, REMEMBERED_SECONDS, FreshAnswers
+from api import answer_cache
+from api.answer_cache import REMEMBERED_SECONDS, AnswerCache
+from api.freshness import HALF_SECONDS, MOMENT_SECONDS, SAVED_SECONDS
 from api.memory import Memory
-from api.snapshot import CHECK_SECONDS
 from tests.fakes import FakeClock
 
 if sys.version_info >= (3, 14):
@@ -46,7 +46,7 @@ class Route:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    monkeypatch.setattr(answers, "time", clock)
+    monkeypatch.setattr(answer_cache, "time", clock)
     return clock
 
 
@@ -55,7 +55,7 @@ def route(clock: FakeClock) -> Route:
     return Route(clock)
 
 
-async def _ask(app: FreshAnswers, query: str = "", **headers: str) -> tuple[int, dict[str, str], Any]:
+async def _ask(app: AnswerCache, query: str = "", **headers: str) -> tuple[int, dict[str, str], Any]:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -88,40 +88,40 @@ def decoded(encoding: str | None, body: bytes) -> bytes:
     return zstd.decompress(body) if encoding == "zstd" else body
 
 
-async def _age(app: FreshAnswers, clock: FakeClock) -> float:
+async def _age(app: AnswerCache, clock: FakeClock) -> float:
     return clock.now - float((await _ask(app))[2]["as_of"])
 
 
 async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, clock: FakeClock) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     for _ in range(100):
         assert await _age(app, clock) == 0
-        clock.now += CHECK_SECONDS * 1.01
+        clock.now += MOMENT_SECONDS * 1.01
 
 
 async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_older_than_it_may_be(
     route: Route, clock: FakeClock
 ) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     began, ages = clock.now, []
     while clock.now < began + 2:
         ages.append(await _age(app, clock))
-        clock.now += 0.1 / GIVEN_A_SECOND
-    assert route.runs <= 2 / MAX_HELD_SECONDS + 2
-    assert max(ages) <= MAX_HELD_SECONDS
+        clock.now += 0.1 * SAVED_SECONDS
+    assert route.runs <= 2 / HALF_SECONDS + 2
+    assert max(ages) <= HALF_SECONDS
 
 
 async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: FakeClock) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     burst = 20
     for _ in range(burst):
         await _ask(app)
-    clock.now += (burst + 1) / GIVEN_A_SECOND
+    clock.now += (burst + 1) * SAVED_SECONDS
     assert await _age(app, clock) == 0
 
 
 async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     route.let_go.clear()
     asking = [asyncio.create_task(_ask(app)) for _ in range(1000)]
     while not route.runs:
@@ -132,13 +132,13 @@ async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
 
 
 async def test_another_question_has_another_answer(route: Route) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     await asyncio.gather(_ask(app), _ask(app, "limit=1"), _ask(app, accept="text/csv"))
     assert route.runs == 3
 
 
 async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     route.status = 503
     route.let_go.clear()
     asking = [asyncio.create_task(_ask(app)) for _ in range(10)]
@@ -151,7 +151,7 @@ async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -
 
 
 async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     route.let_go.clear()
     first, second = asyncio.create_task(_ask(app)), asyncio.create_task(_ask(app))
     while not route.runs:
@@ -164,7 +164,7 @@ async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> Non
 
 async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock: FakeClock) -> None:
     memory = Memory(2**20)
-    app = FreshAnswers(route, memory=memory)
+    app = AnswerCache(route, memory=memory)
     for at in range(50):
         await _ask(app, f"limit={at}")
         clock.now += REMEMBERED_SECONDS / 10
@@ -178,7 +178,7 @@ async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock:
 async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route, clock: FakeClock) -> None:
     route.counts = {f"word{at}": at for at in range(1000)}
     memory = Memory(2**20)
-    app = FreshAnswers(route, memory=memory)
+    app = AnswerCache(route, memory=memory)
     for at in range(500):
         await _ask(app, f"limit={at}", accept_encoding=("", "gzip", "zstd")[at % 3])
         assert memory.held_bytes <= memory.most_bytes
@@ -190,7 +190,7 @@ async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route,
 async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
     route: Route, clock: FakeClock, changed: bool
 ) -> None:
-    app = FreshAnswers(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20))
     route.counts = {'"as_of":1': 5}
     etag = (await _ask(app))[1]["etag"]
     clock.now += 60
@@ -203,7 +203,7 @@ async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
 
 
 async def test_any_answer_matches_a_star(route: Route) -> None:
-    assert (await _ask(FreshAnswers(route, memory=Memory(2**20)), if_none_match="*"))[0] == 304
+    assert (await _ask(AnswerCache(route, memory=Memory(2**20)), if_none_match="*"))[0] == 304
 
 
 # Encodings, and large bodies.
@@ -216,7 +216,7 @@ def large(route: Route) -> Route:
 
 
 async def test_each_gets_the_encoding_that_it_likes_and_the_route_runs_once(large: Route) -> None:
-    app = FreshAnswers(large, memory=Memory(2**20))
+    app = AnswerCache(large, memory=Memory(2**20))
     plain = await _ask(app)
     for encoding in ("gzip", "zstd"):
         for _ in range(3):
@@ -227,7 +227,7 @@ async def test_each_gets_the_encoding_that_it_likes_and_the_route_runs_once(larg
 
 
 async def test_what_comes_out_the_same_is_not_compressed_again(large: Route, clock: FakeClock) -> None:
-    app = FreshAnswers(large, memory=Memory(2**20))
+    app = AnswerCache(large, memory=Memory(2**20))
     large.as_of = 1.0
     compressed = []
     for at in range(3):
@@ -244,8 +244,8 @@ async def test_what_comes_out_the_same_is_not_compressed_again(large: Route, clo
 async def test_one_who_takes_a_large_answer_too_slowly_is_given_up(
     route: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "SEND_SECONDS", 0.01)
-    monkeypatch.setattr(answers, "LEAST_BYTES_A_SECOND", 1e12)
+    monkeypatch.setattr(answer_cache, "SEND_SECONDS", 0.01)
+    monkeypatch.setattr(answer_cache, "LEAST_BYTES_A_SECOND", 1e12)
     route.counts = {f"word{at}": at for at in range(50_000)}
     memory = Memory(2**24)
     sent: list[Message] = []
@@ -259,6 +259,6 @@ async def test_one_who_takes_a_large_answer_too_slowly_is_given_up(
         raise AssertionError("a GET has no body")
 
     scope = {"type": "http", "method": "GET", "path": "/v1/types", "query_string": b"", "headers": []}
-    await asyncio.wait_for(FreshAnswers(route, memory=memory)(scope, receive, send), 30)
+    await asyncio.wait_for(AnswerCache(route, memory=memory)(scope, receive, send), 30)
     assert [message["type"] for message in sent] == ["http.response.start"] + 2 * ["http.response.body"]
     assert all(message["more_body"] for message in sent[1:]), "so that the server closes the connection"

@@ -1,0 +1,115 @@
+"""The live feed asks Redis while somebody watches, and for a while longer; then not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from fastapi.sse import ServerSentEvent
+
+from api.live import EVERY_SECONDS, LINGER_SECONDS, Live
+from tally.store.reads import Backlog
+from tests.fakes import FakeClock
+
+
+class Counts:
+    """What the feed asks, and how often it did."""
+
+    def __init__(self) -> None:
+        self.reader = self
+        self.asked = 0
+        self.events = 0
+
+    async def totals(self) -> dict[str, int]:
+        self.asked += 1
+        self.events += 10
+        return {"events": self.events}
+
+    async def size(self, _: str) -> int:
+        return 1
+
+    async def types(self) -> dict[str, int]:
+        return {"foo": self.events}
+
+    async def top_words(self) -> dict[str, int]:
+        return {"a": 1}
+
+    async def backlog(self, _: dict[str, int]) -> Backlog:
+        return Backlog(blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False)
+
+    async def aggregators(self) -> list[Any]:
+        return []
+
+    async def dead_letters(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def counts() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+async def live(counts: Counts, clock: FakeClock) -> AsyncIterator[Live]:
+    live = Live(counts, clock=clock)  # type: ignore[arg-type]
+    live.open()
+    yield live
+    await live.close()
+
+
+async def until_it_rests(counts: Counts) -> int:
+    """Let it run until it asks no more; how often it asked. Its clock is moved by its own waits alone."""
+    asked = -1
+    while asked != counts.asked:
+        asked = counts.asked
+        for _ in range(100):
+            await asyncio.sleep(0)
+    return asked
+
+
+async def first_event(feed: AsyncIterator[ServerSentEvent]) -> tuple[str | None, Any]:
+    async for event in feed:
+        if event.event is not None:
+            return event.event, msgspec.json.decode(event.raw_data or "")
+    raise AssertionError("it ended")
+
+
+async def test_nobody_watches_so_nothing_is_asked(live: Live, counts: Counts) -> None:
+    assert await until_it_rests(counts) == 0
+
+
+async def test_it_goes_on_for_a_while_behind_the_last_watcher(live: Live, counts: Counts, clock: FakeClock) -> None:
+    for _ in range(2):  # again when somebody comes back, with what is of then
+        feed = live.watch(None)
+        event, data = await first_event(feed)
+        assert (event, data["types"]) == ("snapshot", {"foo": counts.events})
+        await feed.aclose()  # type: ignore[attr-defined]
+        before, left_at = counts.asked, clock.now
+        asked = await until_it_rests(counts) - before
+        assert asked == pytest.approx(LINGER_SECONDS / EVERY_SECONDS, abs=1)
+        assert clock.now - left_at == pytest.approx(LINGER_SECONDS, abs=EVERY_SECONDS)
+
+
+async def test_rates_are_known_a_while_after_they_were_asked_for(live: Live, counts: Counts, clock: FakeClock) -> None:
+    assert set(live.rates().values()) == {None}
+    while clock.now < 1011:
+        await asyncio.sleep(0)
+    assert live.rates() == {"1": 10.0, "10": 10.0, "60": None}
+    await until_it_rests(counts)
+    assert set(live.rates().values()) == {None}, "what was known then is old"
+
+
+async def test_a_watcher_keeps_it_asking(live: Live, counts: Counts) -> None:
+    feed = live.watch(None)
+    await first_event(feed)
+    while counts.asked < 3 * LINGER_SECONDS / EVERY_SECONDS:
+        await asyncio.sleep(0)
+    await feed.aclose()  # type: ignore[attr-defined]
