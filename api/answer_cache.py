@@ -1,4 +1,4 @@
-"""Answers that are given again while they are fresh, to each in the encoding that it likes."""
+"""Answers that are given again while they are fresh, to each client in the encoding that it prefers."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class AnswerCache:
         return answer
 
     async def _encoded(self, answer: _Answer, encoding: Encoding) -> _Encoded:
-        """The answer in this encoding; it is compressed once."""
+        """Return the answer in this encoding; it is compressed once."""
         encoding_it = answer.encoded.get(encoding)
         if encoding_it is not None and encoding_it.done():
             return encoding_it.result()
@@ -217,13 +217,13 @@ class AnswerCache:
 
 
 def _varied(headers: _Headers) -> _Headers:
-    """The same headers, which say that the answer depends on Accept-Encoding, too."""
+    """Return the same headers, which say that the answer depends on Accept-Encoding, too."""
     vary = b", ".join([*(value for name, value in headers if name == b"vary"), b"Accept-Encoding"])
     return [*(header for header in headers if header[0] != b"vary"), (b"vary", vary)]
 
 
 async def _etag(body: bytes, *, named: bool) -> str:
-    """A weak one, because when an answer was made is left out: it is the same as long as its counts are.
+    """Return a weak one, because when an answer was made is left out: it is the same as long as its counts are.
 
     It is the same in every encoding, too. `named` is whether names from events are the answer's keys: there `as_of` is
     such a name, and its number a count.
@@ -239,6 +239,6 @@ async def _etag(body: bytes, *, named: bool) -> str:
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
-    """By the weak comparison of RFC 9110, 8.8.3.2."""
+    """Compare as RFC 9110, 8.8.3.2, says for weak ones."""
     given = (each.strip().removeprefix("W/") for each in if_none_match.split(","))
     return if_none_match.strip() == "*" or etag.removeprefix("W/") in given

@@ -38,7 +38,7 @@ RANKINGS = 0.75
 
 
 def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
-    """The ASGI application. It makes a client of its own unless one is given, and closes that.
+    """Return the ASGI application. It makes a client of its own unless one is given, and closes that.
 
     Who stops the server first ends `app.state.live`, the live feed, and then `app.state.work`, long answers.
     """

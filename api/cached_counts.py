@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
 
+from api.comparison import Comparison, Rise, rising
 from api.freshness import RANKING_SECONDS
 from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
 from api.params import TimeRangeParams, last_windows
-from api.ranking import MAKING_BYTES_PER_NAME, Comparison, Ranking, Rise, rising
+from api.ranking import MAKING_BYTES_PER_NAME, Ranking
 from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, last_seen
 from api.snapshot import Snapshot, Snapshots
 from api.work import Work
@@ -20,7 +21,7 @@ from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.reads import Counting, CountReader, Kind
 from tally.store.status import Status
 
-#: A sum of more names than these is made with a seat: a few at once.
+#: A sum of more names than these is made with a slot: a few at once.
 FEW_SUMMED = 20_000
 
 #: The bytes of a name as long as most are, to tell before any is read what they will take.
@@ -46,11 +47,11 @@ class CachedCounts:
         self._status = Snapshot(version=self._now, load=self._load_status)
 
     async def counting(self) -> Counting:
-        """How lines are counted."""
+        """Return how lines are counted."""
         return await self._counting.get()
 
     async def all_time(self, kind: Kind, *, top: int | None = None) -> Ranking:
-        """Counts of all time; with `top`, if the first so many are enough, without reading all words."""
+        """Return counts of all time; with `top`, if the first so many are enough, without reading all words."""
         if kind == "words" and top is not None:
             ranking = await self._top_words.get()
             if ranking.complete or top <= len(ranking):
@@ -58,7 +59,7 @@ class CachedCounts:
         return await self._rankings.get((kind, None, None))
 
     async def time_range(self, kind: Kind, start: int, end: int) -> Ranking:
-        """Counts of [start, end), in Unix seconds, widened to what is kept."""
+        """Return counts of [start, end), in Unix seconds, widened to what is kept."""
         return await self._rankings.get((kind, start, end))
 
     async def comparison(self, kind: Kind, asked: TimeRangeParams) -> Comparison | None:
@@ -117,14 +118,14 @@ class CachedCounts:
         return await self._status.get()
 
     async def rises(self, comparison: Comparison, *, limit: int) -> list[Rise]:
-        """What rises in the present time range against the previous one. Raises Busy."""
+        """Return what rises in the present time range against the previous one. Raises Busy."""
         now, baseline = comparison.ranges
         return await self.work.answer(len(now) + len(baseline), rising, now, baseline, limit=limit, step=self.work.step)
 
     async def changes(
         self, comparison: Comparison, among: Ranking, *, prefix: str | None, contains: str | None
     ) -> Ranking:
-        """Names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
+        """Return names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
         names = len(among) + sum(map(len, comparison.ranges))
         with self._memory.claim() as claim:
             claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * _NAME_BYTES))
@@ -174,7 +175,7 @@ class CachedCounts:
                 found, counts = await self.reader.sum_range(kind, start, end, gauge=gauge)
                 start, end = found.start, found.end
             make = partial(Ranking.of, counts, as_of=as_of, start=start, end=end, step=self.work.step)
-            ranking = await self.work.in_thread(make) if gauge.has_seat else make()
+            ranking = await self.work.in_thread(make) if gauge.has_slot else make()
             self._memory.hold(ranking, ranking.size_bytes)
             return ranking
 
@@ -184,7 +185,7 @@ class CachedCounts:
     # Grids.
 
     async def series(self, kind: Kind, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
-        """Counts of each name (of all events, if there is none) in each cell. Raises WrongStep."""
+        """Return counts of each name (of all events, if there is none) in each cell. Raises WrongStep."""
 
         async def read() -> Series:
             as_of = time.time()
@@ -211,19 +212,19 @@ class CachedCounts:
 
 
 class _Gauge:
-    """Claims memory for a sum, and takes a seat for one that is large. Both are given back with `held`."""
+    """Claims memory for a sum, and takes a slot for one that is large. Both are given back with `held`."""
 
     def __init__(self, claim: Claim, work: Work, held: AsyncExitStack) -> None:
         self._claim = claim
         self._work = work
         self._held = held
-        self.has_seat = False
+        self.has_slot = False
 
     async def expect(self, *, at_least: int, at_most: int) -> None:
-        """Wait for a seat, and claim what the names will take at least. Raises Busy, NoRoom."""
-        if at_most > FEW_SUMMED and not self.has_seat:
+        """Wait for a slot, and claim what the names will take at least. Raises Busy, NoRoom."""
+        if at_most > FEW_SUMMED and not self.has_slot:
             await self._held.enter_async_context(self._work.making.take())
-            self.has_seat = True
+            self.has_slot = True
         self.hold(at_least, _NAME_BYTES * at_least)
 
     def hold(self, names: int, name_bytes: int) -> None:

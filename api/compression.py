@@ -1,4 +1,4 @@
-"""Answers by gzip or zstd, for who accepts that.
+"""Answers by gzip or zstd, for clients that accept that.
 
 Compression tells what is in an answer by its length to who can put text of their own beside a secret in it and read the
 wire (BREACH). There is no secret in any answer: a token is only ever sent to us, and nothing of a request is told back
@@ -51,7 +51,7 @@ _COMPRESSIBLE = ("text/", "application/json", "application/javascript", "image/s
 
 @lru_cache(maxsize=256)
 def preferred(accept_encoding: str) -> Encoding | None:
-    """What an Accept-Encoding header (RFC 9110, 12.5.3) likes best of ours; None to send an answer as it is."""
+    """Return what an Accept-Encoding header (RFC 9110, 12.5.3) prefers of ours; None to send an answer as it is."""
     qualities = dict(_codings(accept_encoding))
     liked = {each: qualities.get(each, qualities.get("*", 0.0)) for each in ENCODINGS}
     best = max(ENCODINGS, key=liked.__getitem__)
@@ -60,7 +60,7 @@ def preferred(accept_encoding: str) -> Encoding | None:
 
 
 def _codings(accept_encoding: str) -> Iterator[tuple[str, float]]:
-    """Each coding with its quality. One whose quality cannot be read says nothing."""
+    """Return each coding with its quality. One whose quality cannot be read says nothing."""
     for element in accept_encoding.lower().split(","):
         coding, _, weight = (part.strip() for part in element.partition(";"))
         if not weight:

@@ -17,14 +17,14 @@ from tally.web.problem_types import NOT_ACCEPTABLE, REDIS_REFUSES, REDIS_UNAVAIL
 
 _MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
-#: What an Accept header may call each; of those that it likes the same the first is given.
+#: What an Accept header may call each; of those that it prefers alike the first is given.
 _ACCEPTABLE: dict[Format, tuple[str, ...]] = {
     "json": ("application/json",),
     "csv": ("text/csv",),
     "ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"),
 }
 
-#: OpenAPI of what is answered to whoever has the answer already; see answer_cache.AnswerCache.
+#: OpenAPI of what is answered to a client that has the answer already; see answer_cache.AnswerCache.
 UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "The answer is the one whose ETag was sent in If-None-Match"}
 }
@@ -67,7 +67,7 @@ def respond(
 
 
 def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the OpenAPI document has under `content` about a list as CSV and NDJSON: these rows for an example."""
+    """Return the `content` of a list as CSV and NDJSON in the OpenAPI document, with these rows for an example."""
     bodies = {"text/csv": _csv(columns, rows), "application/x-ndjson": _ndjson(rows)}
     return {name: {"schema": {"type": "string"}, "example": body.decode()} for name, body in bodies.items()}
 
@@ -93,9 +93,9 @@ JSON_ONLY = Depends(accepts("application/json"))
 
 
 def _accepted(request: Request) -> Format:
-    """Return the format that the header Accept (RFC 9110, 12.5.1) likes best, JSON without one.
+    """Return the format that the header Accept (RFC 9110, 12.5.1) prefers, JSON without one.
 
-    Raises ProblemError if it likes none of them.
+    Raises ProblemError if it allows none of them.
     """
     qualities = _qualities(request)
     if not qualities:
@@ -128,7 +128,7 @@ def _quality(media_type: str, qualities: Mapping[str, float]) -> float:
 
 
 def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Each media range with its quality. One whose quality cannot be read says nothing."""
+    """Return each media range with its quality. One whose quality cannot be read says nothing."""
     for element in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in element.split(";"))
         if not media_range:
@@ -153,5 +153,5 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def _harmless(value: Any) -> Any:
-    """Names come from anywhere: one that begins like a formula is quoted, as OWASP advises for CSV."""
+    """Quote text that begins like a formula, as OWASP advises for CSV: names come from anywhere."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -36,7 +36,7 @@ EVERY_SECONDS = 1.0
 #: Ticks that are remembered: a watcher that was gone for no longer gets just what it missed.
 REMEMBERED_TICKS = 60
 
-#: For how long the poller goes on when nobody watches any more: for those who come back, and for rates.
+#: For how long the poller goes on after the last watcher: for those that come back, and for rates.
 LINGER_SECONDS = 60.0
 
 #: What a snapshot holds at the most.
@@ -94,13 +94,13 @@ class Live:
     def rates(self) -> dict[str, float | None]:
         """Return events a second over the last 1, 10 and 60 seconds; None where that is not known yet.
 
-        Who asks is taken to ask again: the rates are known from then on.
+        The poller runs for a while because of this, so that they are known at the next call.
         """
         self._want()
         return self._rates.rates()
 
     async def watch(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
-        """What changes, until the feed is closed: a snapshot first, or what was missed since `last_id`."""
+        """Yield what changes, until the feed is closed: a snapshot first, or what was missed since `last_id`."""
         seen = self._resume(last_id)
         self._watching += 1
         self._want()
@@ -117,7 +117,7 @@ class Live:
             self._want()
 
     def _resume(self, last_id: str | None) -> int:
-        """The number of the last tick that a watcher has seen; 0 if it needs a snapshot."""
+        """Return the number of the last tick that a watcher has seen; 0 if it needs a snapshot."""
         life, _, number = (last_id or "").partition("-")
         if life != self._life or not number.isdecimal() or not self._ticks:
             return 0
@@ -192,7 +192,7 @@ class Live:
         }
 
     async def _types(self) -> dict[str, int]:
-        """The most frequent types; many of them as they were, if too much else is answered just now."""
+        """Return the most frequent types; many of them as they were, if too much else is answered just now."""
         if await self._reader.size("types") <= MOST_TYPES:
             return await self._reader.types()
         try:
@@ -205,7 +205,7 @@ class Live:
         before, self._state = self._state, state
         fell = before is not None and state["totals"]["events"] < before["totals"]["events"]
         if before is None or fell:
-            self._tell("snapshot", state)  # whoever watches needs everything anew
+            self._tell("snapshot", state)  # all watchers need everything anew
             return
         changed = {kind: _changed(before[kind], state[kind]) for kind in ("types", "words")}
         self._tell("tick", state | changed)

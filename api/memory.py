@@ -18,7 +18,7 @@ class NoRoom(Exception):
 
 
 class Memory:
-    """Adds up the bytes of things until these are gone, whoever holds them last: a cache, or a request that goes on.
+    """Adds up the bytes of things until these are gone, whatever holds them last: a cache, or a request that goes on.
 
     Only the event loop's thread calls its methods; a thing may end in any thread.
     """
@@ -26,12 +26,12 @@ class Memory:
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._held_bytes = 0
-        self._freed: deque[int] = deque()  # appended to by whoever frees, in any thread and at any moment
+        self._freed: deque[int] = deque()  # appended to by what frees, in any thread and at any moment
         self._drops: list[Callable[[], bool]] = []
 
     @property
     def held_bytes(self) -> int:
-        """How much is held now."""
+        """Return how much is held now."""
         while self._freed:
             self._held_bytes -= self._freed.popleft()
         return self._held_bytes

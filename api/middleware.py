@@ -42,7 +42,7 @@ class ProxyPath:
 
 
 class TakesNoEvents:
-    """Says where events are to be sent to whoever sends one here: this answers questions, all of them by GET."""
+    """Answers POST and the like with where events are to be sent: here are only answers, all of them by GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -32,7 +32,7 @@ class _Files(StaticFiles):
 
 
 def _route(path: str, name: str) -> Route:
-    """A file of STATIC at another place: its addresses, which begin with ./, get the path that they need there."""
+    """Serve a file of STATIC at another path: its addresses, which begin with ./, become what they must be there."""
     text = (STATIC / name).read_text(encoding="utf-8")
 
     async def page(request: Request) -> HTMLResponse:

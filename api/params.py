@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -22,61 +19,11 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tally.moments import leap_second
+from api.moments import Duration, Moment, read_duration
 from tally.web.problem_types import ContradictingParameters, WrongParameters
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-#: 1000 weeks: longer than windows are kept.
-MAX_DURATION_SECONDS = 1000 * 604_800
-
-#: The first second of the year 10000: no event has a later time.
-_LATEST = 253_402_300_800.0
 
 #: What may be given several times, where the path ends so.
 _REPEATABLE, _WHERE_REPEATABLE = "name", ":series"
-
-
-def read_duration(value: Any) -> int:
-    """Seconds of `15m`, `6h`, `1d`. Raises ValueError with what would be right."""
-    match = re.fullmatch(r"([1-9]\d*)([smhdw])", str(value)[:100], re.ASCII)
-    if match is None:
-        raise ValueError("a duration is a number and one of s, m, h, d, w, as in 15m")
-    seconds = int(match[1]) * _UNITS[match[2]]
-    if seconds > MAX_DURATION_SECONDS:
-        raise ValueError("a duration is at most 1000w")
-    return seconds
-
-
-def read_moment(value: Any) -> float:
-    """Unix seconds of themselves or of an RFC 3339 time. Raises ValueError with what would be right."""
-    text = str(value)
-    if re.fullmatch(r"-?\d{1,12}(\.\d{1,9})?", text, re.ASCII):
-        moment = float(text)
-    else:
-        # A plus that is not escaped in a URL arrives as a space.
-        unescaped = re.sub(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$", r"\1+\2", text, flags=re.ASCII)
-        at: datetime | None
-        try:
-            at = datetime.fromisoformat(unescaped)
-        except ValueError:
-            at = leap_second(unescaped)
-        if at is None or at.tzinfo is None:
-            raise ValueError("a time is Unix seconds, or RFC 3339 with an offset, as in 2026-11-23T14:00:00Z")
-        moment = at.timestamp()
-    if not -_LATEST < moment < _LATEST:
-        raise ValueError("a time is before the year 10000")
-    return moment
-
-
-Duration = Annotated[
-    int,
-    BeforeValidator(read_duration, json_schema_input_type=Annotated[str, Field(pattern="^[1-9][0-9]{0,8}[smhdw]$")]),
-]
-Moment = Annotated[
-    float,
-    BeforeValidator(read_moment, json_schema_input_type=str),
-]
 
 
 class _NeverNull:
@@ -96,7 +43,7 @@ Optional = Annotated[_T | None, _NeverNull()]
 Format = Literal["json", "csv", "ndjson"]
 AnyFormat = Annotated[
     Optional[Format],
-    Field(description="json, csv or ndjson; else what the header Accept likes best", examples=["csv"]),
+    Field(description="json, csv or ndjson; else what the header Accept prefers", examples=["csv"]),
 ]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
 
@@ -143,10 +90,10 @@ def repeated_parameters(request: Request) -> list[tuple[str, str]]:
 
 
 class TimeRangeParams(Strict):
-    """A time range: the last so much of it, or from one moment to another; neither: all time."""
+    """A time range: a trailing window, or from one moment to another; neither: all time."""
 
     window: Optional[Duration] = Field(
-        None, description="The last so much time, widened to whole windows", examples=["15m", "6h", "1d"]
+        None, description="A trailing window: so long until now, widened to whole windows", examples=["15m", "6h", "1d"]
     )
     start: Optional[Moment] = Field(
         None,

@@ -1,4 +1,4 @@
-"""Names and their counts, in order; and which of them rise. Pure: no I/O, no clock.
+"""Names and their counts, in order. Pure: no I/O, no clock.
 
 A million names take seconds, in which other threads must run: so they are worked on in steps of a few milliseconds. A
 single call that sorts them all would keep the interpreter to itself, in whichever thread it is made. After each step
@@ -7,12 +7,9 @@ single call that sorts them all would keep the interpreter to itself, in whichev
 
 from __future__ import annotations
 
-import heapq
-import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, compress, islice
 from typing import Literal
 
@@ -31,8 +28,8 @@ MAKING_BYTES_PER_NAME = 200
 ByCountOrName = Literal["-count", "count", "name", "-name"]
 
 
-def _no_step() -> None:
-    """Nobody waits meanwhile."""
+def no_step() -> None:
+    """Do nothing: no other thread is to run meanwhile."""
 
 
 class Ranking:
@@ -41,7 +38,7 @@ class Ranking:
     `total` is all counts, also those of names that are not here; `other` those under `__other__`. `distinct` is how
     many names there are; fewer are here when only the top ones were read.
 
-    Names stand one behind the other in their order (UTF-8 sorts as code points do), counts and places in arrays beside
+    Names stand in their order in one string (UTF-8 sorts as code points do), counts and places in arrays beside
     them: a million words take 25 MB rather than 150, and nothing of that the garbage collector must look at.
     """
 
@@ -77,7 +74,7 @@ class Ranking:
         as_of: float,
         start: int | None = None,
         end: int | None = None,
-        step: Callable[[], None] = _no_step,
+        step: Callable[[], None] = no_step,
     ) -> Ranking:
         """Rank a sum. `counts` is empty then: to free it at once would take as long as to rank it."""
         ranking = cls(as_of=as_of, start=start, end=end)
@@ -100,22 +97,22 @@ class Ranking:
 
     @property
     def size_bytes(self) -> int:
-        """How much memory it takes."""
+        """Return how much memory it takes."""
         arrays = (self._starts, self._counts, self._by_count, self._ends)
         return 1000 + len(self._names) + sum(len(each) * each.itemsize for each in arrays)
 
     @property
     def complete(self) -> bool:
-        """Whether every name is here."""
+        """Return whether every name is here."""
         return len(self) == self.distinct
 
     def count_of(self, name: str) -> int:
-        """How often a name was counted; 0 if it is not here."""
+        """Return how often a name was counted; 0 if it is not here."""
         found = self._find(name)
         return 0 if found is None else self._counts[found]
 
     def rank(self, name: str) -> int | None:
-        """The place of a name, from 1; None if it is not here."""
+        """Return the place of a name, from 1; None if it is not here."""
         found = self._find(name)
         if found is None:
             return None
@@ -123,17 +120,21 @@ class Ranking:
         return 1 + bisect_left(self._by_count, place, key=lambda each: (-self._counts[each], each))
 
     def top(self, limit: int) -> dict[str, int]:
-        """The most frequent names with their counts."""
+        """Return the most frequent names with their counts."""
         return dict(map(self._item, self._by_count[:limit]))
 
+    def item(self, number: int) -> tuple[bytes, int]:
+        """Return the name with this number, in UTF-8, and its count."""
+        return self._name(number), self._counts[number]
+
     def names(self) -> Iterator[tuple[bytes, int]]:
-        """Every name, in UTF-8, with its count, in the order of the names."""
-        return ((self._name(at), self._counts[at]) for at in range(len(self)))
+        """Yield every name, in UTF-8, with its count, in the order of the names."""
+        return map(self.item, range(len(self)))
 
     def matching(
-        self, *, prefix: str | None, contains: str | None, step: Callable[[], None] = _no_step
+        self, *, prefix: str | None, contains: str | None, step: Callable[[], None] = no_step
     ) -> Sequence[int]:
-        """The numbers of the names that begin with and contain these, without regard to case, in their order."""
+        """Return the numbers of the names that begin with and contain these, without regard to case, in their order."""
         first, last = 0, len(self)
         if prefix:
             begin = prefix.encode("utf-8", "replace")
@@ -155,9 +156,9 @@ class Ranking:
         order: ByCountOrName,
         offset: int,
         limit: int,
-        step: Callable[[], None] = _no_step,
+        step: Callable[[], None] = no_step,
     ) -> list[tuple[str, int]]:
-        """Names with their counts: of those with these numbers (None: of all) so many, from a place in this order."""
+        """Return `limit` names with their counts, of those with these numbers (None: of all), in this order."""
         chosen = range(len(self)) if matching is None else matching
         wanted = slice(offset, offset + limit)
         if order == "name":
@@ -172,8 +173,8 @@ class Ranking:
             places = islice(self._in_order_of_count(chosen, order == "-count", step), offset, offset + limit)
         return [self._item(at) for at in places]
 
-    def as_object(self, *, limit: int | None = None, step: Callable[[], None] = _no_step) -> bytes:
-        """A JSON object of names and counts, the most frequent first, `__other__` among them."""
+    def as_object(self, *, limit: int | None = None, step: Callable[[], None] = no_step) -> bytes:
+        """Return a JSON object of names and counts, the most frequent first, `__other__` among them."""
         wanted = len(self) + bool(self.other)
         if limit is not None:
             wanted = min(wanted, limit)
@@ -187,7 +188,7 @@ class Ranking:
         return b"{" + b",".join(self._members(0, wanted, step)) + b"}"
 
     def _members(self, first: int, last: int, step: Callable[[], None]) -> Iterator[bytes]:
-        """The members of a JSON object, from a place in the order of the counts to before another, in parts."""
+        """Yield the members of a JSON object, from a place in the order of the counts to before another, in parts."""
         for begin in range(first, last, STEP_NAMES):
             yield _members(dict(map(self._item, self._by_count[begin : min(begin + STEP_NAMES, last)])))
             step()
@@ -236,7 +237,7 @@ class Ranking:
             step()
 
     def _parts(self, most_frequent_first: bool) -> Iterator[array[int]]:
-        """All numbers in the order of the counts, in parts."""
+        """Yield all numbers in the order of the counts, in parts."""
         if most_frequent_first:
             for first in range(0, len(self), STEP_NAMES):
                 yield self._by_count[first : first + STEP_NAMES]
@@ -252,7 +253,7 @@ def _members(counts: dict[str, int]) -> bytes:
 
 
 def _sorted_parts(names: Collection[bytes], step: Callable[[], None]) -> Iterator[list[bytes]]:
-    """The names in their order, in parts: sorted at once, a million of them would let nobody else run for a second."""
+    """Yield the names in their order, in parts: to sort a million at once takes a second, in which no thread runs."""
     if len(names) <= STEP_NAMES:
         yield sorted(names)
         return
@@ -269,7 +270,7 @@ def _sorted_parts(names: Collection[bytes], step: Callable[[], None]) -> Iterato
 
 
 def _ordered(values: array[int], step: Callable[[], None]) -> tuple[array[int], array[int]]:
-    """The places of the values, the largest first, equal ones in their order; and where each group of these ends."""
+    """Return the places of the values, the largest first, equal ones in order; and where each group of these ends."""
     groups: dict[int, array[int]] = {}
     for at, value in enumerate(values):
         group = groups.get(value)
@@ -283,77 +284,3 @@ def _ordered(values: array[int], step: Callable[[], None]) -> tuple[array[int], 
         order.extend(groups.pop(value))
         ends.append(len(order))
     return order, ends
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two time ranges that meet."""
-
-    present: Ranking
-    previous: Ranking
-
-    @property
-    def ranges(self) -> tuple[Ranking, Ranking]:
-        """The present one and the previous one."""
-        return self.present, self.previous
-
-    def changes(
-        self, among: Ranking, *, prefix: str | None, contains: str | None, step: Callable[[], None] = _no_step
-    ) -> Ranking:
-        """The changes of all names that match, of both time ranges and of `among`, as a ranking by change."""
-        changes: dict[bytes, int] = {}
-        for ranking, sign in ((among, 0), (self.present, 1), (self.previous, -1)):
-            for count, at in enumerate(ranking.matching(prefix=prefix, contains=contains, step=step)):
-                name = ranking._name(at)
-                changes[name] = changes.get(name, 0) + sign * ranking._counts[at]
-                if not count % STEP_NAMES:
-                    step()
-        return Ranking.of(changes, as_of=among.as_of, step=step)
-
-
-@dataclass(frozen=True, slots=True)
-class Rise:
-    """A name that rises: its count now and in the baseline, what the baseline's share would give now, the score."""
-
-    name: str
-    count: int
-    baseline: int
-    expected: float
-    ratio: float | None
-    score: float
-
-
-def rising(now: Ranking, baseline: Ranking, *, limit: int, step: Callable[[], None] = _no_step) -> list[Rise]:
-    """Names whose share of all counts is larger now than in the baseline, the most surprising first.
-
-    The score is the log-likelihood ratio G² of the two shares (T. Dunning, "Accurate Methods for the Statistics of
-    Surprise and Coincidence", Computational Linguistics 19(1), 1993). Unlike a ratio or a chi-square it holds for
-    rare names too: a word seen once where it was never seen before scores about 2 ln(…) and not infinity, and by
-    shares a busier hour alone makes nothing rise. Nothing rises without a baseline.
-    """
-    if not now.total or not baseline.total:
-        return []
-    return heapq.nsmallest(limit, _rises(now, baseline, step), key=lambda rise: (-rise.score, rise.name))
-
-
-def _rises(now: Ranking, baseline: Ranking, step: Callable[[], None]) -> Iterator[Rise]:
-    ours = now.total / (now.total + baseline.total)
-    before = baseline.names()
-    other, other_count = next(before, (None, 0))
-    for at, (name, count) in enumerate(now.names()):
-        if not at % STEP_NAMES:
-            step()
-        # Both are in the order of their names.
-        while other is not None and other < name:
-            other, other_count = next(before, (None, 0))
-        previous = other_count if other == name else 0
-        expected = (count + previous) * ours
-        if count <= expected:
-            continue
-        score = 2 * count * math.log(count / expected)
-        if previous:
-            score += 2 * previous * math.log(previous / (count + previous - expected))
-        by_baseline = previous * now.total / baseline.total
-        ratio = count / by_baseline if by_baseline else None
-        text = name.decode("utf-8", "replace")
-        yield Rise(text, count, previous, round(by_baseline, 3), ratio and round(ratio, 3), round(score, 3))

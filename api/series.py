@@ -41,7 +41,7 @@ class Seen:
 
     @property
     def end(self) -> int:
-        """Where the window ends."""
+        """Return where the window ends."""
         return self.window.start + self.window.seconds
 
     def as_dict(self) -> dict[str, int]:

@@ -38,7 +38,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     host, port = listener.getsockname()[:2]
     get_logger().info("listening", host=host, port=port)
     if settings.api_token is None:
-        warn_if_open(host, danger="whoever reaches it may read all counts", remedy="set TALLY_API_TOKEN")
+        warn_if_open(host, danger="anybody who reaches it may read all counts", remedy="set TALLY_API_TOKEN")
     guarded = CrossSite(
         app,
         allowed=Allowed(

@@ -45,11 +45,11 @@ class Snapshot(Generic[T]):
 
     @property
     def refreshing(self) -> bool:
-        """Whether the value is being made, or checked."""
+        """Return whether the value is being made, or checked."""
         return self._refreshing is not None
 
     async def get(self) -> T:
-        """The value."""
+        """Return the value."""
         if self._clock.monotonic() - self._checked_at >= MOMENT_SECONDS:
             if self._refreshing is None:
                 self._refreshing = asyncio.create_task(self._refresh(), name="refresh snapshot")
@@ -60,7 +60,7 @@ class Snapshot(Generic[T]):
     def _refreshed(self, task: asyncio.Task[None]) -> None:
         self._refreshing = None
         if not task.cancelled():
-            task.exception()  # whoever asked has it; nobody may have
+            task.exception()  # those who asked have it; there may be none
 
     async def _refresh(self) -> None:
         began = self._clock.monotonic()
@@ -86,7 +86,7 @@ class Snapshots(Generic[T]):
         memory.when_full(self._drop)
 
     async def get(self, key: Hashable) -> T:
-        """The value of the snapshot with this key."""
+        """Return the value of the snapshot with this key."""
         snapshot = self._snapshots.get(key)
         if snapshot is None:
             snapshot = self._make(key)

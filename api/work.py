@@ -32,24 +32,24 @@ class Stopping(Busy):
     """The service stops."""
 
 
-class Seats:
+class Slots:
     """So many at once; others wait, a bounded number of them for a bounded time."""
 
     def __init__(self, at_once: int, *, most_waiting: int = MOST_WAITING, wait_seconds: float = WAIT_SECONDS) -> None:
-        self._seats = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(at_once)
         self._most_waiting = most_waiting
         self._wait_seconds = wait_seconds
         self._waiting = 0
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
-        """Take a seat. Raises Busy when too many wait for one, or it takes too long."""
+        """Take a slot. Raises Busy when too many wait for one, or it takes too long."""
         if self._waiting >= self._most_waiting:
             raise Busy("too many long answers are asked for at once; ask again")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._seats.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise Busy("other long answers are being made; ask again") from None
         finally:
@@ -57,7 +57,7 @@ class Seats:
         try:
             yield
         finally:
-            self._seats.release()
+            self._slots.release()
 
 
 class Work:
@@ -67,13 +67,13 @@ class Work:
     """
 
     def __init__(self) -> None:
-        self.making = Seats(1)
-        self._answering = Seats(1)
+        self.making = Slots(1)
+        self._answering = Slots(1)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="answer")
         self._stopping = False
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function` in a thread; for who has a seat."""
+        """Run `function` in a thread; for those who have a slot."""
         self.step()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
@@ -86,7 +86,7 @@ class Work:
             return await self.in_thread(function, *args, **kwargs)
 
     def step(self) -> None:
-        """Is called by what takes long, after each of its steps. Raises Stopping when the service stops."""
+        """Raise Stopping when the service stops. What takes long calls this after each of its steps."""
         if self._stopping:
             raise Stopping("the service stops")
 

@@ -1,6 +1,6 @@
 """From the body of a request to blocks of lines. Pure: no I/O, no clock; memory stays within the limits given.
 
-A body is lines already (NDJSON, text), or JSON: one object, an array, or objects one behind the other as Fluent Bit's
+A body is lines already (NDJSON, text), or JSON: one object, an array, or concatenated objects, as Fluent Bit's
 `json_stream` has them. A media type that says neither is no hindrance, as curl sends one unasked: what begins like
 JSON of events is taken for it. JSON becomes lines, an element each, whose bytes stay as they were; only line ends
 inside an element, which JSON has between its tokens and nowhere else, become spaces. What an element or a line holds
@@ -119,7 +119,7 @@ class BodyReader:
             self._take(piece)
 
     def finish(self) -> Lines:
-        """The body has ended. One of nothing but blank lines has none; one without any byte is none."""
+        """Return the lines of the whole body. One of blank lines alone has none; one without any byte is refused."""
         if not self._sent_bytes:
             raise BodyRefused(EMPTY_BODY, _RIGHT)
         if self._decompress and not self._decompress.finished:
@@ -176,24 +176,24 @@ class BodyReader:
 
 
 def too_large(max_body_bytes: int) -> BodyRefused:
-    """For a body over the limit: as sent, as announced, or after decompression."""
+    """Return the refusal of a body over the limit: as sent, as announced, or after decompression."""
     detail = f"at most {max_body_bytes} bytes, before and after decompression; send fewer events at once"
     return BodyRefused(BODY_TOO_LARGE, f"{detail}, or raise TALLY_MAX_BODY_BYTES")
 
 
 def too_many_lines(max_body_lines: int) -> BodyRefused:
-    """For a body of more lines, or elements of an array, than a body may have."""
+    """Return the refusal of a body of more lines, or elements of an array, than a body may have."""
     detail = f"at most {max_body_lines} lines, or elements of an array; send fewer events at once"
     return BodyRefused(BODY_TOO_LARGE, f"{detail}, or raise TALLY_MAX_BODY_LINES")
 
 
 def _count_lines(block: bytes) -> int:
-    """How many of its lines are events or will be rejected: blank ones are nothing."""
+    """Return how many of its lines are events or will be rejected: blank ones are nothing."""
     return (b"\n" + block.replace(BYTE_ORDER_MARK, b"").translate(_SHAPE, _BLANK)).count(b"\nx")
 
 
 def _kind(content_type: str | None) -> Literal["lines", "json"] | None:
-    """What the media type says; None where only the content can tell."""
+    """Return what the media type says; None where only the content can tell."""
     media_type, _, parameters = (content_type or "").partition(";")
     media_type = media_type.strip().lower()
     charset = _CHARSET.search(parameters)
@@ -207,7 +207,7 @@ def _kind(content_type: str | None) -> Literal["lines", "json"] | None:
 
 
 def _unsupported(content_type: str | None) -> BodyRefused:
-    """For a body whose media type does not say what it is, and which is not JSON either."""
+    """Return the refusal of a body whose media type does not say what it is, and which is not JSON either."""
     types = ", ".join(LINE_TYPES + JSON_TYPES)
     return BodyRefused(
         UNSUPPORTED_BODY,
@@ -218,7 +218,7 @@ def _unsupported(content_type: str | None) -> BodyRefused:
 
 
 class _Decompressor:
-    """Members or frames one behind the other, given in pieces that are never large."""
+    """Concatenated members or frames, given in pieces that are never large."""
 
     def __init__(self, start: Callable[[], Any], errors: tuple[type[Exception], ...]) -> None:
         self._start = start
@@ -228,7 +228,7 @@ class _Decompressor:
 
     @property
     def finished(self) -> bool:
-        """Whether a body may end here. None at all is no empty one."""
+        """Return whether a body may end here. None at all is no empty one."""
         return self._member is not None and bool(self._member.eof)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
@@ -239,7 +239,7 @@ class _Decompressor:
                     return
                 self._members += 1
                 if self._members > MAX_MEMBERS:
-                    detail = f"it has over {MAX_MEMBERS} compressed parts one behind the other; compress it as one"
+                    detail = f"it has over {MAX_MEMBERS} concatenated compressed parts; compress it as one"
                     raise BodyRefused(BODY_TOO_LARGE, detail)
                 self._member = self._start()
             try:

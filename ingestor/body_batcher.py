@@ -20,7 +20,7 @@ KEY_MS = 86_400_000
 #: again; not much longer, for there is one for each round trip.
 OWN_KEY_MS = 60_000
 
-#: How long a body is tried to be appended, while Redis is away, before its sender is told.
+#: How long a body is tried to be appended, while Redis is unavailable, before its sender is told.
 APPEND_SECONDS = 5.0
 
 #: Round trips at the same time: one is on its way while the next is made up.
@@ -51,7 +51,7 @@ class BodyBatcher:
     async def append(self, lines: Lines, *, key: str | None) -> OnceWord:
         """Append the lines of one body, all or nothing, once under its key if it has one.
 
-        Tries again by itself while Redis is away, for a while. Raises StoreUnavailable then: the body may be in
+        Tries again by itself while Redis is unavailable, for a while. Raises StoreUnavailable then: the body may be in
         the stream or not, and only a key makes it safe to send it again.
         """
         loop = asyncio.get_running_loop()
@@ -67,7 +67,7 @@ class BodyBatcher:
         return await answer
 
     def _fit(self, last: _Waiting, lines: Lines) -> bool:
-        """Whether these lines may go into the same block as those that wait already."""
+        """Return whether these lines may go into the same block as those that wait already."""
         blocks = (*last.blocks, *lines.blocks)
         return len(blocks) == 2 and sum(map(len, blocks)) < self._max_block_bytes
 

@@ -36,7 +36,7 @@ class Body:
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for its sender."""
+        """Return whether it waits for its sender."""
         return self._waiting is not None
 
     def give_way(self) -> None:
@@ -46,7 +46,7 @@ class Body:
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def chunks(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """What comes, to the body's end. Raises BodyRefused when it comes too slowly, or has to give way."""
+        """Yield what comes, to the body's end. Raises BodyRefused when it comes too slowly, or has to give way."""
         loop = asyncio.get_running_loop()
         waited_seconds, came_bytes = 0.0, 0
         while True:
@@ -101,7 +101,7 @@ class BodyBuffers:
 
     @contextmanager
     def body(self, address: str | None) -> Iterator[Body]:
-        """A body that comes from there, until it is in the stream or refused."""
+        """Hold a body that comes from there, until it is in the stream or refused."""
         deadline = asyncio.get_running_loop().time() + self._max_body_seconds
         body = Body(self._peers.of(address), pace_seconds=self._pace_seconds, deadline=deadline)
         self._bodies.add(body)
@@ -111,7 +111,7 @@ class BodyBuffers:
             self._forget(body)
 
     def grow(self, body: Body, buffered_bytes: int) -> None:
-        """The body holds so many bytes now. Raises BodyRefused if there is no room, and none gives way to it."""
+        """Note how much the body holds now. Raises BodyRefused if there is no room, and no other gives way to it."""
         self._buffered_bytes += buffered_bytes - body.buffered_bytes
         body.buffered_bytes = buffered_bytes
         while self._buffered_bytes > self._max_buffered_bytes:
@@ -130,7 +130,7 @@ class BodyBuffers:
             self._buffered_bytes -= body.buffered_bytes
 
     def _one_to_give_way(self, body: Body) -> Body | None:
-        """The one that has stalled for the longest; else one of the client that holds the most, unless it is ours."""
+        """Return the one that has stalled for the longest; else one of the client that holds the most, if not ours."""
         waiting = [each for each in self._bodies if each is not body and each.waits and each.buffered_bytes]
         stalled_at = asyncio.get_running_loop().time() - STALLED_SECONDS
         if stalled := [each for each in waiting if each.came_at < stalled_at]:
@@ -145,7 +145,7 @@ class BodyBuffers:
 
 
 def no_room() -> BodyRefused:
-    """For a body for which there is no room, or no more."""
+    """Return the refusal of a body for which there is no room, or no more."""
     return BodyRefused(
         TOO_MUCH_SENT,
         "nothing of the body was taken; send it again later",

@@ -36,7 +36,7 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
 def _nested(levels: int) -> bytes:
-    """A pattern for brackets and what is between, with so many levels of brackets."""
+    """Return a pattern for brackets and what is between, with so many levels of brackets."""
     inner = b"(?!)" if levels == 1 else _nested(levels - 1)
     return rb'[\[{](?:[^"\[\]{}]++|' + _STRING + b"|" + inner + rb")*+[\]}]"
 
@@ -63,7 +63,7 @@ class NotEvents(ValueError):
 
 
 class Elements:
-    """Takes a body of JSON in pieces: an array, or values one behind the other of which the first is an object."""
+    """Takes a body of JSON in pieces: an array, or concatenated values of which the first is an object."""
 
     def __init__(self) -> None:
         self.count = 0  # of the elements that were given
@@ -92,7 +92,7 @@ class Elements:
         return lines or self._take(self._end_by_counting())
 
     def finish(self) -> bytes:
-        """The body has ended; as `feed`. Raises NotEvents."""
+        """Return what is left at the body's end, as `feed` does. Raises NotEvents."""
         if self._kind is None:
             raise NotEvents("it is neither an object nor an array")
         if self._kind == "values":
@@ -122,7 +122,7 @@ class Elements:
         self._forget(len(self._pile))
 
     def _guess(self) -> bytes:
-        """Elements up to one of the last ends of an object; none if all of those are inside of an element.
+        """Return elements up to one of the last ends of an object; none if all of those are inside of an element.
 
         What msgspec can read from the start of an element up to there is a run of whole elements, and nothing else is.
         """
@@ -141,7 +141,7 @@ class Elements:
         return b""
 
     def _take(self, end: int) -> bytes:
-        """The elements up to `end`, which is behind an element and its comma, or behind the array; 0 is none."""
+        """Return the elements up to `end`, which is behind an element and its comma, or behind the array; 0 is none."""
         if not end:
             return b""
         if self._kind == "values":
@@ -163,11 +163,11 @@ class Elements:
         return lines
 
     def _end_of_run(self) -> int:
-        """Where elements end that are whole and not nested deeply, from the pile's start on; 0 if none does."""
+        """Return where elements end that are whole and not nested deeply, from the pile's start on; 0 if none does."""
         return _end(_RUN_OF_VALUES if self._kind == "values" else _RUN_OF_ARRAY, self._pile, 0)
 
     def _end_by_counting(self) -> int:
-        """Where the last element ends that is whole, or the array does; 0 if none does.
+        """Return where the last element ends that is whole, or the array does; 0 if none does.
 
         Goes on where it was, and remembers how far it came. Raises NotEvents.
         """
@@ -204,7 +204,7 @@ class Elements:
         return start + len(behind) - behind.index(0) if 0 in behind else 0
 
     def _lines(self, run: bytes) -> bytes:
-        """The elements of a run of whole ones, each with a line end. Raises NotEvents."""
+        """Return the elements of a run of whole ones, each with a line end. Raises NotEvents."""
         is_array = self._kind == "array"
         try:
             values = _ARRAY.decode(b"[%b]" % run) if is_array else _VALUES.decode_lines(run)

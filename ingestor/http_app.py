@@ -42,7 +42,7 @@ class Accepted(BaseModel):
 
 
 def create_app(settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event) -> FastAPI:
-    """The ASGI application. Until `ready` is set it takes no events, and says so after a while.
+    """Return the ASGI application. Until `ready` is set it takes no events, and says so after a while.
 
     The store is the caller's to close, after it has stopped to serve.
     """
@@ -174,7 +174,7 @@ class _Intake:
             return Response(status_code=400)  # nobody reads it
 
     async def _is_ready(self) -> bool:
-        """Whether Redis has answered; waits for that as long as for an append."""
+        """Return whether Redis has answered; waits for that as long as for an append."""
         try:
             async with asyncio.timeout(APPEND_SECONDS):
                 return await self._ready.wait()

@@ -24,11 +24,11 @@ class PartialLine:
         self._skipping = False
 
     def __len__(self) -> int:
-        """Bytes that are held."""
+        """Return how many bytes are held."""
         return len(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """Whole lines, each with its end; empty when there is none yet."""
+        """Return whole lines, each with its end; empty when there is none yet."""
         end = data.rfind(b"\n") + 1
         if not end:
             return self._hold(data)
@@ -50,7 +50,7 @@ class PartialLine:
         return line
 
     def finish(self) -> bytes:
-        """The connection ended: what is held is a line too."""
+        """Return what is held as a line, for the connection has ended."""
         line = bytes(self._held) + b"\n" if self._held else b""
         self._held = bytearray()
         self._skipping = False

@@ -52,11 +52,11 @@ class Windows:
         self._horizons = [_horizon(length, each) for length, each in zip(lengths, found, strict=True)]
 
     def resolution(self, at: float) -> WindowLength:
-        """The shortest length that is kept, with all longer ones, as far back as this moment; else the longest."""
+        """Return the shortest length kept, with all longer ones, as far back as this moment; else the longest."""
         return self._shortest_kept_since([at] * len(self._lengths))
 
     def time_range(self, start: float, end: float) -> TimeRange:
-        """What is known of [start, end): widened to whole windows of the length that is kept that far back, and
+        """Return what is known of [start, end): widened to whole windows of the length that is kept that far back, and
         cut off where nothing is kept any more.
         """
         oldest = self._horizons[-1]
@@ -67,7 +67,7 @@ class Windows:
         return TimeRange(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
 
     def apart(self, before: float, start: float, end: float) -> tuple[TimeRange, TimeRange]:
-        """What is known of [before, start) and of [start, end), so that the second begins where the first ends.
+        """Return what is known of [before, start) and of [start, end), so that the second begins where the first ends.
 
         They meet at `start`, or so much earlier as the windows are long that are kept there: widened each by itself,
         both would have the window that `start` is in.
@@ -77,16 +77,16 @@ class Windows:
         return self.time_range(before, meeting), self.time_range(meeting, end)
 
     def has(self, start: int, end: int) -> bool:
-        """Whether [start, end) can be answered as it is, neither widened nor cut off."""
+        """Return whether [start, end) can be answered as it is, neither widened nor cut off."""
         found = self.time_range(start, end)
         return (found.start, found.end) == (start, end)
 
     def _end_length(self, start: int, end: float) -> WindowLength:
-        """The shortest length of which everything is kept that the time range has in the longer window it ends in."""
+        """Return the shortest length that is kept for all that the time range has in the longer window it ends in."""
         return self._shortest_kept_since([max(start, longer.start_of(end)) for longer in self._lengths[1:]])
 
     def _shortest_kept_since(self, moments: Sequence[float]) -> WindowLength:
-        """Each length is needed since its moment. A shorter one is of no use where a longer one has a gap."""
+        """Return the shortest length of which, as of all longer ones, all is kept since the moment given for it."""
         for level in range(len(self._lengths) - 2, -1, -1):
             horizon = self._horizons[level]
             if horizon is not None and moments[level] < horizon:
@@ -94,7 +94,7 @@ class Windows:
         return self._lengths[0]
 
     def all(self) -> list[Window]:
-        """Every window, of every length, the shortest first."""
+        """Return every window, of every length, the shortest first."""
         return [
             Window(length.seconds, each)
             for length, found in zip(self._lengths, self._found, strict=True)
@@ -102,7 +102,7 @@ class Windows:
         ]
 
     def _cover(self, level: int, start: int, end: int) -> list[Window]:
-        """The windows that add up to [start, end), whose ends are whole windows of some length."""
+        """Return the windows that add up to [start, end), whose ends are whole windows of some length."""
         seconds = self._lengths[level].seconds
         if level == 0:
             return [Window(seconds, each) for each in _between(self._found[0].starts, start, end)]

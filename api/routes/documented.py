@@ -32,7 +32,7 @@ def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int 
 
 
 def not_acceptable(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """Return an element of `responses`: that the answer comes in none of the forms that Accept likes."""
+    """Return an element of `responses`: that the answer comes in none of the forms that Accept allows."""
     return problems.described(
         "The header Accept allows none of the forms of the answer",
         NOT_ACCEPTABLE,

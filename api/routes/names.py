@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
+from api import name_answers as answers
 from api.cached_counts import CachedCounts
-from api.formats import JSON_ONLY, as_json, respond
+from api.formats import JSON_ONLY, as_json
 from api.models import NameAnswer, RankingAnswer, SeriesAnswer, TrendingAnswer
 from api.params import (
     NameParams,
     RankingParams,
-    SeriesRange,
     TrendingParams,
     TypeLookupParams,
     TypeSeriesParams,
     WordLookupParams,
     WordSeriesParams,
     given,
-    last_windows,
 )
-from api.ranking import ByCountOrName, Comparison, Ranking
 from api.routes.documented import documented
-from api.series import Series, WrongStep
-from tally.keys import TOP_WORDS
 from tally.store.reads import Kind
 from tally.web import problems
-from tally.web.problem_types import NEVER_COUNTED, ProblemError, WrongParameters
-
-#: What a series covers when it is not said.
-DEFAULT_SERIES_SECONDS = 3600
-
-#: What a row of each list has, as CSV and NDJSON.
-ITEM_COLUMNS, CHANGE_COLUMNS = ("name", "count", "share"), ("present", "previous", "change")
-CELL_COLUMNS = ("starts_at", "name", "count")
-RISE_COLUMNS = ("name", "count", "baseline", "expected", "ratio", "score")
+from tally.web.problem_types import NEVER_COUNTED
 
 _ITEM = {"name": "foo", "count": 3, "share": 0.75}
 _CELL = {"starts_at": 1632663960, "name": "foo", "count": 2}
@@ -105,7 +91,7 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def list_names(request: Request, params: Annotated[RankingParams, given(RankingParams)]) -> Response:
-        return await _list(counts, kind, request, params)
+        return await answers.list_names(counts, kind, request, params)
 
     @routes.get(
         f"/{kind}:lookup",
@@ -118,7 +104,7 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def lookup(params: Any = lookup_params) -> Response:
-        return as_json(await _one(counts, kind, params.name, params))
+        return as_json(await answers.one_name(counts, kind, params.name, params))
 
     @routes.get(
         f"/{kind}:series",
@@ -129,7 +115,7 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def get_series(request: Request, params: Any = series_params) -> Response:
-        return await _get_series(counts, kind, request, params)
+        return await answers.get_series(counts, kind, request, params)
 
     @routes.get(
         f"/{kind}:trending",
@@ -142,7 +128,7 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def list_trending(request: Request, params: Annotated[TrendingParams, given(TrendingParams)]) -> Response:
-        return await _list_trending(counts, kind, request, params)
+        return await answers.list_trending(counts, kind, request, params)
 
     @routes.get(
         f"/{kind}/{{name:any}}",
@@ -157,7 +143,7 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         params: Annotated[NameParams, given(NameParams)],
         name: str = in_path,
     ) -> Response:
-        return as_json(await _one(counts, kind, name, params))
+        return as_json(await answers.one_name(counts, kind, name, params))
 
     return routes
 
@@ -168,157 +154,3 @@ _LOOKUP_PARAMS: dict[Kind, type[TypeLookupParams | WordLookupParams]] = {
 }
 _SERIES_PARAMS: dict[Kind, type[TypeSeriesParams]] = {"types": TypeSeriesParams, "words": WordSeriesParams}
 _EXAMPLES: dict[Kind, str] = {"types": "foo", "words": "lorem"}
-
-
-async def _list(counts: CachedCounts, kind: Kind, request: Request, params: RankingParams) -> Response:
-    counting = await counts.counting()
-    bounds = params.bounds(unit_seconds=counting.unit_seconds)
-    prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
-    asked = params.model_copy(update={"prefix": prefix, "q": q})
-    if bounds is None:
-        filtered = prefix or q or params.order != "-count"
-        enough = params.offset + params.limit if not filtered else None
-        found = await counts.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
-    else:
-        found = await counts.time_range(kind, *bounds)
-    compared = await counts.comparison(kind, params) if params.compare else None
-    changes = None
-    if compared is not None and "change" in params.order:
-        # What fell to nothing changed most, and is no longer in the time range.
-        changes = await counts.changes(compared, found, prefix=prefix, contains=q)
-
-    def make() -> Response:
-        answer, columns = _ranking(found, compared, changes, asked, step=counts.work.step)
-        return respond(request, params.format, answer, columns=columns, rows=answer["items"])
-
-    goes_over_all = changes is None and (prefix or q or params.order == "count")
-    return await counts.work.answer(len(found) if goes_over_all else min(params.limit, len(found)), make)
-
-
-async def _one(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> dict[str, Any]:
-    as_of = time()
-    name = (await counts.counting()).name(kind, name)
-    count = await counts.reader.count_of(kind, name)
-    if not count:
-        raise ProblemError(NEVER_COUNTED, f"{name!r} is not among the {kind}")
-    everything = await counts.all_time(kind, top=TOP_WORDS)
-    rank = everything.rank(name)
-    if rank is None:
-        everything = await counts.all_time(kind)
-        rank = everything.rank(name)
-    first, last = await counts.seen(kind, name)
-    series = await _series(counts, kind, [name], params)
-    return {
-        "name": name,
-        "count": count,
-        "share": _share(count, everything.total),
-        "rank": rank,
-        "first": first and first.as_dict(),
-        "last": last and last.as_dict(),
-        "series": {**_grid(series), "counts": series.counts[0]},
-        "as_of": min(as_of, everything.as_of),
-    }
-
-
-async def _get_series(counts: CachedCounts, kind: Kind, request: Request, params: TypeSeriesParams) -> Response:
-    counting = await counts.counting()
-    asked = [counting.name(kind, name) for name in params.name]
-    if len(set(asked)) < len(asked):
-        raise WrongParameters([("name", "two are spellings of the same word; give each once")])
-    found = await _series(counts, kind, asked, params)
-    names: list[str | None] = [*asked] or [None]
-    counted = [{"name": name, "counts": counts} for name, counts in zip(names, found.counts, strict=True)]
-    answer = {**_grid(found), "series": counted, "as_of": found.as_of}
-    rows = (
-        {"starts_at": at, "name": name, "count": counts[cell]}
-        for cell, at in enumerate(found.starts_at)
-        for name, counts in zip(names, found.counts, strict=True)
-    )
-    return respond(request, params.format, answer, columns=CELL_COLUMNS, rows=rows)
-
-
-async def _list_trending(counts: CachedCounts, kind: Kind, request: Request, params: TrendingParams) -> Response:
-    found = await counts.against_baseline(kind, params.window)
-    items = [
-        {name: getattr(rise, name) for name in RISE_COLUMNS} for rise in await counts.rises(found, limit=params.limit)
-    ]
-    answer = {
-        "items": items,
-        "present": _time_range(found.present),
-        "baseline": _time_range(found.previous),
-        "as_of": min(each.as_of for each in found.ranges),
-    }
-    return respond(request, params.format, answer, columns=RISE_COLUMNS, rows=items)
-
-
-async def _series(counts: CachedCounts, kind: Kind, names: list[str], asked: SeriesRange) -> Series:
-    unit_seconds = (await counts.counting()).unit_seconds
-    bounds = asked.bounds(unit_seconds=unit_seconds)
-    if bounds is None:
-        bounds = last_windows(DEFAULT_SERIES_SECONDS, unit_seconds=unit_seconds)
-    try:
-        return await counts.series(kind, names, *bounds, asked.step)
-    except WrongStep as error:
-        raise WrongParameters([("step", str(error))]) from error
-
-
-def _grid(series: Series) -> dict[str, Any]:
-    return {
-        "from": series.start,
-        "to": series.end,
-        "total": series.total,
-        "step_seconds": series.step_seconds,
-        "starts_at": series.starts_at,
-    }
-
-
-def _ranking(
-    found: Ranking,
-    compared: Comparison | None,
-    changes: Ranking | None,
-    params: RankingParams,
-    *,
-    step: Callable[[], None],
-) -> tuple[dict[str, Any], Sequence[str]]:
-    """Return the answer about a ranking, and the columns of its items."""
-    part: dict[str, Any] = {"offset": params.offset, "limit": params.limit, "step": step}
-    if changes is not None:
-        page = changes.page(order="count" if params.order == "change" else "-count", **part)
-        page = [(name, found.count_of(name)) for name, _ in page]
-        matched = len(changes)
-    else:
-        matching = found.matching(prefix=params.prefix, contains=params.q, step=step)
-        order: ByCountOrName = "-count" if params.order == "change" or params.order == "-change" else params.order
-        page = found.page(matching, order=order, **part)
-        matched = len(matching) if found.complete else found.distinct
-    items: list[dict[str, Any]] = [
-        {"name": name, "count": count, "share": _share(count, found.total)} for name, count in page
-    ]
-    answer = {
-        "items": items,
-        **_time_range(found),
-        "distinct": found.distinct,
-        "matched": matched,
-        "other": found.other,
-        "as_of": found.as_of,
-    }
-    if not params.compare:
-        return answer, ITEM_COLUMNS
-    items = [item | _change(item["name"], compared) for item in items]
-    ranges = compared and {"present": _time_range(compared.present), "previous": _time_range(compared.previous)}
-    return answer | {"items": items, "comparison": ranges}, (*ITEM_COLUMNS, *CHANGE_COLUMNS)
-
-
-def _time_range(ranking: Ranking) -> dict[str, int | None]:
-    return {"from": ranking.start, "to": ranking.end, "total": ranking.total}
-
-
-def _change(name: str, compared: Comparison | None) -> dict[str, int | None]:
-    if compared is None:
-        return dict.fromkeys(CHANGE_COLUMNS)
-    present, previous = (each.count_of(name) for each in compared.ranges)
-    return {"present": present, "previous": previous, "change": present - previous}
-
-
-def _share(count: int, total: int) -> float:
-    return round(count / total, 6) if total else 0.0

@@ -53,7 +53,7 @@ class Http:
         if settings.ingest_token is None:
             warn_if_open(
                 address[0],
-                danger="whoever reaches it may add events",
+                danger="anybody who reaches it may add events",
                 remedy="set TALLY_INGEST_TOKEN",
                 source=self.label,
             )

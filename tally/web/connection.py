@@ -74,7 +74,7 @@ class Connection(HttpToolsProtocol):
 
     @staticmethod
     def limited(limits: Limits) -> type[Connection]:
-        """The class of a server's connections with these limits: uvicorn makes them, and gives them nothing of ours."""
+        """Return the class of connections with these limits: uvicorn makes them, and passes on nothing of ours."""
         return type("LimitedConnection", (Connection,), {"limits": limits, "refused": LogThrottle()})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -152,7 +152,7 @@ class Connection(HttpToolsProtocol):
                 self.parser.feed_data(head)
 
     def _head_without_offer(self) -> bytes:
-        """The head of the request that is being parsed, but for its `Upgrade`, without which nothing is offered."""
+        """Return the head of the request that is being parsed, without `Upgrade`, so that nothing is offered."""
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
@@ -214,7 +214,7 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _is_answered(self) -> bool:
-        """Whether all that was asked is answered, if only before the last body had come."""
+        """Return whether all that was asked is answered, if only before the last body had come."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
@@ -312,7 +312,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _parser(protocol: Connection) -> httptools.HttpRequestParser:
-    """A parser as uvicorn makes them: requests that follow one with `Connection: close` are no error."""
+    """Return a parser as uvicorn makes them: requests that follow one with `Connection: close` are no error."""
     parser = httptools.HttpRequestParser(protocol)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser

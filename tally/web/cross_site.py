@@ -5,8 +5,8 @@ tells it to. Two things must not come of that:
 
 - **A page of another site asks.** Browsers say so in `Sec-Fetch-Site`, which no page can set, and in `Origin`, which
   comes with every POST. Its answers would be kept from that page, but a POST would have been taken. A link may lead
-  here from anywhere: whoever follows it sees the page, and the other site does not.
-- **A page's own name leads here.** Whoever owns the name may answer this machine's address for it (DNS rebinding), and
+  here from anywhere: the person who follows it sees the page, and the other site does not.
+- **A page's own name leads here.** The owner of the name may answer this machine's address for it (DNS rebinding), and
   to the browser the page and we are then one site. But `Host` has that name, and no name of ours.
 
 What comes from no browser says none of this, and is taken: it is the token's to keep out. So a program may POST by any
@@ -133,7 +133,7 @@ class CrossSite:
 
 
 def _is_link_followed(method: str, headers: Mapping[str, list[str]]) -> bool:
-    """Whether a browser shows the answer in a window of its own, of which the other site sees nothing."""
+    """Return whether a browser shows the answer in a window of its own, of which the other site sees nothing."""
     return (
         method in ("GET", "HEAD")
         and headers.get("sec-fetch-mode") == ["navigate"]

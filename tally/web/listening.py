@@ -14,7 +14,7 @@ ACCEPT_BACKLOG = 2048
 
 
 def listen(host: str, port: int, *, hint: str) -> socket.socket:
-    """A listening TCP socket. Raises Failure when the port cannot be had; `hint` ends its sentence."""
+    """Return a listening TCP socket. Raises Failure when the port cannot be had; `hint` ends its sentence."""
     try:
         return socket.create_server(
             (host, port),

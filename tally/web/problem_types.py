@@ -26,7 +26,7 @@ class ProblemType:
 
     @property
     def path(self) -> str:
-        """The path of its page."""
+        """Return the path of its page."""
         return PATH + self.name
 
 

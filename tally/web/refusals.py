@@ -50,7 +50,7 @@ class LogRefusals:
 
 
 def _title(body: bytes) -> str | None:
-    """What the problem details are titled, if it is these. They quote what was sent in their detail alone."""
+    """Return what the problem details are titled, if it is these. They quote what was sent in their detail alone."""
     try:
         problem = json.loads(body)
     except ValueError:

@@ -17,6 +17,7 @@ from aggregator.decoding import Decoder
 from aggregator.rollup import RollUp
 from api import params
 from api.app import create_app
+from api.moments import read_duration
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import WindowStore
@@ -254,7 +255,7 @@ async def test_what_is_steady_does_not_change_whatever_is_compared_and_when(
                 present, previous = answer["comparison"]["present"], answer["comparison"]["previous"]
                 said = f"{query} at second {second}: {answer}"
                 assert present["to"] - present["from"] == previous["to"] - previous["from"], said
-                assert present["to"] - present["from"] >= params.read_duration(length), said
+                assert present["to"] - present["from"] >= read_duration(length), said
                 assert previous["to"] == present["from"] < present["to"] <= now, said
                 assert present["total"] == previous["total"] == (present["to"] - present["from"]) // 30, said
                 (item,) = answer["items"]
@@ -346,7 +347,7 @@ async def test_no_window_is_both_now_and_the_past_of_what_is_trending(
             answer = (await client.get(f"/v1/types:trending?window={window}")).json()
             start, end, since = answer["present"]["from"], answer["present"]["to"], answer["baseline"]["from"]
             assert since < answer["baseline"]["to"] == start, window
-            assert start <= current + 20 - params.read_duration(window), window
+            assert start <= current + 20 - read_duration(window), window
             assert end == current + MINUTE, window
             # Two events a minute, and one so far in the current one.
             assert answer["present"]["total"] == (current - max(began, start)) // 30 + 1, window

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import ranking
-from api.ranking import ByCountOrName, Comparison, Ranking, rising
+from api.comparison import Comparison, rising
+from api.ranking import ByCountOrName, Ranking
 from tally.keys import OTHER
 
 #: Letters whose case folds oddly, that end in the middle of a byte pattern, and none at all.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.work import FEW_NAMES, Busy, Seats, Stopping, Work
+from api.work import FEW_NAMES, Busy, Slots, Stopping, Work
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ async def test_long_answers_are_made_one_at_a_time(work: Work) -> None:
 
 
 async def test_who_waits_too_long_or_behind_too_many_is_told_to_ask_again() -> None:
-    seats = Seats(1, most_waiting=2, wait_seconds=0.05)
+    slots = Slots(1, most_waiting=2, wait_seconds=0.05)
 
     async def wait() -> None:
-        async with seats.take():
+        async with slots.take():
             pass
 
-    async with seats.take():
+    async with slots.take():
         waiting = [asyncio.create_task(wait()) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Busy, match="too many"):
