@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -14,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tally.log_throttle import LogThrottle
 from tally.peers import Peers
 from tally.web.problem_types import HEAD_TOO_LARGE, MALFORMED_REQUEST, TOO_MANY_PIPELINED, ProblemType, problem_members
+from tally.web.room import Occupant, one_to_leave
 
 #: Bytes of a request's line and headers, or of its trailers; uvicorn has no limit of its own here.
 MAX_HEAD_BYTES = 65_536
@@ -276,37 +276,20 @@ class Connection(HttpToolsProtocol):
         return self.client[0] if self.client else None
 
     def _make_room(self) -> None:
-        """Close one connection if there are too many: of the client with the most, the one that has waited longest.
-
-        One whose request is there whole does not wait, and gives way only if its client has more than half of all. What
-        is behind a shared address gives no other one up.
-        """
-        most = self.limits.max_connections
-        if most is None or len(self.connections) <= most:
+        """Close one connection if there are too many."""
+        if (most := self.limits.max_connections) is None or len(self.connections) <= most:
             return
         everyone: list[Connection] = [each for each in self.connections if not each.transport.is_closing()]  # type: ignore[misc]
         if len(everyone) <= most:
             return
-        peers = {each: self.limits.peers.of(each._peer) for each in everyone}
-        counts = Counter(peer for peer in peers.values() if peer is not None)
-        mine = counts.get(peers[self] or "", 1)
-        waiting = [
-            each
-            for each, peer in peers.items()
-            if peer is not None and each._waits_since is not None and (peer == peers[self] or counts[peer] > mine)
-        ]
-        if not any(counts[peers[each] or ""] > mine for each in waiting):
-            # A client with more than half of them is in the way of the others whatever it does with them: watch, say.
-            waiting += [
-                each for each, peer in peers.items() if peer is not None and counts[peer] > max(mine, most // 2)
-            ]
-        leaving = min(waiting, key=lambda each: (-counts[peers[each] or ""], each._waits_since or 0.0), default=self)
+        occupants = {each: Occupant(self.limits.peers.of(each._peer), each._waits_since) for each in everyone}
+        leaving, of_this_client = one_to_leave(self, occupants, most=most)
         self.refused.warning(
             "too many connections, refused" if leaving is self else "too many connections, one that waits is closed",
             max_connections=most,
             setting="TALLY_MAX_CONNECTIONS",
             peer=leaving._peer,
-            of_this_client=counts.get(peers[leaving] or ""),
+            of_this_client=of_this_client,
         )
         leaving.transport.abort()
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi.sse import ServerSentEvent
 
 from api.live import EVERY_SECONDS, LINGER_SECONDS, Live
-from tally.store.reads import Backlog
+from tally.store.status import Backlog
 from tests.fakes import FakeClock
 
 
