@@ -61,7 +61,6 @@ class Connection(HttpToolsProtocol):
 
     limits: Limits
     refused: LogThrottle
-
     _deadline: asyncio.TimerHandle | None = None  # for what the client has to send
     _waits_since: float | None = None  # for its next request to be there whole, in the loop's seconds
     _taking: tuple[asyncio.TimerHandle, float | None] | None = None  # deadline for the client; _waits_since before it
