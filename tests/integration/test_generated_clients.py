@@ -89,7 +89,7 @@ async function main(): Promise<void> {
   const counts = Object.fromEntries(types.items.map(({ name, count }) => [name, count]));
   const foo = await get("/v1/types:lookup", { name: "foo" });
   const first: number = foo.first?.from ?? 0;
-  const status = await get("/v1/status", {});
+  const status = await get("/v1/status", undefined);
   const alive: number = status.aggregators_alive;
   const wrong = await get("/v1/types", { limit: 0 }).catch((problem: Problem<"/v1/types">) => problem.errors ?? []);
   console.log(JSON.stringify({ counts, total: types.total, first, alive, events: status.totals.events, wrong }));
