@@ -80,7 +80,7 @@ def test_samples_of_rejected_lines_are_not_called_the_newest(pipeline: Pipeline,
     kept = len(pipeline.ask("v1/rejected", limit=50)["items"])
     assert kept < 50, "so many are kept of a batch that this test says nothing"
     tab = open_tab(pipeline.url)
-    tab.page.get_by_role("button", name="Show samples").click()
+    tab.page.get_by_role("button", name="Show samples", exact=True).click()
     expect(tab.page.locator("#sheet")).to_contain_text(f"205 in all; {kept} as samples, with the reason:")
 
 
