@@ -22,7 +22,7 @@ declare namespace Api {
   type Series = Answer<"v1/types:series">;
   type Trending = Answer<"v1/types:trending">;
   type Rise = Trending["items"][number];
-  type Status = Answer<"v1/status">;
+  type Status = Answer<"v1/stats">;
 
   /** What is asked of a time range; nothing for all time. */
   type TimeRange = Pick<Parameters<"v1/types">, "window" | "from" | "to">;

@@ -139,7 +139,7 @@ def _api(bench: Bench) -> int:
     bench.start_module("aggregator")
     bench.start_module("ingestor", "demo:?rate=1000&corrupt=0")
     bench.start_module("api", TALLY_HTTP_PORT=str(port), TALLY_HTTP_HOST="127.0.0.1")
-    _wait_for(port, "/v1/status")
+    _wait_for(port, "/v1/stats")
     return port
 
 

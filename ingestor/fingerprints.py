@@ -50,6 +50,6 @@ class Fingerprint:
         return f"{self.length}-{self.digest}"
 
 
-def printable(path: Path) -> str:
+def path_text(path: Path) -> str:
     """Return the path as text that every server takes: bytes that are not UTF-8 as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,6 +1,6 @@
 """Positions of sources that cannot be read again are forgotten after a while, but not of those that are open.
 
-An ingestor that was killed leaves its own behind, and each start of another makes new ones. But a source may be silent
+An ingestor that was killed leaves its own behind, and each start of another makes new ones. But a source may be idle
 for weeks, and if it were forgotten meanwhile, its next line would look as if Redis had lost all before it.
 """
 

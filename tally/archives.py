@@ -37,7 +37,7 @@ def _open_zstd(raw: IO[bytes]) -> Any:
 _Opener = Callable[[IO[bytes]], Any]
 
 #: By the ends of names, in small letters: what a file should be by its content, and what opens it.
-_OPENERS: dict[str, tuple[tuple[magic.Kind, ...], _Opener]] = {
+_OPENERS: dict[str, tuple[tuple[magic.FileKind, ...], _Opener]] = {
     **dict.fromkeys((".gz", ".tgz"), ((magic.GZIP,), gzip.open)),
     **dict.fromkeys((".zst", ".tzst"), ((magic.ZSTD,), _open_zstd)),
     **dict.fromkeys((".bz2", ".tbz", ".tbz2"), ((magic.BZIP2,), bz2.open)),
@@ -74,7 +74,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         if kind is not None and kind not in expected:
             raise _other_than_its_name(path, kind)
         if path.suffix.lower() == ".br":  # which has no beginning of its own
-            raise _other_than_its_name(path, magic.Kind("brotli", "brotli -dc"))
+            raise _other_than_its_name(path, magic.FileKind("brotli", "brotli -dc"))
         if opener is None:
             yield raw, raw
             return
@@ -86,7 +86,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             yield content, raw
 
 
-def _other_than_its_name(path: Path, kind: magic.Kind) -> Failure:
+def _other_than_its_name(path: Path, kind: magic.FileKind) -> Failure:
     suffix = next((suffix for suffix, (kinds, _) in _OPENERS.items() if kind in kinds[:1]), None)
     if suffix is not None:
         return Failure(

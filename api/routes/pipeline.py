@@ -45,13 +45,13 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["pipeline"])
 
     @routes.get(
-        "/status",
-        operation_id="getStatus",
+        "/stats",
+        operation_id="getStats",
         dependencies=[JSON_ONLY],
         responses=documented(StatusAnswer),
         response_class=Response,
     )
-    async def get_status(_: Annotated[NoParams, given(NoParams)]) -> Response:
+    async def get_stats(_: Annotated[NoParams, given(NoParams)]) -> Response:
         """Totals, rates, backlog, aggregators, sources."""
         status, as_of = await counts.status()
         answer = {**status.as_dict(), "events_per_second": live.rates(), "as_of": as_of}
@@ -86,7 +86,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     ) -> AsyncIterator[ServerSentEvent]:
         """What changes, once a second: first a `snapshot`, then `tick` with what changed; `unavailable` without Redis.
 
-        An event has the fields of `/v1/status` but for `aggregators`, `sources` and `idempotency_keys`, and the most
+        An event has the fields of `/v1/stats` but for `aggregators`, `sources` and `idempotency_keys`, and the most
         frequent `types` and `words` with their counts.
         """
         async for event in live.watch(last_event_id):

@@ -27,7 +27,7 @@ export async function rejected(body) {
  * @param {HTMLElement} body
  */
 export async function pipeline(body) {
-  const { aggregators, sources, sources_total: total } = await getJson("v1/status");
+  const { aggregators, sources, sources_total: total } = await getJson("v1/stats");
   body.append(make("h3", { textContent: "Aggregators" }));
   body.append(table(["Name", "State", "Pending blocks", "Idle for"], aggregators.map((each) => [
     nameElement(each.name), each.alive ? "alive" : "idle", whole(each.pending), duration(each.idle_seconds),

@@ -69,7 +69,7 @@ class Connections:
             await self._arrived.wait()
 
     def close_idle(self, *, idle_seconds: float) -> None:
-        """Close the connections that were silent for so long, though they were free to speak."""
+        """Close the connections that have been idle for so long, though they were free to send."""
         oldest = asyncio.get_running_loop().time() - idle_seconds
         idle = [each for each in self._connections if each.heard_seconds < oldest and each not in self._paused]
         for each in idle:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, path_text
 from ingestor.sources.base import CHUNK_BYTES, Another, Lookup
 from tally.archives import Reader, errors_explained, is_compressed, opened
 from tally.runtime import Failure
@@ -79,7 +79,7 @@ class File:
         self._path = path.absolute()
         self._identity = identity
         self._first = b""  # what it begins with, as it is known
-        self.label = printable(path)
+        self.label = path_text(path)
         self.read_bytes = 0  # of the file itself, as it is on the disk
 
     @property
@@ -94,8 +94,8 @@ class File:
         with opened(self._path) as (content, raw):
             first = (await asyncio.to_thread(Reader(content).read, FINGERPRINT_BYTES))[:FINGERPRINT_BYTES]
             self._first = first
-            real_path = printable(self._path.resolve())
-            paths = {real_path, printable(self._path)}  # the latter is how names were made before
+            real_path = path_text(self._path.resolve())
+            paths = {real_path, path_text(self._path)}  # the latter is how names were made before
             stored = await self._stored(ask, first, paths, raw, never)
             names = {name: parsed for name in stored if (parsed := FileName.parse(name)) and parsed.path in paths}
             alike = [stored[name] for name, parsed in names.items() if parsed.fingerprint.fits(first)]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, path_text
 from ingestor.sources.base import CHUNK_BYTES, Lookup
 from ingestor.sources.files import fits_at
 from ingestor.sources.tail_names import TailName, beginning_of_names, parse_names
@@ -74,7 +74,7 @@ class FollowedFile:
             raise OSError(errno.EINVAL, "it is not a regular file")
         self._clock = clock
         self.path = place or path
-        self.label = f"tail:{printable(path)}"
+        self.label = f"tail:{path_text(path)}"
         self.device, self.inode = status.st_dev, status.st_ino
         self.places = {self.path}  # at which a file with its inode was ever followed
         self._after = truncated.get(self.identity, 0)
@@ -226,8 +226,8 @@ class FollowedFile:
             names = parse_names(stored)
             generation = next_generation(names, inode=self.inode, after=self._after)
             if not self._after and any(each.inode == self.inode for each in names):
-                get_logger().warning(CUT_DOWN, path=printable(self.path))
-            name = TailName(printable(self.path), self.device, self.inode, generation, Fingerprint.of(self._first))
+                get_logger().warning(CUT_DOWN, path=path_text(self.path))
+            name = TailName(path_text(self.path), self.device, self.inode, generation, Fingerprint.of(self._first))
         self.stored_name, self.generation = name, name.generation
         return stored.get(str(name), Known(str(name)))
 

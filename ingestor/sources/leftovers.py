@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, printable
+from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, path_text
 from ingestor.sources.base import CHUNK_BYTES
 from ingestor.sources.siblings import Sibling, hops, is_rotation_of
 from ingestor.sources.tail_names import TailName, parse_names
@@ -149,7 +149,7 @@ def find_leftovers(
     there is no file, or it was never read of, or it holds something else than what was read. `heads` are files that are
     open already. `mistaken` are archives by identity and name that were read, and found not to be of that name.
     """
-    names = [name for name in parse_names(stored) if name.path == printable(path)]
+    names = [name for name in parse_names(stored) if name.path == path_text(path)]
     known, missing = match(names, siblings, stored, current=current, current_inode=current_inode, mistaken=mistaken)
     folder = _Folder(
         path=path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
-from ingestor.fingerprints import Fingerprint, printable
+from ingestor.fingerprints import Fingerprint, path_text
 from ingestor.sources.base import Lookup
 from ingestor.sources.files import File, Replaced
 from ingestor.sources.leftovers import Leftover
@@ -30,7 +30,7 @@ class RotatedArchive:
         self._name = leftover.name
         self._file = File(self._sibling.path, identity=self._sibling.identity)
         self.is_another = False  # than its name says, as reading it has shown
-        self.label = f"tail:{printable(self._sibling.path)}"
+        self.label = f"tail:{path_text(self._sibling.path)}"
 
     async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
         stored = await ask(beginnings=[beginning_of_names(self._path)])
@@ -41,7 +41,7 @@ class RotatedArchive:
             sibling = self._sibling
             generation = next_generation(parse_names(stored), inode=sibling.inode)
             first = Fingerprint.of(sibling.first)
-            self._name = TailName(printable(self._path), sibling.device, sibling.inode, generation, first)
+            self._name = TailName(path_text(self._path), sibling.device, sibling.inode, generation, first)
         return stored.get(str(self._name), Known(str(self._name)))
 
     def chunks(self, position: int) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from ingestor.fingerprints import printable
+from ingestor.fingerprints import path_text
 from ingestor.log_events import FOLLOWING
 from ingestor.sources.base import Context
 from ingestor.sources.followed import CUT_DOWN, FollowedFile, Still, Truncated
@@ -183,7 +183,7 @@ class _Following:
                 return
             problem = error.strerror or str(error)
             if self._unreadable.get(path) != problem:
-                state.log.warning("cannot follow, trying again", path=printable(path), error=problem)
+                state.log.warning("cannot follow, trying again", path=path_text(path), error=problem)
             self._unreadable[path] = problem
             return
         self._unreadable.pop(path, None)
@@ -216,7 +216,7 @@ class _Following:
             state.resting[file.identity] = RestingFile(file.found_at, file.rested_look, name)
         except Truncated:
             state.truncated[file.identity] = file.generation
-            state.log.warning(CUT_DOWN, path=printable(file.path))
+            state.log.warning(CUT_DOWN, path=path_text(file.path))
         finally:
             state.files.pop(file).set()
             file.close()

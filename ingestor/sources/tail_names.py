@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingestor.fingerprints import Fingerprint, printable
+from ingestor.fingerprints import Fingerprint, path_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +46,4 @@ def parse_names(stored: Iterable[str]) -> list[TailName]:
 
 def beginning_of_names(path: Path) -> str:
     """Return how the names of all files begin that were followed at a path."""
-    return f"tail:{printable(path)}#"
+    return f"tail:{path_text(path)}#"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from ingestor.fingerprints import printable
+from ingestor.fingerprints import path_text
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Source
 from ingestor.sources.files import Replaced
@@ -133,7 +133,7 @@ class TailPositions:
         self.search_again.add(path)
         self._state.log.warning(
             "redis has forgotten what it had of these files; what is still there of them is read again",
-            path=printable(path),
+            path=path_text(path),
             files=len(forgotten) + sum(stored[name].position < appended[name] for name in stored),
         )
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from ingestor.fingerprints import printable
+from ingestor.fingerprints import path_text
 from ingestor.sources.files import Replaced
 from ingestor.sources.followed import QUIET_SECONDS, FollowedFile, Truncated
 from ingestor.sources.leftovers import Leftover, Leftovers, find_leftovers, is_copy
@@ -84,7 +84,7 @@ class TailRotations:
                 file.stored_name = max(originals, key=lambda each: stored[str(each)].position)
                 self._state.log.info(
                     "the file is a copy of one that was read before",
-                    path=printable(file.path),
+                    path=path_text(file.path),
                     name=str(file.stored_name),
                 )
             if act is not AtPath.NOT_YET:
@@ -113,7 +113,7 @@ class TailRotations:
         inodes = {name.inode for name in parse_names(stored)}
         others = [each for each in state.files if each is not file and (each.path == path or each.inode in inodes)]
         taken = {str(each.find_name(stored)) for each in others} | {each.name for each in state.resting.values()}
-        names = {str(name) for name in parse_names(stored) if name.path == printable(path)}
+        names = {str(name) for name in parse_names(stored) if name.path == path_text(path)}
         current = file.find_name(stored) if file is not None else None
         if not names or (current is not None and names <= {*taken, str(current)}):
             return Leftovers([], [], [])  # nothing is missing, and no rotation was missed
@@ -153,7 +153,7 @@ class TailRotations:
             raise Replaced
         self._state.log.info(
             "reading on in a file that was rotated away",
-            path=printable(sibling.path),
+            path=path_text(sibling.path),
             known=leftover.name is not None,
         )
         if sibling.compressed:
@@ -180,7 +180,7 @@ class TailRotations:
                 on_setback = partial(self._positions.restore, path)
                 await self._positions.append(file, sibling.identity, path, on_setback)
         except Truncated:
-            self._state.log.warning("a rotated file was cut down while it was read", path=printable(sibling.path))
+            self._state.log.warning("a rotated file was cut down while it was read", path=path_text(sibling.path))
         finally:
             self._state.files.pop(file).set()
             file.close()
@@ -204,5 +204,5 @@ class TailRotations:
 
 def _last_append_was_before(path: Path, stored: Mapping[str, Known], unix_ms: int) -> bool:
     """Return whether nothing of this path was appended since then: what was written later is something else."""
-    known = [stored[str(name)] for name in parse_names(stored) if name.path == printable(path)]
+    known = [stored[str(name)] for name in parse_names(stored) if name.path == path_text(path)]
     return all(each.seen_ms is not None and each.seen_ms < unix_ms for each in known)

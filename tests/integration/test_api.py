@@ -208,7 +208,7 @@ async def test_no_stranger_is_told_where_redis_is(tmp_path: Path, capsys: pytest
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tally") as client,
         ):
-            for path in (WORDS, "/v1/types", "/v1/status", "/readyz"):
+            for path in (WORDS, "/v1/types", "/v1/stats", "/readyz"):
                 response = await client.get(path)
                 _assert_unavailable(response)
                 assert not re.search(told, response.text), path
@@ -245,7 +245,7 @@ async def test_what_redis_refuses_for_good_is_a_503_that_says_why(
     scheme, host, database = durable_server.url.replace("//", "/").split("/")
     url = f"{scheme}{where}{host}/{database}" if "@" in where else f"{scheme}//{host}{where}"
     async with _api(url) as client:
-        for path in (TYPES, WORDS, "/readyz", "/v1/status"):
+        for path in (TYPES, WORDS, "/readyz", "/v1/stats"):
             assert says in _assert_problem(await client.get(path), 503, "Redis refuses")["detail"]
     said = capsys.readouterr()
     assert (said.out + said.err).count("redis refuses") == 1, "and not at every request"

@@ -34,7 +34,7 @@ import json, sys
 
 from tally_client import Client
 from tally_client.api.all_counts import count_words
-from tally_client.api.pipeline import get_status
+from tally_client.api.pipeline import get_stats
 from tally_client.api.types import get_type, list_types, lookup_type
 from tally_client.api.words import get_word_series, list_trending_words
 from tally_client.models import Problem, RankingAnswer
@@ -46,7 +46,7 @@ with Client(base_url=sys.argv[1]) as tally:
     foo = lookup_type.sync(client=tally, name="foo")
     same = get_type.sync("foo", client=tally)
     series = get_word_series.sync(client=tally, name=["lorem", "ipsum"], window="1h")
-    status = get_status.sync(client=tally)
+    status = get_stats.sync(client=tally)
     wrong = list_types.sync(client=tally, window="15", limit=0)
     missing = get_type.sync("never", client=tally)
     assert isinstance(wrong, Problem) and isinstance(missing, Problem)
@@ -89,7 +89,7 @@ async function main(): Promise<void> {
   const counts = Object.fromEntries(types.items.map(({ name, count }) => [name, count]));
   const foo = await get("/v1/types:lookup", { name: "foo" });
   const first: number = foo.first?.from ?? 0;
-  const status = await get("/v1/status", undefined);
+  const status = await get("/v1/stats", undefined);
   const alive: number = status.aggregators_alive;
   const wrong = await get("/v1/types", { limit: 0 }).catch((problem: Problem<"/v1/types">) => problem.errors ?? []);
   console.log(JSON.stringify({ counts, total: types.total, first, alive, events: status.totals.events, wrong }));

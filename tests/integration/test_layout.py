@@ -316,7 +316,7 @@ async def test_the_api_asks_for_words_in_the_form_in_which_they_are_counted(
 
 @pytest.mark.parametrize(
     "path",
-    ["/events/CountByEventType", "/events/CountWords", "/v1/types?window=1h", "/v1/status", "/v1/words", "/readyz"],
+    ["/events/CountByEventType", "/events/CountWords", "/v1/types?window=1h", "/v1/stats", "/v1/words", "/readyz"],
 )
 async def test_the_api_says_that_it_does_not_know_the_format(redis: Redis, api: httpx.AsyncClient, path: str) -> None:
     await redis.hset(KEYS.layout, "format", "2")

@@ -188,7 +188,7 @@ def test_the_form_is_the_one_that_accept_likes_best(shared_api: httpx.Client, ac
 @pytest.mark.parametrize("accept", ["application/vnd.text/csv+x", "text/html", "audio/*"])
 def test_a_form_that_there_is_not_is_a_406_that_names_those_there_are(shared_api: httpx.Client, accept: str) -> None:
     tables = ["application/json", "text/csv", "application/x-ndjson"]
-    for path, forms in {"/v1/types": tables, "/v1/status": tables[:1], "/v1/rejected": tables}.items():
+    for path, forms in {"/v1/types": tables, "/v1/stats": tables[:1], "/v1/rejected": tables}.items():
         answer = shared_api.get(path, headers={"Accept": accept})
         assert (answer.status_code, answer.json()["type"]) == (406, "/problems/not-acceptable"), path
         assert answer.json()["media_types"] == forms
@@ -215,14 +215,12 @@ def test_accept_may_come_in_several_headers(shared_api: httpx.Client) -> None:
         assert answer.headers["content-type"].partition(";")[0] == wanted
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/types?limit=2", "/v1/status", "/events/CountWords", "/v1/types?limit=0", "/v1/n"]
-)
+@pytest.mark.parametrize("path", ["/v1/types?limit=2", "/v1/stats", "/events/CountWords", "/v1/types?limit=0", "/v1/n"])
 def test_head_answers_like_get_without_a_body(client: httpx.Client, path: str) -> None:
     get, head = client.get(path), client.head(path)
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
-    if get.is_success and path != "/v1/status":  # of which something always changes
+    if get.is_success and path != "/v1/stats":  # of which something always changes
         assert head.headers["etag"] == get.headers["etag"]
         assert client.head(path, headers={"If-None-Match": get.headers["etag"]}).status_code == 304
 
@@ -380,7 +378,7 @@ def test_a_list_without_rows_has_its_columns(server: Server, shared_api: httpx.C
 def test_status_and_rejected(client: httpx.Client, server: Server, events: bytes) -> None:
     want = Expected.of(events.split(b"\n"))
     before = time.time()
-    status = client.get("/v1/status").json()
+    status = client.get("/v1/stats").json()
     totals = status["totals"]
     assert (totals["events"], totals["rejected"], totals["words"]) == (want.events, want.rejected, want.words.total())
     assert (status["backlog"]["blocks"], status["dead_letters"], status["distinct_types"]) == (0, 0, 6)

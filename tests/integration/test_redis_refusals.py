@@ -54,7 +54,7 @@ READS = (
     "/v1/types/a",
     "/v1/types:series",
     "/v1/words:trending",
-    "/v1/status",
+    "/v1/stats",
     "/v1/rejected",
 )
 
