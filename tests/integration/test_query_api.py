@@ -136,7 +136,7 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
         ("types:series?window=2w&step=1m", ["step"]),
         ("types:trending?window=0m", ["window"]),
         ("rejected?limit=x", ["limit"]),
-        ("status?verbose=1", ["verbose"]),
+        ("stats?verbose=1", ["verbose"]),
         ("types?limit=2&limit=3", ["limit"]),
         ("types?from=5&to=60&to=120", ["to"]),
         ("live?x=1", ["x"]),
