@@ -61,8 +61,8 @@ def parse_source(text: str) -> Source | Runner:
         return parse_http(text)
     if not text:
         raise ValueError(
-            "a source is -, a path, a folder, a pattern, tail:PATH, exec:COMMAND, tcp://HOST:PORT, http://HOST:PORT "
-            "or demo:?rate=100"
+            "a source is -, a path, a folder, a pattern, tail:PATH, exec:COMMAND, tcp://HOST:PORT, tls://HOST:PORT, "
+            "unix:PATH, http://HOST:PORT, https://HOST:PORT or demo:?rate=100"
         )
     path = Path(text)
     if path.is_dir() or (glob.has_magic(text) and not path.exists()):

@@ -45,12 +45,13 @@ def _table(title: str, counts: dict[str, int]) -> str:
 def _describe_times(report: Report) -> str:
     assert report.first_window is not None
     assert report.last_window is not None
-    lines = [f"Windows from {_moment(report.first_window)} to {_moment(report.last_window)}"]
+    first, last = _moment(report.first_window), _moment(report.last_window)
+    lines = [f"Windows from {first} to {last}" if first != last else f"Window of {first}"]
     if report.without_time:
-        lines.append(f"  {report.without_time:,} events have no time: they count at their arrival")
+        lines.append(f"  Without a time, and so counted at their arrival: {report.without_time:,}")
     if report.ahead:
         lines.append(
-            f"  {report.ahead:,} events are over an hour ahead: they count at their arrival; is TALLY_TIME_UNIT right?"
+            f"  Over an hour ahead, and so counted at their arrival: {report.ahead:,}; is TALLY_TIME_UNIT right?"
         )
     return "\n".join(lines)
 

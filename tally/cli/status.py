@@ -22,7 +22,7 @@ from tally.telemetry import configure
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
-    """Show totals, backlog, consumers and sources. Exits with 1 when Redis cannot be reached."""
+    """Show totals, backlog, aggregators and sources. Exits with 1 when Redis cannot be reached."""
     settings = load_or_exit(log_level="warning")
     configure(settings, service="status")
     as_of = time.time()

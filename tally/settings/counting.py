@@ -50,6 +50,10 @@ class CountingSettings(BaseSettings):
         True,
         description="Count a word in one form (Unicode's NFC), whether a letter and its mark are one character or two",
     )
+    stop_words: str = Field(
+        "", description="Words that are not counted, with commas between; or @FILE with white space between"
+    )
+    min_word_length: int = Field(1, ge=1, le=1000, description="Characters in a word; a shorter one is not counted")
 
     type_field: str = Field(
         "event_type",
@@ -70,10 +74,6 @@ class CountingSettings(BaseSettings):
         description="What a time that is a number counts: seconds, milliseconds, microseconds or nanoseconds. If set, "
         "the number may also stand in a string. Unset: seconds, and numbers only. RFC 3339 is always understood",
     )
-    stop_words: str = Field(
-        "", description="Words that are not counted, with commas between; or @FILE with white space between"
-    )
-    min_word_length: int = Field(1, ge=1, le=1000, description="Characters in a word; a shorter one is not counted")
 
     claim_idle_seconds: float = Field(
         15.0,

@@ -18,7 +18,7 @@ class IngestorSettings(BaseSettings):
 
     source: str | None = Field(
         None,
-        description="Where the ingestor takes lines from; see Sources. Unset: `tally ingest` asks for one, and "
+        description="Where the ingestor takes lines from; see docs/sources.md. Unset: `tally ingest` asks for one, and "
         "`tally up` makes events up, in a data folder of their own",
     )
     max_line_bytes: int = Field(

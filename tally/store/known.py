@@ -14,7 +14,7 @@ _known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources"
 _register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
 
 #: How the names begin of replayable sources, in their order.
-REREADABLE = ("file:", "tail:")
+REPLAYABLE = ("file:", "tail:")
 
 #: How many names are read, or sent, at once.
 PAGE_NAMES = 1000
@@ -87,7 +87,7 @@ async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, uns
     await known(redis, keys=keys, names=(), beginnings=["-"])  # so that all are listed
     pipeline = redis.pipeline(transaction=False)
     least: str | bytes = "-"
-    for kept in REREADABLE:  # in the order of names; no byte of one is as high as what ends a range
+    for kept in REPLAYABLE:  # in the order of names; no byte of one is as high as what ends a range
         pipeline.zrange(keys.sources_names, least, f"({kept}", bylex=True)
         least = f"({kept}".encode() + b"\xff"
     pipeline.zrange(keys.sources_names, least, "+", bylex=True)

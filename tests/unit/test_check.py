@@ -77,7 +77,7 @@ def test_it_says_how_many_events_have_no_time_that_is_believed() -> None:
     assert (report.without_time, report.ahead, report.first_window) == (1, 2, 0)
     text = describe(report)
     assert "Windows from 1970-01-01 00:00 UTC to 2021-09-26 13:46 UTC" in text
-    assert "1 events have no time" in text
+    assert "Without a time, and so counted at their arrival: 1" in text
     assert "is TALLY_TIME_UNIT right?" in text
 
 
