@@ -112,7 +112,8 @@ class _Looked:
 
     @property
     def is_being_compressed(self) -> bool:
-        return self.sibling.path.with_suffix("") in self.folder.plain
+        original = self.sibling.path.with_suffix("")  # without a suffix it is the file itself
+        return original != self.sibling.path and original in self.folder.plain
 
     @property
     def is_a_beginning(self) -> bool:

@@ -289,6 +289,13 @@ def test_a_file_that_is_just_being_compressed_is_not_read_twice(folder: Folder) 
     assert folder.left() == [("events.log.1", False)]
 
 
+def test_a_rotated_name_without_a_suffix_is_read_as_others_are(folder: Folder) -> None:
+    folder.log = folder.log.with_name("messages")
+    folder.has("messages-20260101", A, read=A)
+    folder.has("messages-20260102", B)
+    assert folder.left() == [("messages-20260102", False)]
+
+
 def test_a_compressed_file_is_known_by_what_it_holds(folder: Folder) -> None:
     folder.gone(A, read=A[:6])
     for file, content in (("events.log.1.gz", A), ("events.log.2.gz", B), ("unrelated.gz", A)):
