@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: The methods that routes are made for.
@@ -41,8 +41,14 @@ class Methods:
         return ", ".join(
             method
             for method in _ROUTED
-            if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in self._routes)
+            if any(self._takes(route, {**scope, "method": method}) for route in self._routes)
         )
+
+    @staticmethod
+    def _takes(route: BaseRoute, scope: Scope) -> bool:
+        # What is mounted matches whatever the method: it is files.
+        is_of_files = isinstance(route, Mount) and scope["method"] != "GET"
+        return not is_of_files and route.matches(scope)[0] is Match.FULL
 
     async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as to GET, without a body. An answer that goes on, as the live feed does, ends with its headers."""

@@ -327,7 +327,17 @@ async def test_another_method_is_a_405_that_names_the_right_one(client: httpx.As
 
 @pytest.mark.parametrize(
     "path",
-    [TYPES, "/v1/types", "/v1/types/foo", "/v1/live", "/healthz", "/", "/openapi.json", "/problems/no-such-path"],
+    [
+        TYPES,
+        "/v1/types",
+        "/v1/types/foo",
+        "/v1/live",
+        "/healthz",
+        "/",
+        "/openapi.json",
+        "/problems/no-such-path",
+        "/static/main.js",
+    ],
 )
 async def test_options_tells_which_methods_a_path_takes(client: httpx.AsyncClient, path: str) -> None:
     response = await client.options(path)
