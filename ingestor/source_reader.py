@@ -9,6 +9,7 @@ from enum import Enum, auto
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from ingestor.sources.base import Another, Source
+from tally.runtime import cancel_and_wait
 from tally.settings import Settings
 from tally.store import Block, Known
 from tally.telemetry import Log
@@ -74,8 +75,7 @@ class SourceReader:
     async def stop(self) -> None:
         """Read no more. Raises nothing: what the source gave before an error is to be taken first."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+            await cancel_and_wait(self._task)  # again and again: a source may lose a cancellation
 
     def take(self) -> Block | None:
         """Take the next block; None when no whole line is held."""

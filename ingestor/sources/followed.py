@@ -282,4 +282,6 @@ class FollowedFile:
     async def _wait(self) -> None:
         # Only the file itself looks after one that was retired.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), QUIET_SECONDS / 4 if self._retired else None)
+            # Before Python 3.12 wait_for may lose a cancellation, and the file would be read for ever.
+            async with asyncio.timeout(QUIET_SECONDS / 4 if self._retired else None):
+                await self._changed.wait()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -151,3 +152,18 @@ async def test_a_line_that_was_counted_without_its_end_and_goes_on_is_warned_of(
     source.give(*given)
     await _until(lambda: reader.reading is Reading.ENDED)
     assert len(log.said) == warnings
+
+
+async def test_reading_is_stopped_also_where_a_source_loses_a_cancellation() -> None:
+    class Deaf(Lines):
+        async def chunks(self, position: int) -> AsyncIterator[bytes]:
+            with suppress(asyncio.CancelledError):
+                await self.given.get()
+            async for chunk in super().chunks(position):
+                yield chunk
+
+    reader = _reader(Deaf(replayable=False))
+    reader.start(Known("s"))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(reader.stop(), 10)
+    assert reader.reading is Reading.STOPPED

@@ -461,3 +461,23 @@ def test_names_that_are_shifted_while_a_folder_is_looked_at(tmp_path: Path, monk
         "events.log.3": B,
         "events.log.4": C,
     }
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_rotated_file_that_changes_just_when_it_is_no_longer_read_is_left(tmp_path: Path, turns: int) -> None:
+    log = tmp_path / "events.log"
+    log.write_bytes(A)
+    file = FollowedFile(log)
+    await file.known_as(nothing_is_stored)
+    file.retire()
+    chunks = file.chunks(0)
+    assert await anext(chunks) == A
+    waiting = asyncio.ensure_future(anext(chunks))
+    await asyncio.sleep(0.01)
+    file.notice()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait((waiting,), timeout=1)
+    assert waiting.cancelled()
+    file.close()
