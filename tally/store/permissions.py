@@ -13,7 +13,15 @@ from tally.refused import Refused
 from tally.store.lua import ReadingScript, WritingScript
 
 #: The scripts that write of each service.
-INGESTORS = ("append", "append_once", "forget_sources", "register_sources", "renew_sources")
+INGESTORS = (
+    "append",
+    "append_once",
+    "create_group",
+    "forget_sources",
+    "reconcile_backlog",
+    "register_sources",
+    "renew_sources",
+)
 AGGREGATORS = (
     "claim",
     "count",
