@@ -133,7 +133,9 @@ def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(
     path, expected = million
     url = {"TALLY_REDIS_URL": server.url}
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
-    paused = Process("aggregator", log=tmp_path / "paused.log", **url, **SMALL)
+    # However long the pause is, what Redis has sent meanwhile is read after it: a timeout would throw it away.
+    patient = {"TALLY_REDIS_TIMEOUT_SECONDS": "300"}
+    paused = Process("aggregator", log=tmp_path / "paused.log", **url, **SMALL, **patient)
     other = Process("aggregator", log=tmp_path / "other.log", **url, **SMALL)
     with running(ingestor, paused), server.client() as client:
 
