@@ -203,7 +203,7 @@ def test_a_tunnel_is_refused(intake: Intake, target: bytes) -> None:
 
 def test_the_first_command_of_the_readme_is_true(intake: Intake, server: Server) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    port, command = re.findall(r"--source http://127.0.0.1:(\d+)\"\n +(curl .*)\n", readme)[0]
+    port, command = re.findall(r"--source http://127.0.0.1:(\d+)\"\n.*?\n +(curl .*?)\n", readme, re.DOTALL)[0]
     assert f"127.0.0.1:{port}/events" in command
     done = subprocess.run(
         shlex.split(command.replace(f":{port}/", f":{intake.port}/")), capture_output=True, check=True, timeout=60
