@@ -49,7 +49,7 @@ class RollUp:
                 for slice_ in _slices(over, ROLL_AT_ONCE, stop):
                     rolled += (await self._store.roll(level=level, starts=slice_)).count("rolled")
             for slice_ in _slices(surplus, DROP_AT_ONCE, stop):
-                dropped += (await self._store.drop(level=level, starts=slice_)).count("dropped")
+                dropped += (await self._store.drop_rolled(level=level, starts=slice_)).count("dropped")
         if rolled or dropped:
             get_logger().debug("windows rolled up", rolled=rolled, dropped=dropped)
 

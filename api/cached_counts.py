@@ -16,9 +16,10 @@ from api.ranking import MAKING_BYTES_PER_NAME, Ranking
 from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, last_seen
 from api.snapshot import Snapshot, Snapshots
 from api.work import Work
+from tally.keys import Kind
 from tally.ranges import Windows
 from tally.store.moved import WindowsMoved, again_while_moved
-from tally.store.reads import Counting, CountReader, Kind
+from tally.store.reads import Counting, CountReader
 from tally.store.status import Status
 
 #: A sum of more names than these is made with a slot: a few at once.

@@ -14,8 +14,7 @@ from api.formats import respond
 from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams, last_windows
 from api.ranking import ByCountOrName, Ranking
 from api.series import Series, WrongStep
-from tally.keys import TOP_WORDS
-from tally.store.reads import Kind
+from tally.keys import TOP_WORDS, Kind
 from tally.web.problem_types import NEVER_COUNTED, ProblemError, WrongParameters
 
 #: What a series covers when it is not said.

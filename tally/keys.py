@@ -7,7 +7,13 @@
 |                                  |            | they were appended, in Unix milliseconds (both may be missing)   |
 | `tally:{S}:backlog`              | hash       | `blocks` and `bytes` that wait to be counted, of those that were |
 |                                  |            | appended; `gone`, how many entries have left the stream for a    |
-|                                  |            | known reason; more in store/scripts/backlog_library.lua          |
+|                                  |            | known reason; what is settled and not yet applied; more in       |
+|                                  |            | store/scripts/backlog_library.lua                                |
+| `tally:{S}:deltas`               | list       | batches that have left the stream and are not yet all in the     |
+|                                  |            | hashes, the oldest first; JSON, see store/scripts/settle.lua     |
+| `tally:{S}:deltas:NAME`          | list       | the chunks of one of them, two elements each: where its counts   |
+|                                  |            | go, and the counts; see tally/deltas.py. It expires until it is  |
+|                                  |            | one of `deltas`                                                  |
 | `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
 | `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append, or renewal while it is   |
 |                                  |            | open, in Unix milliseconds                                       |
@@ -25,6 +31,10 @@
 | `tally:{S}:rolled:L`             | sorted set | those of them whose counts are already in the next length        |
 | `tally:{S}:dropped`              | sorted set | L, scored by the start of the oldest window of that length that  |
 |                                  |            | was left when one was dropped: before it, they are not all there |
+| `tally:{S}:floors`               | sorted set | L, scored by the start of the oldest window of that length that  |
+|                                  |            | still gets counts; it only rises                                 |
+| `tally:{S}:folds`                | hash       | start of a window of the longest length -> number of the last    |
+|                                  |            | fold of a shorter one inside it; and `number`, of the last one   |
 | `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
 | `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
@@ -48,6 +58,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+#: What is counted by name. Of each kind there is a hash of all time, and one a window.
+Kind = Literal["types", "words"]
+
+#: All of them.
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: The consumer group of the aggregators.
 GROUP = "aggregators"
@@ -75,6 +92,13 @@ class Keys:
     @property
     def backlog(self) -> str:
         return self._key("backlog")
+
+    @property
+    def deltas(self) -> str:
+        return self._key("deltas")
+
+    def delta(self, name: str) -> str:
+        return self._key("deltas", name)
 
     @property
     def sources(self) -> str:
@@ -158,8 +182,26 @@ class Keys:
     def dropped(self) -> str:
         return self._key("dropped")
 
+    @property
+    def floors(self) -> str:
+        return self._key("floors")
+
+    @property
+    def folds(self) -> str:
+        return self._key("folds")
+
     def window_types(self, seconds: int, start: int) -> str:
         return self._key("types", seconds, start)
 
     def window_words(self, seconds: int, start: int) -> str:
         return self._key("words", seconds, start)
+
+
+def all_time_key(keys: Keys, kind: Kind) -> str:
+    """Return the key of the counts of all time."""
+    return keys.types if kind == "types" else keys.words
+
+
+def window_key(keys: Keys, kind: Kind, seconds: int, start: int) -> str:
+    """Return the key of the counts of a window, by its length and its start."""
+    return keys.window_types(seconds, start) if kind == "types" else keys.window_words(seconds, start)

@@ -29,7 +29,7 @@ from tally.windows import WindowLength, parse_window_lengths
 from tally.words import normalized
 
 #: The format of keys and entries that this program reads and writes.
-FORMAT = "1"
+FORMAT = "2"
 
 #: The settings that are a part of the layout, besides the windows.
 SETTINGS = (

@@ -8,7 +8,7 @@ them that are not rolled yet, and of shorter ones at its two ends: a few hundred
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tally.windows import WindowLength
@@ -18,12 +18,14 @@ from tally.windows import WindowLength
 class WindowStarts:
     """The windows of one length, as starts in Unix seconds, oldest first, and those of them that are rolled.
 
-    Before `whole_since` some were dropped; None if none ever was.
+    Before `whole_since` some were dropped; None if none ever was. Before `floor` nothing is kept, or it is kept in
+    longer windows; None while all is there.
     """
 
     starts: tuple[int, ...]
-    rolled: frozenset[int]
+    rolled: frozenset[int] = frozenset()
     whole_since: int | None = None
+    floor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,12 @@ class TimeRange:
 class Windows:
     """The windows that there are at one moment, shortest length first."""
 
-    def __init__(self, lengths: Sequence[WindowLength], found: Sequence[WindowStarts]) -> None:
+    def __init__(
+        self, lengths: Sequence[WindowLength], found: Sequence[WindowStarts], folds: Mapping[int, int] | None = None
+    ) -> None:
         self._lengths = lengths
+        #: Start of a window of the longest length -> the number of the last fold of a shorter one inside it.
+        self.folds = folds or {}
         self._found = found
         self._horizons = [_horizon(length, each) for length, each in zip(lengths, found, strict=True)]
 

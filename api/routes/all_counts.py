@@ -11,8 +11,7 @@ from api.memory import Memory
 from api.params import LimitParams, given
 from api.ranking import Ranking
 from api.routes.documented import ERRORS
-from tally.keys import TOP_WORDS
-from tally.store.reads import Kind
+from tally.keys import TOP_WORDS, Kind
 
 _COUNTS = {
     "description": "How often each was counted, over all time, the most frequent first",

@@ -23,7 +23,7 @@ from api.params import (
     given,
 )
 from api.routes.documented import documented
-from tally.store.reads import Kind
+from tally.keys import Kind
 from tally.web import problems
 from tally.web.problem_types import NEVER_COUNTED
 

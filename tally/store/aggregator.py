@@ -11,10 +11,10 @@ from tally.counts import Counts, sections
 from tally.keys import GROUP, OTHER, TOP_WORDS
 from tally.store.blocks import Applied, Consumer, Entry, Missing, Oldest, parse_entry
 from tally.store.client import GroupMissing, errors_translated
+from tally.store.deltas import DeltaStore
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, check_permissions
-from tally.store.shard import ShardStore
 from tally.store.stream import consumers, create_group, loss_keys, oldest, reconcile_backlog
 
 _count, _claim, _retry = WritingScript("count"), WritingScript("claim"), WritingScript("retry")
@@ -29,7 +29,7 @@ DeadLetterWord = Literal["moved", "kept", "gone"]
 RemovalWord = Literal["removed", "pending", "active", "gone"]
 
 
-class AggregatorStore(ShardStore):
+class AggregatorStore(DeltaStore):
     """The stream and the counts of one shard. Every method may be called again after a failure."""
 
     async def ensure_layout(self) -> None:

@@ -62,6 +62,11 @@ class Entry:
         """How many bytes of the backlog it is; -1 if it is not in that figure, because another client added it."""
         return -1 if self.appended_ms is None or self.lines is None else len(self.lines)
 
+    @property
+    def pending(self) -> PendingBlock:
+        """What is needed to settle it, without its lines."""
+        return PendingBlock(self.id, self.backlog_bytes, self.appended_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
@@ -83,6 +88,28 @@ class Missing:
     """Nothing was written, because these blocks are not pending to the consumer: others claimed or counted them."""
 
     ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBlock:
+    """What settle.lua is told of a block: its entry ID, its bytes in the backlog, and when it was appended.
+
+    `backlog_bytes` is -1, and `appended_ms` None, if another client added it.
+    """
+
+    id: str
+    backlog_bytes: int
+    appended_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The blocks have left the stream, and their counts are to be applied; `number` is that of the last chunk of them.
+
+    They are all in the hashes when `Progress.applied` has reached it.
+    """
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

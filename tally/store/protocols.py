@@ -7,13 +7,26 @@ them. What each method does, returns and raises is said once, in the stores.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tally.counts import Counts
+from tally.deltas import Chunk
 from tally.store.aggregator import DeadLetterWord, RemovalWord
-from tally.store.blocks import Append, Applied, Block, Consumer, Entry, Missing, Oldest
+from tally.store.blocks import (
+    Append,
+    Applied,
+    Block,
+    Consumer,
+    Entry,
+    Missing,
+    Oldest,
+    PendingBlock,
+    Settled,
+)
+from tally.store.deltas import ApplyResult, NextChunk, Progress
 from tally.store.idempotent import Body, OnceWord
 from tally.store.known import Known
+from tally.store.windows import FoldWord, Overdue
 
 
 class SourceStore(Protocol):
@@ -74,6 +87,36 @@ class CountingStore(Protocol):
     async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing: ...
 
 
+class StagingStore(Protocol):
+    """What settles batches asks; of AggregatorStore."""
+
+    async def stage(self, *, name: str, first: int, chunks: Sequence[Chunk]) -> Literal["staged", "stale", "full"]: ...
+
+    async def settle(
+        self, *, consumer: str, blocks: Sequence[PendingBlock], name: str, chunks: Sequence[Chunk]
+    ) -> Settled | Missing | Literal["stale", "full"]: ...
+
+
+class ApplyingStore(Protocol):
+    """What applies chunks asks; of AggregatorStore."""
+
+    async def next_chunk(self) -> NextChunk | None: ...
+
+    async def apply(self, chunk: NextChunk) -> ApplyResult: ...
+
+    async def progress(self) -> Progress: ...
+
+
+class FoldingStore(Protocol):
+    """What folds and drops windows asks; of WindowStore."""
+
+    async def overdue(self) -> Overdue: ...
+
+    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str]: ...
+
+    async def drop(self, *, level: int, starts: Sequence[int]) -> int: ...
+
+
 class PendingStore(Protocol):
     """What claims and retries blocks asks; of AggregatorStore."""
 
@@ -108,7 +151,9 @@ class UpkeepStore(Protocol):
     async def reconcile_backlog(self) -> int: ...
 
 
-class WorkerStore(BatchStore, CountingStore, PendingStore, DrainStore, UpkeepStore, Protocol):
+class WorkerStore(
+    BatchStore, CountingStore, StagingStore, ApplyingStore, PendingStore, DrainStore, UpkeepStore, Protocol
+):
     """What an aggregator's worker asks, with its parts; of AggregatorStore."""
 
     async def create_group(self) -> bool: ...

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from redis.asyncio import Redis
 
-from tally.keys import OTHER, TOP_WORDS, Keys
+from tally.keys import OTHER, TOP_WORDS, Keys, Kind
 from tally.layout import check_format
 from tally.ranges import TimeRange, Window, Windows
 from tally.settings import Settings
@@ -24,8 +23,6 @@ from tally.store.sums import PIPELINE_READS, Gauge, Ungauged, add_up, sizes
 from tally.store.windows import WindowStore
 from tally.windows import WindowLength
 from tally.words import normalized
-
-Kind = Literal["types", "words"]
 
 _distinct = ReadingScript("distinct")
 

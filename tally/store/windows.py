@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
@@ -19,6 +20,25 @@ _windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), Writin
 #: What the two scripts return of a window.
 Rolled = Literal["rolled", "duplicate", "gone"]
 Dropped = Literal["dropped", "kept", "unrolled"]
+
+#: What became of a window of which a slice was to be folded. `more`: some of it is left. `folded`: all of it is in a
+#: longer window now, or in none if it is too old for all. `kept`: it is not behind its floor. `gone`: there is none.
+FoldWord = Literal["more", "folded", "kept", "gone"]
+
+#: The cursor with which folding a window begins.
+FOLD_FROM_START = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Windows that are behind the floor of their length, the oldest first, by level: 1 is the shortest length.
+
+    Those in `folds` are to be folded into longer ones, as (level, start); those in `drops`, level -> starts, to be
+    dropped.
+    """
+
+    folds: tuple[tuple[int, int], ...]
+    drops: Mapping[int, tuple[int, ...]]
 
 
 class WindowStore:
@@ -70,6 +90,26 @@ class WindowStore:
             for length, starts, rolled in zip(lengths, found[::2], found[1::2], strict=True)
         ]
 
+    async def overdue(self) -> Overdue:
+        """Return what is to be folded and dropped now. Raises StoreUnavailable."""
+        raise NotImplementedError
+
+    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str]:
+        """Move some names of a window that is behind its floor to the longer one that still gets its counts.
+
+        Levels count from 1. The cursor is FOLD_FROM_START at first, then what the last call returned; a lost one costs
+        time, nothing else. Raises StoreUnavailable.
+        """
+        raise NotImplementedError
+
+    async def drop(self, *, level: int, starts: Sequence[int]) -> int:
+        """Forget those of these windows that are behind the floor of their length; return how many.
+
+        Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1. Raises
+        StoreUnavailable.
+        """
+        raise NotImplementedError
+
     async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:
         """Add windows of the length number `level` to the next longer one, one by one. Raises StoreUnavailable."""
         words: list[bytes] = await _roll.run_each(
@@ -92,7 +132,7 @@ class WindowStore:
             values += (longer, length.kept)
         return keys, {}, values
 
-    async def drop(self, *, level: int, starts: Sequence[int]) -> list[Dropped]:
+    async def drop_rolled(self, *, level: int, starts: Sequence[int]) -> list[Dropped]:
         """Forget windows, each if it is then the oldest of its length and one too many. Raises StoreUnavailable."""
         words: list[bytes] = await _drop.run_each(
             self._redis, (self._drop_call(level, start) for start in starts), layout=self._layout

@@ -143,7 +143,7 @@ def _roll(client: Redis) -> Coroutine[Any, Any, Any]:
 
 
 def _drop(client: Redis) -> Coroutine[Any, Any, Any]:
-    return WindowStore(client, keys=KEYS, settings=Settings()).drop(level=0, starts=[DAY])
+    return WindowStore(client, keys=KEYS, settings=Settings()).drop_rolled(level=0, starts=[DAY])
 
 
 INGESTORS_WRITES: dict[str, _Write] = {
@@ -167,10 +167,10 @@ AGGREGATORS_WRITES: dict[str, _Write] = {
 @pytest.mark.parametrize("write", [*INGESTORS_WRITES, *AGGREGATORS_WRITES])
 async def test_every_script_that_writes_refuses_another_format(server: Server, redis: Redis, write: str) -> None:
     await _count(redis, {DAY: 1})
-    await redis.hset(KEYS.layout, "format", "2")
+    await redis.hset(KEYS.layout, "format", "3")
     await redis.hset(KEYS.layout, "digest", "that of the other format")
     before = _changes(server)
-    with pytest.raises(LayoutRefused, match=r"data of format 2, and this program knows format 1: use the Tally that"):
+    with pytest.raises(LayoutRefused, match=r"data of format 3, and this program knows format 2: use the Tally that"):
         await (INGESTORS_WRITES | AGGREGATORS_WRITES)[write](redis)
     assert _changes(server) == before
 
@@ -178,7 +178,7 @@ async def test_every_script_that_writes_refuses_another_format(server: Server, r
 @pytest.mark.parametrize("script", sorted({*INGESTORS, *AGGREGATORS}))
 async def test_no_script_that_writes_is_without_the_check(server: Server, redis: Redis, script: str) -> None:
     """Whatever it is given: it looks at the format before anything else."""
-    await redis.hset(KEYS.layout, "format", "2")
+    await redis.hset(KEYS.layout, "format", "3")
     before = _changes(server)
     with pytest.raises(LayoutRefused):
         await WritingScript(script).run(redis, ["any"], {}, ["thing"], layout=checks(KEYS, Settings()).format)
@@ -267,11 +267,11 @@ def test_a_running_aggregator_ends_when_other_settings_are_accepted(server: Serv
 )
 def test_a_newer_format_is_refused_by_every_command(server: Server, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with server.client() as client:
-        client.hset(KEYS.layout, mapping={"format": "2"})
+        client.hset(KEYS.layout, mapping={"format": "3"})
         process = Process(*arguments, log=tmp_path / "log", TALLY_REDIS_URL=server.url)
         with running(process):
             assert process.wait() == 2, process.log()
-        assert "Redis holds data of format 2, and this program knows format 1" in process.log()
+        assert "Redis holds data of format 3, and this program knows format 2" in process.log()
         assert "Traceback" not in process.log()
         assert client.keys() == [KEYS.layout]
 
@@ -280,9 +280,9 @@ def test_a_running_ingestor_ends_when_the_format_changes(server: Server, tmp_pat
     ingestor = Process("ingestor", "demo:?rate=100", log=tmp_path / "log", TALLY_REDIS_URL=server.url)
     with running(ingestor), server.client() as client:
         wait_until(lambda: bool(client.xlen(KEYS.stream)), what="something is appended")
-        client.hset(KEYS.layout, "format", "2")
+        client.hset(KEYS.layout, "format", "3")
         assert ingestor.wait() == 2, ingestor.log()
-        assert "data of format 2" in ingestor.log()
+        assert "data of format 3" in ingestor.log()
 
 
 # The api.
@@ -319,11 +319,11 @@ async def test_the_api_asks_for_words_in_the_form_in_which_they_are_counted(
     ["/events/CountByEventType", "/events/CountWords", "/v1/types?window=1h", "/v1/stats", "/v1/words", "/readyz"],
 )
 async def test_the_api_says_that_it_does_not_know_the_format(redis: Redis, api: httpx.AsyncClient, path: str) -> None:
-    await redis.hset(KEYS.layout, "format", "2")
+    await redis.hset(KEYS.layout, "format", "3")
     answer = await api.get(path)
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
-    assert "Redis holds data of format 2" in answer.json()["detail"]
+    assert "Redis holds data of format 3" in answer.json()["detail"]
 
 
 # Accepted.

@@ -716,12 +716,12 @@ async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolle
     for start in (10, 20, 30, 40):
         await shard.count(_one(start), **small)
         await windows.roll(level=0, starts=[start])
-    assert await windows.drop(level=0, starts=[10]) == ["kept"], "four are kept"
+    assert await windows.drop_rolled(level=0, starts=[10]) == ["kept"], "four are kept"
     await shard.count(_one(50), **small)
-    assert await windows.drop(level=0, starts=[20]) == ["kept"], "not the oldest"
-    assert await windows.drop(level=0, starts=[5]) == ["kept"], "no such window"
-    assert await windows.drop(level=0, starts=[10]) == ["dropped"]
-    assert await windows.drop(level=0, starts=[10]) == ["kept"]
+    assert await windows.drop_rolled(level=0, starts=[20]) == ["kept"], "not the oldest"
+    assert await windows.drop_rolled(level=0, starts=[5]) == ["kept"], "no such window"
+    assert await windows.drop_rolled(level=0, starts=[10]) == ["dropped"]
+    assert await windows.drop_rolled(level=0, starts=[10]) == ["kept"]
     assert await shard.redis.exists(KEYS.window_types(1, 10), KEYS.window_words(1, 10)) == 0
     assert (await windows.windows())[0].rolled == {20, 30, 40}
     assert (await windows.windows())[0].whole_since == 20
@@ -729,7 +729,7 @@ async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolle
 
     await shard.count(_one(60), **small)
     await shard.redis.zrem(KEYS.rolled(1), 20)
-    assert await windows.drop(level=0, starts=[20]) == ["unrolled"]
+    assert await windows.drop_rolled(level=0, starts=[20]) == ["unrolled"]
     assert await shard.hash(KEYS.window_types(1, 20)) == {"foo": 1}
 
 
@@ -739,7 +739,7 @@ async def test_the_longest_length_is_dropped_without_being_rolled(shard: Shard) 
     for day in (0, 4, 8, 12):
         await shard.redis.zadd(KEYS.windows(4), {day: day})
         await shard.redis.hset(KEYS.window_types(4, day), "foo", 1)
-    assert await windows.drop(level=2, starts=[0]) == ["dropped"]
+    assert await windows.drop_rolled(level=2, starts=[0]) == ["dropped"]
     assert list((await windows.windows())[2].starts) == [4, 8, 12]
     assert await shard.redis.exists(KEYS.window_types(4, 0)) == 0
 
@@ -762,7 +762,7 @@ async def test_a_window_of_the_year_one_is_counted_rolled_and_dropped_like_any(s
         await shard.count(_one(start), **small)
     assert await windows.roll(level=0, starts=[earliest]) == ["rolled"]
     assert await shard.hash(KEYS.window_types(120, earliest)) == {"foo": 1}
-    assert await windows.drop(level=0, starts=[earliest]) == ["dropped"]
+    assert await windows.drop_rolled(level=0, starts=[earliest]) == ["dropped"]
     assert list((await windows.windows())[0].starts) == [0, 60, 120, 180]
 
 

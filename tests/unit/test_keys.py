@@ -22,6 +22,8 @@ KEYS = Keys()
     [
         (KEYS.stream, "tally:{0}:stream"),
         (KEYS.backlog, "tally:{0}:backlog"),
+        (KEYS.deltas, "tally:{0}:deltas"),
+        (KEYS.delta("f00"), "tally:{0}:deltas:f00"),
         (KEYS.sources, "tally:{0}:sources"),
         (KEYS.sources_seen, "tally:{0}:sources:seen"),
         (KEYS.sources_last, "tally:{0}:sources:last"),
@@ -32,6 +34,8 @@ KEYS = Keys()
         (KEYS.totals, "tally:{0}:totals"),
         (KEYS.windows(60), "tally:{0}:windows:60"),
         (KEYS.rolled(60), "tally:{0}:rolled:60"),
+        (KEYS.floors, "tally:{0}:floors"),
+        (KEYS.folds, "tally:{0}:folds"),
         (KEYS.window_types(60, 1632663960), "tally:{0}:types:60:1632663960"),
         (KEYS.window_words(3600, -3600), "tally:{0}:words:3600:-3600"),
         (KEYS.rejected, "tally:{0}:rejected"),
@@ -59,7 +63,7 @@ def test_no_key_is_spelled_outside_the_key_map() -> None:
 
 def test_every_key_in_the_modules_table_is_made_by_it_and_the_reverse() -> None:
     table = {line.split("`")[1] for line in str(tally.keys.__doc__).splitlines() if line.startswith("| `")}
-    placeholders = {"seconds": "L", "start": "START"}
+    placeholders = {"seconds": "L", "start": "START", "name": "NAME"}
     keys, made = Keys(shard="S"), set()  # type: ignore[arg-type]
     for name, member in vars(Keys).items():
         if isinstance(member, property):
