@@ -153,6 +153,7 @@ class BacklogAnswer(BaseModel):
     lines: int = Field(description="About; Redis does not count them")
     oldest_seconds: float | None = Field(description="How long the oldest has waited")
     full: bool = Field(description="Whether it is as large as may be, and sources are not read")
+    bulk_full: bool = Field(description="Whether files are not read for now, so that there is room for live sources")
 
 
 class IdempotencyKeysAnswer(BaseModel):
@@ -200,7 +201,14 @@ class StatusAnswer(BaseModel):
                 "blocks": 3,
             },
             "events_per_second": {"1": 99.0, "10": 100.2, "60": None},
-            "backlog": {"blocks": 1, "bytes": 1800, "lines": 25, "oldest_seconds": 0.04, "full": False},
+            "backlog": {
+                "blocks": 1,
+                "bytes": 1800,
+                "lines": 25,
+                "oldest_seconds": 0.04,
+                "full": False,
+                "bulk_full": False,
+            },
             "idempotency_keys": {"known": 2, "since_at": 1632577631.2},
             "dead_letters": 0,
             "distinct_types": 6,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 
@@ -38,8 +39,19 @@ class Lane:
     begun later (`go_on_as`), and what is stored are positions from there on.
     """
 
-    def __init__(self, *, store: LaneStore, settings: Settings, stop: asyncio.Event, log: Log, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: LaneStore,
+        settings: Settings,
+        stop: asyncio.Event,
+        log: Log,
+        clock: Clock,
+        is_bulk: Callable[[], bool],
+    ) -> None:
+        """`is_bulk` says each time whether the source is read in bulk, and finds the stream full earlier."""
         self._store = store
+        self._is_bulk = is_bulk
         self._stop = stop
         self._log = log
         self._clock = clock
@@ -80,7 +92,7 @@ class Lane:
 
     async def send(self) -> Sent:
         """Append what is in flight; what was not appended stays in flight. Raises StoreUnavailable; send again then."""
-        outcomes = await self._store.append(source=self.name, blocks=self._as_stored())
+        outcomes = await self._store.append(source=self.name, blocks=self._as_stored(), bulk=self._is_bulk())
         for outcome in outcomes:
             if outcome.outcome in ("appended", "duplicate"):
                 self._land(self._in_flight.popleft())
@@ -120,7 +132,7 @@ class Lane:
         said = False
         while True:
             said = said or self._say_full()
-            if await self._store.has_room():
+            if await self._store.has_room(bulk=self._is_bulk()):
                 break
             if self._clock.monotonic() >= reconcile_next:
                 reconcile_next = self._clock.monotonic() + FULL_RECONCILE_SECONDS
@@ -145,5 +157,6 @@ class Lane:
         if self._clock.monotonic() < self._say_full_next:
             return False
         self._say_full_next = self._clock.monotonic() + LASTING_SECONDS
-        self._log.warning(STREAM_FULL)
+        # For one that is read in bulk, it is no trouble: so it is whenever aggregators are slower than the source.
+        (self._log.info if self._is_bulk() else self._log.warning)(STREAM_FULL)
         return True

@@ -90,7 +90,14 @@ class SourceAppender:
         self._outage = Outage(self._log, clock=clock)
         self._changed = asyncio.Event()  # there may be a block to take, or reading has ended, or we are to stop
         self._reader = SourceReader(source, settings=settings, log=self._log, on_change=self._changed.set)
-        self._lane = Lane(store=store, settings=settings, stop=stop, log=self._log, clock=clock)
+        self._lane = Lane(
+            store=store,
+            settings=settings,
+            stop=stop,
+            log=self._log,
+            clock=clock,
+            is_bulk=lambda: source.is_bulk,
+        )
         self._never: set[str] = set()  # names under which the source was found to be another
         self._was_set_back = False  # and `on_setback` has not done yet what it does
         self._told_of_setback = False

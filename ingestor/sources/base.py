@@ -48,6 +48,13 @@ class Source(Protocol):
     def finite(self) -> bool:
         """Whether it is expected to be appended whole, so that a stop before its end is a failure."""
 
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it can wait: what it gives now was there before, and is there to be read later.
+
+        Then it finds the stream full earlier than a live source, whose lines should be counted soon.
+        """
+
     async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:
         """Return what is stored of it, or a new name at position 0. Another name each time if it isn't replayable.
 
@@ -103,6 +110,7 @@ class NotReplayable:
 
     replayable = False
     finite = False
+    is_bulk = False
     label: str
 
     async def known_as(self, ask: Lookup, *, never: Collection[str] = ()) -> Known:  # noqa: ARG002

@@ -73,6 +73,7 @@ class File:
 
     replayable = True
     finite = True
+    is_bulk = True
 
     def __init__(self, path: Path, *, identity: tuple[int, int] | None = None) -> None:
         """With `identity`, a device and an inode, another file at the path is not read: `chunks` raises Replaced."""

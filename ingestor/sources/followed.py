@@ -86,6 +86,7 @@ class FollowedFile:
         self._retired = False
         self._successor_written: float | None = None
         self._read_at = self._clock.monotonic()  # when there was last something to read
+        self._offset = 0  # behind what was read
         self._may_rest = False
         self.rested_look = (0, 0)  # how it looked when Still was raised
         self.found_at = path  # where it was last seen
@@ -122,6 +123,14 @@ class FollowedFile:
         except OSError:
             return False
         return (status.st_dev, status.st_ino) != self.identity
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether more is still to be read than is read at once.
+
+        Else it is live: what was just written to it should be counted soon, and may be gone with the next rotation.
+        """
+        return self.size - self._offset > CHUNK_BYTES
 
     @property
     def retired(self) -> bool:
@@ -242,6 +251,7 @@ class FollowedFile:
         if self.size < position:
             raise Truncated
         offset = max(0, position - FINGERPRINT_BYTES)
+        self._offset = offset
         before = b""  # what was read last: read again each time, it tells whether the file has become another
         while True:
             self._changed.clear()
@@ -254,6 +264,7 @@ class FollowedFile:
             chunk = found[len(before) :] if before else found
             if chunk:
                 offset += len(chunk)
+                self._offset = offset
                 before = found[-FINGERPRINT_BYTES:]
                 self._read_at = self._clock.monotonic()
                 self._may_rest = False

@@ -22,6 +22,7 @@ class RotatedArchive:
 
     replayable = True
     finite = False
+    is_bulk = True
 
     def __init__(self, path: Path, leftover: Leftover) -> None:
         """Make it of what was found beside `path`, from which it was rotated."""

@@ -43,6 +43,8 @@ def _print_status(found: Status, *, url: str) -> None:
     console.print(f"Backlog: {found.backlog.blocks:,} blocks, {decimal(found.backlog.bytes)}{waiting}", highlight=False)
     if found.backlog.full:
         console.print("It is full: sources are not read until aggregators have counted some of it.", style="bold red")
+    elif found.backlog.bulk_full:
+        console.print("It is full for files: they are read on as it is counted; live sources find room.")
     if found.stuck:
         console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
     if found.dead_letters:

@@ -168,6 +168,8 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
         pipeline.append("nothing is being counted")
     if status.backlog.full:
         pipeline.append("full, sources are not read")
+    elif status.backlog.bulk_full:
+        pipeline.append("full for files")
     wrong = status.stuck or status.backlog.full or status.dead_letters or totals["lost"]
     lines = [
         _filled(counts, width),

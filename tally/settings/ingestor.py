@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
@@ -11,6 +12,13 @@ from pydantic_settings import BaseSettings
 from tally.origins import parse_hosts, parse_origins
 from tally.peers import Network, parse_networks
 from tally.settings.tokens import check_token
+
+
+class BacklogLimits(NamedTuple):
+    """At how many blocks, or how many bytes of lines in them, the stream is full."""
+
+    blocks: int
+    bytes: int
 
 
 class IngestorSettings(BaseSettings):
@@ -42,6 +50,13 @@ class IngestorSettings(BaseSettings):
         ge=1024,
         le=1_099_511_627_776,
         description="Bytes of lines in them at which sources are no longer read, whichever is reached first",
+    )
+    bulk_backlog_bytes: int = Field(
+        33_554_432,
+        ge=1024,
+        le=1_099_511_627_776,
+        description="Bytes of lines in them at which files are no longer read, if that is less, so that what comes by "
+        "pipe, socket or HTTP is soon counted behind them; nor are they with half of `TALLY_MAX_BACKLOG_BLOCKS`",
     )
 
     forget_files_after_days: float | None = Field(
@@ -118,6 +133,15 @@ class IngestorSettings(BaseSettings):
     tls_key_path: Path | None = Field(
         None, description="PEM file with its private key; unset: it is in the file of the certificate"
     )
+
+    def backlog_limits(self, *, bulk: bool) -> BacklogLimits:
+        """Return when the stream is full for a source that is read in bulk, or for a live one.
+
+        The difference is what there always is room for: a live event waits behind no more than the bulk's bytes.
+        """
+        if not bulk:
+            return BacklogLimits(self.max_backlog_blocks, self.max_backlog_bytes)
+        return BacklogLimits((self.max_backlog_blocks + 1) // 2, min(self.bulk_backlog_bytes, self.max_backlog_bytes))
 
     @field_validator("ingest_token")
     @classmethod

@@ -56,6 +56,7 @@ async def append_once(
     if settings.ingest_wait_for_disk:
         await _check_that_it_can_be_waited_for(redis)
     layout = checks(keys, settings).format
+    limits = settings.backlog_limits(bulk=False)
     with errors_translated():
         pipeline = redis.pipeline(transaction=False)
         for body in bodies:
@@ -72,8 +73,8 @@ async def append_once(
                 "source": source,
                 "keep_ms": body.keep_ms,
                 "max_keys": MOST_OWN_KEYS if body.own else settings.max_idempotency_keys,
-                "max_blocks": settings.max_backlog_blocks,
-                "max_bytes": settings.max_backlog_bytes,
+                "max_blocks": limits.blocks,
+                "max_bytes": limits.bytes,
             }
             values = (_hash(body.key, size=KEY_BYTES), _hash(body.digest, size=DIGEST_BYTES), *body.blocks)
             pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, values, layout=layout))

@@ -39,18 +39,22 @@ class IngestorStore(ShardStore):
         """Count as lost what was deleted uncounted; see stream.reconcile_backlog. Raises StoreUnavailable."""
         return await reconcile_backlog(self._redis, keys=self._keys, layout=self._layout.format)
 
-    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
+    async def append(self, *, source: str, blocks: Sequence[Block], bulk: bool = False) -> list[Append]:
         """Append blocks in their order, in one round trip; return an outcome for each.
+
+        A source that is read in `bulk` finds the stream full earlier, so that there is room for others.
 
         After the first that is `moved` or `full` the following ones are `moved` too, because none of them
         starts where the source then stands. Raises StoreUnavailable.
         """
         at = self._keys
         keys = (at.stream, at.sources, at.sources_seen, at.sources_last, at.sources_names, at.backlog, at.totals)
+        limits = self._settings.backlog_limits(bulk=bulk)
         same = {
             "source": source,
-            "max_blocks": self._settings.max_backlog_blocks,
-            "max_bytes": self._settings.max_backlog_bytes,
+            "max_blocks": limits.blocks,
+            "max_bytes": limits.bytes,
+            "bulk": bulk,
             "listed": is_listed(source),
         }
 
@@ -144,12 +148,12 @@ class IngestorStore(ShardStore):
                 raise reply
         return bool(reply[0] >= 1)
 
-    async def has_room(self) -> bool:
+    async def has_room(self, *, bulk: bool = False) -> bool:
         """Return whether a block would be appended, by the limits of our settings. Raises StoreUnavailable."""
+        limits = self._settings.backlog_limits(bulk=bulk)
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
             pipeline.hget(self._keys.backlog, "bytes")
             blocks, bytes_ = await execute(pipeline)
-        settings = self._settings
-        return blocks < settings.max_backlog_blocks and (not blocks or int(bytes_ or 0) < settings.max_backlog_bytes)
+        return blocks < limits.blocks and (not blocks or int(bytes_ or 0) < limits.bytes)

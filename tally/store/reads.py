@@ -233,19 +233,27 @@ class CountReader(ShardStore):
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
             pipeline.memory_usage(self._keys.stream, samples=1)
-            pipeline.hmget(self._keys.backlog, "bytes", "full_blocks", "full_bytes")
+            pipeline.hmget(
+                self._keys.backlog, "bytes", "full_blocks", "full_bytes", "bulk_full_blocks", "bulk_full_bytes"
+            )
             blocks, size_bytes, stored = await execute(pipeline)
         oldest = await self._pipeline.oldest() if blocks else None
         if oldest is None:
-            return Backlog(blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False)
+            return Backlog(blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False)
         line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
-        bytes_, full_blocks, full_bytes = (None if value is None else int(value) for value in stored)
+        bytes_, *limits = (None if value is None else int(value) for value in stored)
+
+        def is_full(full_blocks: int | None, full_bytes: int | None) -> bool:
+            return full_blocks is not None and (blocks >= full_blocks or (bytes_ or 0) >= (full_bytes or 0))
+
+        full = is_full(*limits[:2])
         return Backlog(
             blocks=blocks,
             bytes=bytes_ or 0,
             lines=max(blocks, round((size_bytes or 0) / max(1.0, line_bytes))),
             oldest_seconds=oldest.waited_seconds,
-            full=full_blocks is not None and (blocks >= full_blocks or (bytes_ or 0) >= (full_bytes or 0)),
+            full=full,
+            bulk_full=full or is_full(*limits[2:]),
         )
 
     async def idempotency_keys(self) -> IdempotencyKeys:

@@ -34,7 +34,8 @@ class Backlog:
 
     Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
     `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
-    While it is `full`, sources are not read: the stream holds as much as a source was last refused for.
+    While it is `full`, no source is read: the stream holds as much as one was last refused for. While it is
+    `bulk_full`, files are not, which is how a large one is read; live sources find room.
     """
 
     blocks: int
@@ -42,6 +43,7 @@ class Backlog:
     lines: int
     oldest_seconds: float | None
     full: bool
+    bulk_full: bool
 
 
 @dataclass(frozen=True, slots=True)

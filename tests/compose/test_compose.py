@@ -38,7 +38,7 @@ NAME = f"tally-test-{os.getpid()}"
 SERVICES = ("ingestor", "aggregator", "api")
 
 LINES = 200_000
-BACKLOG_BLOCKS = 50
+BACKLOG_BLOCKS = 50  # of a file, which leaves as many to live sources
 
 #: Containers start slowly on a machine that does other work besides.
 wait_until = partial(waiting.wait_until, seconds=180.0)
@@ -72,7 +72,7 @@ class Pipeline:
             "TALLY_SOURCE=/data/events.ndjson\n"
             # Thousands of blocks of which a few may wait: the file cannot be through before somebody was killed.
             "TALLY_MAX_BLOCK_BYTES=4096\n"
-            f"TALLY_MAX_BACKLOG_BLOCKS={BACKLOG_BLOCKS}\n"
+            f"TALLY_MAX_BACKLOG_BLOCKS={2 * BACKLOG_BLOCKS}\n"
             "TALLY_CLAIM_IDLE_SECONDS=2\n"
         )
 

@@ -25,7 +25,7 @@ BLOCKS_A_LIFE = 100
 SMALL = {
     "TALLY_MAX_BLOCK_BYTES": "2048",
     "TALLY_MAX_BLOCKS_IN_FLIGHT": "1",
-    "TALLY_MAX_BACKLOG_BLOCKS": str(BLOCKS_A_LIFE),
+    "TALLY_MAX_BACKLOG_BLOCKS": str(2 * BLOCKS_A_LIFE),  # of which files leave half
 }
 
 
@@ -57,7 +57,7 @@ def kill_at_random_until_it_ends(process: Process, stream: Stream, *, kills: int
         wait_until(lambda enough=enough: stream.blocks() >= enough, what=f"{enough} blocks are appended")  # type: ignore[misc]
         assert process.kill()
         room = (life + 1) * BLOCKS_A_LIFE if life < kills else 100_000
-        process.start(TALLY_MAX_BACKLOG_BLOCKS=str(room))
+        process.start(TALLY_MAX_BACKLOG_BLOCKS=str(2 * room))
     assert process.wait() == 0, process.log()
 
 

@@ -185,9 +185,9 @@ def test_a_full_stream_stops_the_source_and_nothing_is_lost(
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", TALLY_REDIS_URL=server.url)
     with running(ingestor), server.client() as client:
         wait_until(lambda: STREAM_FULL in ingestor.log(), what="the ingestor says that the stream is full")
-        assert "warning" in ingestor.log()
+        assert "warning" not in ingestor.log(), "a file waits whenever aggregators are slower than it"
         blocks = client.xlen(KEYS.stream)
-        assert blocks == 20 or "TALLY_MAX_BACKLOG_BYTES" in limit
+        assert blocks == 10 or "TALLY_MAX_BACKLOG_BYTES" in limit, "a file leaves half of them to live sources"
         assert int(client.hget(KEYS.backlog, "bytes") or 0) < 1_250_000 + 65_536, "over it by a block at the most"
         before = ingestor.resident_bytes()
         position = client.hgetall(KEYS.sources)

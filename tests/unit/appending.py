@@ -21,7 +21,7 @@ class Lines:
     label = "lines"
 
     def __init__(self, *known: Known, replayable: bool, finite: bool = False) -> None:
-        self.replayable, self.finite = replayable, finite
+        self.replayable, self.finite, self.is_bulk = replayable, finite, replayable
         self.given: asyncio.Queue[bytes | Exception] = asyncio.Queue()
         self.ended = asyncio.Event()
         self.known = list(known)
@@ -68,7 +68,7 @@ class Store:
         self._answer("known")
         return {}
 
-    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
+    async def append(self, *, source: str, blocks: Sequence[Block], bulk: bool = False) -> list[Append]:
         self._answer("append")
         outcomes: list[Append] = []
         for block in blocks:
@@ -86,7 +86,7 @@ class Store:
             await self.before_answer()
         return outcomes
 
-    async def has_room(self) -> bool:
+    async def has_room(self, *, bulk: bool = False) -> bool:
         self._answer("has_room")
         return len(self.blocks) < self.room
 

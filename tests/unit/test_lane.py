@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,15 +23,18 @@ class Answering:
         self.sent: list[tuple[str, list[tuple[int, int]]]] = []
         self.room = iter([True])
         self.reconciled = 0
+        self.asked_as: list[tuple[str, bool]] = []  # what, and whether for a source that is read in bulk
 
-    async def append(self, *, source: str, blocks: Sequence[Block]) -> list[Append]:
+    async def append(self, *, source: str, blocks: Sequence[Block], bulk: bool = False) -> list[Append]:
+        self.asked_as.append(("append", bulk))
         self.sent.append((source, [(block.start, block.end) for block in blocks]))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def has_room(self) -> bool:
+    async def has_room(self, *, bulk: bool = False) -> bool:
+        self.asked_as.append(("has_room", bulk))
         return next(self.room)
 
     async def reconcile_backlog(self) -> int:
@@ -39,13 +42,21 @@ class Answering:
         return 0
 
 
-def _lane(store: Answering, *, clock: Any = None, log: Any = None, stop: asyncio.Event | None = None) -> Lane:
+def _lane(
+    store: Answering,
+    *,
+    clock: Any = None,
+    log: Any = None,
+    stop: asyncio.Event | None = None,
+    is_bulk: Callable[[], bool] = lambda: False,
+) -> Lane:
     lane = Lane(
         store=store,
         settings=Settings(max_blocks_in_flight=3),
         stop=stop or asyncio.Event(),
         log=log or FakeLog(),
         clock=clock or FakeClock(),
+        is_bulk=is_bulk,
     )
     lane.start(Known("s", 10))
     for start, end, lines in ((10, 14, b"a\nb"), (14, 20, b"12345"), (20, 30, b"123456789")):
@@ -106,6 +117,18 @@ async def test_a_full_stream_is_asked_until_it_has_room_and_looked_through_now_a
     assert log.events == [STREAM_FULL, STREAM_HAS_ROOM]
     assert log.fields(STREAM_HAS_ROOM) == [{"waited_seconds": 12.5}]
     assert store.reconciled == 2
+
+
+async def test_each_time_it_is_asked_whether_the_source_is_read_in_bulk() -> None:
+    """One that is followed is, until what it gives was just written."""
+    store, log = Answering([Append("full", 10)], [Append("full", 10)]), FakeLog()
+    store.room = iter([False, True])
+    bulk = iter([True, True, True, False, False])
+    lane = _lane(store, log=log, is_bulk=lambda: next(bulk))
+    assert await lane.send() is Sent.FULL
+    assert await lane.wait_for_room(seconds_after_stop=0.0)
+    await lane.send()
+    assert store.asked_as == [("append", True), ("has_room", True), ("has_room", False), ("append", False)]
 
 
 @pytest.mark.parametrize(("seconds_after_stop", "asked"), [(0.0, 1), (1.0, 21)])

@@ -118,7 +118,7 @@ async def test_a_stream_that_is_full_again_and_again_is_told_of_once(log: FakeLo
     class FullAgain(Store):
         asked = 0
 
-        async def has_room(self) -> bool:
+        async def has_room(self, *, bulk: bool = False) -> bool:
             self.asked += 1
             self.room += self.asked % 2  # it is found full once each time
             return bool(self.asked % 2)

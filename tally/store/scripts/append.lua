@@ -13,6 +13,7 @@
 --        finish        position behind its last byte, likewise
 --        max_blocks    how many blocks the stream may hold
 --        max_bytes     how many bytes
+--        bulk          whether these are the limits of a source that is read in bulk
 --        before        fingerprint of the bytes before `start`; empty for a source that is not replayable
 --        last          fingerprint of the bytes before `finish`, likewise
 --        listed        whether the source is one of `names`
@@ -52,7 +53,7 @@ end
 if tonumber(position) ~= tonumber(start) or is_another(arguments.before) then
   return {'moved', position}
 end
-if not note_put(stream, totals, backlog, 1, #lines, arguments.max_blocks, arguments.max_bytes) then
+if not note_put(stream, totals, backlog, 1, #lines, arguments.max_blocks, arguments.max_bytes, arguments.bulk) then
   return {'full', position}
 end
 

@@ -9,7 +9,9 @@
 --   sum_to, sum_blocks, sum_bytes
 --                      while blocks and bytes are added up anew, after a loss: the entry up to which that is done
 --   full_blocks, full_bytes
---                      the limits with which the stream was full for a source, until something is put on it again
+--                      the limits with which the stream was full for a live source, until one puts something on it
+--   bulk_full_blocks, bulk_full_bytes
+--                      the same for sources that are read in bulk
 
 -- luacheck: push ignore 211 (no script uses all of it)
 -- When a block was appended, in Unix milliseconds, by its fields; nil if an append script of ours did not add it. Anybody may
@@ -138,15 +140,20 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
 end
 
 -- Note that a script puts so many blocks on the stream, of so many bytes together, before it does. Returns whether it may;
--- not while the stream holds `max_blocks` entries or `max_bytes` bytes.
-local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes)
+-- not while the stream holds `max_blocks` entries or `max_bytes` bytes. With `bulk`, those are the limits of a source that is
+-- read in bulk.
+local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes, bulk)
+  local full_blocks, full_bytes = 'full_blocks', 'full_bytes'
+  if bulk then
+    full_blocks, full_bytes = 'bulk_full_blocks', 'bulk_full_bytes'
+  end
   local length = redis.call('XLEN', stream) -- counted blocks are deleted, so this is what waits
-  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', 'full_blocks', 'full_bytes')
+  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', full_blocks, full_bytes)
   local waiting_blocks, waiting_bytes = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
   if length >= max_blocks or (length > 0 and waiting_bytes >= max_bytes) then
     if tonumber(stored[4]) ~= max_blocks or tonumber(stored[5]) ~= max_bytes then
       -- For the status: it does not know the limits. A full Redis may refuse it.
-      redis.pcall('HSET', backlog, 'full_blocks', max_blocks, 'full_bytes', max_bytes)
+      redis.pcall('HSET', backlog, full_blocks, max_blocks, full_bytes, max_bytes)
     end
     return false
   end
@@ -158,7 +165,7 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
   end
   redis.call('HSET', backlog, 'blocks', waiting_blocks + blocks, 'bytes', waiting_bytes + bytes)
   if stored[4] then
-    redis.call('HDEL', backlog, 'full_blocks', 'full_bytes')
+    redis.call('HDEL', backlog, full_blocks, full_bytes)
   end
   return true
 end
