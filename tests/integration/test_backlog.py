@@ -348,10 +348,11 @@ def _limited(redis: Redis, **limits: Any) -> AllStores:
     return AllStores(redis, keys=KEYS, settings=Settings(**limits))
 
 
-async def _append_to(store: AllStores, *sizes: int) -> list[str]:
+async def _append_to(store: AllStores, *sizes: int, bulk: bool = False) -> list[str]:
     """What becomes of blocks of so many bytes, each of a source of its own."""
     return [
-        (await store.append(source=f"s{size}", blocks=[Block(0, size + 1, b"x" * size)]))[0].outcome for size in sizes
+        (await store.append(source=f"s{size}", blocks=[Block(0, size + 1, b"x" * size)], bulk=bulk))[0].outcome
+        for size in sizes
     ]
 
 
@@ -383,6 +384,48 @@ async def test_what_others_add_takes_room_in_blocks_and_not_in_bytes(shard: Shar
 async def test_a_block_larger_than_all_there_may_be_goes_alone(shard: Shard) -> None:
     store = _limited(shard.redis, max_backlog_bytes=1024)
     assert await _append_to(store, 5000, 1) == ["appended", "full"]
+
+
+async def test_a_source_that_is_read_in_bulk_leaves_room_for_live_ones_in_bytes_and_in_blocks(shard: Shard) -> None:
+    by_bytes = _limited(shard.redis, bulk_backlog_bytes=1024, max_backlog_bytes=4096)
+    assert await _append_to(by_bytes, 1000, 24, 1, bulk=True) == ["appended", "appended", "full"]
+    assert (await by_bytes.has_room(bulk=True), await by_bytes.has_room()) == (False, True)
+    assert await _append_to(by_bytes, 3000) == ["appended"]
+    assert await _append_to(by_bytes, 1) == ["appended"]
+    by_blocks = _limited(shard.redis, max_backlog_blocks=9)
+    assert await _append_to(by_blocks, 2, 3, bulk=True) == ["appended", "full"], "half of them, rounded up"
+    assert (await by_blocks.has_room(bulk=True), await by_blocks.has_room()) == (False, True)
+    assert await _append_to(by_blocks, 4, 5, 6, 7, 8) == ["appended"] * 4 + ["full"]
+
+
+@pytest.mark.parametrize(("bulk", "all_", "limit"), [(1024, 4096, 1024), (8192, 4096, 4096)])
+def test_bulk_never_finds_room_where_live_sources_find_none(bulk: int, all_: int, limit: int) -> None:
+    settings = Settings(bulk_backlog_bytes=bulk, max_backlog_bytes=all_, max_backlog_blocks=1)
+    assert settings.backlog_limits(bulk=True) == (1, limit)
+    assert settings.backlog_limits(bulk=False) == (1, all_)
+
+
+async def test_for_whom_the_stream_is_full_is_told(shard: Shard) -> None:
+    reader = CountReader(shard.redis, keys=KEYS, settings=Settings())
+    store = _limited(shard.redis, bulk_backlog_bytes=1024, max_backlog_bytes=2048)
+
+    async def full() -> tuple[bool, bool]:
+        found = await reader.backlog(await reader.totals())
+        return found.bulk_full, found.full
+
+    assert await _append_to(store, 1024, bulk=True) == ["appended"]
+    assert await full() == (False, False), "nothing was refused"
+    assert await _append_to(store, 1, bulk=True) == ["full"]
+    assert await full() == (True, False)
+    assert await _append_to(store, 1025) == ["appended"]
+    assert await full() == (True, False), "a live source does not undo it"
+    assert await _append_to(store, 2) == ["full"]
+    assert await full() == (True, True)
+    await shard.count(await shard.read(1))
+    assert await full() == (True, False)
+    assert await _append_to(store, 1, bulk=True) == ["full"]
+    await shard.count(await shard.read(1))
+    assert await full() == (False, False)
 
 
 async def test_whether_sources_are_read_is_told_without_knowing_their_limits(shard: Shard) -> None:

@@ -13,6 +13,7 @@ import pytest
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.sources import parse_source
 from ingestor.sources import siblings as siblings_module
+from ingestor.sources.base import CHUNK_BYTES
 from ingestor.sources.followed import FollowedFile, Truncated
 from ingestor.sources.leftovers import Leftovers, find_leftovers, is_copy
 from ingestor.sources.siblings import gone, hops, is_rotation_of, look_beside
@@ -481,3 +482,30 @@ async def test_a_rotated_file_that_changes_just_when_it_is_no_longer_read_is_lef
     await asyncio.wait((waiting,), timeout=1)
     assert waiting.cancelled()
     file.close()
+
+
+async def test_a_file_is_live_when_what_is_to_be_read_fits_one_read_and_else_bulk(tmp_path: Path) -> None:
+    path = tmp_path / "events.log"
+    path.write_bytes(A * (2 * CHUNK_BYTES // len(A) + 1))
+    file = FollowedFile(path)
+    try:
+        assert file.is_bulk, "nothing was read yet"
+        chunks = file.chunks(0)
+        await anext(chunks)
+        while file.is_bulk:
+            await anext(chunks)
+        with path.open("ab") as writer:
+            writer.write(A)
+            writer.flush()
+            assert not file.is_bulk, "it grows by a line"
+            writer.write(b"x" * CHUNK_BYTES)
+            writer.flush()
+            assert file.is_bulk, "it grows faster than it is read"
+        await chunks.aclose()
+        position = path.stat().st_size - 10
+        again = file.chunks(position)
+        await anext(again)
+        assert not file.is_bulk, "it goes on near its end"
+        await again.aclose()
+    finally:
+        file.close()

@@ -122,6 +122,12 @@ def test_that_sources_are_not_read_is_said() -> None:
     assert "full, sources are not read" in text
 
 
+def test_that_files_are_not_read_is_said_and_is_no_alarm() -> None:
+    text = shown(frame(ALIVE, blocks=3, bulk_full=True), width=120)
+    assert "full for files" in text
+    assert f"{RED}backlog" not in text
+
+
 @pytest.mark.parametrize("wrong", [{"dead": 1}, {"lost": 1}])
 def test_what_went_wrong_is_red(wrong: dict[str, Any]) -> None:
     assert f"{RED}backlog" in shown(frame(ALIVE, **wrong))
