@@ -28,16 +28,11 @@ class Process:
             self._logged_before = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *self._arguments],
-                env=self.environment,
+                env={**os.environ, **self._variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Return the variables that it is started with."""
-        return {**os.environ, **self._variables}
 
     @property
     def pid(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -82,7 +83,7 @@ class Ingestors:
     def status(self) -> dict[str, Any]:
         """What `tally status` says of the backlog."""
         command = [sys.executable, "-P", "-m", "tally", "status", "--json"]
-        said = subprocess.run(command, env=self.process.environment, check=True, capture_output=True, timeout=120)
+        said = subprocess.run(command, env={**os.environ, **self._variables}, check=True, capture_output=True, timeout=120)
         backlog: dict[str, Any] = json.loads(said.stdout)["backlog"]
         return backlog
 
