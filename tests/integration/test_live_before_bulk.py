@@ -83,7 +83,8 @@ class Ingestors:
     def status(self) -> dict[str, Any]:
         """What `tally status` says of the backlog."""
         command = [sys.executable, "-P", "-m", "tally", "status", "--json"]
-        said = subprocess.run(command, env={**os.environ, **self._variables}, check=True, capture_output=True, timeout=120)
+        variables = {**os.environ, **self._variables}
+        said = subprocess.run(command, env=variables, check=True, capture_output=True, timeout=120)
         backlog: dict[str, Any] = json.loads(said.stdout)["backlog"]
         return backlog
 
