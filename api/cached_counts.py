@@ -17,7 +17,7 @@ from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, l
 from api.snapshot import Snapshot, Snapshots
 from api.work import Work
 from tally.keys import Kind
-from tally.ranges import Windows
+from tally.ranges import TimeRange, Windows
 from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.reads import Counting, CountReader
 from tally.store.status import Status
@@ -44,7 +44,7 @@ class CachedCounts:
         self._memory = memory
         self._counting = Snapshot(version=self._now, load=reader.counting)
         self._rankings: Snapshots[Ranking] = Snapshots(make=self._ranking_snapshot, memory=memory)
-        self._top_words = Snapshot(version=reader.totals, load=self._load_top_words)
+        self._top_words = Snapshot(version=reader.version, load=self._load_top_words)
         self._status = Snapshot(version=self._now, load=self._load_status)
 
     async def counting(self) -> Counting:
@@ -146,7 +146,9 @@ class CachedCounts:
         distinct, other = await self.reader.distinct("words")
         total = (await self.reader.totals())["words"]
         ranking = Ranking.of({name.encode(): count for name, count in counts.items()}, as_of=as_of)
-        ranking.total, ranking.distinct, ranking.other = total, distinct, other
+        # Of a batch that is being applied the counts come first, and the totals last.
+        ranking.total = max(total, ranking.total + other)
+        ranking.distinct, ranking.other = distinct, other
         return ranking
 
     def _ranking_snapshot(self, key: Hashable) -> Snapshot[Ranking]:
@@ -164,7 +166,7 @@ class CachedCounts:
                 refusal, refused_until = error.with_traceback(None), time.monotonic() + RETRY_AFTER_SECONDS
                 raise
 
-        return Snapshot(version=self.reader.totals, load=load, most_seconds=RANKING_SECONDS)
+        return Snapshot(version=self.reader.version, load=load, most_seconds=RANKING_SECONDS)
 
     async def _load_ranking(self, kind: Kind, start: int | None, end: int | None) -> Ranking:
         as_of = time.time()
@@ -187,29 +189,23 @@ class CachedCounts:
 
     async def series(self, kind: Kind, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
         """Return counts of each name (of all events, if there is none) in each cell. Raises WrongStep."""
+        as_of = time.time()
 
-        async def read() -> Series:
-            as_of = time.time()
-            cells = cut_into_cells(await self.reader.windows(), start, end, step)
-            windows = [window for cell in cells for window in cell.windows]
-            if names:
-                rows = await self.reader.counts_in(kind, names, windows)
-            else:
-                rows = [[events] for events in await self.reader.events_in(windows)]
-            if cells != cut_into_cells(await self.reader.windows(), start, end, step):
-                raise WindowsMoved
-            return add_up_cells(cells, rows, names=max(1, len(names)), as_of=as_of)
+        def cut(windows: Windows) -> list[TimeRange]:
+            return cut_into_cells(windows, start, end, step)
 
-        return await again_while_moved(read)
+        windows, counted = await self.reader.counts_in(
+            kind, names, lambda windows: (window for cell in cut(windows) for window in cell.windows)
+        )
+        return add_up_cells(cut(windows), counted, names=max(1, len(names)), as_of=as_of)
 
     # One name.
 
     async def seen(self, kind: Kind, name: str) -> tuple[Seen | None, Seen | None]:
         """Return the first and the last window, as short as is kept, in which this name was counted."""
-        windows = (await self.reader.windows()).all()
-        rows = await self.reader.counts_in(kind, [name], windows)
-        found = [Seen(window, row[0]) for window, row in zip(windows, rows, strict=True) if row[0]]
-        return (first_seen(found), last_seen(found)) if found else (None, None)
+        windows, counted = await self.reader.counts_in(kind, [name], Windows.all)
+        wholes = windows.whole({window: count for window, (count,) in counted.items()})
+        return first_seen(wholes), last_seen(wholes)
 
 
 class _Gauge:

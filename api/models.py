@@ -148,7 +148,8 @@ class TrendingAnswer(BaseModel):
 
 
 class BacklogAnswer(BaseModel):
-    blocks: int
+    blocks: int = Field(description="In the stream, or settled")
+    settled_blocks: int = Field(description="Those of them that are decoded; their counts are about to be applied")
     bytes: int = Field(description="Of the lines that sources have appended")
     lines: int = Field(description="About; Redis does not count them")
     oldest_seconds: float | None = Field(description="How long the oldest has waited")
@@ -202,9 +203,10 @@ class StatusAnswer(BaseModel):
             },
             "events_per_second": {"1": 99.0, "10": 100.2, "60": None},
             "backlog": {
-                "blocks": 1,
-                "bytes": 1800,
-                "lines": 25,
+                "blocks": 2,
+                "settled_blocks": 1,
+                "bytes": 3600,
+                "lines": 50,
                 "oldest_seconds": 0.04,
                 "full": False,
                 "bulk_full": False,

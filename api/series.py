@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tally.ranges import TimeRange, Window, Windows
@@ -39,18 +39,13 @@ class Seen:
     window: Window
     count: int
 
-    @property
-    def end(self) -> int:
-        """Return where the window ends."""
-        return self.window.start + self.window.seconds
-
     def as_dict(self) -> dict[str, int]:
         """Return it as a time range of an answer."""
-        return {"from": self.window.start, "to": self.end, "total": self.count}
+        return {"from": self.window.start, "to": self.window.end, "total": self.count}
 
     def has(self, other: Seen) -> bool:
         """Return whether the other window is inside of this one."""
-        return self.window.start <= other.window.start and other.end <= self.end
+        return self.window.start <= other.window.start and other.window.end <= self.window.end
 
 
 def cut_into_cells(windows: Windows, start: int, end: int, step: int | None) -> list[TimeRange]:
@@ -75,15 +70,15 @@ def cut_into_cells(windows: Windows, start: int, end: int, step: int | None) -> 
     return cells
 
 
-def add_up_cells(cells: Sequence[TimeRange], rows: Sequence[Sequence[int]], *, names: int, as_of: float) -> Series:
-    """Return the series of so many names. `rows` has the counts of each name in each window of each cell."""
+def add_up_cells(
+    cells: Sequence[TimeRange], counted: Mapping[Window, Sequence[int]], *, names: int, as_of: float
+) -> Series:
+    """Return the series of so many names. `counted` has the counts of each name in each window."""
     counts = [[0] * len(cells) for _ in range(names)]
-    at = 0
     for column, cell in enumerate(cells):
-        for row in rows[at : at + len(cell.windows)]:
-            for name, count in enumerate(row):
+        for window in cell.windows:
+            for name, count in enumerate(counted[window]):
                 counts[name][column] += count
-        at += len(cell.windows)
     return Series(
         start=cells[0].start,
         end=cells[-1].end,
@@ -95,18 +90,29 @@ def add_up_cells(cells: Sequence[TimeRange], rows: Sequence[Sequence[int]], *, n
     )
 
 
-# Shorter windows tell more: of those that hold the first or the last moment the shortest is given.
+# Both take what was counted in each window that is known whole, of each length, the shortest first.
 
 
-def first_seen(found: Iterable[Seen]) -> Seen:
-    """Return the first of these windows."""
-    found = list(found)
-    first = min(found, key=lambda each: (each.window.start, each.window.seconds))
-    return min(filter(first.has, found), key=lambda each: (each.window.seconds, each.window.start))
+def first_seen(wholes: Sequence[Mapping[Window, int]]) -> Seen | None:
+    """Return the first window in which anything was counted, as short as is kept; None if there is none."""
+    found: Seen | None = None
+    for counts in reversed(wholes):
+        inside = _inside(found, counts)
+        if found is not None and sum(each.count for each in inside) < found.count:
+            break  # of this length those that were before are no longer kept
+        found = min(inside, key=lambda each: each.window.start, default=found)
+    return found
 
 
-def last_seen(found: Iterable[Seen]) -> Seen:
-    """Return the last of these windows."""
-    found = list(found)
-    last = max(found, key=lambda each: (each.end, -each.window.seconds))
-    return min(filter(last.has, found), key=lambda each: (each.window.seconds, -each.window.start))
+def last_seen(wholes: Sequence[Mapping[Window, int]]) -> Seen | None:
+    """Return the last window in which anything was counted, as short as is kept; None if there is none."""
+    found: Seen | None = None
+    for counts in reversed(wholes):
+        found = max(_inside(found, counts), key=lambda each: each.window.start, default=found)
+    return found
+
+
+def _inside(outer: Seen | None, counts: Mapping[Window, int]) -> list[Seen]:
+    """Return what was counted in the windows that are inside of another one; with None, in all."""
+    seen = [Seen(window, count) for window, count in counts.items()]
+    return seen if outer is None else [each for each in seen if outer.has(each)]

@@ -1,14 +1,15 @@
 """Which windows add up to a time range. Pure: no I/O, no clock.
 
-A window of a longer length holds the counts of those shorter ones that are rolled, and of events that came when their
-shorter window was no longer kept. So a time range is the sum of its longest whole windows, of the shorter ones inside
-them that are not rolled yet, and of shorter ones at its two ends: a few hundred hashes for a year.
+The shortest length is a copy: what is in a minute is in its hour, too. Of the longer ones a count is in exactly one
+window, the shortest that reached back to it, until it is folded into the next longer one. So a time range is the sum
+of all longer windows inside it, and of shortest ones at its two ends: less than a thousand hashes for a year. Where
+there is one length alone, a time range is the sum of its windows.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tally.windows import WindowLength
@@ -16,16 +17,25 @@ from tally.windows import WindowLength
 
 @dataclass(frozen=True, slots=True)
 class WindowStarts:
-    """The windows of one length, as starts in Unix seconds, oldest first, and those of them that are rolled.
+    """The windows of one length, as starts in Unix seconds, oldest first.
 
-    Before `whole_since` some were dropped; None if none ever was. Before `floor` nothing is kept, or it is kept in
-    longer windows; None while all is there.
+    Since `floor` they have all that belongs to them, but for what is in shorter ones inside them; None: all have. Those
+    before it are being dropped, or folded into longer ones.
     """
 
     starts: tuple[int, ...]
     rolled: frozenset[int] = frozenset()
     whole_since: int | None = None
     floor: int | None = None
+
+    def between(self, start: int, end: int) -> Sequence[int]:
+        """Return the starts in [start, end)."""
+        return self.starts[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
+
+    def has(self, start: int) -> bool:
+        """Return whether there is the window that begins then."""
+        at = bisect_left(self.starts, start)
+        return at < len(self.starts) and self.starts[at] == start
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,11 @@ class Window:
 
     seconds: int
     start: int
+
+    @property
+    def end(self) -> int:
+        """Return where it ends."""
+        return self.start + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +61,21 @@ class TimeRange:
 
 
 class Windows:
-    """The windows that there are at one moment, shortest length first."""
+    """The windows that there are at one moment, shortest length first.
+
+    `folds` has the number of the last fold of a shorter window inside each of the longest ones, by the start of that.
+    """
 
     def __init__(
         self, lengths: Sequence[WindowLength], found: Sequence[WindowStarts], folds: Mapping[int, int] | None = None
     ) -> None:
         self._lengths = lengths
-        #: Start of a window of the longest length -> the number of the last fold of a shorter one inside it.
-        self.folds = folds or {}
         self._found = found
-        self._horizons = [_horizon(length, each) for length, each in zip(lengths, found, strict=True)]
+        self._folds = folds or {}
+        self._levels = {length.seconds: level for level, length in enumerate(lengths)}
+        self._longest = lengths[-1]
+        #: The first level that is not a copy.
+        self._base = 1 if len(lengths) > 1 else 0
 
     def resolution(self, at: float) -> WindowLength:
         """Return the shortest length kept, with all longer ones, as far back as this moment; else the longest."""
@@ -65,12 +85,12 @@ class Windows:
         """Return what is known of [start, end): widened to whole windows of the length that is kept that far back, and
         cut off where nothing is kept any more.
         """
-        oldest = self._horizons[-1]
+        oldest = self._found[-1].floor
         if oldest is not None:
             start, end = max(start, oldest), max(end, oldest)
         first = self.resolution(start).start_of(start)
         last = self._end_length(first, end).end_of(end)
-        return TimeRange(first, last, tuple(self._cover(len(self._lengths) - 1, first, last)))
+        return TimeRange(first, last, tuple(self._inside(first, last)))
 
     def apart(self, before: float, start: float, end: float) -> tuple[TimeRange, TimeRange]:
         """Return what is known of [before, start) and of [start, end), so that the second begins where the first ends.
@@ -94,10 +114,55 @@ class Windows:
     def _shortest_kept_since(self, moments: Sequence[float]) -> WindowLength:
         """Return the shortest length of which, as of all longer ones, all is kept since the moment given for it."""
         for level in range(len(self._lengths) - 2, -1, -1):
-            horizon = self._horizons[level]
-            if horizon is not None and moments[level] < horizon:
+            floor = self._found[level].floor
+            if floor is not None and moments[level] < floor:
                 return self._lengths[level + 1]
         return self._lengths[0]
+
+    def _inside(self, start: int, end: int) -> Iterator[Window]:
+        """Yield the windows that add up to [start, end), whose ends are whole windows of lengths that reach back."""
+        if self._base:
+            seconds = self._lengths[0].seconds
+            first, last = self._lengths[1].end_of(start), self._lengths[1].start_of(end)
+            parts = [(start, first), (last, end)] if first < last else [(start, end)]
+            for part in parts:
+                yield from (Window(seconds, each) for each in self._found[0].between(*part))
+        for length, found in zip(self._lengths[self._base :], self._found[self._base :], strict=True):
+            yield from (Window(length.seconds, each) for each in found.between(start, end - length.seconds + 1))
+
+    # What is read while aggregators move it.
+
+    def parts(self, found: TimeRange) -> list[TimeRange]:
+        """Return the parts of a time range in which counts may be folded, one for each of the longest windows.
+
+        The first one is all the rest of it, with the ends of the whole.
+        """
+        apart: dict[int, list[Window]] = {}
+        for window in found.windows:
+            apart.setdefault(self._longest.start_of(window.start), []).append(window)
+        rest, parts = [], []
+        for start, windows in sorted(apart.items()):
+            if any(self._base <= self._levels[window.seconds] < len(self._lengths) - 1 for window in windows):
+                ends = max(found.start, start), min(found.end, start + self._longest.seconds)
+                parts.append(TimeRange(*ends, tuple(windows)))
+            else:
+                rest += windows
+        return [TimeRange(found.start, found.end, tuple(rest)), *parts]
+
+    def stands(self, window: Window, *, since: Windows) -> bool:
+        """Return whether what was read of a window between `since` and these belongs to what was read of others.
+
+        It does not if it was dropped meanwhile, or anything in the longest one that it is in was folded.
+        """
+        level = self._levels.get(window.seconds)
+        if level is None or not self._found[level].has(window.start):
+            return False
+        if level < self._base:
+            return True
+        longest = self._longest.start_of(window.start)
+        return self._folds.get(longest) == since._folds.get(longest)
+
+    # One name.
 
     def all(self) -> list[Window]:
         """Return every window, of every length, the shortest first."""
@@ -107,44 +172,20 @@ class Windows:
             for each in found.starts
         ]
 
-    def _cover(self, level: int, start: int, end: int) -> list[Window]:
-        """Return the windows that add up to [start, end), whose ends are whole windows of some length."""
-        seconds = self._lengths[level].seconds
-        if level == 0:
-            return [Window(seconds, each) for each in _between(self._found[0].starts, start, end)]
-        first = -(-start // seconds) * seconds
-        last = end // seconds * seconds
-        if first >= last:
-            return self._cover(level - 1, start, end)
-        whole = [Window(seconds, each) for each in _between(self._found[level].starts, first, last)]
-        return [
-            *self._cover(level - 1, start, first),
-            *whole,
-            *self._unrolled(level - 1, first, last),
-            *self._cover(level - 1, last, end),
-        ]
+    def whole(self, counts: Mapping[Window, int]) -> list[dict[Window, int]]:
+        """Return what was counted in each window that is known whole: of each length, the shortest first.
 
-    def _unrolled(self, level: int, start: int, end: int) -> list[Window]:
-        """Windows of this length and shorter ones whose counts are in no longer window yet."""
-        found = self._found[level]
-        here = [
-            Window(self._lengths[level].seconds, each)
-            for each in _between(found.starts, start, end)
-            if each not in found.rolled
-        ]
-        return here + (self._unrolled(level - 1, start, end) if level else [])
-
-
-def _horizon(length: WindowLength, found: WindowStarts) -> int | None:
-    """From when on the windows of a length are all there, with all that they should hold; None if they always were.
-
-    Those before the kept-th newest may lack events that came late. Where fewer were kept once, there are fewer now.
-    """
-    horizons = [found.whole_since] if found.whole_since is not None else []
-    if len(found.starts) >= length.kept:
-        horizons.append(found.starts[-length.kept])
-    return max(horizons, default=None)
-
-
-def _between(starts: Sequence[int], start: int, end: int) -> Sequence[int]:
-    return starts[bisect_left(starts, start) : bisect_left(starts, end)]
+        `counts` has what is in each window by itself, which of a longer one is only what is in no shorter one.
+        """
+        wholes: list[dict[Window, int]] = []
+        for level, (length, found) in enumerate(zip(self._lengths, self._found, strict=True)):
+            floor = found.floor
+            sums: dict[Window, int] = {}
+            for window, count in counts.items():
+                if self._base <= self._levels[window.seconds] <= level or window.seconds == length.seconds:
+                    start = length.start_of(window.start)
+                    if count and (floor is None or start >= floor):
+                        whole = Window(length.seconds, start)
+                        sums[whole] = sums.get(whole, 0) + count
+            wholes.append(sums)
+        return wholes

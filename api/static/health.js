@@ -167,11 +167,12 @@ function isStuck(backlog, aggregators) {
 }
 
 /** @param {Api.Now["backlog"]} backlog */
-function waiting({ blocks, bytes, lines, full, bulk_full: bulkFull }) {
+function waiting({ blocks, settled_blocks: settled, bytes, lines, full, bulk_full: bulkFull }) {
   if (!blocks) return "nothing waits";
   if (full) return `blocks, ${size(bytes)}: full, sources are not read`;
   if (bulkFull) return `blocks, ${size(bytes)}: full for files, not for live sources`;
-  return bytes ? `blocks, ${size(bytes)}` : `blocks, about ${short(lines)} lines`; // others may have added them
+  const waits = bytes ? `blocks, ${size(bytes)}` : `blocks, about ${short(lines)} lines`; // others may have added them
+  return settled ? `${waits}; ${whole(settled)} settled` : waits;
 }
 
 /**

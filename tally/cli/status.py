@@ -40,7 +40,10 @@ def _print_status(found: Status, *, url: str) -> None:
     waiting = (
         f", the oldest for {found.backlog.oldest_seconds:.1f} s" if found.backlog.oldest_seconds is not None else ""
     )
-    console.print(f"Backlog: {found.backlog.blocks:,} blocks, {decimal(found.backlog.bytes)}{waiting}", highlight=False)
+    settled = f" ({found.backlog.settled_blocks:,} of them settled)" if found.backlog.settled_blocks else ""
+    console.print(
+        f"Backlog: {found.backlog.blocks:,} blocks{settled}, {decimal(found.backlog.bytes)}{waiting}", highlight=False
+    )
     if found.backlog.full:
         console.print("It is full: sources are not read until aggregators have counted some of it.", style="bold red")
     elif found.backlog.bulk_full:

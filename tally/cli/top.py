@@ -162,6 +162,8 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
         + ("" if waiting is None else f", oldest {waiting:.1f} s"),
         f"{status.alive:,} aggregator{'' if status.alive == 1 else 's'} alive",
     ]
+    if status.backlog.settled_blocks:
+        pipeline.insert(1, f"{status.backlog.settled_blocks:,} of them settled")
     if status.dead_letters:
         pipeline.append(f"{status.dead_letters:,} dead letters")
     if status.stuck:

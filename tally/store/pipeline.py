@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis import exceptions
 
 from tally.store.blocks import Consumer, Oldest
-from tally.store.client import StoreUnavailable, errors_translated
+from tally.store.client import StoreUnavailable, errors_translated, execute
 from tally.store.layouts import LayoutStore
 from tally.store.shard import ShardStore
 from tally.store.stream import consumers, oldest
@@ -27,9 +27,14 @@ class PipelineStore(ShardStore):
         return await oldest(self._redis, keys=self._keys)
 
     async def backlog(self) -> int:
-        """Return how many blocks wait to be counted. Raises StoreUnavailable."""
+        """Return how many blocks wait to be counted, in the stream or settled. Raises StoreUnavailable."""
         with errors_translated():
-            return int(await self._redis.xlen(self._keys.stream))
+            pipeline = self._redis.pipeline(transaction=False)
+            # A block that is settled in between is in both, but never in neither.
+            pipeline.xlen(self._keys.stream)
+            pipeline.hget(self._keys.backlog, "settled_blocks")
+            waiting, settled = await execute(pipeline)
+        return int(waiting) + int(settled or 0)
 
     async def any_source(self) -> bool:
         """Return whether the position of any source is stored. Raises StoreUnavailable."""

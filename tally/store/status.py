@@ -32,13 +32,15 @@ class SourceState:
 class Backlog:
     """What waits to be counted: blocks, about how many lines they hold, and for how long the oldest has waited.
 
+    Of the blocks, `settled_blocks` have left the stream: they are decoded, and their counts are about to be applied.
     Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
     `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
-    While it is `full`, no source is read: the stream holds as much as one was last refused for. While it is
-    `bulk_full`, files are not, which is how a large one is read; live sources find room.
+    While it is `full`, no source is read: as much waits as one was last refused for. While it is `bulk_full`, files are
+    not, which is how a large one is read; live sources find room.
     """
 
     blocks: int
+    settled_blocks: int
     bytes: int
     lines: int
     oldest_seconds: float | None

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tally.store.client import errors_translated, execute
 
-#: How many fields of a hash are asked for at once: about a millisecond of Redis' time.
-SCAN_FIELDS = 2000
-
-#: How many hashes are asked at once; between such rounds Redis serves others.
-SCAN_HASHES = 8
-
-#: How many names the hashes have together, at the most, that are read at once. One larger hash is read alone.
-SCAN_NAMES = 100_000
+#: How many names are read at once, of one hash or of several: about a millisecond of Redis' time. A pipeline holds
+#: Redis for as long as a single command that did all its work.
+NAMES_AT_ONCE = 2000
 
 #: How many small reads go in one pipeline.
 PIPELINE_READS = 200
@@ -46,14 +41,51 @@ class Ungauged:
 
 
 @dataclass(slots=True)
-class _Part:
-    """A hash that is being read. HSCAN may tell a field twice while the hash grows, so it is added when it is whole."""
+class Sums:
+    """Counts added up, by name in UTF-8, and how many bytes these names have."""
 
-    key: str
-    size: int
-    cursor: int = 0
-    fields: dict[bytes, bytes] = field(default_factory=dict)
+    counts: dict[bytes, int] = field(default_factory=dict)
     name_bytes: int = 0
+
+    async def take(self, other: Sums) -> None:
+        """Add other sums, which are empty then."""
+        if not self.counts:
+            self.counts, self.name_bytes, other.counts = other.counts, other.name_bytes, {}
+        while other.counts:
+            self._move(other.counts)
+            await asyncio.sleep(0)
+
+    def set_fields(self, fields: dict[bytes, bytes]) -> None:
+        """Add some fields of the only hash there is, and empty them. One that comes again takes its own place."""
+        self.counts.update(zip(fields, map(int, fields.values()), strict=True))
+        self.name_bytes += sum(map(len, fields))
+        fields.clear()
+
+    async def take_fields(self, fields: dict[bytes, bytes]) -> None:
+        """Add the fields of a hash, which is empty then."""
+        while fields:
+            self._move(fields)
+            await asyncio.sleep(0)
+
+    def _move(self, fields: dict[bytes, bytes] | dict[bytes, int]) -> None:
+        """Take fields, a slice at the most, out of `fields` and add them."""
+        counts = self.counts
+        for _ in range(min(SLICE_NAMES, len(fields))):
+            name, count = fields.popitem()
+            held = counts.get(name)
+            if held is None:
+                counts[name] = int(count)
+                self.name_bytes += len(name)
+            else:
+                counts[name] = held + int(count)
+
+    async def clear(self) -> None:
+        """Forget everything. To free millions of names at once would hold up everybody for as long."""
+        while self.counts:
+            for _ in range(min(SLICE_NAMES, len(self.counts))):
+                self.counts.popitem()
+            await asyncio.sleep(0)
+        self.name_bytes = 0
 
 
 async def sizes(redis: Any, keys: Sequence[str]) -> dict[str, int]:
@@ -68,68 +100,58 @@ async def sizes(redis: Any, keys: Sequence[str]) -> dict[str, int]:
     return {key: size for key, size in zip(keys, found, strict=True) if size}
 
 
-async def add_up(redis: Any, keys: Sequence[str], *, gauge: Gauge) -> dict[bytes, int]:
-    """Add up hashes of counts: name, in UTF-8, -> count. Raises StoreUnavailable, and what `gauge` raises."""
+def together(found: Mapping[str, int], *, names: int = NAMES_AT_ONCE) -> Iterator[list[str]]:
+    """Yield the keys of hashes, whose sizes these are, in the order they came: as many as are read in one pipeline.
+
+    Together they have at most so many names, or one has more by itself.
+    """
+    group: list[str] = []
+    size = 0
+    for key, each in found.items():
+        if group and (size + each > names or len(group) == PIPELINE_READS):
+            yield group
+            group, size = [], 0
+        group.append(key)
+        size += each
+    if group:
+        yield group
+
+
+async def add_up(redis: Any, keys: Sequence[str], *, gauge: Gauge, beside: Iterable[Sums] = ()) -> Sums:
+    """Add up hashes of counts. Raises StoreUnavailable, and what `gauge` raises, which hears of those `beside`, too."""
     found = await sizes(redis, keys)
     await gauge.expect(at_least=max(found.values(), default=0), at_most=sum(found.values()))
-    sums: dict[bytes, int] = {}
+    sums, others = Sums(), tuple(beside)
+    alone = len(found) == 1
+
+    def hold(names: int, name_bytes: int) -> None:
+        held = (sums, *others)
+        gauge.hold(sum(len(each.counts) for each in held) + names, sum(each.name_bytes for each in held) + name_bytes)
+
     try:
-        await _add_up(redis, found, sums, gauge)
+        for group in together(found):
+            with errors_translated():
+                pipeline = redis.pipeline(transaction=False)
+                for key in group:
+                    pipeline.hscan(key, count=NAMES_AT_ONCE)
+                replies = await execute(pipeline)
+            for key, (cursor, fields) in zip(group, replies, strict=True):
+                if alone:
+                    sums.set_fields(fields)
+                name_bytes = sum(map(len, fields))
+                while cursor:
+                    hold(len(fields), name_bytes)
+                    with errors_translated():
+                        cursor, more = await redis.hscan(key, cursor, count=NAMES_AT_ONCE)
+                    if alone:
+                        sums.set_fields(more)
+                        continue
+                    # HSCAN may tell a field twice while the hash grows, so they are added when it is whole.
+                    name_bytes += sum(map(len, more))
+                    fields.update(more)
+                await sums.take_fields(fields)
+            hold(0, 0)
     except BaseException:
-        # To free millions of names at once would hold up everybody for as long.
-        while sums:
-            for _ in range(min(SLICE_NAMES, len(sums))):
-                sums.popitem()
-            await asyncio.sleep(0)
+        await sums.clear()
         raise
     return sums
-
-
-async def _add_up(redis: Any, found: dict[str, int], sums: dict[bytes, int], gauge: Gauge) -> None:
-    waiting = [_Part(key, size) for key, size in reversed(found.items())]
-    reading: list[_Part] = []
-    alone = len(waiting) == 1
-    sums_bytes = 0
-    while waiting or reading:
-        names = sum(part.size for part in reading)
-        while waiting and len(reading) < SCAN_HASHES and (not reading or names + waiting[-1].size <= SCAN_NAMES):
-            reading.append(waiting.pop())
-            names += reading[-1].size
-        with errors_translated():
-            pipeline = redis.pipeline(transaction=False)
-            for part in reading:
-                pipeline.hscan(part.key, part.cursor, count=SCAN_FIELDS)
-            replies = await execute(pipeline)
-        for part, (part.cursor, fields) in zip(reading, replies, strict=True):
-            name_bytes = sum(map(len, fields))
-            if alone:
-                # A field that comes again takes its own place.
-                sums.update(zip(fields, map(int, fields.values()), strict=True))
-                sums_bytes += name_bytes
-                continue
-            if part.fields:
-                part.fields.update(fields)
-            else:
-                part.fields = fields
-            part.name_bytes += name_bytes
-            while part.fields and not part.cursor:
-                sums_bytes += _move(part.fields, sums)
-                await asyncio.sleep(0)
-        reading = [part for part in reading if part.cursor]
-        gauge.hold(
-            len(sums) + sum(len(part.fields) for part in reading), sums_bytes + sum(part.name_bytes for part in reading)
-        )
-
-
-def _move(fields: dict[bytes, bytes], sums: dict[bytes, int]) -> int:
-    """Take fields, a slice at the most, out of `fields` and add them. Return the bytes of the names that are new."""
-    new_bytes = 0
-    for _ in range(min(SLICE_NAMES, len(fields))):
-        name, count = fields.popitem()
-        held = sums.get(name)
-        if held is None:
-            sums[name] = int(count)
-            new_bytes += len(name)
-        else:
-            sums[name] = held + int(count)
-    return new_bytes

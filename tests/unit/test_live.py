@@ -38,7 +38,7 @@ class Counts:
         return {"a": 1}
 
     async def backlog(self, _: dict[str, int]) -> Backlog:
-        return Backlog(blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False)
+        return Backlog(blocks=0, settled_blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False)
 
     async def aggregators(self) -> list[Any]:
         return []

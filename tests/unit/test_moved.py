@@ -8,6 +8,11 @@ from tally.store import StoreUnavailable
 from tally.store.moved import MOST_READS, WindowsMoved, again_while_moved
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tally.store.moved.MOST_WAIT_SECONDS", 0)
+
+
 class Reading:
     """Finds the windows moved a number of times, and answers then."""
 
@@ -31,7 +36,7 @@ async def test_what_moved_is_read_again_until_it_stands(moves: int) -> None:
 
 async def test_what_moves_all_the_time_is_given_up() -> None:
     reading = Reading(MOST_READS)
-    with pytest.raises(StoreUnavailable, match=r"^windows are rolled up faster than they can be read; ask again$"):
+    with pytest.raises(StoreUnavailable, match=r"^windows are folded faster than they can be read; ask again$"):
         await again_while_moved(reading.read)
     assert reading.reads == MOST_READS
 

@@ -22,6 +22,7 @@ ALIVE = Consumer(name="working", pending=3, idle_seconds=ALIVE_SECONDS - 0.001)
 def frame(
     *consumers: Consumer,
     blocks: int = 0,
+    settled: int = 0,
     full: bool = False,
     bulk_full: bool = False,
     dead: int = 0,
@@ -34,6 +35,7 @@ def frame(
         totals=totals,
         backlog=Backlog(
             blocks=blocks,
+            settled_blocks=settled,
             bytes=blocks * 12_345,
             lines=blocks * 100,
             oldest_seconds=12.3 if blocks else None,
@@ -61,7 +63,7 @@ def shown(frame: Frame, *, width: int = 80, height: int = 24, problem: str = "")
 
 @pytest.mark.parametrize("width", [50, 60, 80, 100, 200])
 def test_no_figure_is_cut_off_or_torn_however_wide_the_terminal_is(width: int) -> None:
-    text = shown(frame(ALIVE, SILENT, blocks=1234, dead=7), width=width, height=30)
+    text = shown(frame(ALIVE, SILENT, blocks=1234, settled=1123, dead=7), width=width, height=30)
     for part in (
         "123,456,789,012 events",
         "370,370,367,036 words",
@@ -70,6 +72,7 @@ def test_no_figure_is_cut_off_or_torn_however_wide_the_terminal_is(width: int) -
         "1 s 801,234/s",
         "60 s –/s",
         "backlog 1,234 blocks, 15.2 MB, oldest 12.3 s",
+        "1,123 of them settled",
         "1 aggregator alive",
         "7 dead letters",
         "q quits",
@@ -138,4 +141,5 @@ def test_a_pipe_is_told_of_no_key() -> None:
     with console.capture() as captured:
         console.print(page(frame(ALIVE, blocks=2), console))
     assert "backlog 2 blocks" in captured.get()
+    assert "settled" not in captured.get(), "nothing is"
     assert "quits" not in captured.get()

@@ -1,0 +1,167 @@
+"""How the pipeline is: totals, what waits, aggregators and sources, rejected lines. Reads only."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from tally.keys import OTHER, Keys, Kind, all_time_key
+from tally.layout import check_format
+from tally.settings import Settings
+from tally.store.blocks import Consumer
+from tally.store.client import errors_translated, execute
+from tally.store.lua import ReadingScript
+from tally.store.pipeline import PipelineStore
+from tally.store.shard import ShardStore
+from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, RejectedSample, SourceState, Status
+
+_distinct = ReadingScript("distinct")
+
+#: The fields of the hash of totals.
+TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "blocks")
+
+
+class StatusReader(ShardStore):
+    """Reads the state of one shard's pipeline. Every method raises StoreUnavailable."""
+
+    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
+        super().__init__(redis, keys=keys, settings=settings)
+        self._pipeline = PipelineStore(redis, keys=keys, settings=settings)
+
+    async def totals(self) -> dict[str, int]:
+        """Return every total, 0 where nothing was counted yet.
+
+        Raises LayoutRefused for a format that this program does not know. Call it before counts are read.
+        """
+        totals, _ = await self.version()
+        return totals
+
+    async def version(self) -> tuple[dict[str, int], int]:
+        """Return every total, and how many chunks were ever applied: one of them differs whenever any count does.
+
+        Totals alone do not, for they come last of a batch. Raises LayoutRefused as `totals` does.
+        """
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hget(self._keys.backlog, "applied")
+            pipeline.hmget(self._keys.totals, list(TOTALS))
+            pipeline.hget(self._keys.layout, "format")
+            applied, values, stored_format = await execute(pipeline)
+        if stored_format is not None:
+            check_format(stored_format.decode("utf-8", "replace"))
+        return {field: int(value or 0) for field, value in zip(TOTALS, values, strict=True)}, int(applied or 0)
+
+    async def distinct(self, kind: Kind) -> tuple[int, int]:
+        """Return how many names there are of all time besides `__other__`, and the count under that."""
+        key = all_time_key(self._keys, kind)
+        names, other = await _distinct.run(self._redis, (key,), {"other": OTHER})
+        return names, int(other)
+
+    async def status(self) -> Status:
+        """Return totals, backlog, aggregators and sources."""
+        totals = await self.totals()
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._keys.dead_letters)
+            pipeline.hlen(self._keys.sources)
+            dead_letters, sources_total = await execute(pipeline)
+        return Status(
+            totals=totals,
+            backlog=await self.backlog(totals),
+            idempotency_keys=await self.idempotency_keys(),
+            dead_letters=dead_letters,
+            distinct_types=(await self.distinct("types"))[0],
+            distinct_words=(await self.distinct("words"))[0],
+            aggregators=await self._pipeline.consumers(),
+            sources=await self._sources(),
+            sources_total=sources_total,
+        )
+
+    async def _sources(self) -> list[SourceState]:
+        """Return the sources that were last appended to, or opened; then some of which that is not known."""
+        with errors_translated():
+            seen = await self._redis.zrange(self._keys.sources_seen, 0, SHOWN_SOURCES - 1, desc=True, withscores=True)
+            names = [name for name, _ in seen]
+            positions = (
+                dict(zip(names, await self._redis.hmget(self._keys.sources, names), strict=True)) if names else {}
+            )
+            if len(seen) < SHOWN_SOURCES:
+                _, some = await self._redis.hscan(self._keys.sources, count=SHOWN_SOURCES)
+                positions |= {name: position for name, position in some.items() if name not in positions}
+        times = dict(seen)
+        states = [
+            SourceState(name.decode(), int(position), times[name] / 1000 if name in times else None)
+            for name, position in positions.items()
+            if position is not None  # forgotten just now
+        ]
+        return states[:SHOWN_SOURCES]
+
+    async def backlog(self, totals: dict[str, int]) -> Backlog:
+        """Return what waits to be counted."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            # A block that is settled in between is in both, but never in neither.
+            pipeline.xlen(self._keys.stream)
+            pipeline.memory_usage(self._keys.stream, samples=1)
+            pipeline.hmget(
+                self._keys.backlog,
+                ["bytes", "settled_blocks", "settled_bytes"],
+                *("full_blocks", "full_bytes", "bulk_full_blocks", "bulk_full_bytes"),
+            )
+            waiting_blocks, size_bytes, stored = await execute(pipeline)
+        waiting_bytes, settled_blocks, settled_bytes = (int(value or 0) for value in stored[:3])
+        blocks, bytes_ = waiting_blocks + settled_blocks, waiting_bytes + settled_bytes
+        oldest = await self._pipeline.oldest() if blocks else None
+        if oldest is None:
+            return Backlog(
+                blocks=0, settled_blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False
+            )
+        line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
+
+        def is_full(most_blocks: bytes | None, most_bytes: bytes | None) -> bool:
+            return most_blocks is not None and (blocks >= int(most_blocks) or bytes_ >= int(most_bytes or 0))
+
+        full = is_full(*stored[3:5])
+        return Backlog(
+            blocks=blocks,
+            settled_blocks=settled_blocks,
+            bytes=bytes_,
+            lines=max(blocks, round(((size_bytes or 0) + settled_bytes) / max(1.0, line_bytes))),
+            oldest_seconds=oldest.waited_seconds,
+            full=full,
+            bulk_full=full or is_full(*stored[5:]),
+        )
+
+    async def idempotency_keys(self) -> IdempotencyKeys:
+        """Return how many idempotency keys are known, and since when."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in (self._keys.once_old, self._keys.once_new):
+                pipeline.hlen(key)
+                pipeline.hget(key, "")
+            old, old_since, new, new_since = await execute(pipeline)
+        since_ms = [int(since) for since in (old_since, new_since) if since is not None]
+        return IdempotencyKeys(known=old + new - len(since_ms), since_at=min(since_ms) / 1000 if since_ms else None)
+
+    async def dead_letters(self) -> int:
+        """Return how many blocks ended every aggregator that tried them."""
+        with errors_translated():
+            return int(await self._redis.xlen(self._keys.dead_letters))
+
+    async def aggregators(self) -> list[Consumer]:
+        """Return the members of the consumer group."""
+        return await self._pipeline.consumers()
+
+    async def rejected(self, limit: int) -> list[RejectedSample]:
+        """Return the newest samples of rejected lines, newest first."""
+        with errors_translated():
+            found = await self._redis.xrevrange(self._keys.rejected, count=limit)
+        return [
+            RejectedSample(
+                id=id_.decode(),
+                rejected_at=int(fields.get(b"rejected_ms") or id_.partition(b"-")[0]) / 1000,
+                line=fields.get(b"line", b"").decode("utf-8", "replace"),
+                reason=fields.get(b"reason", b"").decode("utf-8", "replace"),
+                source=fields.get(b"source", b"").decode("utf-8", "replace"),
+            )
+            for id_, fields in found
+        ]
