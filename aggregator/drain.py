@@ -28,7 +28,7 @@ class Drain:
     async def is_over(self) -> bool:
         """Return whether all of it is counted. What others hold is waited for, a moment each time."""
         oldest = await self._store.oldest()
-        if oldest is None or self._last is None or _as_numbers(oldest.id) > self._last:
+        if oldest is None or self._last is None or (oldest.id and _as_numbers(oldest.id) > self._last):
             return True
         consumers = await self._store.consumers()
         if all(consumer.pending == 0 for consumer in consumers):

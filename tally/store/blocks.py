@@ -1,7 +1,7 @@
 """Blocks as they are appended, read and counted: what the stores take and answer.
 
-A block is not appended, or waiting in the stream, or counted and gone; only the scripts `append`, `append_once` and
-`count` move it, and `dead_letter` one that ends its readers.
+A block is not appended, or waiting in the stream, or settled, or counted and gone. Only scripts move it: `append` and
+`append_once`, `settle`, the `apply` of its batch's last chunk, and `dead_letter` one that ends its readers.
 """
 
 from __future__ import annotations
@@ -70,9 +70,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
-    """The block that waits longest: its entry ID, and for how long by the server's clock."""
+    """The block that waits longest to be counted, and for how long by the server's clock.
 
-    id: str
+    `id` is that of the first entry in the stream; None if there is none, and only settled blocks wait.
+    """
+
+    id: str | None
     waited_seconds: float
 
 
@@ -100,6 +103,11 @@ class PendingBlock:
     id: str
     backlog_bytes: int
     appended_ms: int | None
+
+    @property
+    def appended_or_id_ms(self) -> int:
+        """When it was appended, in Unix milliseconds, as far as is known; see Entry.arrived_seconds."""
+        return int(self.id.partition("-")[0]) if self.appended_ms is None else self.appended_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,37 @@ No method holds Redis for more than a few milliseconds. Every one may be called 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from tally.deltas import Chunk
+from tally.keys import GROUP, KINDS, OTHER, TOP_WORDS, Kind, all_time_key, window_key
 from tally.store.blocks import Missing, PendingBlock, Settled
+from tally.store.client import StoreUnavailable, errors_translated
+from tally.store.lua import ReadingScript, WritingScript
 from tally.store.shard import ShardStore
+from tally.store.windows import floors_of, levels_of, raise_wrong_type
+
+_stage, _settle, _apply = WritingScript("stage"), WritingScript("settle"), WritingScript("apply")
+_next_chunk = ReadingScript("next_chunk")
 
 #: Bytes of settled chunks that wait to be applied, over which no more are settled.
 MAX_DELTA_BYTES = 16 << 20
+
+#: How long a staged list stays without another call, in seconds.
+STAGED_SECONDS = 120
+
+#: Bytes of chunks that one call of stage.lua takes, about.
+STAGE_BYTES = 1 << 20
+
+#: Of each part of a chunk its kind and its places, as (level, start).
+Targets = list[tuple[str, list[tuple[int, int]]]]
+
+_targets = msgspec.json.Decoder(Targets).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +84,24 @@ class DeltaStore(ShardStore):
         under a new name. `full`: so much waits to be applied that no more is taken; apply some, then call again.
         Raises StoreUnavailable; may be called again then with the same arguments.
         """
-        raise NotImplementedError
+        keys = (self._keys.delta(name), self._keys.backlog)
+        limits = {"expires_ms": STAGED_SECONDS * 1000, "max_delta_bytes": MAX_DELTA_BYTES}
+        done = 0
+        while done < len(chunks):
+            values: list[bytes] = []
+            size, at = 0, first + done
+            while done < len(chunks) and (not values or size + chunks[done].bytes <= STAGE_BYTES):
+                size += chunks[done].bytes
+                values += (chunks[done].targets, chunks[done].body)
+                done += 1
+            word: bytes = await _stage.run(
+                self._redis, keys, {**limits, "first": at}, values, layout=self._layout.whole
+            )
+            if word == b"full":
+                return "full"
+            if word != b"staged":
+                return "stale"
+        return "staged"
 
     async def settle(
         self, *, consumer: str, blocks: Sequence[PendingBlock], name: str, chunks: Sequence[Chunk]
@@ -75,11 +113,43 @@ class DeltaStore(ShardStore):
         chunks; stage again under a new name. `full`: so much waits to be applied that no more is taken; apply some,
         then call again. Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
         """
-        raise NotImplementedError
+        at = self._keys
+        arguments = {
+            "group": GROUP,
+            "consumer": consumer,
+            "ids": [block.id for block in blocks],
+            "sizes": [block.backlog_bytes for block in blocks],
+            "appended_ms": min(block.appended_or_id_ms for block in blocks),
+            "chunks": len(chunks),
+            "delta_bytes": sum(chunk.bytes for chunk in chunks),
+            "max_delta_bytes": MAX_DELTA_BYTES,
+            "expires_ms": STAGED_SECONDS * 1000,
+        }
+        word, *rest = await _settle.run(
+            self._redis,
+            (at.stream, at.deltas, at.delta(name), at.backlog, at.totals),
+            arguments,
+            layout=self._layout.whole,
+        )
+        raise_wrong_type(word, rest)
+        if word == b"missing":
+            return Missing(ids=frozenset(id_.decode() for id_ in rest))
+        if word == b"settled":
+            return Settled(number=rest[0])
+        return "full" if word == b"full" else "stale"
 
     async def next_chunk(self) -> NextChunk | None:
         """Return the chunk that is to be applied next; None if all are. Raises StoreUnavailable."""
-        raise NotImplementedError
+        at = self._keys
+        while True:
+            with errors_translated():
+                head = await self._redis.lindex(at.deltas, 0)
+            if head is None:
+                return None
+            key = _list_of(head, at.deltas)
+            reply = await _next_chunk.run(self._redis, (at.deltas, key), {})
+            if reply:
+                return NextChunk(key, reply[0], reply[1])
 
     async def apply(self, chunk: NextChunk) -> ApplyResult:
         """Add a chunk to the hashes, if it is still the next one. Raises StoreUnavailable.
@@ -87,8 +157,76 @@ class DeltaStore(ShardStore):
         Also raises it, with key and types, if one of the keys has another type than it should: nothing was written
         then, and the chunk waits until that is mended.
         """
-        raise NotImplementedError
+        at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
+        keys = [at.deltas, chunk.list, at.backlog, at.totals, at.rejected, at.dead_letters, at.top, at.floors]
+        keys += (at.windows(length.seconds) for length in lengths)
+        hashes = self._hashes(chunk.targets)
+        arguments = {
+            "number": chunk.number,
+            "unreadable": hashes is None,
+            "levels": levels_of(lengths),
+            "kinds": {
+                "types": {"most": settings.max_types, "most_in_window": settings.max_types},
+                "words": {"most": settings.max_words, "most_in_window": settings.max_window_words},
+            },
+            "other": OTHER,
+            "ranked": "words",
+            "max_top": TOP_WORDS,
+            "max_samples": settings.max_rejected_samples,
+        }
+        word, *rest = await _apply.run(self._redis, keys + (hashes or []), arguments, layout=self._layout.whole)
+        raise_wrong_type(word, rest)
+        if word == b"moved":
+            return ApplyResult("moved")
+        targets, another, floors, overdue = rest
+        following = NextChunk(chunk.list, chunk.number + 1, targets) if targets is not None else None
+        if following is None and another:
+            following = await self.next_chunk()
+        return ApplyResult(word.decode(), following, floors_of(floors), bool(overdue))
+
+    def _hashes(self, targets: bytes) -> list[str] | None:
+        """Return the keys of what a chunk may be added to, as apply.lua takes them; None if it cannot be read.
+
+        Raises StoreUnavailable for a kind that only another version knows.
+        """
+        lengths = self._settings.window_lengths
+        try:
+            parts = _targets(targets)
+        except msgspec.DecodeError:
+            return None
+        keys: list[str] = []
+        for kind, places in parts:
+            known = _known(kind)
+            for level, start in places:
+                if level == 0:
+                    keys.append(all_time_key(self._keys, known))
+                    continue
+                if not 1 <= level <= len(lengths):
+                    return None
+                is_copy = level == 1 and len(lengths) > 1
+                keys += (
+                    window_key(self._keys, known, length.seconds, length.start_of(start))
+                    for length in lengths[level - 1 : level if is_copy else None]
+                )
+        return keys
 
     async def progress(self) -> Progress:
         """Return how many chunks were settled and applied. Raises StoreUnavailable."""
-        raise NotImplementedError
+        with errors_translated():
+            settled, applied = await self._redis.hmget(self._keys.backlog, ["settled", "applied"])
+        return Progress(int(settled or 0), int(applied or 0))
+
+
+def _list_of(head: bytes, key: str) -> str:
+    """Return the key of the chunks of a settled batch."""
+    try:
+        return str(json.loads(head)["list"])
+    except (ValueError, TypeError, KeyError):
+        raise StoreUnavailable(f"the first of {key} is none that an aggregator has put there: {head[:100]!r}") from None
+
+
+def _known(kind: str) -> Kind:
+    for each in KINDS:
+        if each == kind:
+            return each
+    raise StoreUnavailable(f"a newer Tally counts {kind[:50]!r}, which this version cannot apply")

@@ -154,6 +154,8 @@ class IngestorStore(ShardStore):
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
-            pipeline.hget(self._keys.backlog, "bytes")
-            blocks, bytes_ = await execute(pipeline)
-        return blocks < limits.blocks and (not blocks or int(bytes_ or 0) < limits.bytes)
+            pipeline.hmget(self._keys.backlog, "bytes", "settled_blocks", "settled_bytes")
+            length, stored = await execute(pipeline)
+        bytes_, settled_blocks, settled_bytes = (int(each or 0) for each in stored)
+        blocks = length + settled_blocks
+        return blocks < limits.blocks and (not blocks or bytes_ + settled_bytes < limits.bytes)

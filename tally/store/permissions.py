@@ -23,16 +23,21 @@ INGESTORS = (
     "renew_sources",
 )
 AGGREGATORS = (
+    "apply",
     "claim",
     "count",
     "create_group",
     "dead_letter",
     "drop_window",
+    "drop_windows",
+    "fold",
     "reconcile_backlog",
     "remove_consumer",
     "renew_pending",
     "retry",
     "roll",
+    "settle",
+    "stage",
 )
 
 #: What a call begins with where its key is not the word behind the command.

@@ -75,5 +75,5 @@ async def consumers(redis: Any, *, keys: Keys) -> list[Consumer]:
 
 async def oldest(redis: Any, *, keys: Keys) -> Oldest | None:
     """Return the oldest block that is not yet counted. Raises StoreUnavailable."""
-    found = await _oldest.run(redis, (keys.stream,), {})
-    return Oldest(id=found[0].decode(), waited_seconds=found[1] / 1000) if found else None
+    found = await _oldest.run(redis, (keys.stream, keys.deltas), {})
+    return Oldest(id=found[0].decode() or None, waited_seconds=found[1] / 1000) if found else None

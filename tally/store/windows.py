@@ -8,14 +8,22 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from tally.keys import OTHER, Keys
+from tally.keys import KINDS, OTHER, Keys, Kind, window_key
 from tally.ranges import Windows, WindowStarts
 from tally.settings import Settings
+from tally.store.client import StoreUnavailable
 from tally.store.layouts import checks, stored_layout
 from tally.store.lua import ReadingScript, Values, WritingScript
 from tally.windows import WindowLength
 
 _windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), WritingScript("drop_window")
+_fold, _drop_windows = WritingScript("fold"), WritingScript("drop_windows")
+
+#: How many names one call moves, about.
+FOLD_NAMES = 1000
+
+#: How many windows one call drops at the most.
+DROP_WINDOWS = 100
 
 #: What the two scripts return of a window.
 Rolled = Literal["rolled", "duplicate", "gone"]
@@ -64,35 +72,50 @@ class WindowStore:
         """
         lengths = self._lengths
         while True:
-            stored, found = await self._look(lengths)
+            stored, found, folds = await self._look(lengths)
             stored = stored or self._settings.window_lengths  # nothing was counted yet
-            if [each.seconds for each in stored] == [each.seconds for each in lengths]:
+            if stored == lengths:
                 self._lengths = stored  # the next time they are asked for at once
-                return Windows(stored, found)
+                return Windows(stored, found, folds)
             lengths = stored
 
     async def _look(
         self, lengths: Sequence[WindowLength]
-    ) -> tuple[tuple[WindowLength, ...] | None, list[WindowStarts]]:
-        """Return the lengths of the stored layout, and the windows of these lengths."""
-        keys = [self._keys.layout, self._keys.dropped]
+    ) -> tuple[tuple[WindowLength, ...] | None, list[WindowStarts], dict[int, int]]:
+        """Return the lengths of the stored layout, the windows of these lengths, and Windows.folds."""
+        keys = [self._keys.layout, self._keys.dropped, self._keys.floors, self._keys.folds]
         for length in lengths:
             keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
-        layout, dropped, *found = await _windows.run(self._redis, keys, {})
+        layout, dropped, floors, folds, *found = await _windows.run(self._redis, keys, {"levels": levels_of(lengths)})
         whole_since = dict(zip(map(int, dropped[::2]), map(int, dropped[1::2]), strict=True))
         stored = stored_layout((b"format", b"windows"), layout).window_lengths
-        return stored, [
+        starts = [
             WindowStarts(
                 tuple(int(start) for start in starts),
                 frozenset(int(start) for start in rolled),
                 whole_since.get(length.seconds),
+                floor,
             )
-            for length, starts, rolled in zip(lengths, found[::2], found[1::2], strict=True)
+            for length, starts, rolled, floor in zip(lengths, found[::2], found[1::2], floors_of(floors), strict=True)
         ]
+        numbers = dict(zip(folds[::2], map(int, folds[1::2]), strict=True))
+        numbers.pop(b"number", None)
+        return stored, starts, {int(start): number for start, number in numbers.items()}
 
     async def overdue(self) -> Overdue:
         """Return what is to be folded and dropped now. Raises StoreUnavailable."""
-        raise NotImplementedError
+        found = await self.windows()
+        behind = [
+            tuple(start for start in each.starts if each.floor is not None and start < each.floor) for each in found
+        ]
+        # What is in the shortest windows is in longer ones, too; what is in the longest has nowhere to go.
+        dropped = {1, len(found)}
+        return Overdue(
+            folds=tuple(
+                (level, start) for level, starts in enumerate(behind, 1) if level not in dropped for start in starts
+            ),
+            drops={level: behind[level - 1] for level in sorted(dropped) if behind[level - 1]},
+        )
 
     async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str]:
         """Move some names of a window that is behind its floor to the longer one that still gets its counts.
@@ -100,7 +123,25 @@ class WindowStore:
         Levels count from 1. The cursor is FOLD_FROM_START at first, then what the last call returned; a lost one costs
         time, nothing else. Raises StoreUnavailable.
         """
-        raise NotImplementedError
+        lengths, settings = self._lengths, self._settings
+        keys = [self._keys.floors, self._keys.folds, *(self._keys.windows(length.seconds) for length in lengths)]
+        for kind in KINDS:
+            keys += (
+                window_key(self._keys, kind, length.seconds, length.start_of(start)) for length in lengths[level - 1 :]
+            )
+        most: dict[Kind, int] = {"types": settings.max_types, "words": settings.max_window_words}
+        arguments = {
+            "level": level,
+            "start": start,
+            "cursor": cursor,
+            "names": FOLD_NAMES,
+            "levels": levels_of(lengths),
+            "kinds": [most[kind] for kind in KINDS],
+            "other": OTHER,
+        }
+        word, *rest = await _fold.run(self._redis, keys, arguments, layout=self._layout)
+        raise_wrong_type(word, rest)
+        return cast("FoldWord", word.decode()), rest[0].decode()
 
     async def drop(self, *, level: int, starts: Sequence[int]) -> int:
         """Forget those of these windows that are behind the floor of their length; return how many.
@@ -108,7 +149,16 @@ class WindowStore:
         Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1. Raises
         StoreUnavailable.
         """
-        raise NotImplementedError
+        lengths, dropped = self._lengths, 0
+        for first in range(0, len(starts), DROP_WINDOWS):
+            some = starts[first : first + DROP_WINDOWS]
+            keys = [self._keys.floors, self._keys.folds, *(self._keys.windows(length.seconds) for length in lengths)]
+            keys += (
+                window_key(self._keys, kind, lengths[level - 1].seconds, start) for start in some for kind in KINDS
+            )
+            arguments = {"level": level, "starts": some, "levels": levels_of(lengths)}
+            dropped += await _drop_windows.run(self._redis, keys, arguments, layout=self._layout)
+        return dropped
 
     async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:
         """Add windows of the length number `level` to the next longer one, one by one. Raises StoreUnavailable."""
@@ -156,3 +206,22 @@ class WindowStore:
             "seconds": seconds,
         }
         return keys, arguments, ()
+
+
+def levels_of(lengths: Sequence[WindowLength]) -> list[dict[str, int]]:
+    """Return the lengths as scripts take them."""
+    return [{"seconds": length.seconds, "kept": length.kept} for length in lengths]
+
+
+def floors_of(texts: Sequence[bytes]) -> tuple[int | None, ...]:
+    """Return the floors that a script has returned."""
+    return tuple(int(text) if text else None for text in texts)
+
+
+def raise_wrong_type(word: bytes, rest: Sequence[Any]) -> None:
+    """Raise StoreUnavailable if a script has found a key of a wrong type, before it wrote anything."""
+    if word == b"wrong-type":
+        key, found, expected = (each.decode("utf-8", "replace") for each in rest)
+        raise StoreUnavailable(
+            f"{key} is a {found} and should be a {expected}: another client has written it; remove it"
+        )

@@ -3,9 +3,11 @@
 -- Fields of the hash `backlog`:
 --   blocks, bytes      what append.lua and append_once.lua put on the stream and is still there; bytes of `lines`. Entries
 --                      that other clients added are not in it
---   gone               how many entries have left the stream for a known reason: counted, dead letters, lost
---   reconciled_gone, reconciled_counted
---                      `gone`, and `blocks` of the totals, when the lost ones were looked for last
+--   gone               how many entries have left the stream for a known reason: settled, dead letters, lost
+--   settled, applied   how many chunks were ever settled, and how many of them are in the counts; see settle.lua, apply.lua
+--   settled_blocks, settled_bytes
+--                      what has left the stream in batches that are not yet all in the counts; bytes as above
+--   delta_bytes        of the chunks that are settled and not yet in the counts
 --   sum_to, sum_blocks, sum_bytes
 --                      while blocks and bytes are added up anew, after a loss: the entry up to which that is done
 --   full_blocks, full_bytes
@@ -62,16 +64,10 @@ end
 -- Not to be called as the first write of a script that must work in a full Redis.
 local function find_lost(stream, totals, backlog)
   local length, gone = redis.call('XLEN', stream), gone_from(stream)
-  local counted = tonumber(redis.call('HGET', totals, 'blocks') or 0)
-  local stored = redis.call('HMGET', backlog, 'blocks', 'gone', 'reconciled_gone', 'reconciled_counted', 'sum_to')
-  local blocks, known = tonumber(stored[1] or 0), tonumber(stored[2])
-  local reconciled_gone, reconciled_counted, summing = tonumber(stored[3]), tonumber(stored[4]), stored[5]
+  local stored = redis.call('HMGET', backlog, 'blocks', 'gone', 'sum_to')
+  local blocks, known, summing = tonumber(stored[1] or 0), tonumber(stored[2]), stored[3]
   local lost = 0
   if known then
-    if reconciled_gone then
-      -- An aggregator of an older version knows nothing of `gone`, but adds to the totals.
-      known = math.max(known, reconciled_gone + counted - reconciled_counted)
-    end
     lost = math.max(0, gone - known)
     -- If fewer have left it than we know of, the stream is another one: it was deleted whole, with what waited in it.
     if (gone < known or known == 0) and not summing and lost == 0 then
@@ -81,8 +77,8 @@ local function find_lost(stream, totals, backlog)
       redis.call('HINCRBY', totals, 'lost', lost)
     end
   end
-  if gone ~= tonumber(stored[2]) or gone ~= reconciled_gone or counted ~= reconciled_counted then
-    redis.call('HSET', backlog, 'gone', gone, 'reconciled_gone', gone, 'reconciled_counted', counted)
+  if gone ~= known then
+    redis.call('HSET', backlog, 'gone', gone)
   end
   if length == 0 then
     if blocks > 0 then
@@ -131,7 +127,6 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
     local not_lost = math.min(#ids - found, gone - gone_from(stream))
     if not_lost > 0 then
       redis.call('HINCRBY', totals, 'lost', -not_lost)
-      redis.call('HINCRBY', backlog, 'reconciled_gone', -not_lost)
       gone = gone - not_lost
     end
     sum_anew(backlog)
@@ -140,17 +135,19 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
 end
 
 -- Note that a script puts so many blocks on the stream, of so many bytes together, before it does. Returns whether it may;
--- not while the stream holds `max_blocks` entries or `max_bytes` bytes. With `bulk`, those are the limits of a source that is
--- read in bulk.
+-- not while `max_blocks` blocks or `max_bytes` bytes wait to be counted, in the stream or settled. With `bulk`, those are the
+-- limits of a source that is read in bulk.
 local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes, bulk)
   local full_blocks, full_bytes = 'full_blocks', 'full_bytes'
   if bulk then
     full_blocks, full_bytes = 'bulk_full_blocks', 'bulk_full_bytes'
   end
-  local length = redis.call('XLEN', stream) -- counted blocks are deleted, so this is what waits
-  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', full_blocks, full_bytes)
+  local length = redis.call('XLEN', stream) -- settled blocks are deleted, so this is what waits in it
+  local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', full_blocks, full_bytes, 'settled_blocks',
+    'settled_bytes')
   local waiting_blocks, waiting_bytes = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
-  if length >= max_blocks or (length > 0 and waiting_bytes >= max_bytes) then
+  local all_blocks = length + tonumber(stored[6] or 0)
+  if all_blocks >= max_blocks or (all_blocks > 0 and waiting_bytes + tonumber(stored[7] or 0) >= max_bytes) then
     if tonumber(stored[4]) ~= max_blocks or tonumber(stored[5]) ~= max_bytes then
       -- For the status: it does not know the limits. A full Redis may refuse it.
       redis.pcall('HSET', backlog, full_blocks, max_blocks, full_bytes, max_bytes)

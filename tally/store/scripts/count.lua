@@ -123,7 +123,7 @@ local function sum(numbers)
 end
 local all_types, all_words = add_up('types'), add_up('words')
 
-add_bounded(types, all_types, max_types, other)
+add_bounded(types, all_types[1], all_types[2], max_types, other)
 
 -- Counts only grow, so a word that belongs among the top was above the lowest of them at its last increment: adding
 -- just those that are above it keeps the set exact. (Ranking the whole hash now and then would be late and slow.)
@@ -132,7 +132,7 @@ if redis.call('ZCARD', top) >= max_top then
   floor = tonumber(redis.call('ZRANGE', top, 0, 0, 'WITHSCORES')[2])
 end
 local risen, last = {}, 0
-add_bounded(words, all_words, max_words, other, function(word, total)
+add_bounded(words, all_words[1], all_words[2], max_words, other, function(word, total)
   if total > floor then
     risen[last + 1], risen[last + 2] = total, word
     last = last + 2
