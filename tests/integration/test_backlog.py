@@ -18,7 +18,7 @@ from aggregator.worker import Worker
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import NotReplayable
 from tally.counts import Counts
-from tally.keys import GROUP, Keys
+from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block, Entry, WindowStore, connect
 from tally.store.aggregator import CLAIM_FROM_START

@@ -284,7 +284,16 @@ async def test_a_user_who_may_not_run_what_a_script_reads_with_is_told_of_it(ser
 
 
 def test_the_permissions_of_every_script_that_writes_are_asked_for() -> None:
-    others = {"accept_layout", "distinct", "ensure_layout", "known_sources", "next_chunk", "oldest", "permissions", "windows"}
+    others = {
+        "accept_layout",
+        "distinct",
+        "ensure_layout",
+        "known_sources",
+        "next_chunk",
+        "oldest",
+        "permissions",
+        "windows",
+    }
     scripts = {file.stem for file in Path(str(tally.__file__)).parent.rglob("*.lua") if "_library" not in file.stem}
     assert {*INGESTORS, *AGGREGATORS} == scripts - others
 
