@@ -35,6 +35,9 @@
 |                                  |            | still gets counts; it only rises                                 |
 | `tally:{S}:folds`                | hash       | start of a window of the longest length -> number of the last    |
 |                                  |            | fold of a shorter one inside it; and `number`, of the last one   |
+| `tally:{S}:folding:L`            | sorted set | starts of windows of a length that holds no counts of its own any |
+|                                  |            | more, since another layout was accepted: they are to be folded   |
+| `tally:{S}:leftovers:L`          | sorted set | starts of windows that no answer has any more, since then        |
 | `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
 | `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
@@ -185,6 +188,12 @@ class Keys:
     @property
     def floors(self) -> str:
         return self._key("floors")
+
+    def folding(self, seconds: int) -> str:
+        return self._key("folding", seconds)
+
+    def leftovers(self, seconds: int) -> str:
+        return self._key("leftovers", seconds)
 
     @property
     def folds(self) -> str:

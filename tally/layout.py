@@ -31,6 +31,9 @@ from tally.words import normalized
 #: The format of keys and entries that this program reads and writes.
 FORMAT = "2"
 
+#: The format before, whose windows were rolled up. All but these can be carried over.
+FORMAT_BEFORE = "1"
+
 #: The settings that are a part of the layout, besides the windows.
 SETTINGS = (
     "type_field",
@@ -132,6 +135,12 @@ class Layout:
 
 def check_format(stored: str) -> None:
     """Raise LayoutRefused for a format that this program does not know."""
+    if stored == FORMAT_BEFORE:
+        raise LayoutRefused(
+            f"Redis holds data of format {stored}, whose windows this program cannot read: it knows format {FORMAT}. "
+            "Run `tally layout --accept`: counts of all time, positions and what waits to be counted stay as they are, "
+            "and time ranges begin anew. Or go on with the Tally that wrote it"
+        )
     if stored != FORMAT:
         newer = stored.isascii() and stored.isdecimal() and int(stored) > int(FORMAT)
         way_on = "use the Tally that wrote it, or a newer one" if newer else "nothing is read or written"

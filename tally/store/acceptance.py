@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 from redis.asyncio import Redis
 
-from tally.keys import Keys
-from tally.layout import Difference, Layout
+from tally.keys import KINDS, Keys, window_key
+from tally.layout import FORMAT, FORMAT_BEFORE, Difference, Layout
 from tally.settings import Settings
+from tally.store.aggregator import AggregatorStore
 from tally.store.client import errors_translated, execute
-from tally.store.layouts import LayoutStore
-from tally.store.lua import LayoutScript
+from tally.store.layouts import Checks, LayoutStore
+from tally.store.lua import LayoutCheck, LayoutScript
 from tally.store.shard import ShardStore
-from tally.store.windows import WindowStore
+from tally.store.windows import FOLD_FROM_START, WindowStore
 from tally.windows import WindowLength, parse_window_lengths
 
 _accept_layout = LayoutScript("accept_layout")
 
 #: How many changes are remembered.
 MOST_CHANGES = 100
-
-#: Windows that are rolled up in one round trip; Redis answers no one else meanwhile.
-_ROLL_AT_ONCE = 4
 
 #: Windows that are forgotten in one round trip.
 _DROP_AT_ONCE = 100
@@ -36,6 +35,62 @@ class Change:
 
     at: int
     changes: dict[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """What becomes of windows when their lengths change.
+
+    Of two lengths or more the shortest is a copy, and a count is in exactly one window of the others, the base. So the
+    windows of a length that is a copy no longer, or is one now, or is no longer counted, cannot stay as they are.
+    """
+
+    #: Lengths in seconds whose windows are to be folded into longer ones.
+    folds: list[int] = field(default_factory=list)
+    #: Lengths whose windows are of no more use.
+    put_by: list[int] = field(default_factory=list)
+    #: Lengths that lack what was counted before -> a shorter one that has it; 0 if none does.
+    lacking: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, before: Sequence[WindowLength], after: Sequence[WindowLength]) -> Refit:
+        """Return what is to be done for other lengths."""
+        refit = cls()
+        old, new = _base(before), _base(after)
+        for seconds in _seconds(before):
+            if seconds in old and seconds not in new:
+                (refit.folds if _longer(seconds, new) else refit.put_by).append(seconds)
+                refit.lacking[seconds] = 0
+            elif seconds not in old and (seconds in new or seconds not in _seconds(after)):
+                refit.put_by.append(seconds)
+        for seconds in _seconds(after):
+            if seconds in new and seconds not in old:
+                # It has what a shorter length goes on to hold, or the shortest one holds that is folded into it.
+                going_on = [each for each in old if each in new and each < seconds]
+                folded = old[0] in refit.folds and seconds in _longer(old[0], new) if old else False
+                refit.lacking[seconds] = max(going_on, default=old[0] if folded else 0)
+            elif seconds not in _seconds(before):
+                refit.lacking[seconds] = 0
+        return refit
+
+    @classmethod
+    def anew(cls, before: Sequence[WindowLength], after: Sequence[WindowLength]) -> Refit:
+        """Return what is to be done where no window can be used any more."""
+        return cls(put_by=_seconds(before), lacking=dict.fromkeys(_seconds(after), 0))
+
+
+def _seconds(lengths: Sequence[WindowLength]) -> list[int]:
+    return [length.seconds for length in lengths]
+
+
+def _base(lengths: Sequence[WindowLength]) -> list[int]:
+    """Return the lengths, in seconds, of which each count is in exactly one window, the shortest first."""
+    return _seconds(lengths[1:] or lengths)
+
+
+def _longer(seconds: int, base: Sequence[int]) -> list[int]:
+    """Return those of these lengths whose windows hold whole ones of this one."""
+    return [each for each in base if each > seconds and each % seconds == 0]
 
 
 class Acceptance(ShardStore):
@@ -57,88 +112,124 @@ class Acceptance(ShardStore):
     async def accept(self) -> list[Difference]:
         """Put the layout of our settings in the place of the stored one; return how they differed.
 
-        Windows of a length that goes are added to the next longer one, so that the longer ones lack nothing; they stay
-        where they are. May be called again after a failure, and goes on then. Raises StoreUnavailable.
+        Windows of a length that goes are folded into longer ones, so that those lack nothing. All windows of data of
+        the format before are put by. May be called again after a failure, and goes on then. Raises
+        StoreUnavailable, and LayoutRefused for a format that this program does not know.
         """
         here = Layout.of(self._settings)
         while True:
-            stored = await self._layouts.read()
+            stored = await self._stored()
             differences = stored.differences(here)
+            if stored.fields.get("format") == FORMAT_BEFORE:
+                differences.append(Difference("the format of the data", FORMAT_BEFORE, FORMAT))
             if not differences:
                 await self._layouts.ensure()
                 break
-            if await self._replace(stored, here):
+            word = await self._replace(stored, here)
+            if word == "settled":
+                await self._apply_settled(stored)
+            if word == "accepted":
                 break
-        for change in reversed(await self.history()):
-            if "windows" in change.changes:
-                await self._roll_up(parse_window_lengths(change.changes["windows"][0]))
+        for seconds in await self._lengths_before():
+            await self._fold(seconds)
+        with errors_translated():
+            of_format_before = map(self._keys.rolled, await self._all_lengths())
+            await self._redis.unlink(*of_format_before, self._keys.dropped)
         return differences
 
     async def leftovers(self) -> dict[int, int]:
-        """Return how many windows there are of each length that is no longer counted. Raises StoreUnavailable."""
-        counted = (await self._layouts.read()).window_lengths or self._settings.window_lengths
-        left = dict.fromkeys(
-            length.seconds
-            for change in await self.history()
-            if "windows" in change.changes
-            for length in parse_window_lengths(change.changes["windows"][0])
-        )
-        for length in counted:
-            left.pop(length.seconds, None)
+        """Return how many windows there are of each length that are of no more use. Raises StoreUnavailable."""
         found = {}
         with errors_translated():
-            for seconds in sorted(left):
-                found[seconds] = int(await self._redis.zcard(self._keys.windows(seconds)))
+            for seconds in await self._all_lengths():
+                found[seconds] = int(await self._redis.zcard(self._keys.leftovers(seconds)))
         return {seconds: windows for seconds, windows in found.items() if windows}
 
     async def drop_leftovers(self) -> dict[int, int]:
-        """Forget windows of lengths that are no longer counted: length -> how many. Raises StoreUnavailable."""
+        """Forget these windows: length -> how many. Raises StoreUnavailable."""
         dropped = await self.leftovers()
         for seconds in dropped:
-            at = self._keys.windows(seconds)
+            at = self._keys.leftovers(seconds)
             with errors_translated():
                 while starts := [int(start) for start in await self._redis.zrange(at, 0, _DROP_AT_ONCE - 1)]:
                     pipeline = self._redis.pipeline(transaction=False)
-                    for start in starts:
-                        pipeline.unlink(
-                            self._keys.window_types(seconds, start), self._keys.window_words(seconds, start)
-                        )
-                    pipeline.zrem(self._keys.rolled(seconds), *starts)
+                    pipeline.unlink(
+                        *(window_key(self._keys, kind, seconds, start) for kind in KINDS for start in starts)
+                    )
                     pipeline.zrem(at, *starts)
                     await execute(pipeline)
         return dropped
 
-    async def _replace(self, stored: Layout, here: Layout) -> bool:
-        """Put `here` in the place of `stored`; return False if that is no longer what is stored."""
-        before = stored.window_lengths or ()
-        known = {length.seconds for length in before}
-        new = [length.seconds for length in self._settings.window_lengths if length.seconds not in known]
+    async def _lengths_before(self) -> list[int]:
+        """Return every length, in seconds, that was counted until another layout was accepted."""
+        texts = [change.changes["windows"][0] for change in await self.history() if "windows" in change.changes]
+        return sorted({seconds for text in texts if text for seconds in _seconds(parse_window_lengths(text))})
+
+    async def _all_lengths(self) -> list[int]:
+        return sorted({*await self._lengths_before(), *_seconds(self._settings.window_lengths)})
+
+    async def _stored(self) -> Layout:
+        """Return the stored layout, which may be of the first format. Raises LayoutRefused for others."""
+        with errors_translated():
+            fields = await self._redis.hgetall(self._keys.layout)
+        if fields.get(b"format") == FORMAT_BEFORE.encode():
+            return Layout({name.decode(): text.decode("utf-8", "replace") for name, text in fields.items()})
+        return Layout.stored(fields)
+
+    async def _replace(self, stored: Layout, here: Layout) -> Literal["accepted", "moved", "settled"]:
+        """Put `here` in the place of `stored`, if it is still that and nothing waits that only it can apply."""
+        before, after = stored.window_lengths or (), self._settings.window_lengths
+        refit = Refit.of(before, after) if stored.fields["format"] == FORMAT else Refit.anew(before, after)
+        keys = [self._keys.layout, self._keys.layout_history, self._keys.deltas, self._keys.floors]
+        keys += [self._keys.windows(length.seconds) for length in before]
+        for seconds in refit.put_by:
+            keys += (self._keys.windows(seconds), self._keys.leftovers(seconds))
+        for seconds in refit.folds:
+            keys += (self._keys.windows(seconds), self._keys.folding(seconds))
         changes = {
             name: [stored.fields.get(name, ""), here.fields.get(name, "")]
-            for name in dict.fromkeys((*here.settings, *stored.settings))
+            for name in dict.fromkeys(("format", *here.settings, *stored.settings))
             if stored.fields.get(name) != here.fields.get(name)
         }
-        keys = [self._keys.layout, self._keys.layout_history, self._keys.dropped]
-        keys += [self._keys.windows(length.seconds) for length in before]
         arguments = {
-            "digest": stored.digest,
+            "stored": {"format": stored.fields["format"], "digest": stored.digest},
             "changes": json.dumps(changes),
             "most": MOST_CHANGES,
-            "new": new,
-            "stored": [length.seconds for length in before],
+            "lengths": [length.seconds for length in before],
+            "lacking": list(refit.lacking.items()),
             "layout": here.fields,
         }
-        word: bytes = await _accept_layout.run(self._redis, keys, arguments)
-        return word == b"accepted"
+        reply: bytes = await _accept_layout.run(self._redis, keys, arguments)
+        return cast("Literal['accepted', 'moved', 'settled']", reply.decode())
 
-    async def _roll_up(self, before: Sequence[WindowLength]) -> None:
-        """Add what is in windows of lengths that are no longer counted to longer ones."""
-        counted = {length.seconds for length in self._settings.window_lengths}
-        store = WindowStore(self._redis, keys=self._keys, settings=self._settings, lengths=before)
-        for level, length in enumerate(before[:-1]):
-            if length.seconds in counted:
-                continue
-            found = (await store.windows())[level]
-            starts = [start for start in found.starts if start not in found.rolled]
-            for first in range(0, len(starts), _ROLL_AT_ONCE):
-                await store.roll(level=level, starts=starts[first : first + _ROLL_AT_ONCE])
+    async def _apply_settled(self, stored: Layout) -> None:
+        """Apply what aggregators with the stored layout have settled."""
+        windows = stored.fields["windows"]
+        check = LayoutCheck(self._keys.layout, {name: stored.fields[name] for name in ("format", "digest")})
+        store = AggregatorStore(
+            self._redis,
+            keys=self._keys,
+            settings=self._settings.model_copy(update={"windows": windows}),
+            layout=Checks(check, check),
+        )
+        chunk = await store.next_chunk()
+        while chunk is not None:
+            chunk = (await store.apply(chunk)).next
+
+    async def _fold(self, seconds: int) -> None:
+        """Fold windows of a length that is counted no longer, or is only a copy now, into longer ones."""
+        base = _base(self._settings.window_lengths)
+        longer = [each for each in self._settings.window_lengths if each.seconds in _longer(seconds, base)]
+        folding = WindowStore(
+            self._redis,
+            keys=self._keys,
+            settings=self._settings,
+            lengths=(WindowLength(seconds, 2), *longer),
+            folding=seconds,
+        )
+        with errors_translated():
+            found = await self._redis.zrange(self._keys.folding(seconds), 0, -1)
+        for start in map(int, found):
+            word, cursor = "more", FOLD_FROM_START
+            while word == "more":
+                word, cursor = await folding.fold(level=1, start=start, cursor=cursor)

@@ -50,16 +50,26 @@ class Overdue:
 
 
 class WindowStore:
-    """The windows of one shard."""
+    """The windows of one shard, of the lengths that are set, or of those that are given.
+
+    Of the length `folding`, if that is given, those that are to be folded because another layout was accepted.
+    """
 
     def __init__(
-        self, redis: Redis, *, keys: Keys, settings: Settings, lengths: Sequence[WindowLength] | None = None
+        self,
+        redis: Redis,
+        *,
+        keys: Keys,
+        settings: Settings,
+        lengths: Sequence[WindowLength] | None = None,
+        folding: int | None = None,
     ) -> None:
         self._redis: Any = redis  # its annotations leave open whether replies are text; ours are bytes
         self._keys = keys
         self._settings = settings
         self._lengths = tuple(lengths or settings.window_lengths)
         self._layout = checks(keys, settings).whole
+        self._folding = folding
 
     async def windows(self) -> list[WindowStarts]:
         """Return what windows there are, one element a length that is set. Raises StoreUnavailable."""
@@ -124,7 +134,7 @@ class WindowStore:
         time, nothing else. Raises StoreUnavailable.
         """
         lengths, settings = self._lengths, self._settings
-        keys = [self._keys.floors, self._keys.folds, *(self._keys.windows(length.seconds) for length in lengths)]
+        keys = [self._keys.floors, self._keys.folds, *map(self._starts_key, lengths)]
         for kind in KINDS:
             keys += (
                 window_key(self._keys, kind, length.seconds, length.start_of(start)) for length in lengths[level - 1 :]
@@ -142,6 +152,10 @@ class WindowStore:
         word, *rest = await _fold.run(self._redis, keys, arguments, layout=self._layout)
         raise_wrong_type(word, rest)
         return cast("FoldWord", word.decode()), rest[0].decode()
+
+    def _starts_key(self, length: WindowLength) -> str:
+        at = self._keys
+        return at.folding(length.seconds) if length.seconds == self._folding else at.windows(length.seconds)
 
     async def drop(self, *, level: int, starts: Sequence[int]) -> int:
         """Forget those of these windows that are behind the floor of their length; return how many.

@@ -19,11 +19,13 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from tally.counts import Counts, WindowCounts
+from tally.deltas import ALL_TIME, Part, Place, chunks_of
 from tally.keys import Keys
 from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
 from tally.store import Block, Entry, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
+from tally.store.blocks import Settled
 from tally.store.idempotent import Body
 from tally.store.layouts import LayoutStore, checks
 from tally.store.lua import WritingScript
@@ -382,13 +384,16 @@ async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_no
 
 
 async def test_an_acceptance_that_was_cut_off_is_finished_by_the_next_one(redis: Redis) -> None:
-    await _layouts(redis).ensure()
-    await _count(redis, {DAY: 1, DAY + 60: 2})
-    accepting = Acceptance(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
-    await accepting._replace(await _layouts(redis).read(), Layout.of(Settings(windows=OTHER_LENGTHS)))
-    assert await redis.zrange(KEYS.rolled(60), 0, -1) == []
+    await _layouts(redis, windows="60x360,3600x336,86400x400").ensure()
+    await _count(redis, {DAY: 1, DAY + 3660: 2})
+    settings = Settings(windows="60x360,86400x400")
+    accepting = Acceptance(redis, keys=KEYS, settings=settings)
+    assert await accepting._replace(await _layouts(redis).read(), Layout.of(settings)) == "accepted"
+    assert await redis.hgetall(KEYS.window_types(86_400, DAY)) == {}
     assert await accepting.accept() == []
-    assert await redis.hgetall(KEYS.window_types(3600, DAY)) == {b"a": b"3"}
+    assert await redis.hgetall(KEYS.window_types(86_400, DAY)) == {b"a": b"3"}
+    assert not await redis.exists(KEYS.folding(3600), KEYS.window_types(3600, DAY), KEYS.window_types(3600, DAY + 3600))
+    assert await accepting.leftovers() == {}
 
 
 async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
@@ -401,9 +406,98 @@ async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
     assert await accepting.drop_leftovers() == {60: 250}
     assert await accepting.leftovers() == {}
     assert await redis.keys(KEYS.window_types(60, 0).removesuffix("0") + "*") == []
-    assert not await redis.exists(KEYS.windows(60), KEYS.rolled(60))
+    assert not await redis.exists(KEYS.windows(60))
     reader = CountReader(redis, keys=KEYS, settings=Settings(windows=OTHER_LENGTHS))
     assert (await reader.sum_range("types", DAY, DAY + 86_400))[1] == {b"a": 250}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "whole_days_since"),
+    [
+        pytest.param("60x360,3600x336,86400x400", "60x360,86400x400", id="a length in between goes"),
+        pytest.param("60x360,3600x336,86400x400", "3600x336,86400x400", id="the shortest goes, hours are copies now"),
+        pytest.param("3600x336,86400x400", "60x360,3600x336,86400x400", id="hours are copies no longer"),
+        pytest.param("60x360,3600x336", "60x360,3600x336,86400x400", id="days are added up of the hours there are"),
+        pytest.param("60x360,86400x400", "60x360,3600x336,86400x400", id="hours come in between"),
+        pytest.param("3600x336", "3600x336,86400x400", id="one length becomes two"),
+        pytest.param("60x360,3600x336,86400x400", "300x24,3600x336,86400x400", id="copies of another length"),
+        pytest.param("60x360,3600x336,86400x400", "60x360,3600x336,86400x10", id="only fewer are kept"),
+    ],
+)
+async def test_days_are_exact_whatever_lengths_are_accepted_and_whatever_comes_later(
+    redis: Redis, before: str, after: str
+) -> None:
+    await _layouts(redis, windows=before).ensure()
+    newest = DAY + 5 * 86_400 + 7 * 3600
+    times = {DAY: 1, DAY + 3660: 2, DAY + 86_400 + 3600: 4, newest - 3600: 8, newest: 16}
+    unit = Settings(windows=before).window_lengths[0]
+    await _count(redis, {unit.start_of(at): number for at, number in times.items()}, windows=before)
+    settings = Settings(windows=after)
+    await Acceptance(redis, keys=KEYS, settings=settings).accept()
+    late = {newest + 60: 32, newest - 120: 64, newest - 7200: 128, DAY + 3600: 256, DAY + 86_400: 512}
+    unit = settings.window_lengths[0]
+    counted: Counter[int] = Counter()
+    for at, number in late.items():
+        counted[unit.start_of(at)] += number
+    await _count(redis, counted, windows=after)
+    reader = CountReader(redis, keys=KEYS, settings=settings)
+    by_day: Counter[int] = Counter()
+    for at, number in [*times.items(), *late.items()]:
+        by_day[at // 86_400 * 86_400] += number
+    for day, events in by_day.items():
+        found, counts = await reader.sum_range("types", day, day + 86_400)
+        assert (found.start, found.end, counts) == (day, day + 86_400, {b"a": events})
+    found, counts = await reader.sum_range("types", DAY, newest + 86_400)
+    assert sum(counts.values()) == sum(by_day.values())
+
+
+async def test_what_is_settled_is_applied_before_another_layout_holds(redis: Redis) -> None:
+    await _layouts(redis).ensure()
+    store = _blocks(redis)
+    await store.create_group()
+    await redis.xadd(KEYS.stream, {"lines": b"x"})
+    (entry,) = await store.read(consumer="c", count=1, block_ms=None)
+    part = Part("types", (Place(1, DAY), Place(2, DAY), ALL_TIME), ["a"], [3])
+    chunks = list(chunks_of([part], totals={"events": 3, "blocks": 1}, samples=()))
+    assert await store.stage(name="n", first=0, chunks=chunks) == "staged"
+    assert isinstance(await store.settle(consumer="c", blocks=[entry.pending], name="n", chunks=chunks), Settled)
+    await Acceptance(redis, keys=KEYS, settings=Settings(windows="3600x336,86400x400", fold_case=True)).accept()
+    assert not await redis.exists(KEYS.deltas)
+    assert await redis.hgetall(KEYS.types) == {b"a": b"3"}
+    assert await redis.hgetall(KEYS.window_types(86_400, DAY)) == {b"a": b"3"}
+
+
+async def test_of_the_format_before_all_but_windows_is_carried_over(server: Server, redis: Redis) -> None:
+    await _layouts(redis).ensure()
+    await _count(redis, {DAY: 1, DAY + 60: 2})
+    # As it was then: other marks, and hours that held only what was rolled up.
+    await redis.hset(KEYS.layout, mapping={"format": "1", "digest": "0" * 32})
+    await redis.zadd(KEYS.rolled(60), {str(DAY): DAY})
+    await redis.zadd(KEYS.dropped, {"60": DAY})
+    await redis.hset(KEYS.window_types(3600, DAY), "a", 1)
+    await redis.xadd(KEYS.stream, {"lines": _events(DAY + 120)})
+    before = _changes(server)
+    with pytest.raises(LayoutRefused, match="Run `tally layout --accept`"):
+        await _layouts(redis).ensure()
+    with pytest.raises(LayoutChanged):
+        await _blocks(redis).reconcile_backlog()
+    assert _changes(server) == before
+
+    accepting = Acceptance(redis, keys=KEYS, settings=Settings())
+    (difference,) = [each for each in await accepting.accept() if "format" in each.variable]
+    assert (difference.stored, difference.here) == ("1", "2")
+    await _layouts(redis).ensure()
+    assert not await redis.exists(KEYS.rolled(60), KEYS.dropped, KEYS.windows(60), KEYS.windows(3600))
+    assert await redis.hgetall(KEYS.types) == {b"a": b"3"}
+    assert await redis.xlen(KEYS.stream) == 1
+    reader = CountReader(redis, keys=KEYS, settings=Settings())
+    assert (await reader.sum_range("types", DAY, DAY + 86_400))[1] == {}
+    await accepting.drop_leftovers()
+    assert await redis.keys(KEYS.window_types(60, 0).removesuffix("0") + "*") == []
+    # What comes later is counted, and where minutes were begun by then, no answer takes them for whole.
+    await _count(redis, {DAY + 60: 4, DAY + 180: 8})
+    found, counts = await reader.sum_range("types", DAY + 180, DAY + 240)
+    assert (found.start, found.end, counts) == (DAY + 180, DAY + 240, {b"a": 8})
 
 
 # The command.

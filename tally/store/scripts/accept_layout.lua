@@ -2,23 +2,27 @@
 --
 -- KEYS 1 layout    hash        how lines are counted; see tally/layout.py
 --      2 history   list        what became of it, the newest first
---      3 dropped   sorted set  length, scored by the start of its oldest window with all that it should hold
---      4 ...       sorted sets, the windows of each stored length
+--      3 deltas    list        batches that are settled and not yet applied
+--      4 floors    sorted set  length, scored by its floor
+--      then, a stored length:      windows (sorted set)
+--      then, a length whose windows cannot stay:   windows (sorted set), where they go (sorted set)
 -- ARGV 1 JSON:
---        digest    of the layout that is to go; it may have changed since the caller has looked
+--        stored    format and digest of the layout that is to go; it may have changed since the caller has looked
 --        changes   JSON as text, for the history
 --        most      how many changes the history holds
---        new       the lengths that are new, in seconds
---        stored    the stored lengths, in seconds, in the order of KEYS
+--        lengths   the stored lengths, in seconds, in the order of KEYS
+--        lacking   lengths that lack what was counted before: [seconds, a shorter length that has it, or 0 if none does], …
 --        layout    field -> value of the layout that is to come
 --
--- Returns 'accepted', or 'moved' if another layout is stored; nothing was written then.
+-- Returns 'accepted'; 'moved' if another layout is stored; 'settled' if a batch waits to be applied, which only one with the
+-- stored layout can be. With the last two nothing was written.
 --
 -- Atomic, or an aggregator with the old layout could count after its windows were looked at. From here on scripts refuse it.
 --
--- A window of a new length lacks what was counted before, if it begins before the newest window there is ends.
+-- A window of a new length lacks what was counted before, if it begins before the newest window there is ends. Where a shorter
+-- length goes on that holds it, the two are added up, and it lacks only what is before that length's floor.
 
-local layout, history, dropped = KEYS[1], KEYS[2], KEYS[3]
+local layout, history, deltas, floors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local arguments = cjson.decode(ARGV[1])
 local fields = {}
 for field, value in pairs(arguments.layout) do
@@ -26,14 +30,18 @@ for field, value in pairs(arguments.layout) do
   fields[#fields + 1] = value
 end
 
-if redis.call('HGET', layout, 'digest') ~= arguments.digest then
+local stored = redis.call('HMGET', layout, 'format', 'digest')
+if stored[1] ~= arguments.stored.format or (stored[2] or '') ~= arguments.stored.digest then
   return 'moved'
 end
-local counted_until
-for at, seconds in ipairs(arguments.stored) do
-  local newest = redis.call('ZRANGE', KEYS[3 + at], -1, -1)[1]
-  if newest then
-    counted_until = math.max(counted_until or -math.huge, tonumber(newest) + seconds)
+if redis.call('LLEN', deltas) > 0 then
+  return 'settled'
+end
+local counted_until -- in windows of the shortest length of which there are any
+for at, seconds in ipairs(arguments.lengths) do
+  local newest = redis.call('ZRANGE', KEYS[4 + at], -1, -1)[1]
+  if newest and not counted_until then
+    counted_until = tonumber(newest) + seconds
   end
 end
 
@@ -42,9 +50,18 @@ redis.call('DEL', layout) -- takes no memory, so that a full server lets the oth
 redis.call('HSET', layout, 'since', now, unpack(fields))
 redis.call('LPUSH', history, '{"at":' .. now .. ',"changes":' .. arguments.changes .. '}')
 redis.call('LTRIM', history, 0, arguments.most - 1)
-if counted_until then
-  for _, seconds in ipairs(arguments.new) do
-    redis.call('ZADD', dropped, 'GT', string.format('%d', math.ceil(counted_until / seconds) * seconds), seconds)
+for _, each in ipairs(arguments.lacking) do
+  local seconds, shorter = each[1], each[2]
+  local since = counted_until
+  if shorter > 0 then
+    since = redis.call('ZSCORE', floors, shorter)
   end
+  if since then
+    redis.call('ZADD', floors, 'GT', string.format('%d', math.ceil(tonumber(since) / seconds) * seconds), seconds)
+  end
+end
+for at = 5 + #arguments.lengths, #KEYS, 2 do
+  redis.call('ZUNIONSTORE', KEYS[at + 1], 2, KEYS[at + 1], KEYS[at], 'AGGREGATE', 'MAX')
+  redis.call('UNLINK', KEYS[at])
 end
 return 'accepted'
