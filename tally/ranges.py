@@ -85,12 +85,21 @@ class Windows:
         """Return what is known of [start, end): widened to whole windows of the length that is kept that far back, and
         cut off where nothing is kept any more.
         """
-        oldest = self._found[-1].floor
+        oldest = self._oldest()
         if oldest is not None:
             start, end = max(start, oldest), max(end, oldest)
         first = self.resolution(start).start_of(start)
         last = self._end_length(first, end).end_of(end)
         return TimeRange(first, last, tuple(self._inside(first, last)))
+
+    def _oldest(self) -> int | None:
+        """Return since when anything is kept; None if all is.
+
+        That is the longest windows' floor, but where these were not counted from the beginning on: then shorter ones
+        may reach back further.
+        """
+        floors = [found.floor for found in self._found[self._base :]]
+        return None if None in floors else min(floor for floor in floors if floor is not None)
 
     def apart(self, before: float, start: float, end: float) -> tuple[TimeRange, TimeRange]:
         """Return what is known of [before, start) and of [start, end), so that the second begins where the first ends.

@@ -1,7 +1,8 @@
 """Windows of event time: fixed spans, named by their length and their start in Unix seconds.
 
-A *length* is how long a window is and how many of that length are kept. Events are counted into the
-shortest length; the longer ones are roll-ups, so each must be a multiple of the one before.
+A *length* is how long a window is and how many of that length are kept. An event is counted in the shortest length that
+still reaches back to it and in the next longer one; what becomes too old goes to a longer one. So each must be a
+multiple of the one before.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def parse_window_lengths(text: str) -> tuple[WindowLength, ...]:
         if lengths and (seconds <= lengths[-1].seconds or seconds % lengths[-1].seconds):
             raise ValueError(f"{seconds} is not a multiple of the length before it, {lengths[-1].seconds}")
         if lengths and lengths[-1].kept * lengths[-1].seconds < 2 * seconds:
-            # A window can be rolled up only while all its parts are still there.
+            # A time range that begins or ends in the last longer window but one is to be as exact as it is asked for.
             raise ValueError(
                 f"{lengths[-1].seconds}x{lengths[-1].kept} does not reach back over two windows of {seconds} s: "
                 f"keep at least {-(-2 * seconds // lengths[-1].seconds)}"

@@ -204,12 +204,13 @@ class Acceptance(ShardStore):
 
     async def _apply_settled(self, stored: Layout) -> None:
         """Apply what aggregators with the stored layout have settled."""
-        windows = stored.fields["windows"]
+        # Both, for what is made of the one is remembered.
+        windows = {"windows": stored.fields["windows"], "window_lengths": stored.window_lengths}
         check = LayoutCheck(self._keys.layout, {name: stored.fields[name] for name in ("format", "digest")})
         store = AggregatorStore(
             self._redis,
             keys=self._keys,
-            settings=self._settings.model_copy(update={"windows": windows}),
+            settings=self._settings.model_copy(update=windows),
             layout=Checks(check, check),
         )
         chunk = await store.next_chunk()

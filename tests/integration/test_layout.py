@@ -386,7 +386,7 @@ async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_no
 async def test_an_acceptance_that_was_cut_off_is_finished_by_the_next_one(redis: Redis) -> None:
     await _layouts(redis, windows="60x360,3600x336,86400x400").ensure()
     await _count(redis, {DAY: 1, DAY + 3660: 2})
-    settings = Settings(windows="60x360,86400x400")
+    settings = Settings(windows="60x2880,86400x400")
     accepting = Acceptance(redis, keys=KEYS, settings=settings)
     assert await accepting._replace(await _layouts(redis).read(), Layout.of(settings)) == "accepted"
     assert await redis.hgetall(KEYS.window_types(86_400, DAY)) == {}
@@ -414,11 +414,11 @@ async def test_leftovers_are_dropped_when_asked_for(redis: Redis) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        pytest.param("60x360,3600x336,86400x400", "60x360,86400x400", id="a length in between goes"),
+        pytest.param("60x360,3600x336,86400x400", "60x2880,86400x400", id="a length in between goes"),
         pytest.param("60x360,3600x336,86400x400", "3600x336,86400x400", id="the shortest goes, hours are copies now"),
         pytest.param("3600x336,86400x400", "60x360,3600x336,86400x400", id="hours are copies no longer"),
         pytest.param("60x360,3600x336", "60x360,3600x336,86400x400", id="days are added up of the hours there are"),
-        pytest.param("60x360,86400x400", "60x360,3600x336,86400x400", id="hours come in between"),
+        pytest.param("60x2880,86400x400", "60x360,3600x336,86400x400", id="hours come in between"),
         pytest.param("3600x336", "3600x336,86400x400", id="one length becomes two"),
         pytest.param("60x360,3600x336,86400x400", "300x24,3600x336,86400x400", id="copies of another length"),
         pytest.param("60x360,3600x336,86400x400", "60x360,3600x336,86400x10", id="only fewer are kept"),
@@ -494,10 +494,10 @@ async def test_of_the_format_before_all_but_windows_is_carried_over(server: Serv
     assert (await reader.sum_range("types", DAY, DAY + 86_400))[1] == {}
     await accepting.drop_leftovers()
     assert await redis.keys(KEYS.window_types(60, 0).removesuffix("0") + "*") == []
-    # What comes later is counted, and where minutes were begun by then, no answer takes them for whole.
-    await _count(redis, {DAY + 60: 4, DAY + 180: 8})
-    found, counts = await reader.sum_range("types", DAY + 180, DAY + 240)
-    assert (found.start, found.end, counts) == (DAY + 180, DAY + 240, {b"a": 8})
+    # The hour in which that was lacks what was before, so answers begin with the next one.
+    await _count(redis, {DAY + 60: 4, DAY + 180: 8, DAY + 3600: 16})
+    found, counts = await reader.sum_range("types", DAY, DAY + 3660)
+    assert (found.start, found.end, counts) == (DAY + 3600, DAY + 3660, {b"a": 16})
 
 
 # The command.

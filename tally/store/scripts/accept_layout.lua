@@ -45,19 +45,25 @@ for at, seconds in ipairs(arguments.lengths) do
   end
 end
 
+local since = {} -- as it is before any floor is raised
+for at, each in ipairs(arguments.lacking) do
+  local shorter = each[2]
+  if shorter > 0 then
+    since[at] = redis.call('ZSCORE', floors, shorter)
+  else
+    since[at] = counted_until
+  end
+end
+
 local now = redis.call('TIME')[1]
 redis.call('DEL', layout) -- takes no memory, so that a full server lets the others pass
 redis.call('HSET', layout, 'since', now, unpack(fields))
 redis.call('LPUSH', history, '{"at":' .. now .. ',"changes":' .. arguments.changes .. '}')
 redis.call('LTRIM', history, 0, arguments.most - 1)
-for _, each in ipairs(arguments.lacking) do
-  local seconds, shorter = each[1], each[2]
-  local since = counted_until
-  if shorter > 0 then
-    since = redis.call('ZSCORE', floors, shorter)
-  end
-  if since then
-    redis.call('ZADD', floors, 'GT', string.format('%d', math.ceil(tonumber(since) / seconds) * seconds), seconds)
+for at, each in ipairs(arguments.lacking) do
+  local seconds = each[1]
+  if since[at] then
+    redis.call('ZADD', floors, 'GT', string.format('%d', math.ceil(tonumber(since[at]) / seconds) * seconds), seconds)
   end
 end
 for at = 5 + #arguments.lengths, #KEYS, 2 do
