@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,6 +25,7 @@ from bench.processes import BenchError, Process, fresh_bench, wait_until
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tests.oracle import Expected
+from tests.processes import Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,11 @@ def count_with_tally(source: Input) -> Outcome:
         ended_at = _wait_for_lines(
             client, keys.totals, source.lines, watch=(aggregator, ingestor, probe), meanwhile=file.look
         )
-        figures = {"server": bench.server, "ingestor": ingestor, "aggregator": aggregator}
+        figures: dict[str, Child] = {"server": bench.server, "ingestor": ingestor, "aggregator": aggregator}
         began_at = _opened_at(ingestor)
         outcome = _outcome(figures, ingestor, began_at=began_at, ended_at=ended_at, found=found(client))
-        probe.end()
-        pings = [wait for at, wait in json.loads(probe.log_text()) if began_at <= at <= ended_at]
+        probe.stop()
+        pings = [wait for at, wait in json.loads(probe.log()) if began_at <= at <= ended_at]
         return replace(outcome, appended_bytes=file.appended_bytes, ping_seconds=pings)
 
 
@@ -104,7 +105,7 @@ def _count_with_duckdb(source: Input, pattern_over: str) -> Outcome:
         strict = ["strict"] if source.truth.rejected else []
         process = bench.start_module("bench.rivals", "duckdb", str(source.path), pattern_over, *strict)
         process.wait()
-        figures = json.loads(process.log_text())
+        figures = json.loads(process.log())
         types, words = Counter(figures["types"]), Counter(figures["words"])
         lines = source.lines
         return Outcome(
@@ -139,13 +140,13 @@ def _count_one_by_one(source: Input, *, reader: str) -> Outcome:
             events=int(totals["lines"]) - int(totals["rejected"]),
             rejected=int(totals["rejected"]),
         )
-        figures = {"server": bench.server, "producer": producer, "consumer": consumer}
-        began_at = float(json.loads(producer.log_text().splitlines()[0])["began"])
+        figures: dict[str, Child] = {"server": bench.server, "producer": producer, "consumer": consumer}
+        began_at = float(json.loads(producer.log().splitlines()[0])["began"])
         return _outcome(figures, producer, began_at=began_at, ended_at=ended_at, found=found)
 
 
 def _outcome(
-    processes: dict[str, Process], first: Process, *, began_at: float, ended_at: float, found: Expected
+    processes: Mapping[str, Child], first: Process, *, began_at: float, ended_at: float, found: Expected
 ) -> Outcome:
     return Outcome(
         seconds=ended_at - began_at,
@@ -220,7 +221,7 @@ def _bounds_over(truth: Expected) -> dict[str, str]:
 
 def _opened_at(ingestor: Process) -> float:
     """Return when the ingestor began to read its source, in Unix seconds, by its own log."""
-    for line in ingestor.log_text().splitlines():
+    for line in ingestor.log().splitlines():
         with suppress(ValueError):
             record = json.loads(line)
             if record.get("event") == "source opened":

@@ -123,11 +123,11 @@ def _measure(path: Path, lines: int) -> str:
         # Seldom asked: every question is in the SLOWLOG, too.
         wait_until(counted, what=f"{lines:,} lines are counted", pause_seconds=0.1)
         time.sleep(LINGER_SECONDS)
-        aggregator.end()
+        aggregator.stop()
         found = holding.seconds()
         holding.close()
-        probe.end()
-        found["PING, as it waited"] = [wait for _, wait in json.loads(probe.log_text())]
+        probe.stop()
+        found["PING, as it waited"] = [wait for _, wait in json.loads(probe.log())]
     slowest_first = sorted(found.items(), key=lambda each: max(each[1]), reverse=True)
     rows = [
         (kind, f"{len(seconds):,}", f"{1000 * median(seconds):,.2f} ms", f"{1000 * max(seconds):,.1f} ms")

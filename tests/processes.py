@@ -1,4 +1,4 @@
-"""Tally's services as real processes, to be killed and started again."""
+"""Processes that may be killed and started again: of tests and of measurements."""
 
 from __future__ import annotations
 
@@ -6,33 +6,52 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
-class Process:
-    """`python -m <arguments>`, which may be killed and started again; its log goes to a file."""
 
-    def __init__(self, *arguments: str, log: Path, **variables: str) -> None:
-        self._arguments = arguments
+class Child:
+    """A command as a process, which may be killed and started again; what it says goes to a file.
+
+    Its settings come from its variables alone: those of Tally around us are kept from it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        variables: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
+        self._command = command
         self._log = log
-        self._variables = variables
+        self._folder = folder
+        self._stdin = stdin
+        self._variables = dict(variables or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._logged_before = 0  # bytes
 
     def start(self, **variables: str) -> None:
         """Start it, from now on with these variables too."""
         self._variables.update(variables)
+        around = {name: value for name, value in os.environ.items() if not name.startswith(("TALLY_", "_TALLY_"))}
         with self._log.open("ab") as log:
             self._logged_before = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", *self._arguments],
-                env={**os.environ, **self._variables},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                self._command, cwd=self._folder, env=around | self._variables, stdin=self._stdin, stdout=log, stderr=log
             )
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input, which must have been asked for."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
 
     @property
     def pid(self) -> int:
@@ -57,6 +76,8 @@ class Process:
         self._process.send_signal(signal.SIGCONT)
         self._process.kill()
         self._process.wait(30)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         return True
 
     @property
@@ -92,6 +113,11 @@ class Process:
         """Return how much memory it had at the most."""
         return self._memory_bytes("VmHWM:")
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has used. It may have ended, but not been waited for."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
     def _memory_bytes(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(name):
@@ -99,8 +125,20 @@ class Process:
         raise AssertionError(f"no {name}")
 
 
+class Process(Child):
+    """`python -m <arguments>`."""
+
+    def __init__(self, *arguments: str, log: Path, **variables: str) -> None:
+        super().__init__(module(*arguments), log=log, variables=variables)
+
+
+def module(*arguments: str) -> list[str]:
+    """Return the command `python -m <arguments>`, which imports nothing from the folder that it runs in."""
+    return [sys.executable, "-P", "-m", *arguments]
+
+
 @contextmanager
-def running(*processes: Process) -> Iterator[None]:
+def running(*processes: Child) -> Iterator[None]:
     """Start them; kill them in the end, however it came."""
     try:
         for process in processes:
