@@ -146,6 +146,15 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
         ("types?limit=0&order=name&order=count&offset=x", ["limit", "offset", "order"]),
         ("types?window=1m&from=5&order=change", ["order", "window"]),
         ("types:series?name=foo&name=bar&name=foo", ["name"]),
+        ("types?window=1m&from=5&limit=0", ["limit", "window"]),
+        ("types?from=10&to=5&order=change&offset=x", ["from", "offset", "order"]),
+        ("types?from=9999999999&windw=1m", ["from", "windw"]),
+        # What is there and cannot be read is not missed by the others.
+        ("types?from=yesterday&to=5", ["from"]),
+        ("types?window=3x&compare=previous", ["window"]),
+        ("types?window=3x&order=change&compare=next", ["compare", "window"]),
+        ("types?window=3x&from=5", ["window"]),
+        ("words:series?name=foo&window=1m&from=5&step=x", ["step", "window"]),
     ],
 )
 def test_all_wrong_parameters_are_named(client: httpx.Client, query: str, parameters: list[str]) -> None:
