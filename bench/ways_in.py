@@ -19,7 +19,7 @@ import redis
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
-from tests.processes import Process
+from tests.processes import Child, module
 from tests.senders import wait_for_port
 from tests.server import Server, free_port
 from tests.waiting import wait_until
@@ -58,10 +58,10 @@ def main() -> None:
             print(f"{way:28} {LINES / median:12,.0f} lines/s {size / median / 1e6:8.0f} MB/s")
 
 
-def ingestor(server: Server, source: str) -> Process:
+def ingestor(server: Server, source: str) -> Child:
     """Start an ingestor, without a backlog limit in the way."""
     variables = {"TALLY_REDIS_URL": server.url, "TALLY_MAX_BACKLOG_BYTES": str(1 << 40), "TALLY_LOG_LEVEL": "error"}
-    process = Process("ingestor", source, log=server.folder / "ingestor.log", **variables)
+    process = Child(module("ingestor", source), log=server.folder / "ingestor.log", variables=variables)
     process.start()
     return process
 

@@ -6,9 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+from tests.effort import THOROUGH
+from tests.forks import Forked, fork
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -33,7 +39,7 @@ class Child:
         self._folder = folder
         self._stdin = stdin
         self._variables = dict(variables or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._logged_before = 0  # bytes
 
     def start(self, **variables: str) -> None:
@@ -42,9 +48,12 @@ class Child:
         around = {name: value for name, value in os.environ.items() if not name.startswith(("TALLY_", "_TALLY_"))}
         with self._log.open("ab") as log:
             self._logged_before = log.tell()
-            self._process = subprocess.Popen(
-                self._command, cwd=self._folder, env=around | self._variables, stdin=self._stdin, stdout=log, stderr=log
-            )
+            self._process = self._begin(around | self._variables, log)
+
+    def _begin(self, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes] | Forked:
+        return subprocess.Popen(
+            self._command, cwd=self._folder, env=environment, stdin=self._stdin, stdout=log, stderr=log
+        )
 
     def write(self, data: bytes) -> None:
         """Write to its standard input, which must have been asked for."""
@@ -126,10 +135,76 @@ class Child:
 
 
 class Process(Child):
-    """`python -m <arguments>`."""
+    """`python -m <arguments>`, forked (see tests/forks.py) unless only a real start will do."""
 
     def __init__(self, *arguments: str, log: Path, **variables: str) -> None:
         super().__init__(module(*arguments), log=log, variables=variables)
+        self._arguments = arguments
+
+    def _begin(self, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes] | Forked:
+        if _to_be_started(self._variables):
+            return super()._begin(environment, log)
+        with _nothing() as nothing:
+            return fork(*self._arguments, env=environment, stdin=nothing, stdout=log, stderr=log)
+
+
+def run(
+    *arguments: str,
+    given: bytes | None = None,
+    stdout: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m <arguments>` to its end, with these variables besides our own, and return what it printed.
+
+    What is given comes by a pipe. With `stdout` its output goes there. It is forked as a Process is.
+    """
+    environment = {**os.environ, **(env or {})}
+    with ExitStack() as stack:
+        out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        stdin = stack.enter_context(_nothing() if given is None else _pipe_with(given))
+        process: subprocess.Popen[bytes] | Forked
+        if _to_be_started(env or {}):
+            command = module(*arguments)
+            process = subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout or out, stderr=err)
+        else:
+            process = fork(*arguments, env=environment, stdin=stdin, stdout=stdout or out, stderr=err)
+        try:
+            code = process.wait(seconds)
+        finally:
+            process.kill()
+        said = []
+        for each in (out, err):
+            each.seek(0)
+            said.append(each.read())
+    return subprocess.CompletedProcess(arguments, code, said[0].decode(), said[1].decode(errors="replace"))
+
+
+def _to_be_started(variables: Mapping[str, str]) -> bool:
+    """Return whether a process is not to be forked: all is to be tried, or a variable is for Python itself."""
+    return THOROUGH or any(name.startswith("PYTHON") for name in variables)
+
+
+def _nothing() -> IO[bytes]:
+    return Path(os.devnull).open("rb")
+
+
+@contextmanager
+def _pipe_with(content: bytes) -> Iterator[IO[bytes]]:
+    """Give the reading end of a pipe into which this is written."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), open(writing, "wb") as pipe:
+            pipe.write(content)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        with open(reading, "rb") as pipe:
+            yield pipe
+    finally:
+        thread.join()
 
 
 def module(*arguments: str) -> list[str]:
