@@ -13,7 +13,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/runtime.done
 DEVELOPMENT := $(VENV)/development.done
 
-# Processes that share the tests, a file each at a time. More than there are cores: tests wait more than they compute.
+# Processes that share the tests, a file each at a time, in the order of their names: those of tests/unit, which are short,
+# come last, so that no process is left with a long one. More than there are cores: tests wait more than they compute.
 # 0 runs them in one process, as for a debugger.
 WORKERS ?= 4
 
@@ -40,7 +41,7 @@ run: $(RUNTIME) $(VENDOR)
 ##   TALLY_TEST_THOROUGH=1 make test        more examples and random seeds, and what is slow: for a night
 ##   TALLY_TEST_SERVER=redis-server make test
 test: $(DEVELOPMENT) tools-if-possible
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ## Measure speed side by side with other ways of counting; takes a few minutes.
 bench: $(DEVELOPMENT)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from itertools import filterfalse
+from collections.abc import Iterable
+from itertools import compress, filterfalse
+from operator import ne
 
 from tally.keys import OTHER
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern, normalized
 
 #: How many texts are looked at to tell whether texts repeat.
 _SAMPLE = 64
+
+#: Fewer texts than these are not counted before there are more.
+_FEW = 256
 
 #: What the default pattern is where all is ASCII.
 _ASCII_WORD = re.compile(r"\w+(?:['-]\w+)*")
@@ -22,30 +26,50 @@ class Texts:
 
     What programs write repeats: a text that came before is counted as a whole, in a tenth of the time that it takes
     to split it. Where few come again, the counting of wholes would only be added to the splitting, so texts are split
-    at once.
+    at once. A few texts are not worth either: they are kept until there are more. (There may be a hundred thousand
+    windows in a batch, each with an instance of its own, which never has more than a few.)
     """
 
+    __slots__ = ("_few", "_pieces", "_whole", "ascii")
+
     def __init__(self) -> None:
-        self._whole: Counter[str] = Counter()
-        self._pieces: Counter[str] = Counter()
+        self._few: list[str] = []
+        self._whole: Counter[str] | None = None
+        self._pieces: Counter[str] | None = None
         self.ascii = True  # whether all pieces that were given, or are ready to be, are
 
     def add(self, texts: list[str]) -> None:
         """Count these."""
+        if len(texts) < _FEW:
+            self._few += texts
+            if len(self._few) < _FEW:
+                return
+            texts, self._few = self._few, []
+        if self._whole is None:
+            self._whole = Counter(texts)
+            return
         sample = texts[:: len(texts) // _SAMPLE + 1]
-        if not self._whole or sum(map(self._whole.__contains__, sample)) * 4 >= len(sample):
+        if sum(map(self._whole.__contains__, sample)) * 4 >= len(sample):
             self._whole.update(texts)
+        elif self._pieces is None:
+            self._pieces = Counter(self._split(texts))
         else:
             self._pieces.update(self._split(texts))
 
     def pieces(self) -> Counter[str]:
         """Return how often each piece stands in all of them."""
-        alike: dict[int, list[str]] = defaultdict(list)  # how often -> the texts that came so often
-        for text, times in self._whole.items():
-            alike[times].append(text)
-        self._whole.clear()
-        pieces = self._pieces
-        pieces.update(self._split(alike.pop(1, [])))
+        alike: dict[int, list[str]] = {}  # how often -> the texts that came so often
+        if self._whole is not None:
+            for text, times in self._whole.items():
+                alike.setdefault(times, []).append(text)
+            self._whole = None
+        once = self._split(alike.pop(1, []) + self._few)
+        self._few = []
+        if self._pieces is None:
+            pieces = self._pieces = Counter(once)
+        else:
+            pieces = self._pieces
+            pieces.update(once)
         for times, texts in alike.items():
             for piece, count in Counter(self._split(texts)).items():
                 pieces[piece] = pieces.get(piece, 0) + count * times
@@ -79,12 +103,8 @@ class WordCounter:
         stop_words: frozenset[str] = frozenset(),
         min_length: int = 1,
     ) -> None:
-        compiled = compile_word_pattern(pattern, re.IGNORECASE if fold_case else 0)
-        # Then a piece of letters and digits is one word, and needs no search.
-        self._alphanumeric_is_word = pattern == DEFAULT_WORD_PATTERN
-        self._find: Callable[[str], Iterable[re.Match[str]]] = compiled.finditer
-        # Without marks, of which there are too many for a class of characters that is as fast as any other.
-        self._find_ascii = _ASCII_WORD.finditer if self._alphanumeric_is_word else self._find
+        self._pattern = compile_word_pattern(pattern, re.IGNORECASE if fold_case else 0)
+        self._is_default = pattern == DEFAULT_WORD_PATTERN
         self._fold_case = fold_case
         self._normalize = normalize
         self._max_name_bytes = max_name_bytes
@@ -95,33 +115,73 @@ class WordCounter:
         """Return how often each word stands in them. It may change the pieces; with `ascii_` all are ASCII."""
         if self._normalize and not ascii_:
             _normalize(pieces)
-        words: Counter[str] = Counter()
-        at_once = self._alphanumeric_is_word and not self._fold_case
-        for piece, times in pieces.items():
-            if at_once and piece.isalnum():
-                words[piece] += times
-                continue
-            for match in (self._find_ascii if piece.isascii() else self._find)(piece):
-                word = match[0]
-                if self._fold_case:
-                    word = word.casefold()
-                    if self._normalize and not word.isascii():
-                        word = normalized(word)
-                words[word] += times
-        words.pop("", None)  # a pattern such as \b finds it everywhere
-        if self._stop_words or self._min_length > 1:
-            for word in [word for word in words if len(word) < self._min_length or word in self._stop_words]:
+        words = self._count_by_default(pieces) if self._is_default else self._count_each(pieces)
+        if self._min_length > 1:
+            for word in [word for word in words if len(word) < self._min_length]:
                 del words[word]
+        for word in self._stop_words:
+            words.pop(word, None)
         bound_names(words, self._max_name_bytes)
         return words
+
+    def _count_by_default(self, pieces: Counter[str]) -> Counter[str]:
+        """Turn the pieces into words by the default pattern.
+
+        A piece of letters and digits is one word, and stays where it is: most of the time that counting takes is spent
+        on putting words into a dictionary. All others are searched at once, because that pattern goes over no space.
+        """
+        others = list(filterfalse(str.isalnum, pieces))
+        ascii_ = _by_times(pieces, filter(str.isascii, others))
+        marked = _by_times(pieces, filterfalse(str.isascii, others))
+        words = pieces
+        if self._fold_case:
+            for word in list(compress(words, map(ne, words, map(str.casefold, words)))):
+                times = words.pop(word)  # first, because what is folded and put together again may be the same word
+                words[self._folded(word)] += times
+        for times, group in ascii_.items():
+            joined = " ".join(group)
+            _add(words, _ASCII_WORD.findall(joined.lower() if self._fold_case else joined), times)
+        for times, group in marked.items():
+            found = self._pattern.findall(" ".join(group))
+            _add(words, map(self._folded, found) if self._fold_case else found, times)
+        return words
+
+    def _count_each(self, pieces: Counter[str]) -> Counter[str]:
+        """Find the words in the pieces by any pattern, which may have groups, or find nothing everywhere."""
+        words: Counter[str] = Counter()
+        for piece, times in pieces.items():
+            for match in self._pattern.finditer(piece):
+                word = self._folded(match[0]) if self._fold_case else match[0]
+                words[word] += times
+        words.pop("", None)  # a pattern such as \b finds it everywhere
+        return words
+
+    def _folded(self, word: str) -> str:
+        word = word.casefold()
+        return normalized(word) if self._normalize else word
 
     def _in_one_form(self, word: str) -> str:
         """Return a whole word as it is counted."""
         if self._normalize:
             word = normalized(word)
-        if self._fold_case:
-            word = word.casefold()
-        return normalized(word) if self._normalize else word
+        return self._folded(word) if self._fold_case else word
+
+
+def _by_times(pieces: Counter[str], some: Iterable[str]) -> dict[int, list[str]]:
+    """Take some of the pieces out: those that came so often, by how often that is."""
+    taken: dict[int, list[str]] = defaultdict(list)
+    for piece in some:
+        taken[pieces.pop(piece)].append(piece)
+    return taken
+
+
+def _add(words: Counter[str], found: Iterable[str], times: int) -> None:
+    """Add words that were each found so often. Most are found once, and those need no loop of Python's."""
+    if times == 1:
+        words.update(found)
+    else:
+        for word in found:
+            words[word] = words.get(word, 0) + times
 
 
 def _normalize(pieces: Counter[str]) -> None:
@@ -137,6 +197,6 @@ def bound_names(counts: Counter[str], max_name_bytes: int) -> None:
     # A character has at most four bytes: most names need no encoding to be judged.
     if max(map(len, counts), default=0) * 4 <= max_name_bytes:
         return
-    for name in list(counts):
-        if len(name) * 4 > max_name_bytes and len(name.encode()) > max_name_bytes and name != OTHER:
+    for name in [name for name in counts if len(name) * 4 > max_name_bytes]:
+        if len(name.encode()) > max_name_bytes and name != OTHER:
             counts[OTHER] += counts.pop(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.compression import LEAST_BYTES, Encoding, compressed, preferred
 from api.freshness import fresh_seconds
 from api.memory import RETRY_AFTER_SECONDS, Memory
+from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.web.paths import path_below_root
 from tally.web.problem_types import TOO_MUCH_ASKED
@@ -56,9 +56,9 @@ class _Answer:
     encoded: dict[Encoding, asyncio.Task[_Encoded]] = field(default_factory=dict)
     given: int = 0
 
-    def is_fresh(self) -> bool:
+    def is_fresh(self, *, now: float) -> bool:
         """Return whether it may be given once more."""
-        return time.monotonic() - self.made_at <= fresh_seconds(given=self.given)
+        return now - self.made_at <= fresh_seconds(given=self.given)
 
 
 class AnswerCache:
@@ -70,12 +70,13 @@ class AnswerCache:
     as far as `memory` has room: while nothing is counted it comes out the same each time.
     """
 
-    def __init__(self, app: ASGIApp, *, memory: Memory) -> None:
+    def __init__(self, app: ASGIApp, *, memory: Memory, clock: Clock = SYSTEM) -> None:
         self._app = app
         self._memory = memory
+        self._clock = clock
         self._answers: OrderedDict[_Question, _Answer] = OrderedDict()  # the one made last stands last
         self._making: dict[_Question, asyncio.Event] = {}
-        self._slow = LogThrottle()
+        self._slow = LogThrottle(clock=clock)
         memory.when_full(self._drop)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,7 +120,7 @@ class AnswerCache:
 
     def _fresh(self, question: _Question) -> _Answer | None:
         answer = self._answers.get(question)
-        return answer if answer is not None and answer.is_fresh() else None
+        return answer if answer is not None and answer.is_fresh(now=self._clock.monotonic()) else None
 
     async def _make(self, question: _Question, scope: Scope, receive: Receive, send: Send) -> _Answer | None:
         """Run the route; keep a good answer, pass on any other."""
@@ -154,7 +155,7 @@ class AnswerCache:
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         before = self._answers.get(question)
         if before is not None and before.plain.body == body:
-            before.made_at, before.given = time.monotonic(), 0
+            before.made_at, before.given = self._clock.monotonic(), 0
             return before
         del before
         if len(body) > SLICE_BYTES and not self._memory.make_room(len(body)):
@@ -168,7 +169,7 @@ class AnswerCache:
             return None
         etag = await _etag(body, named=path_below_root(scope).startswith("/events/"))
         headers = [*_varied(start["headers"]), (b"etag", etag.encode()), (b"cache-control", b"no-cache")]
-        answer = _Answer(time.monotonic(), etag, _Encoded(headers, body))
+        answer = _Answer(self._clock.monotonic(), etag, _Encoded(headers, body))
         self._memory.hold(answer, _OVERHEAD_BYTES + sum(map(len, question)))
         self._memory.hold(answer.plain, len(body))
         return answer
@@ -192,7 +193,7 @@ class AnswerCache:
 
     def _forget(self) -> None:
         """Forget what was made long ago."""
-        until = time.monotonic() - REMEMBERED_SECONDS
+        until = self._clock.monotonic() - REMEMBERED_SECONDS
         while self._answers and next(iter(self._answers.values())).made_at < until:
             self._answers.popitem(last=False)
 

@@ -18,11 +18,12 @@ from api.compression import CompressedPages
 from api.live import Live
 from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
-from api.params import repeated_parameters
+from api.params import also_wrong
 from api.routes import all_counts, health, names, pipeline
 from api.routes.documented import TAGS
 from api.work import Busy, Work
 from tally import __version__
+from tally.clock import SYSTEM, Clock
 from tally.keys import Keys
 from tally.origins import parse_origins
 from tally.redis_location import redis_url
@@ -37,7 +38,7 @@ from tally.web.problem_types import TOO_MUCH_ASKED
 RANKINGS = 0.75
 
 
-def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
+def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock = SYSTEM) -> FastAPI:
     """Return the ASGI application. It makes a client of its own unless one is given, and closes that.
 
     Who stops the server first ends `app.state.live`, the live feed, and then `app.state.work`, long answers.
@@ -48,8 +49,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
     keys = Keys()
     work = Work()
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
-    counts = CachedCounts(CountReader(client, keys=keys, settings=settings), memory=rankings, work=work)
-    live = Live(counts)
+    counts = CachedCounts(CountReader(client, keys=keys, settings=settings), memory=rankings, work=work, clock=clock)
+    live = Live(counts, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,8 +71,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
         docs_url=None,  # see pages
         redoc_url=None,
     )
-    app.state.live, app.state.work = live, work
-    problems.install(app, elsewhere="the api's paths are described in /docs", also_wrong=repeated_parameters)
+    app.state.live, app.state.work, app.state.clock = live, work, clock
+    problems.install(app, elsewhere="the api's paths are described in /docs", also_wrong=also_wrong)
     app.add_exception_handler(NoRoom, _too_much)
     app.add_exception_handler(Busy, _too_much)
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
@@ -87,7 +88,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None) -> FastAPI:
 
     # The last one added is the first one asked.
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(AnswerCache, memory=bodies)
+    app.add_middleware(AnswerCache, memory=bodies, clock=clock)
     app.add_middleware(CompressedPages)
     app.add_middleware(Methods, routes=app.router.routes)  # those before it know GET alone
     if settings.api_token is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -16,6 +15,7 @@ from api.ranking import MAKING_BYTES_PER_NAME, Ranking
 from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, last_seen
 from api.snapshot import Snapshot, Snapshots
 from api.work import Work
+from tally.clock import SYSTEM, Clock
 from tally.keys import Kind
 from tally.ranges import TimeRange, Windows
 from tally.store.moved import WindowsMoved, again_while_moved
@@ -38,14 +38,15 @@ Bounds = tuple[int, int]
 class CachedCounts:
     """Everything that can be asked. Every method raises StoreUnavailable, those about names NoRoom and Busy, too."""
 
-    def __init__(self, reader: CountReader, *, memory: Memory, work: Work) -> None:
+    def __init__(self, reader: CountReader, *, memory: Memory, work: Work, clock: Clock = SYSTEM) -> None:
         self.reader = reader
         self.work = work
+        self.clock = clock
         self._memory = memory
-        self._counting = Snapshot(version=self._now, load=reader.counting)
+        self._counting = Snapshot(version=self._now, load=reader.counting, clock=clock)
         self._rankings: Snapshots[Ranking] = Snapshots(make=self._ranking_snapshot, memory=memory)
-        self._top_words = Snapshot(version=reader.version, load=self._load_top_words)
-        self._status = Snapshot(version=self._now, load=self._load_status)
+        self._top_words = Snapshot(version=reader.version, load=self._load_top_words, clock=clock)
+        self._status = Snapshot(version=self._now, load=self._load_status, clock=clock)
 
     async def counting(self) -> Counting:
         """Return how lines are counted."""
@@ -70,11 +71,11 @@ class CachedCounts:
         itself they would be of unequal length, and overlap.
         """
 
-        lengths = (await self.counting()).lengths
+        lengths, now = (await self.counting()).lengths, self.clock.time()
 
         def choose(windows: Windows) -> tuple[Bounds, Bounds] | None:
             for length in lengths:
-                bounds = asked.closed(unit_seconds=length.seconds)
+                bounds = asked.closed(unit_seconds=length.seconds, now=now)
                 if bounds is None:
                     continue
                 start, end = bounds
@@ -90,7 +91,8 @@ class CachedCounts:
 
         Only that the two do not overlap matters: shares are compared, not counts.
         """
-        start, end = last_windows(seconds, unit_seconds=(await self.counting()).unit_seconds)
+        unit_seconds = (await self.counting()).unit_seconds
+        start, end = last_windows(seconds, unit_seconds=unit_seconds, now=self.clock.time())
 
         def choose(windows: Windows) -> tuple[Bounds, Bounds]:
             before, now = windows.apart(start - BASELINE_WINDOWS * (end - start), start, end)
@@ -137,11 +139,11 @@ class CachedCounts:
         return made
 
     async def _load_status(self) -> tuple[Status, float]:
-        as_of = time.time()
+        as_of = self.clock.time()
         return await self.reader.status(), as_of
 
     async def _load_top_words(self) -> Ranking:
-        as_of = time.time()
+        as_of = self.clock.time()
         counts = await self.reader.top_words()
         distinct, other = await self.reader.distinct("words")
         total = (await self.reader.totals())["words"]
@@ -158,18 +160,18 @@ class CachedCounts:
 
         async def load() -> Ranking:
             nonlocal refusal, refused_until
-            if refusal is not None and time.monotonic() < refused_until:
+            if refusal is not None and self.clock.monotonic() < refused_until:
                 raise NoRoom(str(refusal))  # as it was just found out, with much reading
             try:
                 return await self._load_ranking(kind, start, end)
             except NoRoom as error:
-                refusal, refused_until = error.with_traceback(None), time.monotonic() + RETRY_AFTER_SECONDS
+                refusal, refused_until = error.with_traceback(None), self.clock.monotonic() + RETRY_AFTER_SECONDS
                 raise
 
-        return Snapshot(version=self.reader.version, load=load, most_seconds=RANKING_SECONDS)
+        return Snapshot(version=self.reader.version, load=load, most_seconds=RANKING_SECONDS, clock=self.clock)
 
     async def _load_ranking(self, kind: Kind, start: int | None, end: int | None) -> Ranking:
-        as_of = time.time()
+        as_of = self.clock.time()
         async with AsyncExitStack() as held:
             gauge = _Gauge(held.enter_context(self._memory.claim()), self.work, held)
             if start is None or end is None:
@@ -183,13 +185,13 @@ class CachedCounts:
             return ranking
 
     async def _now(self) -> float:
-        return time.time()
+        return self.clock.time()
 
     # Grids.
 
     async def series(self, kind: Kind, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
         """Return counts of each name (of all events, if there is none) in each cell. Raises WrongStep."""
-        as_of = time.time()
+        as_of = self.clock.time()
 
         def cut(windows: Windows) -> list[TimeRange]:
             return cut_into_cells(windows, start, end, step)

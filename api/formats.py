@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -77,10 +77,10 @@ def as_json(answer: Mapping[str, Any]) -> Response:
     return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"], headers={"Vary": "Accept"})
 
 
-def accepts(media_type: str) -> Callable[[Request], None]:
+def accepts(media_type: str) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency of routes that answer in one form: it raises ProblemError if Accept does not allow that."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         qualities = _qualities(request)
         if qualities and not _quality(media_type, qualities):
             raise _not_acceptable([media_type])

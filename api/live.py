@@ -66,7 +66,7 @@ class Live:
         self._state: dict[str, Any] | None = None  # None: Redis is unavailable, or was not asked yet
         self._rates = Rates(every_seconds=EVERY_SECONDS)
         self._changed = asyncio.Event()
-        self._crowded = LogThrottle()
+        self._crowded = LogThrottle(clock=clock)
         self._closed = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
         self._watching = 0

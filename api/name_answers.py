@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import time
 from typing import Any
 
 from fastapi import Request, Response
@@ -28,7 +27,7 @@ RISE_COLUMNS = ("name", "count", "baseline", "expected", "ratio", "score")
 
 async def list_names(counts: CachedCounts, kind: Kind, request: Request, params: RankingParams) -> Response:
     counting = await counts.counting()
-    bounds = params.bounds(unit_seconds=counting.unit_seconds)
+    bounds = params.bounds(unit_seconds=counting.unit_seconds, now=counts.clock.time())
     prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
     asked = params.model_copy(update={"prefix": prefix, "q": q})
     if bounds is None:
@@ -52,7 +51,7 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
 
 
 async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> dict[str, Any]:
-    as_of = time()
+    as_of = counts.clock.time()
     name = (await counts.counting()).name(kind, name)
     count = await counts.reader.count_of(kind, name)
     if not count:
@@ -108,10 +107,10 @@ async def list_trending(counts: CachedCounts, kind: Kind, request: Request, para
 
 
 async def _series(counts: CachedCounts, kind: Kind, names: list[str], asked: SeriesRange) -> Series:
-    unit_seconds = (await counts.counting()).unit_seconds
-    bounds = asked.bounds(unit_seconds=unit_seconds)
+    unit_seconds, now = (await counts.counting()).unit_seconds, counts.clock.time()
+    bounds = asked.bounds(unit_seconds=unit_seconds, now=now)
     if bounds is None:
-        bounds = last_windows(DEFAULT_SERIES_SECONDS, unit_seconds=unit_seconds)
+        bounds = last_windows(DEFAULT_SERIES_SECONDS, unit_seconds=unit_seconds, now=now)
     try:
         return await counts.series(kind, names, *bounds, asked.step)
     except WrongStep as error:

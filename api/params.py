@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections import Counter
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import (
@@ -13,14 +13,14 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    ValidationError,
     field_validator,
-    model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from api.moments import Duration, Moment, read_duration
-from tally.web.problem_types import ContradictingParameters, WrongParameters
+from tally.web.problem_types import WrongParameters
 
 #: What may be given several times, where the path ends so.
 _REPEATABLE, _WHERE_REPEATABLE = "name", ":series"
@@ -53,14 +53,9 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    @model_validator(mode="after")
-    def _no_contradictions(self) -> Self:
-        if wrong := list(self.contradictions()):
-            raise ContradictingParameters(wrong)
-        return self
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield parameters that are wrong beside the others, and what would be right."""
+    def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
+        """Yield parameters that are wrong beside the others, or at this moment, and what would be right."""
+        del now
         return iter(())
 
 
@@ -70,23 +65,65 @@ def given(model: type[Strict]) -> Any:
     Of a parameter that is given twice FastAPI would leave one out without a word, so that is an error, too.
     """
 
-    def read(request: Request, parameters: Any) -> Any:
-        if repeated := repeated_parameters(request):
-            raise WrongParameters(repeated)
+    async def expect(request: Request) -> None:
+        request.state.expected = model  # for also_wrong, which is asked when some of them cannot be read
+
+    async def read(request: Request, _: None, parameters: Any) -> Any:
+        if wrong := _repeated(request) | _contradicting(request, parameters):
+            raise WrongParameters(list(wrong.items()))
         return parameters
 
-    read.__annotations__ = {"request": Request, "parameters": Annotated[model, Query()]}
+    read.__annotations__ = {
+        "request": Request,
+        "_": Annotated[None, Depends(expect)],
+        "parameters": Annotated[model, Query()],
+    }
     return Depends(read)
 
 
-def repeated_parameters(request: Request) -> list[tuple[str, str]]:
+def also_wrong(request: Request, unreadable: Collection[str]) -> dict[str, str]:
+    """Return the parameters that are wrong besides those that cannot be read, and what would be right."""
+    return _repeated(request) | _contradicting_among(request, unreadable)
+
+
+def _contradicting(request: Request, parameters: Strict) -> dict[str, str]:
+    """Return the first thing that is wrong with each parameter beside the others."""
+    found: dict[str, str] = {}
+    for name, right in parameters.contradictions(now=request.app.state.clock.time()):
+        found.setdefault(name, right)
+    return found
+
+
+def _contradicting_among(request: Request, unreadable: Collection[str]) -> dict[str, str]:
+    """Return what is wrong with those that can be read beside the others."""
+    model: type[Strict] | None = getattr(request.state, "expected", None)
+    if model is None:
+        return {}
+    given: dict[str, Any] = {name: value for name, value in request.query_params.items() if name not in unreadable}
+    if _REPEATABLE in given and _may_repeat(request, _REPEATABLE):
+        given[_REPEATABLE] = request.query_params.getlist(_REPEATABLE)
+    try:
+        parameters = model.model_validate(given)
+    except ValidationError:  # one that is needed is missing, or cannot be read
+        return {}
+    for name, field in model.model_fields.items():
+        if (field.alias or name) in unreadable and field.default is None:
+            setattr(parameters, name, math.nan)  # it is given, and neither before nor after anything
+    return _contradicting(request, parameters)
+
+
+def _may_repeat(request: Request, name: str) -> bool:
+    return name == _REPEATABLE and request.url.path.endswith(_WHERE_REPEATABLE)
+
+
+def _repeated(request: Request) -> dict[str, str]:
     """Return the parameters that are given several times and should not be, and what would be right."""
     times = Counter(name for name, _ in request.query_params.multi_items())
-    return [
-        (name, f"it was given {count} times; give it once")
+    return {
+        name: f"it was given {count} times; give it once"
         for name, count in times.items()
-        if count > 1 and not (name == _REPEATABLE and request.url.path.endswith(_WHERE_REPEATABLE))
-    ]
+        if count > 1 and not _may_repeat(request, name)
+    }
 
 
 class TimeRangeParams(Strict):
@@ -105,7 +142,7 @@ class TimeRangeParams(Strict):
         None, alias="to", description="Until this moment, exclusive", examples=["2026-11-23T15:00:00+01:00"]
     )
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds."""
         if self.window is not None and (self.start is not None or self.end is not None):
             yield "window", "give either window or from and to, not both"
@@ -113,10 +150,10 @@ class TimeRangeParams(Strict):
             yield "from", "to needs a from"
         elif self.start is not None and self.end is not None and self.start >= self.end:
             yield "from", "it must be before to"
-        elif self.start is not None and self.end is None and self.start >= time.time():
+        elif self.start is not None and self.end is None and self.start >= now:
             yield "from", "without to, it must be before now"
 
-    def bounds(self, *, unit_seconds: int) -> tuple[int, int] | None:
+    def bounds(self, *, unit_seconds: int, now: float) -> tuple[int, int] | None:
         """[from, to) in whole windows of `unit_seconds`, in Unix seconds; None for all time.
 
         `window=15m` ends with the current window, so that it has what was counted a second ago, and begins with the
@@ -125,19 +162,19 @@ class TimeRangeParams(Strict):
         if self.window is None and self.start is None:
             return None
         if self.window is not None:
-            return last_windows(self.window, unit_seconds=unit_seconds)
+            return last_windows(self.window, unit_seconds=unit_seconds, now=now)
         assert self.start is not None
         first = int(self.start // unit_seconds) * unit_seconds
         if self.end is None:
-            return first, max(last_windows(0, unit_seconds=unit_seconds)[1], first + unit_seconds)
+            return first, max(last_windows(0, unit_seconds=unit_seconds, now=now)[1], first + unit_seconds)
         return first, -int(-self.end // unit_seconds) * unit_seconds
 
-    def closed(self, *, unit_seconds: int) -> tuple[int, int] | None:
+    def closed(self, *, unit_seconds: int, now: float) -> tuple[int, int] | None:
         """[from, to) in whole windows of `unit_seconds` that are over; None if there are none, and for all time.
 
         A `window` is as long as was asked for, at least, and ends with the last window that is over.
         """
-        end = int(time.time() // unit_seconds) * unit_seconds
+        end = int(now // unit_seconds) * unit_seconds
         if self.window is not None:
             start = end + -self.window // unit_seconds * unit_seconds
         elif self.start is not None:
@@ -149,9 +186,8 @@ class TimeRangeParams(Strict):
         return (start, end) if start < end else None
 
 
-def last_windows(seconds: int, *, unit_seconds: int) -> tuple[int, int]:
+def last_windows(seconds: int, *, unit_seconds: int, now: float) -> tuple[int, int]:
     """[from, to): the last so many seconds, widened to whole windows of `unit_seconds`, the current one among them."""
-    now = time.time()
     return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds
 
 
@@ -185,9 +221,9 @@ class RankingParams(TimeRangeParams):
     compare: Optional[Literal["previous"]] = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""
-        yield from super().contradictions()
+        yield from super().contradictions(now=now)
         if self.compare and self.window is None and self.start is None:
             yield "compare", "all time has nothing before it; give window, or from and to"
         if "change" in self.order and not self.compare:

@@ -8,6 +8,7 @@ import sys
 from api.app import create_app
 from api.live import Live
 from api.work import Work
+from tally.clock import SYSTEM, Clock
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.settings import Settings
@@ -61,9 +62,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         ending.cancel()
 
 
-async def _end(live: Live, work: Work, stop: asyncio.Event) -> None:
+async def _end(live: Live, work: Work, stop: asyncio.Event, *, clock: Clock = SYSTEM) -> None:
     """End the live feeds at a stop, and soon after long answers: the server would wait for them, and cut them off."""
     await stop.wait()
     live.end_watching()
-    await asyncio.sleep(LONG_ANSWERS_GRACE_SECONDS)
+    await clock.sleep(LONG_ANSWERS_GRACE_SECONDS)
     work.close()

@@ -1,14 +1,14 @@
 """`python -m bench`: all measurements one after the other, as `make bench` runs them. Takes a few minutes.
 
-`--write` puts the results into bench/results.md; `python -m bench.pipeline`, `python -m bench.latency` and
-`python -m bench.api` have more options each.
+`--write` puts the results into bench/results.md; `--file PATH` measures how fast that file is counted, and nothing
+else. `python -m bench.pipeline`, `bench.latency`, `bench.api` and `bench.bulk` have more options each.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from bench import api, latency, pipeline
+from bench import api, bulk, latency, pipeline
 
 
 def main() -> None:
@@ -16,15 +16,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure speed, latency and answers under load, side by side; takes a few minutes.",
-        epilog="python -m bench.pipeline, bench.latency and bench.api measure one of them and have more options.",
+        epilog="python -m bench.pipeline, bench.latency, bench.api and bench.bulk measure one each, with more options.",
     )
     parser.add_argument("--write", action="store_true", help="put the reports into bench/results.md")
-    given = ["--write"] if parser.parse_args().write else []
+    parser.add_argument("--file", help="a file of events: measure only how fast it is counted")
+    options = parser.parse_args()
+    given = ["--write"] if options.write else []
+    if options.file is not None:
+        pipeline.main([*given, "--file", options.file])
+        return
     latency.main(given)
     print()
     pipeline.main(given)
     print()
     api.main(given)
+    print()
+    bulk.main(given)
 
 
 if __name__ == "__main__":

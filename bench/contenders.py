@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from subprocess import DEVNULL
 from time import time
 from typing import Any
 
@@ -22,7 +23,9 @@ from bench import rivals
 from bench.inputs import Input
 from bench.processes import BenchError, Process, fresh_bench, wait_until
 from tally.keys import GROUP, Keys
+from tally.settings import Settings
 from tests.oracle import Expected
+from tests.processes import Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Outcome:
     """One run: seconds from the first read of the file, and from the start of the process that reads it.
 
     Processor time and the peak of resident memory are by process; the time that a process which only waits took to
-    start is left out.
+    start is left out. For Tally also: how much was written to the server's append-only file, and how long each PING
+    waited meanwhile.
     """
 
     seconds: float
@@ -38,6 +42,8 @@ class Outcome:
     cpu_seconds: dict[str, float]
     peak_bytes: dict[str, int]
     found: Expected
+    appended_bytes: int = 0
+    ping_seconds: Sequence[float] = ()
 
 
 Contender = Callable[[Input], Outcome]
@@ -58,12 +64,20 @@ def count_with_tally(source: Input) -> Outcome:
 
     with fresh_bench() as bench:
         client = bench.start_server()
-        aggregator = bench.start_module("aggregator")
+        probe = bench.start_module("bench.ping", str(bench.port))
+        aggregator = bench.start_module("aggregator", stdin=DEVNULL, **_bounds_over(source.truth))
         _wait_for_consumer(client, keys.stream, GROUP, aggregator)
+        file = _AppendOnlyFile(client)
         ingestor = bench.start_module("ingestor", str(source.path))
-        ended_at = _wait_for_lines(client, keys.totals, source.lines, watch=(aggregator, ingestor))
-        figures = {"server": bench.server, "ingestor": ingestor, "aggregator": aggregator}
-        return _outcome(figures, ingestor, began_at=_opened_at(ingestor), ended_at=ended_at, found=found(client))
+        ended_at = _wait_for_lines(
+            client, keys.totals, source.lines, watch=(aggregator, ingestor, probe), meanwhile=file.look
+        )
+        figures: dict[str, Child] = {"server": bench.server, "ingestor": ingestor, "aggregator": aggregator}
+        began_at = _opened_at(ingestor)
+        outcome = _outcome(figures, ingestor, began_at=began_at, ended_at=ended_at, found=found(client))
+        probe.stop()
+        pings = [wait for at, wait in json.loads(probe.log()) if began_at <= at <= ended_at]
+        return replace(outcome, appended_bytes=file.appended_bytes, ping_seconds=pings)
 
 
 def count_each_event(source: Input) -> Outcome:
@@ -77,12 +91,21 @@ def count_added_up(source: Input) -> Outcome:
 
 
 def count_with_duckdb(source: Input) -> Outcome:
-    """DuckDB on the file, with the fastest query that gives the right counts."""
+    """DuckDB on the file, with the word pattern run over each text."""
+    return _count_with_duckdb(source, "texts")
+
+
+def count_pieces_with_duckdb(source: Input) -> Outcome:
+    """DuckDB on the file, with the word pattern run over the distinct pieces only, as Tally does it."""
+    return _count_with_duckdb(source, "pieces")
+
+
+def _count_with_duckdb(source: Input, pattern_over: str) -> Outcome:
     with fresh_bench() as bench:
-        strict = ["strict"] if source.kind == "garbage" else []
-        process = bench.start_module("bench.rivals", "duckdb", str(source.path), *strict)
+        strict = ["strict"] if source.truth.rejected else []
+        process = bench.start_module("bench.rivals", "duckdb", str(source.path), pattern_over, *strict)
         process.wait()
-        figures = json.loads(process.log_text())
+        figures = json.loads(process.log())
         types, words = Counter(figures["types"]), Counter(figures["words"])
         lines = source.lines
         return Outcome(
@@ -117,13 +140,13 @@ def _count_one_by_one(source: Input, *, reader: str) -> Outcome:
             events=int(totals["lines"]) - int(totals["rejected"]),
             rejected=int(totals["rejected"]),
         )
-        figures = {"server": bench.server, "producer": producer, "consumer": consumer}
-        began_at = float(json.loads(producer.log_text().splitlines()[0])["began"])
+        figures: dict[str, Child] = {"server": bench.server, "producer": producer, "consumer": consumer}
+        began_at = float(json.loads(producer.log().splitlines()[0])["began"])
         return _outcome(figures, producer, began_at=began_at, ended_at=ended_at, found=found)
 
 
 def _outcome(
-    processes: dict[str, Process], first: Process, *, began_at: float, ended_at: float, found: Expected
+    processes: Mapping[str, Child], first: Process, *, began_at: float, ended_at: float, found: Expected
 ) -> Outcome:
     return Outcome(
         seconds=ended_at - began_at,
@@ -147,7 +170,9 @@ def _wait_for_consumer(client: Any, stream: str, group: str, process: Process) -
     process.start_cpu_clock()
 
 
-def _wait_for_lines(client: Any, totals: str, lines: int, *, watch: tuple[Process, ...]) -> float:
+def _wait_for_lines(
+    client: Any, totals: str, lines: int, *, watch: tuple[Process, ...], meanwhile: Callable[[], None] = lambda: None
+) -> float:
     """Wait until so many lines are counted: when, in Unix seconds, to within a few milliseconds."""
     counted_at = 0.0
 
@@ -157,15 +182,46 @@ def _wait_for_lines(client: Any, totals: str, lines: int, *, watch: tuple[Proces
         for process in watch:
             process.check()
             process.peak_bytes()
+        meanwhile()
         return int(client.hget(totals, "lines") or 0) >= lines
 
     wait_until(counted, what=f"{lines:,} lines are counted")
+    meanwhile()
     return counted_at
+
+
+class _AppendOnlyFile:
+    """How much is written to it, also while rewrites make it smaller."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._size = self._size_now()
+        self.appended_bytes = 0
+
+    def look(self) -> None:
+        """Add what has come since the last look. What comes between that and the end of a rewrite is missed."""
+        size = self._size_now()
+        self.appended_bytes += max(0, size - self._size)
+        self._size = size
+
+    def _size_now(self) -> int:
+        return int(self._client.info("persistence")["aof_current_size"])
+
+
+def _bounds_over(truth: Expected) -> dict[str, str]:
+    """Return settings for what goes over the default bounds, so that nothing is counted under `__other__`."""
+    defaults = Settings()
+    least = {
+        "max_words": len(truth.words),
+        "max_types": len(truth.types),
+        "max_name_bytes": max(len(name.encode()) for names in (truth.words, truth.types) for name in names or [""]),
+    }
+    return {f"TALLY_{name.upper()}": str(number) for name, number in least.items() if number > getattr(defaults, name)}
 
 
 def _opened_at(ingestor: Process) -> float:
     """Return when the ingestor began to read its source, in Unix seconds, by its own log."""
-    for line in ingestor.log_text().splitlines():
+    for line in ingestor.log().splitlines():
         with suppress(ValueError):
             record = json.loads(line)
             if record.get("event") == "source opened":

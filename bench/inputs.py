@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.processes import BenchError
+from bench.texts import text_lines
 from tally.generator import TYPES, Generator, GeneratorSpec
 from tests.oracle import Expected
 
-InputKind = Literal["garbage", "clean", "rich"]
+InputKind = Literal["garbage", "clean", "rich", "text", "history"]
 
-DESCRIPTIONS: dict[InputKind, str] = {
+DESCRIPTIONS: dict[str, str] = {
     "garbage": "`tally generate --corrupt 0.1`: one line in ten is garbage",
     "clean": "`tally generate --corrupt 0`",
     "rich": "200,000 distinct words, Zipf; every text is different",
+    "text": "made like real one-line texts, without times (`bench/texts.py`)",
+    "history": "the same texts, with times over ten years",
 }
+
+_TEN_YEARS_SECONDS = 10 * 365 * 86_400
 
 #: The rich input's vocabulary; the word of rank r comes up in proportion to 1/r.
 RICH_WORDS = 200_000
@@ -29,7 +35,8 @@ RICH_WORDS = 200_000
 class Input:
     """A file of lines with its true counts."""
 
-    kind: InputKind
+    kind: str
+    description: str
     path: Path
     bytes: int
     truth: Expected
@@ -43,25 +50,43 @@ def make_input(kind: InputKind, folder: Path, *, lines: int, seed: int) -> Input
     """Write so many lines and count them."""
     path = folder / f"{kind}-{lines}.ndjson"
     with path.open("wb") as file:
-        if kind == "rich":
-            file.writelines(_rich_lines(lines, seed=seed))
-        else:
-            corrupt = 0.1 if kind == "garbage" else 0.0
-            file.writelines(Generator(GeneratorSpec(count=lines, corrupt=corrupt, seed=seed)).lines())
-    return Input(kind, path, path.stat().st_size, _counted(path))
+        file.writelines(_lines(kind, lines, seed=seed))
+    return _counted(kind, DESCRIPTIONS[kind], path)
+
+
+def input_of_file(path: Path, folder: Path, *, lines: int) -> Input:
+    """Copy the first lines of any file, so many at the most, and count them."""
+    copy = folder / "file.ndjson"
+    with path.open("rb") as whole, copy.open("wb") as file:
+        file.writelines(itertools.islice(whole, lines))
+    source = _counted("file", f"`{path.name}`", copy)
+    if not source.lines:
+        raise BenchError(f"{path}: no lines")
+    return source
 
 
 def head_of(source: Input, *, lines: int) -> Input:
     """Return the first lines of another input, for contenders that would need minutes for all."""
-    path = source.path.with_name(f"{source.kind}-{lines}.ndjson")
+    path = source.path.with_name(f"{source.kind}-head-{lines}.ndjson")
     with source.path.open("rb") as whole, path.open("wb") as file:
         file.writelines(itertools.islice(whole, lines))
-    return Input(source.kind, path, path.stat().st_size, _counted(path))
+    return _counted(source.kind, source.description, path)
 
 
-def _counted(path: Path) -> Expected:
+def _counted(kind: str, description: str, path: Path) -> Input:
     with path.open("rb") as file:
-        return Expected.of(file)
+        return Input(kind, description, path, path.stat().st_size, Expected.of(file))
+
+
+def _lines(kind: InputKind, count: int, *, seed: int) -> Iterator[bytes]:
+    if kind == "rich":
+        return _rich_lines(count, seed=seed)
+    if kind == "text":
+        return text_lines(count, seed=seed)
+    if kind == "history":
+        now = int(time.time())
+        return text_lines(count, seed=seed, first_seconds=now - _TEN_YEARS_SECONDS, last_seconds=now)
+    return Generator(GeneratorSpec(count=count, corrupt=0.1 if kind == "garbage" else 0.0, seed=seed)).lines()
 
 
 def _rich_lines(count: int, *, seed: int) -> Iterator[bytes]:

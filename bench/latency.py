@@ -11,7 +11,6 @@ import argparse
 import http.client
 import json
 import random
-import socket
 import subprocess
 import time
 from contextlib import closing
@@ -21,6 +20,7 @@ from statistics import median, quantiles
 from bench.contenders import server_version
 from bench.processes import Bench, BenchError, Process, fresh_bench, tidy_when_terminated, wait_until
 from bench.report import machine, table, write_section
+from tests.server import free_port
 
 PATH = "/events/CountByEventType"
 
@@ -78,8 +78,7 @@ def measure(events: int) -> Latencies:
 
 def _client(bench: Bench) -> http.client.HTTPConnection:
     """A client of a new api, which answers."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     api = bench.start_module("api", TALLY_HTTP_PORT=str(port), TALLY_HTTP_HOST="127.0.0.1")
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
 

@@ -10,8 +10,6 @@ import http.client
 import os
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ import redis
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
+from tests.processes import Child, module
 from tests.senders import wait_for_port
 from tests.server import Server, free_port
 from tests.waiting import wait_until
@@ -59,10 +58,12 @@ def main() -> None:
             print(f"{way:28} {LINES / median:12,.0f} lines/s {size / median / 1e6:8.0f} MB/s")
 
 
-def ingestor(server: Server, source: str) -> subprocess.Popen[bytes]:
-    """The ingestor as a process of its own, without a backlog limit in the way."""
+def ingestor(server: Server, source: str) -> Child:
+    """Start an ingestor, without a backlog limit in the way."""
     variables = {"TALLY_REDIS_URL": server.url, "TALLY_MAX_BACKLOG_BYTES": str(1 << 40), "TALLY_LOG_LEVEL": "error"}
-    return subprocess.Popen([sys.executable, "-P", "-m", "ingestor", source], env={**os.environ, **variables})
+    process = Child(module("ingestor", source), log=server.folder / "ingestor.log", variables=variables)
+    process.start()
+    return process
 
 
 def appended_bytes(client: redis.Redis) -> int:
@@ -80,8 +81,7 @@ def timed(server: Server, path: Path, send: Callable[[int], None], *, scheme: st
         send(port)
         wait_until(lambda: appended_bytes(client) >= size, what="all of it is appended")
         taken = time.perf_counter() - began
-    process.terminate()
-    process.wait()
+    process.stop()
     return taken
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ingestor.bodies import Lines
 from tally.backoff import Backoff
+from tally.clock import SYSTEM, Clock
 from tally.store import StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
 from tally.store.protocols import BodyStore
@@ -41,10 +42,11 @@ class _Waiting:
 class BodyBatcher:
     """Appends bodies, each once. All of it belongs to one event loop."""
 
-    def __init__(self, store: BodyStore, *, source: str, max_block_bytes: int) -> None:
+    def __init__(self, store: BodyStore, *, source: str, max_block_bytes: int, clock: Clock = SYSTEM) -> None:
         self._store = store
         self._source = source
         self._max_block_bytes = max_block_bytes
+        self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._trips: set[asyncio.Task[None]] = set()
 
@@ -54,14 +56,14 @@ class BodyBatcher:
         Tries again by itself while Redis is unavailable, for a while. Raises StoreUnavailable then: the body may be in
         the stream or not, and only a key makes it safe to send it again.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[OnceWord] = loop.create_future()
+        answer: asyncio.Future[OnceWord] = asyncio.get_running_loop().create_future()
         last = self._waiting[-1] if self._waiting else None
         if key is None and last is not None and last.key is None and self._fit(last, lines):
             last.blocks[0] += b"\n" + lines.blocks[0]
             last.answers.append(answer)
         else:
-            waiting = _Waiting(key, lines.digest, list(lines.blocks), loop.time() + APPEND_SECONDS, [answer])
+            deadline = self._clock.monotonic() + APPEND_SECONDS
+            waiting = _Waiting(key, lines.digest, list(lines.blocks), deadline, [answer])
             self._waiting.append(waiting)
         self._depart()
         return await answer
@@ -100,7 +102,6 @@ class BodyBatcher:
                     answer.set_result(word)
 
     async def _append(self, waiting: list[_Waiting]) -> list[OnceWord]:
-        loop = asyncio.get_running_loop()
         bodies = [
             Body(uuid.uuid4().hex, each.digest, OWN_KEY_MS, each.blocks, own=True)
             if each.key is None
@@ -111,7 +112,7 @@ class BodyBatcher:
         backoff = Backoff(most_seconds=1.0)
         while True:
             try:
-                async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
+                async with asyncio.timeout(max(deadline - self._clock.monotonic(), 1.0)):
                     return await self._store.append_once(source=self._source, bodies=bodies)
             except TimeoutError:
                 raise StoreUnavailable(f"no answer within {APPEND_SECONDS:g} s") from None
@@ -119,6 +120,6 @@ class BodyBatcher:
                 raise  # it stays so
             except StoreUnavailable:
                 delay_seconds = backoff.next_seconds()
-                if loop.time() + delay_seconds > deadline:
+                if self._clock.monotonic() + delay_seconds > deadline:
                     raise
-                await asyncio.sleep(delay_seconds)
+                await self._clock.sleep(delay_seconds)

@@ -16,6 +16,7 @@ from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, Lines, too_large
 from ingestor.body_batcher import APPEND_SECONDS, BodyBatcher
 from ingestor.body_buffers import PACE_SECONDS, RETRY_AFTER_SECONDS, BodyBuffers
 from tally import __version__
+from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.origins import parse_origins
 from tally.peers import Peers
@@ -41,7 +42,9 @@ class Accepted(BaseModel):
     )
 
 
-def create_app(settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event) -> FastAPI:
+def create_app(
+    settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event, clock: Clock = SYSTEM
+) -> FastAPI:
     """Return the ASGI application. Until `ready` is set it takes no events, and says so after a while.
 
     The store is the caller's to close, after it has stopped to serve.
@@ -58,7 +61,7 @@ def create_app(settings: Settings, *, store: BodyStore, label: str, ready: async
     )
     problems.install(app, elsewhere="events are sent by POST /events; counts are read from the api")
     app.include_router(_health())
-    app.include_router(_events(_Intake(settings, store=store, label=label, ready=ready)))
+    app.include_router(_events(_Intake(settings, store=store, label=label, ready=ready, clock=clock)))
     app.add_middleware(Methods, routes=app.router.routes)
     if origins := parse_origins(settings.ingest_cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"])
@@ -141,10 +144,10 @@ def _events(intake: _Intake) -> APIRouter:
 class _Intake:
     """From request to answer."""
 
-    def __init__(self, settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event) -> None:
+    def __init__(self, settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event, clock: Clock) -> None:
         self._settings = settings
         self._ready = ready
-        self._batcher = BodyBatcher(store, source=label, max_block_bytes=settings.max_block_bytes)
+        self._batcher = BodyBatcher(store, source=label, max_block_bytes=settings.max_block_bytes, clock=clock)
         self._buffers = BodyBuffers(
             # A body of the allowed size always has a chance.
             max_buffered_bytes=max(settings.max_buffered_bytes, settings.max_body_bytes),
@@ -153,7 +156,7 @@ class _Intake:
             peers=Peers(settings.trusted_networks),
             label=label,
         )
-        self._log = LogThrottle(source=label)
+        self._log = LogThrottle(source=label, clock=clock)
 
     async def take(self, request: Request, key: str | None) -> Response:
         self._authorize(request)

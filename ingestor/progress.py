@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tally.clock import SYSTEM, Clock
 from tally.runtime import LIFELINE_VARIABLE
 from tally.settings import Settings
 from tally.telemetry import get_logger
@@ -39,20 +38,21 @@ class _Job:
     measure: Callable[[], Measure]
     began: float
 
-    def bytes_a_second(self, measure: Measure) -> float:
-        return measure.appended_bytes / max(time.monotonic() - self.began, 1e-3)
+    def bytes_a_second(self, measure: Measure, *, now: float) -> float:
+        return measure.appended_bytes / max(now - self.began, 1e-3)
 
 
 class ProgressDisplay:
     """Shows what is being read in this process, while `run` is not cancelled."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
         self._jobs: list[_Job] = []
 
     @contextmanager
     def show(self, label: str, measure: Callable[[], Measure]) -> Iterator[None]:
         """Show this as well, while the body runs."""
-        job = _Job(label, measure, time.monotonic())
+        job = _Job(label, measure, self._clock.monotonic())
         self._jobs.append(job)
         try:
             yield
@@ -71,7 +71,7 @@ class ProgressDisplay:
 
     async def _log(self) -> None:
         while True:
-            await asyncio.sleep(LOG_SECONDS)  # cancelled at the end
+            await self._clock.sleep(LOG_SECONDS)  # cancelled at the end
             for job in self._jobs:
                 measure = job.measure()
                 get_logger().info(
@@ -80,7 +80,7 @@ class ProgressDisplay:
                     share=round(measure.share, 4),
                     lines=measure.appended_lines,
                     bytes=measure.appended_bytes,
-                    bytes_a_second=round(job.bytes_a_second(measure)),
+                    bytes_a_second=round(job.bytes_a_second(measure, now=self._clock.monotonic())),
                 )
 
     async def _draw(self) -> None:
@@ -108,11 +108,11 @@ class ProgressDisplay:
                     measure = job.measure()
                     figures = (
                         f"{measure.appended_lines:,} lines, {decimal(measure.appended_bytes)}, "
-                        f"{decimal(round(job.bytes_a_second(measure)))}/s"
+                        f"{decimal(round(job.bytes_a_second(measure, now=self._clock.monotonic())))}/s"
                     )
                     total = max(measure.size_bytes, 1)
                     display.update(drawn[job], completed=measure.share * total, total=total, figures=figures)
-                await asyncio.sleep(BAR_SECONDS)  # cancelled at the end
+                await self._clock.sleep(BAR_SECONDS)  # cancelled at the end
 
 
 @contextmanager

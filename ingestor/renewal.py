@@ -6,10 +6,10 @@ for weeks, and if it were forgotten meanwhile, its next line would look as if Re
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
+from tally.clock import SYSTEM, Clock
 from tally.store import StoreUnavailable
 from tally.store.protocols import SourceStore
 
@@ -19,13 +19,11 @@ FORGET_AFTER_SECONDS = 7 * 86_400
 #: How often an open source is renewed.
 RENEW_SECONDS = 3600.0
 
-Sleep = Callable[[float], Awaitable[object]]
 
-
-async def keep_known(store: SourceStore, name: Callable[[], str], *, sleep: Sleep = asyncio.sleep) -> None:
+async def keep_known(store: SourceStore, name: Callable[[], str], *, clock: Clock = SYSTEM) -> None:
     """Renew the source that has this name in the store now and then (empty: none yet), until cancelled."""
     while True:
-        await sleep(RENEW_SECONDS)
+        await clock.sleep(RENEW_SECONDS)
         if name():
             with suppress(StoreUnavailable):  # the next time will do
                 await store.renew_sources([name()])

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tally.backoff import Backoff
+from tally.clock import SYSTEM, Clock
 from tally.log_throttle import Outage
-from tally.runtime import wait_or_stop
 from tally.store import StoreUnavailable
 from tally.telemetry import Logger
 
@@ -26,10 +26,12 @@ async def or_stop(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None
         stopping.cancel()
 
 
-async def ask(question: Callable[[], Awaitable[T]], *, stop: asyncio.Event, log: Logger) -> T | None:
+async def ask(
+    question: Callable[[], Awaitable[T]], *, stop: asyncio.Event, log: Logger, clock: Clock = SYSTEM
+) -> T | None:
     """Ask Redis until it answers; None when `stop` is set first."""
-    outage = Outage(log)
-    backoff = Backoff()
+    outage = Outage(log, clock=clock)
+    backoff = Backoff(clock=clock)
     while not stop.is_set():
         try:
             answer = await question()
@@ -38,5 +40,5 @@ async def ask(question: Callable[[], Awaitable[T]], *, stop: asyncio.Event, log:
         except StoreUnavailable as error:
             delay_seconds = backoff.next_seconds()
             outage.lasts(error, retry_in_seconds=delay_seconds)
-            await wait_or_stop(stop, delay_seconds)
+            await clock.wait(stop, delay_seconds)
     return None

@@ -25,7 +25,7 @@ from ingestor.durability import wait_until_kept
 from ingestor.ending import Ending, Incomplete
 from ingestor.lane import Lane, Sent
 from ingestor.log_events import READING_AGAIN, SOURCE_ENDED, SOURCE_OPENED, SOURCE_STOPPED
-from ingestor.renewal import Sleep, keep_known
+from ingestor.renewal import keep_known
 from ingestor.source_reader import Mistaken, Reading, SourceReader
 from ingestor.sources.base import Another, Source
 from tally.backoff import Backoff
@@ -66,7 +66,6 @@ class SourceAppender:
         stop: asyncio.Event,
         confirms: bool = True,
         on_setback: Callable[[], Awaitable[None]] | None = None,
-        sleep: Sleep = asyncio.sleep,
         clock: Clock = SYSTEM,
         backoff: Backoff | None = None,
         flush_seconds: float = FLUSH_SECONDS,
@@ -74,14 +73,13 @@ class SourceAppender:
         """With `confirms`, `run` ends only when the server has what was appended on its disk.
 
         `on_setback` is waited for when Redis has forgotten some of what it had of a source that can be read again,
-        before anything of that is appended again. `sleep` is what waits until the source is renewed.
+        before anything of that is appended again.
         """
         self._source = source
         self._store = store
         self._stop = stop
         self._after_sending = State.CONFIRMING if confirms else State.FINISHED
         self._on_setback = on_setback
-        self._sleep = sleep
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._flush_seconds = flush_seconds
@@ -142,7 +140,7 @@ class SourceAppender:
         """
         began = self._clock.monotonic()
         stopping = asyncio.create_task(self._wake_on_stop())
-        renewing = asyncio.create_task(keep_known(self._store, lambda: self.name, sleep=self._sleep))
+        renewing = asyncio.create_task(keep_known(self._store, lambda: self.name, clock=self._clock))
         try:
             while self.state is not State.FINISHED and await self._step():
                 pass

@@ -20,6 +20,12 @@ class Clock(Protocol):
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         """Wait until `event` is set, `seconds` at the most; return whether it is set."""
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long: for what is ended by being cancelled, and is told nothing meanwhile."""
+
+    def block(self, seconds: float) -> None:
+        """Wait so long, and let the whole thread wait: for what runs without an event loop."""
+
 
 class SystemClock:
     """The clock of this machine."""
@@ -38,6 +44,14 @@ class SystemClock:
             async with asyncio.timeout(seconds):  # before Python 3.12 wait_for may lose a cancellation
                 await event.wait()
         return event.is_set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long."""
+        await asyncio.sleep(seconds)
+
+    def block(self, seconds: float) -> None:
+        """Wait so long, and let the whole thread wait."""
+        time.sleep(seconds)
 
 
 #: The default.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+from tally.clock import SYSTEM, Clock
 
 TYPES = ("foo", "bar", "baz", "spam", "ham", "eggs")
 
@@ -78,8 +79,9 @@ class GeneratorSpec:
 class Generator:
     """Makes lines as a GeneratorSpec says."""
 
-    def __init__(self, spec: GeneratorSpec) -> None:
+    def __init__(self, spec: GeneratorSpec, *, clock: Clock = SYSTEM) -> None:
         self._spec = spec
+        self._clock = clock
         first = random.Random(spec.seed)
         # One for each draw, or the lines would depend on how many are made at once.
         self._types, self._texts, self._spoils = (random.Random(first.getrandbits(64)) for _ in range(3))
@@ -93,17 +95,17 @@ class Generator:
 
     async def paced(self) -> AsyncIterator[bytes]:
         """Chunks of whole lines at the given rate. One that falls behind catches up at once."""
-        began = time.monotonic()
+        began = self._clock.monotonic()
         while (most := self._remaining(_LINES_AT_ONCE)) > 0:
             if self._spec.rate is None:
                 await asyncio.sleep(0)
                 yield self._make(most)
                 continue
-            due = int((time.monotonic() - began) * self._spec.rate) + 1 - self._made
+            due = int((self._clock.monotonic() - began) * self._spec.rate) + 1 - self._made
             if due > 0:
                 yield self._make(min(due, most))
             else:
-                await asyncio.sleep(max(_TICK_SECONDS, (1 - due) / self._spec.rate / 2))
+                await self._clock.sleep(max(_TICK_SECONDS, (1 - due) / self._spec.rate / 2))
 
     def _remaining(self, most: int) -> int:
         return most if self._spec.count is None else min(most, self._spec.count - self._made)
@@ -112,7 +114,7 @@ class Generator:
         spec, chance = self._spec, self._spoils
         types = self._types.choices(TYPES, k=count)
         sentences = self._texts.choices(self._sentences, k=count)
-        now = time.time() if spec.start is None else spec.start
+        now = self._clock.time() if spec.start is None else spec.start
         step = 1 / spec.rate if spec.start is not None and spec.rate else 0.0
         first = now + self._made * step
         made = [

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 import uvloop
 from redis.exceptions import RedisError
 
-from tally.clock import SYSTEM
 from tally.layout import LayoutRefused
 from tally.refused import Refused, refused
 from tally.settings import LogLevel, Settings, SettingsError, load
@@ -43,11 +42,6 @@ class Misuse(Failure):
     """It was started wrongly: what it was given cannot be used."""
 
     exit_code = EXIT_USAGE
-
-
-async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait so long, or until `stop` is set; return whether it is."""
-    return await SYSTEM.wait(stop, seconds)
 
 
 async def cancel_and_wait(task: asyncio.Future[Any], *, again_seconds: float = 0.5) -> None:

@@ -1,4 +1,4 @@
-"""Tally's services as real processes, to be killed and started again."""
+"""Processes that may be killed and started again: of tests and of measurements."""
 
 from __future__ import annotations
 
@@ -6,33 +6,61 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+from tests.effort import THOROUGH
+from tests.forks import Forked, fork
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-class Process:
-    """`python -m <arguments>`, which may be killed and started again; its log goes to a file."""
+class Child:
+    """A command as a process, which may be killed and started again; what it says goes to a file.
 
-    def __init__(self, *arguments: str, log: Path, **variables: str) -> None:
-        self._arguments = arguments
+    Its settings come from its variables alone: those of Tally around us are kept from it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        variables: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
+        self._command = command
         self._log = log
-        self._variables = variables
-        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = folder
+        self._stdin = stdin
+        self._variables = dict(variables or {})
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._logged_before = 0  # bytes
 
     def start(self, **variables: str) -> None:
         """Start it, from now on with these variables too."""
         self._variables.update(variables)
+        around = {name: value for name, value in os.environ.items() if not name.startswith(("TALLY_", "_TALLY_"))}
         with self._log.open("ab") as log:
             self._logged_before = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", *self._arguments],
-                env={**os.environ, **self._variables},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self._process = self._begin(around | self._variables, log)
+
+    def _begin(self, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes] | Forked:
+        return subprocess.Popen(
+            self._command, cwd=self._folder, env=environment, stdin=self._stdin, stdout=log, stderr=log
+        )
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input, which must have been asked for."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
 
     @property
     def pid(self) -> int:
@@ -57,6 +85,8 @@ class Process:
         self._process.send_signal(signal.SIGCONT)
         self._process.kill()
         self._process.wait(30)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         return True
 
     @property
@@ -92,6 +122,11 @@ class Process:
         """Return how much memory it had at the most."""
         return self._memory_bytes("VmHWM:")
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has used. It may have ended, but not been waited for."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
     def _memory_bytes(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(name):
@@ -99,8 +134,86 @@ class Process:
         raise AssertionError(f"no {name}")
 
 
+class Process(Child):
+    """`python -m <arguments>`, forked (see tests/forks.py) unless only a real start will do."""
+
+    def __init__(self, *arguments: str, log: Path, **variables: str) -> None:
+        super().__init__(module(*arguments), log=log, variables=variables)
+        self._arguments = arguments
+
+    def _begin(self, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes] | Forked:
+        if _to_be_started(self._variables):
+            return super()._begin(environment, log)
+        with _nothing() as nothing:
+            return fork(*self._arguments, env=environment, stdin=nothing, stdout=log, stderr=log)
+
+
+def run(
+    *arguments: str,
+    given: bytes | None = None,
+    stdout: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float = 120,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m <arguments>` to its end, with these variables besides our own, and return what it printed.
+
+    What is given comes by a pipe. With `stdout` its output goes there. It is forked as a Process is.
+    """
+    environment = {**os.environ, **(env or {})}
+    with ExitStack() as stack:
+        out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        stdin = stack.enter_context(_nothing() if given is None else _pipe_with(given))
+        process: subprocess.Popen[bytes] | Forked
+        if _to_be_started(env or {}):
+            command = module(*arguments)
+            process = subprocess.Popen(command, env=environment, stdin=stdin, stdout=stdout or out, stderr=err)
+        else:
+            process = fork(*arguments, env=environment, stdin=stdin, stdout=stdout or out, stderr=err)
+        try:
+            code = process.wait(seconds)
+        finally:
+            process.kill()
+        said = []
+        for each in (out, err):
+            each.seek(0)
+            said.append(each.read())
+    return subprocess.CompletedProcess(arguments, code, said[0].decode(), said[1].decode(errors="replace"))
+
+
+def _to_be_started(variables: Mapping[str, str]) -> bool:
+    """Return whether a process is not to be forked: all is to be tried, or a variable is for Python itself."""
+    return THOROUGH or any(name.startswith("PYTHON") for name in variables)
+
+
+def _nothing() -> IO[bytes]:
+    return Path(os.devnull).open("rb")
+
+
 @contextmanager
-def running(*processes: Process) -> Iterator[None]:
+def _pipe_with(content: bytes) -> Iterator[IO[bytes]]:
+    """Give the reading end of a pipe into which this is written."""
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), open(writing, "wb") as pipe:
+            pipe.write(content)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        with open(reading, "rb") as pipe:
+            yield pipe
+    finally:
+        thread.join()
+
+
+def module(*arguments: str) -> list[str]:
+    """Return the command `python -m <arguments>`, which imports nothing from the folder that it runs in."""
+    return [sys.executable, "-P", "-m", *arguments]
+
+
+@contextmanager
+def running(*processes: Child) -> Iterator[None]:
     """Start them; kill them in the end, however it came."""
     try:
         for process in processes:

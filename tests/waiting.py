@@ -7,12 +7,12 @@ import time
 from collections.abc import Awaitable, Callable
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], *, what: str, seconds: float = 60.0, pause_seconds: float = 0.01) -> None:
     """Return as soon as the condition holds; fail when it does not within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
-        time.sleep(0.01)
+        time.sleep(pause_seconds)
 
 
 async def wait_until_async(condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = 60.0) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from time import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -65,7 +64,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     )
     async def list_rejected(request: Request, params: Annotated[RejectedParams, given(RejectedParams)]) -> Response:
         """The newest rejected lines that were kept, with their reasons."""
-        as_of = time()
+        as_of = counts.clock.time()
         samples = await counts.reader.rejected(params.limit)
         items = [asdict(each) for each in samples]
         answer = {"items": items, "total": (await counts.reader.totals())["rejected"], "as_of": as_of}

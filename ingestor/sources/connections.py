@@ -15,6 +15,7 @@ from typing import Any
 from ingestor.line_buffer import PartialLine
 from ingestor.log_events import HTTP_TO_LINES, TOO_MANY_CONNECTIONS
 from ingestor.sources.base import CHUNK_BYTES
+from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.settings import Settings
 
@@ -37,11 +38,12 @@ _NO_HTTP = (
 class Connections:
     """All connections of one source. What they hold together is bounded, whatever they send."""
 
-    def __init__(self, settings: Settings, *, label: str) -> None:
+    def __init__(self, settings: Settings, *, label: str, clock: Clock = SYSTEM) -> None:
+        self.clock = clock
         self._max_connections = settings.max_connections
         self._max_line_bytes = settings.max_line_bytes
         self._max_buffered_bytes = settings.max_buffered_bytes
-        self._log = LogThrottle(source=label)
+        self._log = LogThrottle(source=label, clock=clock)
         self._pile: deque[bytes] = deque()
         self._piled_bytes = 0
         self._held_bytes = 0  # unfinished lines
@@ -70,7 +72,7 @@ class Connections:
 
     def close_idle(self, *, idle_seconds: float) -> None:
         """Close the connections that have been idle for so long, though they were free to send."""
-        oldest = asyncio.get_running_loop().time() - idle_seconds
+        oldest = self.clock.monotonic() - idle_seconds
         idle = [each for each in self._connections if each.heard_seconds < oldest and each not in self._paused]
         for each in idle:
             each.close()
@@ -104,8 +106,7 @@ class Connections:
 
     def received(self, connection: _Connection, count: int) -> None:
         """Take so many bytes from the buffer."""
-        loop_seconds = asyncio.get_running_loop().time()
-        connection.heard_seconds = self.last_arrival_seconds = loop_seconds
+        connection.heard_seconds = self.last_arrival_seconds = self.clock.monotonic()
         if not connection.begun:
             connection.begun = True
             if bytes(self._buffer[: min(count, 16)]).startswith(_HTTP_REQUESTS):
@@ -193,7 +194,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self.heard_seconds = asyncio.get_running_loop().time()
+        self.heard_seconds = self._connections.clock.monotonic()
         if not self._connections.opened(self):
             self._transport.abort()
 
@@ -212,7 +213,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def resume(self) -> None:
         if not self._transport.is_closing():
-            self.heard_seconds = asyncio.get_running_loop().time()
+            self.heard_seconds = self._connections.clock.monotonic()
             self._transport.resume_reading()
 
     def close(self, *, saying: bytes = b"") -> None:

@@ -58,7 +58,7 @@ class Http:
                 source=self.label,
             )
         guarded = CrossSite(
-            create_app(settings, store=context.store, label=self.label, ready=context.ready),
+            create_app(settings, store=context.store, label=self.label, ready=context.ready, clock=context.clock),
             allowed=Allowed(
                 origins=parse_origins(settings.ingest_cors_origins),
                 hosts=taken_hosts(parse_hosts(settings.ingest_allowed_hosts), address=address[0]),
@@ -66,7 +66,7 @@ class Http:
                 hosts_setting="TALLY_INGEST_ALLOWED_HOSTS",
             ),
         )
-        renewing = asyncio.create_task(keep_known(context.store, lambda: self.label))
+        renewing = asyncio.create_task(keep_known(context.store, lambda: self.label, clock=context.clock))
         try:
             await serve(
                 LogRefusals(guarded, source=self.label),

@@ -16,6 +16,7 @@ from pathlib import Path
 from ingestor.sources.base import CHUNK_BYTES, NotReplayable, source_backoff
 from tally.archives import refuse_packed
 from tally.backoff import Backoff
+from tally.clock import SYSTEM, Clock
 from tally.runtime import Failure
 from tally.telemetry import get_logger
 
@@ -74,9 +75,10 @@ class StandardInput(NotReplayable):
 class Command(NotReplayable):
     """A program's standard output. A program that ends with an error is started again, after a while."""
 
-    def __init__(self, command: str, *, backoff: Backoff | None = None) -> None:
+    def __init__(self, command: str, *, backoff: Backoff | None = None, clock: Clock = SYSTEM) -> None:
         self._command = command
         self._backoff = backoff or source_backoff()
+        self._clock = clock
         # Not the whole line: it may have secrets in it, and this is logged.
         self.label = f"exec:{_program(command)}"
 
@@ -101,7 +103,7 @@ class Command(NotReplayable):
                 return
             delay_seconds = self._backoff.next_seconds()
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
-            await asyncio.sleep(delay_seconds)  # the reader cancels us when it stops
+            await self._clock.sleep(delay_seconds)  # the reader cancels us when it stops
 
 
 def _program(command: str) -> str:
@@ -157,7 +159,7 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
         for _ in range(int(END_SECONDS / END_POLL_SECONDS)):
-            await asyncio.sleep(END_POLL_SECONDS)
+            await SYSTEM.sleep(END_POLL_SECONDS)
             os.killpg(process.pid, 0)
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -15,6 +15,7 @@ from ingestor.source_appender import SourceAppender
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, NotReplayable
 from ingestor.sources.connections import Connections
+from tally.clock import Clock
 from tally.telemetry import get_logger
 from tally.web.listening import allow_connections, warn_if_open
 
@@ -54,7 +55,7 @@ class Sockets:
         encryption = tls_context(context.settings, source=self.label) if self._tls else None
         listener = self._address.listen()
         allow_connections(context.settings.max_connections, owner=self.label)
-        connections = Connections(context.settings, label=self.label)
+        connections = Connections(context.settings, label=self.label, clock=context.clock)
         create_server = loop.create_unix_server if isinstance(self._address, UnixAddress) else loop.create_server
         server = await create_server(
             connections.accept,
@@ -66,7 +67,7 @@ class Sockets:
         if isinstance(self._address, TcpAddress):
             warn_if_open(
                 listener.getsockname()[0],
-                danger="whoever reaches it may add events",
+                danger="anybody who reaches it may add events",
                 remedy="use an http source, which can ask for one",
                 source=self.label,
             )
@@ -82,7 +83,7 @@ class Sockets:
         try:
             await self._until_stop(context, connections, appending)
             server.close()
-            await _until_quiet(connections)
+            await _until_quiet(connections, clock=context.clock)
             connections.close()
             await asyncio.wait((appending,), timeout=APPEND_SECONDS)
             hurry.set()
@@ -121,11 +122,10 @@ class _Lines(NotReplayable):
         return self._connections.chunks()
 
 
-async def _until_quiet(connections: Connections) -> None:
+async def _until_quiet(connections: Connections, *, clock: Clock) -> None:
     """Wait a moment for what had arrived at this machine when we stopped."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    while loop.time() - began < DRAIN_SECONDS:
-        await asyncio.sleep(QUIET_SECONDS)
-        if loop.time() - max(began - QUIET_SECONDS, connections.last_arrival_seconds) >= QUIET_SECONDS:
+    began = clock.monotonic()
+    while clock.monotonic() - began < DRAIN_SECONDS:
+        await clock.sleep(QUIET_SECONDS)
+        if clock.monotonic() - max(began - QUIET_SECONDS, connections.last_arrival_seconds) >= QUIET_SECONDS:
             return

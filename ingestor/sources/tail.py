@@ -79,7 +79,7 @@ class _Following:
         self._positions = TailPositions(self._state)
         self._rotations = TailRotations(self._state, self._positions)
         self._owner = f"{label} {id(self)}"
-        self._watch = Watch(self._on_change, recursive=self._state.paths.has_folders_below)
+        self._watch = Watch(self._on_change, recursive=self._state.paths.has_folders_below, clock=self._state.clock)
         self._unreadable: dict[Path, str] = {}
         self._is_loaded = asyncio.Event()  # it is known of which paths something is stored
 

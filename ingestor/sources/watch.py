@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
+from tally.clock import SYSTEM, Clock
 from tally.telemetry import get_logger
 
 #: How long changes are gathered: they come at the earliest after one step, at the latest after all of them.
@@ -24,9 +25,10 @@ class Watch:
     It may be late and may miss changes: poll as well.
     """
 
-    def __init__(self, changed: Callable[[Path, bool], None], *, recursive: bool) -> None:
+    def __init__(self, changed: Callable[[Path, bool], None], *, recursive: bool, clock: Clock = SYSTEM) -> None:
         self._changed = changed
         self._recursive = recursive
+        self._clock = clock
         self._folders: frozenset[Path] = frozenset()
         self._task: asyncio.Task[None] | None = None
         # It logs every change at the level info.
@@ -71,4 +73,4 @@ class Watch:
                     folders=[str(folder) for folder in folders],
                     error=str(error),
                 )
-            await asyncio.sleep(RETRY_SECONDS)  # close() cancels it
+            await self._clock.sleep(RETRY_SECONDS)  # close() cancels it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from tally.archives import errors_explained, opened_buffered, refuse_packed
+from tally.clock import SYSTEM
 from tally.printing import encodable
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, Failure, fail, load_or_exit
 
@@ -43,7 +43,7 @@ def check(
             if isinstance(content, io.BufferedReader) and file == "-":
                 refuse_packed(content.peek(), "-")
             lines = read_lines(content, max_line_bytes=settings.max_line_bytes, most_lines=most_lines)
-            report = report_on(lines, settings, now_seconds=time.time())
+            report = report_on(lines, settings, now_seconds=SYSTEM.time())
     except Failure as error:
         fail(str(error), code=EXIT_USAGE)
     # Escaped, because what stands in a line may be meant for the terminal.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from tally.cli.asking import ask
 from tally.cli.output import counts_table
+from tally.clock import SYSTEM
 from tally.printing import markup
 from tally.redis_location import redis_url
 from tally.runtime import load_or_exit
@@ -25,15 +25,15 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     """Show totals, backlog, aggregators and sources. Exits with 1 when Redis cannot be reached."""
     settings = load_or_exit(log_level="warning")
     configure(settings, service="status")
-    as_of = time.time()
+    as_of = SYSTEM.time()
     found = ask(settings, lambda reader: reader.status())
     if as_json:
         typer.echo(json.dumps({**found.as_dict(), "as_of": as_of}))
         return
-    _print_status(found, url=without_password(redis_url(settings)))
+    _print_status(found, url=without_password(redis_url(settings)), now=as_of)
 
 
-def _print_status(found: Status, *, url: str) -> None:
+def _print_status(found: Status, *, url: str, now: float) -> None:
     console = Console()
     console.print(f"Redis: {url}", highlight=False, soft_wrap=True)
     console.print(counts_table("Totals", found.totals, limit=100))
@@ -54,7 +54,7 @@ def _print_status(found: Status, *, url: str) -> None:
         console.print(f"[bold red]Dead letters: {found.dead_letters:,} blocks that ended every aggregator[/]")
     keys = found.idempotency_keys
     if keys.since_at is not None:
-        hours = (time.time() - keys.since_at) / 3600
+        hours = (now - keys.since_at) / 3600
         console.print(f"Idempotency keys: {keys.known:,}, all of the last {hours:.1f} h", highlight=False)
     consumers = Table(title="Aggregators", title_justify="left")
     for column in ("name", "state", "pending blocks", "idle for"):

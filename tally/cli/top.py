@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import termios
-import time
 import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +21,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tally.cli.asking import ask
+from tally.clock import SYSTEM, Clock
 from tally.printing import markup
 from tally.rates import Rates
-from tally.runtime import load_or_exit, stop_on_signals, wait_or_stop
+from tally.runtime import load_or_exit, stop_on_signals
 from tally.store import StoreUnavailable
 from tally.store.reads import CountReader
 from tally.store.status import Status
@@ -66,35 +66,35 @@ def top() -> None:
     ask(settings, lambda reader: watch(reader, Console()))
 
 
-async def watch(reader: CountReader, console: Console) -> None:
+async def watch(reader: CountReader, console: Console, *, clock: Clock = SYSTEM) -> None:
     """Draw until `q` is pressed or a signal comes; print once where standard output is no terminal.
 
     Raises StoreUnavailable when Redis cannot be reached at the start.
     """
     stop = asyncio.Event()
     rates = Rates(every_seconds=EVERY_SECONDS)
-    frame = await _read(reader, rates)
+    frame = await _read(reader, rates, clock)
     if not console.is_terminal:
-        await wait_or_stop(stop, EVERY_SECONDS)  # a rate needs two looks
-        console.print(page(await _read(reader, rates), console))
+        await clock.wait(stop, EVERY_SECONDS)  # a rate needs two looks
+        console.print(page(await _read(reader, rates, clock), console))
         return
     hint = "q quits" if sys.stdin.isatty() else ""
     with stop_on_signals(stop), _keys(stop), Live(console=console, screen=True, auto_refresh=False) as live:
         problem = ""
         while True:
             live.update(screen(frame, console, problem, hint), refresh=True)
-            if await wait_or_stop(stop, EVERY_SECONDS):
+            if await clock.wait(stop, EVERY_SECONDS):
                 return
             try:
-                frame, problem = await _read(reader, rates), ""
+                frame, problem = await _read(reader, rates, clock), ""
             except StoreUnavailable as error:
                 rates.clear()
                 frame, problem = replace(frame, rates=rates.rates()), str(error)
 
 
-async def _read(reader: CountReader, rates: Rates) -> Frame:
+async def _read(reader: CountReader, rates: Rates, clock: Clock) -> Frame:
     status = await reader.status()
-    rates.add(time.monotonic(), status.totals["events"])
+    rates.add(clock.monotonic(), status.totals["events"])
     return Frame(status, await reader.types(), await reader.top_words(), rates.rates())
 
 

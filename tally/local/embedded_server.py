@@ -21,7 +21,6 @@ import fcntl
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +30,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tally.clock import SYSTEM, Clock
 from tally.local import guard
 from tally.local.access import Door, free_port, open_door, shut_to_others, write_privately
 from tally.local.server_binary import server_binary
@@ -74,10 +74,11 @@ class EmbeddedServer:
     is reached by TCP, with a password, otherwise by a Unix socket if it can be.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True, port: int | None = None) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True, port: int | None = None, clock: Clock = SYSTEM) -> None:
         self._data_dir = data_dir.absolute()
         self._durable = durable
         self._port = port
+        self._clock = clock
         self._door: Door | None = None
         self._lock: IO[str] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -189,19 +190,19 @@ class EmbeddedServer:
         Raises Failure when that does not end.
         """
         path = self._data_dir / "server.lock"
-        deadline = time.monotonic() + _END_SECONDS
+        deadline = self._clock.monotonic() + _END_SECONDS
         said = False
         while (lock := _locked(path)) is None:
             if not said:
                 get_logger().warning("ending the server that a killed tally up left behind", data=str(self._data_dir))
                 said = True
             self._end_orphan(path)
-            if time.monotonic() > deadline:
+            if self._clock.monotonic() > deadline:
                 raise Failure(
                     f"a server that a killed tally up left behind in {self._data_dir} does not end; kill the "
                     f"valkey-server that has {path} open"
                 )
-            time.sleep(0.02)
+            self._clock.block(0.02)
         with lock:
             yield lock
 
@@ -220,8 +221,8 @@ class EmbeddedServer:
     def _wait_until_ready(self, door: Door, logged_bytes: int, stopped: Callable[[], bool]) -> bool:
         assert self._guard is not None
         log_path = self._data_dir / "valkey.log"
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
+        deadline = self._clock.monotonic() + _START_SECONDS
+        while self._clock.monotonic() < deadline:
             if stopped():
                 return False
             if self._guard.poll() is not None:
@@ -232,7 +233,7 @@ class EmbeddedServer:
             with suppress(redis.RedisError, OSError), _client(door.url) as client:
                 if self._is_ours(client) and client.ping():
                     return True
-            time.sleep(0.02)
+            self._clock.block(0.02)
         raise Failure(f"the embedded server is not ready after {_START_SECONDS:.0f} s; see {log_path}")
 
 

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tally.backoff import Backoff
+from tally.clock import SYSTEM, Clock
 from tally.local.log_events import SERVICE_DIED, STOPPING_SERVICE
-from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, PYTHON_MODULE, Failure, wait_or_stop
+from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, PYTHON_MODULE, Failure
 from tally.telemetry import get_logger
 
 #: How long a service may take to stop before it is killed.
@@ -35,8 +36,9 @@ class Service:
 class Supervisor:
     """Runs services, and stops them in the order of their data's flow: writers first, readers last."""
 
-    def __init__(self, *, stop: asyncio.Event) -> None:
+    def __init__(self, *, stop: asyncio.Event, clock: Clock = SYSTEM) -> None:
         self._stop = stop
+        self._clock = clock
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._keeping: dict[str, asyncio.Task[int]] = {}
         # Closes with us, however we end; every service stops when it does.
@@ -55,7 +57,7 @@ class Supervisor:
 
         Raises what `tend` raises, and Failure when a service cannot be run.
         """
-        while not await wait_or_stop(self._stop, every_seconds):
+        while not await self._clock.wait(self._stop, every_seconds):
             await asyncio.to_thread(tend)
             for task in self._keeping.values():
                 if task.done():
@@ -95,7 +97,7 @@ class Supervisor:
 
     async def _keep(self, service: Service) -> int:
         log = get_logger().bind(name=service.name)
-        backoff = Backoff(first_seconds=0.2, steady_seconds=STEADY_SECONDS)
+        backoff = Backoff(first_seconds=0.2, steady_seconds=STEADY_SECONDS, clock=self._clock)
         first = True
         while True:
             backoff.begin()
@@ -113,7 +115,7 @@ class Supervisor:
                 raise Failure(f"{service.name} ended with exit code {code}{again}; see above")
             first = False
             log.error(SERVICE_DIED, exit_code=code, in_seconds=round(delay_seconds, 2))
-            if await wait_or_stop(self._stop, delay_seconds):
+            if await self._clock.wait(self._stop, delay_seconds):
                 return code
 
     async def _spawn(self, service: Service) -> asyncio.subprocess.Process:

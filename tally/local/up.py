@@ -7,13 +7,14 @@ import http.client
 import sys
 from collections.abc import Sequence
 
+from tally.clock import SYSTEM
 from tally.local.embedded_server import EmbeddedServer
 from tally.local.log_events import CANNOT_WRITE_OUTPUT, STOPPING_SERVER, WAITING_FOR_REDIS
 from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
 from tally.printing import encodable
 from tally.redis_location import DEMO_FOLDER
-from tally.runtime import stop_on_signals, wait_or_stop
+from tally.runtime import stop_on_signals
 from tally.settings import Settings, without_password
 from tally.sources import split_sources
 from tally.telemetry import get_logger
@@ -89,7 +90,7 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: 
         if answered is not None and not waiting:
             get_logger().warning(WAITING_FOR_REDIS, redis=without_password(url))
             waiting = True
-        if await wait_or_stop(stop, READY_POLL_SECONDS):
+        if await SYSTEM.wait(stop, READY_POLL_SECONDS):
             return
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     base = f"http://{host}:{settings.http_port}"

@@ -13,7 +13,6 @@ sent until the rewrite has begun. From then on even a server that crashes again 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,8 +22,9 @@ from redis import exceptions
 from redis.asyncio import Redis
 
 from tally.backoff import Backoff
+from tally.clock import SYSTEM, Clock
 from tally.keys import Keys
-from tally.runtime import cancel_and_wait, wait_or_stop
+from tally.runtime import cancel_and_wait
 from tally.store.client import connect, passes_by_itself
 from tally.telemetry import get_logger
 
@@ -92,7 +92,7 @@ async def connect_for_writing(
 class Rewrite:
     """Asks each start of the server for one rewrite. Several services may ask: the server does one at a time."""
 
-    def __init__(self, *, keys: Keys, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, keys: Keys, clock: Clock = SYSTEM) -> None:
         self._note = keys.rewritten
         self._clock = clock
         self._seen = ""  # the start of the server of which we know that nothing is to be waited for
@@ -174,8 +174,8 @@ class Rewrite:
 
     def _may_wait(self, run_id: str) -> bool:
         if self._waiting_for != run_id:
-            self._waiting_for, self._waiting_since = run_id, self._clock()
-        waited_seconds = self._clock() - self._waiting_since
+            self._waiting_for, self._waiting_since = run_id, self._clock.monotonic()
+        waited_seconds = self._clock.monotonic() - self._waiting_since
         if waited_seconds < LONGEST_WAIT_SECONDS:
             return True
         get_logger().warning(
@@ -205,7 +205,7 @@ class Rewrite:
         Counts are exact without that, too. But a server that crashes before one has ended well may fail to start once.
         """
         client: Any = redis
-        backoff = Backoff(first_seconds=FIRST_RETRY_SECONDS, most_seconds=LAST_RETRY_SECONDS)
+        backoff = Backoff(first_seconds=FIRST_RETRY_SECONDS, most_seconds=LAST_RETRY_SECONDS, clock=self._clock)
         while not stop.is_set():
             await self._under_way.wait()
             pause_seconds = POLL_SECONDS
@@ -222,14 +222,14 @@ class Rewrite:
                         retry_in_seconds=round(pause_seconds),
                     )
                     if (
-                        not await wait_or_stop(stop, pause_seconds)
+                        not await self._clock.wait(stop, pause_seconds)
                         and await self._ask(client.execute_command) == "refused"
                     ):
                         self._under_way.clear()
                     pause_seconds = POLL_SECONDS
             except (exceptions.RedisError, OSError):
                 pause_seconds = FIRST_RETRY_SECONDS  # the service itself says what is wrong
-            await wait_or_stop(stop, pause_seconds)
+            await self._clock.wait(stop, pause_seconds)
 
 
 def _sender(connection: Any) -> Send:

@@ -63,14 +63,6 @@ class WrongParameters(ProblemError):
         self.wrong = tuple(wrong)
 
 
-class ContradictingParameters(ValueError):
-    """Parameters that are right one by one and not together: each that is to be changed, and what would be right."""
-
-    def __init__(self, wrong: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{name}: {message}" for name, message in wrong))
-        self.wrong = wrong
-
-
 # Of any request.
 
 MALFORMED_REQUEST = ProblemType(

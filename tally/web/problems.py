@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +23,7 @@ from tally.telemetry import get_logger
 from tally.web import problem_types as types
 from tally.web.methods import allow_header
 from tally.web.problem_pages import problem_pages
-from tally.web.problem_types import ContradictingParameters, ProblemError, ProblemType, WrongParameters, problem_members
+from tally.web.problem_types import ProblemError, ProblemType, WrongParameters, problem_members
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -122,12 +122,12 @@ def install(
     app: FastAPI,
     *,
     elsewhere: str | None = None,
-    also_wrong: Callable[[Request], list[tuple[str, str]]] = lambda _: [],
+    also_wrong: Callable[[Request, Collection[str]], dict[str, str]] = lambda _, __: {},
 ) -> None:
     """Answer every error of this app with problem details, say so in its OpenAPI document, and serve their pages.
 
-    `elsewhere` says what is right, where a path or a method is not. `also_wrong` returns parameters that are wrong
-    although each can be read, which are told together with those that cannot.
+    `elsewhere` says what is right, where a path or a method is not. `also_wrong` is given the parameters that cannot be
+    read, and returns the others that are wrong, which are told together with them.
     """
     plain = app.openapi
     throttle = LogThrottle()
@@ -175,7 +175,8 @@ def install(
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        wrong = WrongParameters(list((dict(also_wrong(request)) | dict(_wrong_parameters(error))).items()))
+        unreadable = _unreadable(error)
+        wrong = WrongParameters(list((also_wrong(request, unreadable) | unreadable).items()))
         return problem(wrong.type, wrong.detail, **wrong.members)
 
     @app.exception_handler(Exception)
@@ -184,15 +185,10 @@ def install(
         return problem(types.INTERNAL_ERROR, "see the service's log")
 
 
-def _wrong_parameters(error: RequestValidationError) -> list[tuple[str, str]]:
-    """Return each parameter that is wrong with what would be right, in the order in which they were found."""
+def _unreadable(error: RequestValidationError) -> dict[str, str]:
+    """Return each parameter that cannot be read with what would be right, in the order in which they were found."""
     wrong: dict[str, str] = {}
     for each in error.errors():
-        cause = each.get("ctx", {}).get("error")
-        if isinstance(cause, ContradictingParameters):
-            for name, message in cause.wrong:
-                wrong.setdefault(name, message)
-            continue
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "extra_forbidden":
             message = "there is no such parameter here; see the API docs"
@@ -201,4 +197,4 @@ def _wrong_parameters(error: RequestValidationError) -> list[tuple[str, str]]:
             wrong.setdefault(name, "it is needed")
         else:
             wrong.setdefault(name, f"{message}; given: {each['input']!r}")
-    return list(wrong.items())
+    return wrong

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,11 +30,12 @@ from tally.local.log_events import (
     WAITING_FOR_REDIS,
 )
 from tests.oracle import Expected, counted
+from tests.processes import Process, module, run, running
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 KEYS = Keys()
-TALLY = [sys.executable, "-P", "-m", "tally"]
+TALLY = module("tally")
 
 #: What is found in the command lines of the embedded server, however it is reached, and of its guard.
 SERVER, GUARD = r"valkey-server (unixsocket|127\.0\.0\.1):", "-m tally.local.guard"
@@ -45,18 +45,7 @@ def _tally(
     *arguments: str, given: bytes | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with these variables besides our own."""
-    done = subprocess.run(
-        [*TALLY, *arguments],
-        input=given,
-        stdin=subprocess.DEVNULL if given is None else None,
-        capture_output=True,
-        timeout=60,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
-    )
+    return run("tally", *arguments, given=given, env=env)
 
 
 def _assert_refused(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
@@ -101,15 +90,7 @@ def expected(events: Path) -> Expected:
 def test_an_output_that_is_full_is_said_in_a_line(server: Server, events: Path, command: str) -> None:
     arguments = [str(events) if each == "FILE" else each for each in command.split()]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [*TALLY, *arguments],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            env={**os.environ, "TALLY_REDIS_URL": server.url},
-            check=False,
-        )
+        done = run("tally", *arguments, stdout=full, env={"TALLY_REDIS_URL": server.url})
     assert (done.returncode, done.stderr) == (1, "tally: cannot write the output: No space left on device\n")
 
 
@@ -396,15 +377,7 @@ def test_a_standard_input_that_cannot_be_read_is_said(server: Server, command: s
 def test_ingest_without_a_source_asks_for_one_and_appends_nothing(
     server: Server, command: list[str], variables: dict[str, str]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "TALLY_REDIS_URL": server.url, **variables},
-        check=False,
-    )
+    done = run(*command, env={"TALLY_REDIS_URL": server.url, **variables})
     _assert_refused(done, 2, "tally: no source: name one, as in `tally ingest events.ndjson`", "TALLY_SOURCE", "demo:")
     with server.client() as client:
         assert not client.keys("*")
@@ -460,18 +433,10 @@ def test_ingest_twice_counts_once_and_status_shows_it(server: Server, events: Pa
 def test_a_program_does_not_survive_an_ingestor_that_is_killed(
     server: Server, left: Callable[[], list[int]], command: str
 ) -> None:
-    process = subprocess.Popen(
-        [*TALLY, "ingest", f"exec:{command}"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TALLY_REDIS_URL": server.url},
-    )
-    with process:
-        try:
-            wait_until(lambda: Path("quiet").exists() and Path("quiet").read_text() != "", what="the program runs")
-            assert int(Path("quiet").read_text()) in left()
-        finally:
-            process.kill()
+    ingestor = Process("tally", "ingest", f"exec:{command}", log=Path("log"), TALLY_REDIS_URL=server.url)
+    with running(ingestor):
+        wait_until(lambda: Path("quiet").exists() and Path("quiet").read_text() != "", what="the program runs")
+        assert int(Path("quiet").read_text()) in left()
     wait_until(lambda: not left(), what="the program is gone, and what has ended it", seconds=20)
 
 
@@ -479,21 +444,12 @@ def test_a_program_does_not_survive_an_ingestor_that_is_killed(
 def test_nothing_is_left_of_a_program_that_ends_fails_or_is_stopped(
     server: Server, left: Callable[[], list[int]], command: str
 ) -> None:
-    process = subprocess.Popen(
-        [*TALLY, "ingest", f"exec:touch started; {command}"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TALLY_REDIS_URL": server.url},
-    )
-    with process:
-        try:
-            wait_until(Path("started").exists, what="the program was started")
-            if command != "true":
-                process.terminate()
-            assert process.wait(30) == 0
-            assert left() == []
-        finally:
-            process.kill()
+    source = f"exec:touch started; {command}"
+    ingestor = Process("tally", "ingest", source, log=Path("log"), TALLY_REDIS_URL=server.url)
+    with running(ingestor):
+        wait_until(Path("started").exists, what="the program was started")
+        assert (ingestor.wait(30) if command == "true" else ingestor.stop()) == 0
+        assert left() == []
 
 
 def test_status_tells_aggregators_that_are_alive_from_those_that_are_not(server: Server) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from tally.store import connect
 from tally.store.idempotent import Body, OnceWord
 from tally.store.reads import CountReader
 from tally.store.status import IdempotencyKeys
+from tests.processes import run
 from tests.server import Server
 from tests.stores import AllStores
 
@@ -123,9 +122,7 @@ async def test_status_says_how_far_back_they_reach(redis: Redis, server: Server)
     sender = Sender(redis)
     await sender.send("first", "second")
     await sender.a_day_goes_by()
-    command = [sys.executable, "-P", "-m", "tally", "status"]
-    environment = {"TALLY_REDIS_URL": server.url, "COLUMNS": "200"}
-    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    text = run("tally", "status", env={"TALLY_REDIS_URL": server.url, "COLUMNS": "200"}).stdout
     assert "Idempotency keys: 2, all of the last 24.0 h" in text
-    found = subprocess.run([*command, "--json"], env=environment, capture_output=True, text=True, check=True).stdout
+    found = run("tally", "status", "--json", env={"TALLY_REDIS_URL": server.url}).stdout
     assert json.loads(found)["idempotency_keys"]["known"] == 2

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
@@ -31,7 +28,7 @@ from tally.store.layouts import LayoutStore, checks
 from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
-from tests.processes import Process, running
+from tests.processes import Process, run, running
 from tests.server import Server
 from tests.stores import AllStores
 from tests.waiting import wait_until
@@ -505,9 +502,9 @@ async def test_of_the_format_before_all_but_windows_is_carried_over(server: Serv
 
 def _run(server: Server, *arguments: str, **variables: str) -> str:
     """What the command prints."""
-    command = [sys.executable, "-m", "tally", "layout", *arguments]
-    environment = {**os.environ, "TALLY_REDIS_URL": server.url, **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    done = run("tally", "layout", *arguments, env={"TALLY_REDIS_URL": server.url, **variables})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_command_shows_accepts_and_drops(server: Server, tmp_path: Path) -> None:

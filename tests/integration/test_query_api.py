@@ -6,10 +6,7 @@ import asyncio
 import csv
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +26,7 @@ from tally.keys import Keys
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.settings import Settings
 from tests.oracle import Expected
-from tests.processes import Process, running
+from tests.processes import Process, run, running
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 
@@ -146,6 +143,15 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
         ("types?limit=0&order=name&order=count&offset=x", ["limit", "offset", "order"]),
         ("types?window=1m&from=5&order=change", ["order", "window"]),
         ("types:series?name=foo&name=bar&name=foo", ["name"]),
+        ("types?window=1m&from=5&limit=0", ["limit", "window"]),
+        ("types?from=10&to=5&order=change&offset=x", ["from", "offset", "order"]),
+        ("types?from=9999999999&windw=1m", ["from", "windw"]),
+        # What is there and cannot be read is not missed by the others.
+        ("types?from=yesterday&to=5", ["from"]),
+        ("types?window=3x&compare=previous", ["window"]),
+        ("types?window=3x&order=change&compare=next", ["compare", "window"]),
+        ("types?window=3x&from=5", ["window"]),
+        ("words:series?name=foo&window=1m&from=5&step=x", ["step", "window"]),
     ],
 )
 def test_all_wrong_parameters_are_named(client: httpx.Client, query: str, parameters: list[str]) -> None:
@@ -384,14 +390,7 @@ def test_status_and_rejected(client: httpx.Client, server: Server, events: bytes
     assert (status["backlog"]["blocks"], status["dead_letters"], status["distinct_types"]) == (0, 0, 6)
     assert status["aggregators_alive"] == len(status["aggregators"]) == 0
     assert before - 1 <= status["as_of"] <= time.time(), "it is when it was read"
-    said = subprocess.run(
-        [sys.executable, "-m", "tally", "status", "--json"],
-        env={**os.environ, "TALLY_REDIS_URL": server.url},
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=120,
-    )
-    told = json.loads(said.stdout)
+    told = json.loads(run("tally", "status", "--json", env={"TALLY_REDIS_URL": server.url}).stdout)
     assert set(status) - {"events_per_second"} == set(told), "the same things have the same names"
     assert all(status[name] == told[name] for name in set(told) - {"as_of"})
     rejected = client.get("/v1/rejected?limit=5").json()

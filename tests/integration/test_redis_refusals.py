@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +24,7 @@ from tally.keys import Keys
 from tally.settings import Settings, load
 from tally.store.permissions import AGGREGATORS, INGESTORS
 from tests.listener import Listener
-from tests.processes import Process, running
+from tests.processes import Process, run, running
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 
@@ -61,17 +59,7 @@ READS = (
 
 def _run(folder: Path, url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     (folder / "events.ndjson").write_bytes(EVENT)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tally", *arguments],
-        cwd=folder,
-        env={**environment, "TALLY_REDIS_URL": url, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    return run("tally", *arguments, env={"TALLY_REDIS_URL": url, **variables})
 
 
 async def _answers(url: str) -> dict[str, httpx.Response]:

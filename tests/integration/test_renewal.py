@@ -23,6 +23,7 @@ from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import NotReplayable
 from tally.keys import Keys
 from tally.settings import Settings
+from tests.fakes import FakeClock
 from tests.server import Server, free_port
 from tests.stores import AllStores
 from tests.waiting import wait_until_async
@@ -65,23 +66,16 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
     """Not if it were not renewed: then another ingestor's start forgets it."""
     settings = Settings()
     store = AllStores(redis, keys=KEYS, settings=settings)
-    lines, waits, hour_is_over = Lines(), [], asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        await hour_is_over.wait()
-        hour_is_over.clear()
-
-    appender = SourceAppender(lines, store=store, settings=settings, stop=asyncio.Event(), sleep=sleep)
+    lines, clock = Lines(), FakeClock()
+    appender = SourceAppender(lines, store=store, settings=settings, stop=asyncio.Event(), clock=clock)
     appending = asyncio.create_task(appender.run())
     lines.given.put_nowait(LINE)
     await wait_until_async(lambda: _has_appended(redis), what="the first line is appended")
     name = appender.name
     await _be_silent_for_days(redis, name)
     if is_renewed:
-        hour_is_over.set()
+        clock.now += RENEW_SECONDS
         await wait_until_async(lambda: _was_seen_now(redis, name), what="it is renewed")
-        assert set(waits) == {RENEW_SECONDS}
         assert RENEW_SECONDS * 10 < FORGET_AFTER_SECONDS, "some may fail"
     await service._tidy(store, store, settings)
     assert await _positions(redis) == ({name: len(LINE)} if is_renewed else {})

@@ -21,6 +21,7 @@ from tally.store import Block, StoreUnavailable, connect, connect_for_writing
 from tally.store import rewrite as rewrite_module
 from tally.store.rewrite import LONGEST_WAIT_SECONDS, Rewrite
 from tests.append_only_file import commands, incremental_files
+from tests.fakes import FakeClock
 from tests.processes import Process, running
 from tests.server import Server
 from tests.stores import AllStores
@@ -138,8 +139,8 @@ def test_a_command_that_writes_asks_for_it_too(durable_server: Server, tmp_path:
 
 
 async def test_it_is_not_waited_for_without_end(durable_server: Server) -> None:
-    now = 0.0
-    rewrite = Rewrite(keys=KEYS, clock=lambda: now)
+    clock = FakeClock()
+    rewrite = Rewrite(keys=KEYS, clock=clock)
     redis = connect(durable_server.url, timeout_seconds=30, on_connect=rewrite.on_connect)
     try:
         with (
@@ -150,7 +151,7 @@ async def test_it_is_not_waited_for_without_end(durable_server: Server) -> None:
             for _ in range(2):
                 with pytest.raises(redis_py.ConnectionError, match="before it is written to"):
                     await redis.ping()
-                now += LONGEST_WAIT_SECONDS / 2
+                clock.now += LONGEST_WAIT_SECONDS / 2
             assert await redis.ping()
             assert any("going on before" in each["event"] for each in logs)
             assert client.info("persistence")["aof_rewrite_scheduled"] == 1

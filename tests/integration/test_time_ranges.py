@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,7 +14,6 @@ from redis.asyncio import Redis
 
 from aggregator.decoding import Decoder
 from aggregator.rollup import RollUp
-from api import params
 from api.app import create_app
 from api.moments import read_duration
 from tally.keys import Keys
@@ -211,10 +209,9 @@ async def test_the_api_answers_time_ranges_compared_with_the_one_before(server: 
 
 
 @asynccontextmanager
-async def asked_at(settings: Settings, monkeypatch: pytest.MonkeyPatch, now: float) -> AsyncIterator[httpx.AsyncClient]:
+async def asked_at(settings: Settings, now: float) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, for which it is then."""
-    monkeypatch.setattr(params, "time", SimpleNamespace(time=lambda: now))
-    app = create_app(settings)
+    app = create_app(settings, clock=FakeClock(now))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
@@ -236,14 +233,14 @@ async def count_steadily(pipeline: Pipeline, *, until: int, days: int = 3) -> No
 
 @pytest.mark.parametrize("minute", [0, 1, 37, 59])
 async def test_what_is_steady_does_not_change_whatever_is_compared_and_when(
-    redis: Redis, server: Server, monkeypatch: pytest.MonkeyPatch, minute: int
+    redis: Redis, server: Server, minute: int
 ) -> None:
     settings = Settings(redis_url=server.url)
     current = EPOCH + 14 * HOUR + minute * MINUTE
     await count_steadily(Pipeline(redis, settings), until=current)
     for second in (0, 1, 29, 59):
         now = current + second
-        async with asked_at(settings, monkeypatch, now) as client:
+        async with asked_at(settings, now) as client:
             asked = {
                 **{f"window={window}": window for window in ("1m", "15m", "100m", "350m", "6h", "12h", "24h")},
                 f"from={now - 20 * MINUTE}": "20m",
@@ -269,14 +266,12 @@ async def test_what_is_steady_does_not_change_whatever_is_compared_and_when(
             assert (plain["to"], plain["total"]) == (current + MINUTE, 3), "it has what was counted a second ago"
 
 
-async def test_where_nothing_can_be_compared_no_change_is_told(
-    redis: Redis, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_where_nothing_can_be_compared_no_change_is_told(redis: Redis, server: Server) -> None:
     settings = Settings(redis_url=server.url, windows="60x120,3600x48,86400x3")
     pipeline = Pipeline(redis, settings)
     await count_steadily(pipeline, until=EPOCH + DAY + 30 * MINUTE, days=5)
     now = EPOCH + DAY + 30 * MINUTE + 10
-    async with asked_at(settings, monkeypatch, now) as client:
+    async with asked_at(settings, now) as client:
         for query in (f"from={now - 9}", f"from={now + 60}&to={now + 600}", "window=2d", f"from={now - 4 * DAY}"):
             answer = (await client.get(f"/v1/types?{query}&compare=previous&order=-change")).json()
             assert answer["comparison"] is None, query
@@ -288,9 +283,7 @@ async def test_where_nothing_can_be_compared_no_change_is_told(
         assert (await client.get("/v1/types?window=1d&compare=previous")).json()["items"][0]["change"] == 0
 
 
-async def test_ordered_by_change_names_are_there_that_fell_to_nothing(
-    pipeline: Pipeline, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ordered_by_change_names_are_there_that_fell_to_nothing(pipeline: Pipeline, server: Server) -> None:
     now = EPOCH + 10 * MINUTE + 20
     before, over, current = now - 2 * MINUTE, now - MINUTE, now
     counts = {
@@ -306,7 +299,7 @@ async def test_ordered_by_change_names_are_there_that_fell_to_nothing(
         [event(name, at) for name, when in counts.items() for at, times in when.items() for _ in range(times)]
     )
     changes = {"gone": -5, "back just now": -4, "fell": -2, "newest": 0, "steady": 0, "new": 3}
-    async with asked_at(pipeline.settings, monkeypatch, now) as client:
+    async with asked_at(pipeline.settings, now) as client:
 
         async def ask(order: str, more: str = "") -> Any:
             return (await client.get(f"/v1/types?window=1m&compare=previous&order={order}{more}")).json()
@@ -336,13 +329,13 @@ async def test_ordered_by_change_names_are_there_that_fell_to_nothing(
 
 @pytest.mark.parametrize("minute", [0, 37, 59])
 async def test_no_window_is_both_now_and_the_past_of_what_is_trending(
-    redis: Redis, server: Server, monkeypatch: pytest.MonkeyPatch, minute: int
+    redis: Redis, server: Server, minute: int
 ) -> None:
     settings = Settings(redis_url=server.url)
     current = EPOCH + 14 * HOUR + minute * MINUTE
     await count_steadily(Pipeline(redis, settings), until=current)
     began = current - 3 * DAY
-    async with asked_at(settings, monkeypatch, current + 20) as client:
+    async with asked_at(settings, current + 20) as client:
         for window in ("1m", "15m", "100m", "350m", "6h", "12h", "24h", "2d", "1w"):
             answer = (await client.get(f"/v1/types:trending?window={window}")).json()
             start, end, since = answer["present"]["from"], answer["present"]["to"], answer["baseline"]["from"]

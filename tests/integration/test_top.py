@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from tally.keys import Keys
 from tally.rates import Rates
+from tests.processes import run
 from tests.server import Server
 
 COMMAND = [sys.executable, "-P", "-m", "tally", "top"]
@@ -28,9 +29,7 @@ def counted(server: Server) -> None:
 
 def test_into_a_pipe_it_prints_once_and_nothing_that_a_name_could_do_to_a_terminal(server: Server) -> None:
     counted(server)
-    done = subprocess.run(
-        COMMAND, env={**os.environ, "TALLY_REDIS_URL": server.url}, capture_output=True, text=True, timeout=60
-    )
+    done = run("tally", "top", env={"TALLY_REDIS_URL": server.url})
     assert done.returncode == 0, done.stderr
     assert "4 events" in done.stdout
     assert "75.0%" in done.stdout
@@ -87,13 +86,7 @@ def _read_until(descriptor: int, condition: Callable[[str], bool]) -> None:
 
 
 def test_without_redis_it_says_so() -> None:
-    done = subprocess.run(
-        COMMAND,
-        env={**os.environ, "TALLY_REDIS_URL": "redis://127.0.0.1:1/0"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run("tally", "top", env={"TALLY_REDIS_URL": "redis://127.0.0.1:1/0"})
     assert (done.returncode, "no answer from redis://" in done.stderr) == (1, True)
 
 

@@ -44,10 +44,8 @@ class Route:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    clock = FakeClock()
-    monkeypatch.setattr(answer_cache, "time", clock)
-    return clock
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
@@ -93,7 +91,7 @@ async def _age(app: AnswerCache, clock: FakeClock) -> float:
 
 
 async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, clock: FakeClock) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     for _ in range(100):
         assert await _age(app, clock) == 0
         clock.now += MOMENT_SECONDS * 1.01
@@ -102,7 +100,7 @@ async def test_who_asks_now_and_then_gets_what_is_new_at_once(route: Route, cloc
 async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_older_than_it_may_be(
     route: Route, clock: FakeClock
 ) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     began, ages = clock.now, []
     while clock.now < began + 2:
         ages.append(await _age(app, clock))
@@ -112,7 +110,7 @@ async def test_under_load_the_route_runs_a_few_times_a_second_and_no_answer_is_o
 
 
 async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: FakeClock) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     burst = 20
     for _ in range(burst):
         await _ask(app)
@@ -121,7 +119,7 @@ async def test_after_a_burst_what_is_new_shows_soon(route: Route, clock: FakeClo
 
 
 async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     route.let_go.clear()
     asking = [asyncio.create_task(_ask(app)) for _ in range(1000)]
     while not route.runs:
@@ -132,13 +130,13 @@ async def test_many_who_ask_at_once_cost_one_run(route: Route) -> None:
 
 
 async def test_another_question_has_another_answer(route: Route) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     await asyncio.gather(_ask(app), _ask(app, "limit=1"), _ask(app, accept="text/csv"))
     assert route.runs == 3
 
 
 async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     route.status = 503
     route.let_go.clear()
     asking = [asyncio.create_task(_ask(app)) for _ in range(10)]
@@ -151,7 +149,7 @@ async def test_an_error_is_sent_to_all_who_asked_and_is_not_kept(route: Route) -
 
 
 async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     route.let_go.clear()
     first, second = asyncio.create_task(_ask(app)), asyncio.create_task(_ask(app))
     while not route.runs:
@@ -164,7 +162,7 @@ async def test_one_who_gives_up_does_not_hold_up_the_others(route: Route) -> Non
 
 async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock: FakeClock) -> None:
     memory = Memory(2**20)
-    app = AnswerCache(route, memory=memory)
+    app = AnswerCache(route, memory=memory, clock=route.clock)
     for at in range(50):
         await _ask(app, f"limit={at}")
         clock.now += REMEMBERED_SECONDS / 10
@@ -178,7 +176,7 @@ async def test_what_was_asked_for_once_is_not_held_for_long(route: Route, clock:
 async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route, clock: FakeClock) -> None:
     route.counts = {f"word{at}": at for at in range(1000)}
     memory = Memory(2**20)
-    app = AnswerCache(route, memory=memory)
+    app = AnswerCache(route, memory=memory, clock=route.clock)
     for at in range(500):
         await _ask(app, f"limit={at}", accept_encoding=("", "gzip", "zstd")[at % 3])
         assert memory.held_bytes <= memory.most_bytes
@@ -190,7 +188,7 @@ async def test_however_many_are_asked_for_they_are_held_in_a_bound(route: Route,
 async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
     route: Route, clock: FakeClock, changed: bool
 ) -> None:
-    app = AnswerCache(route, memory=Memory(2**20))
+    app = AnswerCache(route, memory=Memory(2**20), clock=route.clock)
     route.counts = {'"as_of":1': 5}
     etag = (await _ask(app))[1]["etag"]
     clock.now += 60
@@ -203,7 +201,7 @@ async def test_304_as_long_as_the_counts_are_the_same_whenever_they_were_read(
 
 
 async def test_any_answer_matches_a_star(route: Route) -> None:
-    assert (await _ask(AnswerCache(route, memory=Memory(2**20)), if_none_match="*"))[0] == 304
+    assert (await _ask(AnswerCache(route, memory=Memory(2**20), clock=route.clock), if_none_match="*"))[0] == 304
 
 
 # Encodings, and large bodies.
@@ -216,7 +214,7 @@ def large(route: Route) -> Route:
 
 
 async def test_each_gets_the_encoding_that_it_likes_and_the_route_runs_once(large: Route) -> None:
-    app = AnswerCache(large, memory=Memory(2**20))
+    app = AnswerCache(large, memory=Memory(2**20), clock=large.clock)
     plain = await _ask(app)
     for encoding in ("gzip", "zstd"):
         for _ in range(3):
@@ -227,7 +225,7 @@ async def test_each_gets_the_encoding_that_it_likes_and_the_route_runs_once(larg
 
 
 async def test_what_comes_out_the_same_is_not_compressed_again(large: Route, clock: FakeClock) -> None:
-    app = AnswerCache(large, memory=Memory(2**20))
+    app = AnswerCache(large, memory=Memory(2**20), clock=large.clock)
     large.as_of = 1.0
     compressed = []
     for at in range(3):
@@ -259,6 +257,6 @@ async def test_one_who_takes_a_large_answer_too_slowly_is_given_up(
         raise AssertionError("a GET has no body")
 
     scope = {"type": "http", "method": "GET", "path": "/v1/types", "query_string": b"", "headers": []}
-    await asyncio.wait_for(AnswerCache(route, memory=memory)(scope, receive, send), 30)
+    await asyncio.wait_for(AnswerCache(route, memory=memory, clock=route.clock)(scope, receive, send), 30)
     assert [message["type"] for message in sent] == ["http.response.start"] + 2 * ["http.response.body"]
     assert all(message["more_body"] for message in sent[1:]), "so that the server closes the connection"

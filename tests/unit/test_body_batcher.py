@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ingestor import body_batcher
 from ingestor.bodies import Lines
-from ingestor.body_batcher import BodyBatcher
+from ingestor.body_batcher import APPEND_SECONDS, BodyBatcher
 from tally.store import StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
+from tests.fakes import FakeClock
 
 
 class FakeStore:
@@ -39,8 +39,8 @@ async def store() -> FakeStore:
     return FakeStore()
 
 
-def appender_of(store: FakeStore) -> BodyBatcher:
-    return BodyBatcher(store, source="http://test", max_block_bytes=100)
+def appender_of(store: FakeStore, clock: FakeClock | None = None) -> BodyBatcher:
+    return BodyBatcher(store, source="http://test", max_block_bytes=100, clock=clock or FakeClock())
 
 
 def lines(text: bytes) -> Lines:
@@ -71,7 +71,8 @@ async def test_bodies_that_come_while_redis_is_busy_share_a_trip_and_a_block(sto
 
 async def test_a_trip_that_failed_is_made_again_with_the_same_keys(store: FakeStore) -> None:
     store.errors = [StoreUnavailable("away"), StoreUnavailable("away")]
-    assert await appender_of(store).append(lines(b"a"), key=None) == "appended"
+    clock = FakeClock()
+    assert await clock.passes_for(appender_of(store, clock).append(lines(b"a"), key=None)) == "appended"
     assert len(store.trips) == 3
     assert len({trip[0].key for trip in store.trips}) == 1
 
@@ -92,12 +93,14 @@ async def test_what_will_not_pass_is_told_at_once(store: FakeStore, error: Excep
     assert await appender_of(store).append(lines(b"a"), key="k") == "appended"
 
 
-async def test_senders_are_told_when_redis_stays_away(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_batcher, "APPEND_SECONDS", 0.2)
-    store.errors = [StoreUnavailable("away") for _ in range(100)]
+async def test_senders_are_told_when_redis_stays_away(store: FakeStore) -> None:
+    clock = FakeClock()
+    began = clock.now
+    store.errors = [StoreUnavailable("away") for _ in range(1000)]
     with pytest.raises(StoreUnavailable, match="away"):
-        await appender_of(store).append(lines(b"a"), key=None)
-    assert store.trips
+        await clock.passes_for(appender_of(store, clock).append(lines(b"a"), key=None))
+    assert APPEND_SECONDS - 1 <= clock.now - began <= APPEND_SECONDS
+    assert len(store.trips) == len(clock.sleeps) + 1 > 2
 
 
 async def test_a_sender_that_leaves_does_not_hold_up_the_others(store: FakeStore) -> None:

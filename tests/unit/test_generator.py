@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import pytest
@@ -12,6 +11,7 @@ from tally.counts import Counts
 from tally.generator import TYPES, WORDS, Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry
+from tests.fakes import FakeClock
 from tests.oracle import plain_count
 
 START = 1_632_663_984
@@ -19,6 +19,13 @@ START = 1_632_663_984
 
 def _lines(**spec: object) -> bytes:
     return b"".join(Generator(GeneratorSpec(start=START, **spec)).lines())  # type: ignore[arg-type]
+
+
+async def _paced(spec: GeneratorSpec, clock: FakeClock) -> bytes:
+    async def take() -> bytes:
+        return b"".join([chunk async for chunk in Generator(spec, clock=clock).paced()])
+
+    return await clock.passes_for(take())
 
 
 def _counted(lines: bytes) -> Counts:
@@ -34,8 +41,7 @@ def test_the_same_seed_gives_the_same_lines_and_another_seed_others() -> None:
 @pytest.mark.parametrize("rate", [7_000, 10_000, 1_000_000])
 async def test_the_same_seed_gives_the_same_lines_at_any_rate(rate: float) -> None:
     # All of them within the first second, so that they have the same timestamp.
-    spec = GeneratorSpec(seed=3, count=2000, start=START, rate=rate)
-    paced = b"".join([chunk async for chunk in Generator(spec).paced()])
+    paced = await _paced(GeneratorSpec(seed=3, count=2000, start=START, rate=rate), FakeClock())
     assert paced == _lines(seed=3, count=2000)
 
 
@@ -80,8 +86,7 @@ def test_garbage_is_of_several_kinds() -> None:
 
 
 async def test_timestamps_go_on_at_the_rate_from_the_start() -> None:
-    spec = GeneratorSpec(seed=1, rate=2000, count=400, corrupt=0, start=1000)
-    lines = b"".join([chunk async for chunk in Generator(spec).paced()])
+    lines = await _paced(GeneratorSpec(seed=1, rate=2000, count=400, corrupt=0, start=1000), FakeClock())
     stamps = [int(line.rpartition(b":")[2].rstrip(b" }")) for line in lines.splitlines()]
     assert stamps == [1000 + at // 2000 for at in range(400)]
     spec = GeneratorSpec(seed=1, rate=0.5, count=4, corrupt=0, start=1000)
@@ -89,13 +94,28 @@ async def test_timestamps_go_on_at_the_rate_from_the_start() -> None:
     assert [int(line.rpartition(b":")[2].rstrip(b" }")) for line in lines.splitlines()] == [1000, 1002, 1004, 1006]
 
 
-async def test_lines_never_come_faster_than_the_rate() -> None:
-    rate, count, came = 5000, 1000, 0
-    began = time.monotonic()
-    async for chunk in Generator(GeneratorSpec(rate=rate, count=count)).paced():
-        came += chunk.count(b"\n")
-        assert came <= (time.monotonic() - began) * rate + 1
+@pytest.mark.parametrize("rate", [0.1, 30, 5000])
+async def test_lines_come_at_the_rate_never_faster(rate: float) -> None:
+    clock, count, came = FakeClock(), 1000, 0
+    began = clock.now
+
+    async def take() -> None:
+        nonlocal came
+        async for chunk in Generator(GeneratorSpec(rate=rate, count=count), clock=clock).paced():
+            came += chunk.count(b"\n")
+            assert came <= (clock.now - began) * rate + 1
+
+    await clock.passes_for(take())
     assert came == count
+    assert clock.now - began == pytest.approx(count / rate, rel=0.02)
+
+
+async def test_one_that_was_held_up_catches_up_at_once() -> None:
+    clock = FakeClock()
+    chunks = Generator(GeneratorSpec(rate=100), clock=clock).paced()
+    assert (await anext(chunks)).count(b"\n") == 1
+    clock.now += 10
+    assert (await anext(chunks)).count(b"\n") == 1000
 
 
 @pytest.mark.parametrize(

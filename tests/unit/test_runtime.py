@@ -12,17 +12,7 @@ from types import FrameType
 
 import pytest
 
-from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, cancel_and_wait, load_or_exit, stop_on_signals, wait_or_stop
-
-
-async def test_a_wait_ends_with_the_stop_or_with_its_time() -> None:
-    stop = asyncio.Event()
-    assert await wait_or_stop(stop, 0.001) is False
-    waiting = asyncio.create_task(wait_or_stop(stop, 3600))
-    await asyncio.sleep(0)
-    stop.set()
-    assert await waiting is True
-    assert await wait_or_stop(stop, 3600) is True
+from tally.runtime import EXIT_USAGE, LIFELINE_VARIABLE, cancel_and_wait, load_or_exit, stop_on_signals
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -30,11 +30,12 @@ def test_pieces_are_those_of_each_text_by_itself(groups: list[list[str]]) -> Non
 
 
 @pytest.mark.parametrize("distinct", [1, 10, 1000, 100_000], ids=lambda each: f"{each} distinct texts")
-def test_it_makes_no_difference_whether_texts_repeat(distinct: int) -> None:
-    every = [f"number {at * 7919 % distinct} of several" for at in range(5000)]
+@pytest.mark.parametrize("at_once", [1, 100, 500], ids=lambda each: f"{each} at once")
+def test_it_makes_no_difference_whether_texts_repeat(distinct: int, at_once: int) -> None:
+    every = [f"number {at * 7919 % distinct} of several" for at in range(5050)]
     texts = Texts()
-    for at in range(0, len(every), 500):
-        texts.add(every[at : at + 500])
+    for at in range(0, len(every), at_once):
+        texts.add(every[at : at + at_once])
     assert texts.pieces() == Counter(" ".join(every).split())
 
 
@@ -77,6 +78,41 @@ def test_a_name_that_is_other_itself_is_counted_once_even_where_it_is_too_long()
 def test_pieces_that_need_no_search_give_what_a_search_would(text: str) -> None:
     counter = WordCounter(pattern=DEFAULT_WORD_PATTERN, fold_case=False, max_name_bytes=1000)
     assert counter.count(Counter(text.split())) == Counter(words_of(text))
+
+
+_odd_texts = st.text(st.sampled_from("aAzZ09__'’--.,/ eéÉ́ͅßſKıİΐΐςΣᾳﬁǰ한하‍・") | st.characters(), max_size=MOST_MARKS)
+
+
+@given(st.lists(st.tuples(_odd_texts, st.integers(1, 3)), max_size=20), st.booleans(), st.booleans())
+def test_words_are_what_the_oracle_finds_however_often_their_pieces_come(
+    texts: list[tuple[str, int]], fold_case: bool, normalize_words: bool
+) -> None:
+    every = [text if normalize_words else normalize("NFC", text) for text, times in texts for _ in range(times)]
+    counter = WordCounter(
+        pattern=DEFAULT_WORD_PATTERN, fold_case=fold_case, normalize=normalize_words, max_name_bytes=1000
+    )
+    expected = Counter(word for text in every for word in words_of(text))
+    if fold_case:
+        folded: Counter[str] = Counter()
+        for word, times in expected.items():
+            folded[normalize("NFC", word.casefold()) if normalize_words else word.casefold()] += times
+        expected = folded
+    pieces = Counter(" ".join(every).split())
+    assert counter.count(pieces, ascii_="".join(every).isascii()) == expected
+
+
+@pytest.mark.parametrize("fold_case", [False, True])
+def test_any_pattern_is_searched_in_each_piece_by_itself(fold_case: bool) -> None:
+    """One that may begin or end a piece, has groups, or could go over a space."""
+    texts = ["Ab-c (ab) x,", "ab-C x", "ab-c"]
+    for pattern in (r"^\w+", r"\w+$", r"(a)(b)", r"[^-]+", r"\b", r"(?<=-)c|x"):
+        counter = WordCounter(pattern=pattern, fold_case=fold_case, max_name_bytes=1000)
+        expected: Counter[str] = Counter()
+        for piece in " ".join(texts).split():
+            for match in re.finditer(pattern, piece, re.IGNORECASE if fold_case else 0):
+                expected[match[0].casefold() if fold_case else match[0]] += 1
+        del expected[""]
+        assert counter.count(Counter(" ".join(texts).split())) == expected, pattern
 
 
 def test_every_letter_and_digit_is_one_to_the_pattern_too() -> None:
