@@ -6,12 +6,12 @@ are counted, something is folded or dropped at any moment, but in a day or two o
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+from tally.clock import SYSTEM, Clock
 from tally.ranges import TimeRange, Window, Windows
 from tally.store.client import StoreUnavailable
 
@@ -31,7 +31,7 @@ class WindowsMoved(Exception):
     """Windows were folded or dropped while they were read: what was read does not belong together."""
 
 
-async def again_while_moved(read: Callable[[], Awaitable[T]]) -> T:
+async def again_while_moved(read: Callable[[], Awaitable[T]], *, clock: Clock = SYSTEM) -> T:
     """Return what `read` returns, which is called again as long as it raises WindowsMoved.
 
     Raises StoreUnavailable after MOST_READS calls: the same windows move for a second or so, unless something is wrong.
@@ -39,12 +39,12 @@ async def again_while_moved(read: Callable[[], Awaitable[T]]) -> T:
     for tried in range(MOST_READS):
         with suppress(WindowsMoved):
             return await read()
-        await _wait(tried)
+        await clock.sleep(_wait_seconds(tried))
     raise StoreUnavailable("windows are folded faster than they can be read; ask again")
 
 
-async def _wait(tried: int) -> None:
-    await asyncio.sleep(min(MOST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**tried))
+def _wait_seconds(tried: int) -> float:
+    return min(MOST_WAIT_SECONDS, float(FIRST_WAIT_SECONDS * 2**tried))
 
 
 async def read_standing(
@@ -81,6 +81,8 @@ async def sum_standing(
     end: float,
     add_up: Callable[[Sequence[Window]], Awaitable[T]],
     take: Callable[[T], Awaitable[None]],
+    *,
+    clock: Clock = SYSTEM,
 ) -> TimeRange:
     """Give `take` what `add_up` makes of the windows of [start, end), of all in parts, and return that time range.
 
@@ -100,7 +102,7 @@ async def sum_standing(
             continue
         if batch[0] is rest or tried == MOST_READS:
             raise WindowsMoved
-        await _wait(tried)
+        await clock.sleep(_wait_seconds(tried))
         now = await look()
         if not all(now.has(part.start, part.end) for part in batch):
             raise WindowsMoved
