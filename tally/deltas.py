@@ -22,7 +22,7 @@ from tally.counts import Sample
 from tally.keys import Kind
 
 #: How many updates a chunk has at the most: names times places, and HASH_UPDATES for each place.
-CHUNK_UPDATES = 2000
+CHUNK_UPDATES = 1500
 
 #: What a place costs besides its names.
 HASH_UPDATES = 20
@@ -111,7 +111,7 @@ def chunks_of(parts: Iterable[Part], *, totals: Mapping[str, int], samples: Sequ
             names, data = encoded
             chunk.add(part, data, (names + HASH_UPDATES) * places)
             first += names
-    yield chunk.done(totals, [(each.line, each.reason, each.source) for each in samples])
+    yield chunk.done(totals, [(_as_str(each.line), each.reason, each.source) for each in samples])
 
 
 def _encoded(part: Part, first: int, names: int, most_bytes: int) -> tuple[int, bytes] | None:
@@ -128,3 +128,10 @@ def _encoded(part: Part, first: int, names: int, most_bytes: int) -> tuple[int, 
 def _slice(part: Part, first: int, names: int) -> tuple[int, bytes]:
     some = part.names[first : first + names]
     return len(some), _msgpack((some, part.counts[first : first + names]))
+
+
+def _as_str(data: bytes) -> msgspec.Raw:
+    """Encode bytes as a string, which may hold any in MessagePack: Redis' Lua knows no other type for them."""
+    length = len(data)
+    header = b"\xda" + length.to_bytes(2) if length < 1 << 16 else b"\xdb" + length.to_bytes(4)
+    return msgspec.Raw(header + data)

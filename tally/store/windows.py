@@ -20,7 +20,7 @@ _windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), Writin
 _fold, _drop_windows = WritingScript("fold"), WritingScript("drop_windows")
 
 #: How many names one call moves, about.
-FOLD_NAMES = 1000
+FOLD_NAMES = 500
 
 #: How many windows one call drops at the most.
 DROP_WINDOWS = 100
