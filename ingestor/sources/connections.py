@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from ingestor.line_buffer import PartialLine
-from ingestor.log_events import HTTP_TO_LINES, TOO_MANY_CONNECTIONS
+from ingestor.log_events import HTTP_TO_LINES, LONGEST_LINES_CUT, UNFINISHED_DROPPED
 from ingestor.sources.base import CHUNK_BYTES
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.settings import Settings
+from tally.web.log_events import TOO_MANY_CONNECTIONS
 
 #: How much is read of a connection at once.
 READ_BYTES = 65_536
@@ -83,7 +84,7 @@ class Connections:
         """Close all connections. What was taken of them stays on the pile, but for unfinished lines."""
         self._closing = True
         if self._held_bytes:
-            self._log.warning("unfinished lines dropped on stop", bytes=self._held_bytes)
+            self._log.warning(UNFINISHED_DROPPED, bytes=self._held_bytes)
         for each in list(self._connections):
             each.close()
         self._arrived.set()
@@ -168,7 +169,7 @@ class Connections:
             self._held_bytes -= len(connection.partial)
             self._put(connection.partial.cut())
         self._log.warning(
-            "unfinished lines are too much together, the longest are cut and rejected; see TALLY_MAX_BUFFERED_BYTES",
+            LONGEST_LINES_CUT,
             lines=cut,
             connections=len(self._connections),
         )

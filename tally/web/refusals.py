@@ -9,9 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tally.log_throttle import LogThrottle
 from tally.printing import printable
+from tally.web.log_events import REQUEST_REFUSED
 
-#: What is no refusal, or is logged where it is decided with more than is known here.
-_NOT_LOGGED = frozenset({404, 429})
+#: What is no refusal, or is logged where it is decided with more than is known here: 403 and 421 by CrossSite.
+_NOT_LOGGED = frozenset({403, 404, 421, 429})
 
 #: Characters of a path that are logged.
 MAX_PATH_CHARACTERS = 200
@@ -41,7 +42,7 @@ class LogRefusals:
     def _log(self, scope: Scope, status: int, body: bytes) -> None:
         client = scope.get("client")
         self._seldom.warning(
-            f"request refused with {status}",
+            f"{REQUEST_REFUSED} with {status}",
             title=_title(body),
             method=scope["method"],
             path=printable(scope["path"])[:MAX_PATH_CHARACTERS],  # without its query, in which a token may stand
