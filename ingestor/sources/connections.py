@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ingestor.line_buffer import PartialLine
+from ingestor.line_buffer import LineBuffer
 from ingestor.log_events import HTTP_TO_LINES, LONGEST_LINES_CUT, UNFINISHED_DROPPED
 from ingestor.sources.base import CHUNK_BYTES
 from tally.clock import SYSTEM, Clock
@@ -57,7 +57,7 @@ class Connections:
 
     def accept(self) -> asyncio.BufferedProtocol:
         """Return the protocol of a new connection."""
-        return _Connection(self, PartialLine(max_line_bytes=self._max_line_bytes))
+        return _Connection(self, LineBuffer(max_line_bytes=self._max_line_bytes))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give whole lines as they come, up to a chunk at once, until `close`."""
@@ -180,7 +180,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     __slots__ = ("_connections", "_transport", "begun", "heard_seconds", "partial")
 
-    def __init__(self, connections: Connections, partial: PartialLine) -> None:
+    def __init__(self, connections: Connections, partial: LineBuffer) -> None:
         self._connections = connections
         self._transport: Any = None
         self.partial = partial

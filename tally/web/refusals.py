@@ -24,7 +24,7 @@ class LogRefusals:
     def __init__(self, app: ASGIApp, **bound: Any) -> None:
         """`bound` is logged with each, as the source."""
         self._app = app
-        self._seldom = LogThrottle(**bound)
+        self._throttle = LogThrottle(**bound)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -41,7 +41,7 @@ class LogRefusals:
 
     def _log(self, scope: Scope, status: int, body: bytes) -> None:
         client = scope.get("client")
-        self._seldom.warning(
+        self._throttle.warning(
             f"{REQUEST_REFUSED} with {status}",
             title=_title(body),
             method=scope["method"],
