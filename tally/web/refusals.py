@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.printing import printable
 from tally.web.log_events import REQUEST_REFUSED
@@ -21,10 +22,10 @@ MAX_PATH_CHARACTERS = 200
 class LogRefusals:
     """Logs answers of 400 to 499 with what was asked, and by whom: of each status one in ten seconds."""
 
-    def __init__(self, app: ASGIApp, **bound: Any) -> None:
+    def __init__(self, app: ASGIApp, *, clock: Clock = SYSTEM, **bound: Any) -> None:
         """`bound` is logged with each, as the source."""
         self._app = app
-        self._throttle = LogThrottle(**bound)
+        self._throttle = LogThrottle(clock=clock, **bound)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0

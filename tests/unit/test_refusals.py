@@ -17,6 +17,7 @@ from tally.web.log_events import REQUEST_REFUSED
 from tally.web.problem_types import CROSS_SITE_REQUEST, HOST_NOT_ALLOWED
 from tally.web.problems import ProblemResponse
 from tally.web.refusals import LogRefusals
+from tests.fakes import FakeClock
 
 
 async def answer(request: Request) -> Response:
@@ -28,7 +29,7 @@ async def answer(request: Request) -> Response:
 
 
 async def logged(path: str, *statuses: int) -> list[Any]:
-    app = LogRefusals(Starlette(routes=[Route("/{path:path}", answer)]), source="http://a")
+    app = LogRefusals(Starlette(routes=[Route("/{path:path}", answer)]), clock=FakeClock(), source="http://a")
     transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 1234))
     with capture_logs() as logs:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
