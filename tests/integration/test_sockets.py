@@ -307,7 +307,7 @@ def test_a_unix_socket(listener: Listener, server: Server, tmp_path: Path) -> No
     assert listener.process.stop() == 0
     assert not path.exists()
     listener.process.start()
-    wait_until(path.is_socket, what="it listens again")
+    wait_until(lambda: listener.process.log().count(f'"{LISTENING}"') == 2, what="it listens again")
     listener.process.kill()
     assert path.is_socket(), "left behind"
     listener.process.start()
