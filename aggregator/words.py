@@ -57,19 +57,14 @@ class Texts:
             self._pieces.update(self._split(texts))
 
     def pieces(self) -> Counter[str]:
-        """Return how often each piece stands in all of them."""
-        alike: dict[int, list[str]] = {}  # how often -> the texts that came so often
-        if self._whole is not None:
-            for text, times in self._whole.items():
-                alike.setdefault(times, []).append(text)
-            self._whole = None
-        once = self._split(alike.pop(1, []) + self._few)
-        self._few = []
-        if self._pieces is None:
-            pieces = self._pieces = Counter(once)
-        else:
-            pieces = self._pieces
-            pieces.update(once)
+        """Return how often each piece stands in all of them. It is asked once, and nothing is added afterwards."""
+        if self._whole is None and self._pieces is None:
+            return Counter(self._split(self._few))
+        alike: dict[int, list[str]] = defaultdict(list)  # how often -> the texts that came so often
+        for text, times in (self._whole or {}).items():
+            alike[times].append(text)
+        pieces = self._pieces or Counter()
+        pieces.update(self._split(alike.pop(1, []) + self._few))
         for times, texts in alike.items():
             for piece, count in Counter(self._split(texts)).items():
                 pieces[piece] = pieces.get(piece, 0) + count * times
@@ -133,8 +128,8 @@ class WordCounter:
         on putting words into a dictionary. All others are searched at once, because that pattern goes over no space.
         """
         others = list(filterfalse(str.isalnum, pieces))
-        ascii_ = _by_times(pieces, filter(str.isascii, others))
-        marked = _by_times(pieces, filterfalse(str.isascii, others))
+        ascii_ = _by_times(pieces, filter(str.isascii, others)) if others else {}
+        marked = _by_times(pieces, filterfalse(str.isascii, others)) if others else {}
         words = pieces
         if self._fold_case:
             for word in list(compress(words, map(ne, words, map(str.casefold, words)))):
