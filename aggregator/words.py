@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import compress, filterfalse
 from operator import ne
 
@@ -57,19 +57,14 @@ class Texts:
             self._pieces.update(self._split(texts))
 
     def pieces(self) -> Counter[str]:
-        """Return how often each piece stands in all of them."""
-        alike: dict[int, list[str]] = {}  # how often -> the texts that came so often
-        if self._whole is not None:
-            for text, times in self._whole.items():
-                alike.setdefault(times, []).append(text)
-            self._whole = None
-        once = self._split(alike.pop(1, []) + self._few)
-        self._few = []
-        if self._pieces is None:
-            pieces = self._pieces = Counter(once)
-        else:
-            pieces = self._pieces
-            pieces.update(once)
+        """Return how often each piece stands in all of them. It is asked once, and nothing is added afterwards."""
+        if self._whole is None and self._pieces is None:
+            return Counter(self._split(self._few))
+        alike: dict[int, list[str]] = defaultdict(list)  # how often -> the texts that came so often
+        for text, times in (self._whole or {}).items():
+            alike[times].append(text)
+        pieces = self._pieces or Counter()
+        pieces.update(self._split(alike.pop(1, []) + self._few))
         for times, texts in alike.items():
             for piece, count in Counter(self._split(texts)).items():
                 pieces[piece] = pieces.get(piece, 0) + count * times
@@ -103,7 +98,9 @@ class WordCounter:
         stop_words: frozenset[str] = frozenset(),
         min_length: int = 1,
     ) -> None:
-        self._pattern = compile_word_pattern(pattern, re.IGNORECASE if fold_case else 0)
+        compiled = compile_word_pattern(pattern, re.IGNORECASE if fold_case else 0)
+        # Whole words, whatever groups there are in the pattern.
+        self._find_all: Callable[[str], list[str]] = compiled.findall if not compiled.groups else _whole(compiled)
         self._is_default = pattern == DEFAULT_WORD_PATTERN
         self._fold_case = fold_case
         self._normalize = normalize
@@ -131,8 +128,8 @@ class WordCounter:
         on putting words into a dictionary. All others are searched at once, because that pattern goes over no space.
         """
         others = list(filterfalse(str.isalnum, pieces))
-        ascii_ = _by_times(pieces, filter(str.isascii, others))
-        marked = _by_times(pieces, filterfalse(str.isascii, others))
+        ascii_ = _by_times(pieces, filter(str.isascii, others)) if others else {}
+        marked = _by_times(pieces, filterfalse(str.isascii, others)) if others else {}
         words = pieces
         if self._fold_case:
             for word in list(compress(words, map(ne, words, map(str.casefold, words)))):
@@ -142,17 +139,20 @@ class WordCounter:
             joined = " ".join(group)
             _add(words, _ASCII_WORD.findall(joined.lower() if self._fold_case else joined), times)
         for times, group in marked.items():
-            found = self._pattern.findall(" ".join(group))
+            found = self._find_all(" ".join(group))
             _add(words, map(self._folded, found) if self._fold_case else found, times)
         return words
 
     def _count_each(self, pieces: Counter[str]) -> Counter[str]:
         """Find the words in the pieces by any pattern, which may have groups, or find nothing everywhere."""
         words: Counter[str] = Counter()
+        find = self._find_all
         for piece, times in pieces.items():
-            for match in self._pattern.finditer(piece):
-                word = self._folded(match[0]) if self._fold_case else match[0]
-                words[word] += times
+            found: Iterable[str] = find(piece)
+            if self._fold_case:
+                found = map(str.casefold if piece.isascii() else self._folded, found)
+            for word in found:
+                words[word] = words.get(word, 0) + times
         words.pop("", None)  # a pattern such as \b finds it everywhere
         return words
 
@@ -165,6 +165,11 @@ class WordCounter:
         if self._normalize:
             word = normalized(word)
         return self._folded(word) if self._fold_case else word
+
+
+def _whole(pattern: re.Pattern[str]) -> Callable[[str], list[str]]:
+    """Return what finds all matches of a pattern as a whole, which findall does only of one without groups."""
+    return lambda text: [match[0] for match in pattern.finditer(text)]
 
 
 def _by_times(pieces: Counter[str], some: Iterable[str]) -> dict[int, list[str]]:

@@ -18,7 +18,7 @@ from api.compression import CompressedPages
 from api.live import Live
 from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
-from api.params import also_wrong
+from api.param_reading import also_wrong
 from api.routes import all_counts, health, names, pipeline
 from api.routes.documented import TAGS
 from api.work import Busy, Work

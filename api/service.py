@@ -9,6 +9,7 @@ from api.app import create_app
 from api.live import Live
 from api.work import Work
 from tally.clock import SYSTEM, Clock
+from tally.log_events import LISTENING
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.settings import Settings
@@ -37,7 +38,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     allow_connections(settings.max_connections)
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
-    get_logger().info("listening", host=host, port=port)
+    get_logger().info(LISTENING, host=host, port=port)
     if settings.api_token is None:
         warn_if_open(host, danger="anybody who reaches it may read all counts", remedy="set TALLY_API_TOKEN")
     guarded = CrossSite(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 from ingestor.bodies import BodyRefused
+from ingestor.log_events import TOO_MANY_BODIES
 from tally.log_throttle import LogThrottle
 from tally.peers import Peers
 from tally.web.problem_types import BODY_TOO_SLOW, TOO_MUCH_SENT
@@ -116,9 +117,7 @@ class BodyBuffers:
         body.buffered_bytes = buffered_bytes
         while self._buffered_bytes > self._max_buffered_bytes:
             other = self._one_to_give_way(body)
-            self._log.warning(
-                "too many bodies at once, answered with 429; see TALLY_MAX_BUFFERED_BYTES", peer=(other or body).peer
-            )
+            self._log.warning(TOO_MANY_BODIES, peer=(other or body).peer)
             if other is None:
                 raise no_room()
             self._forget(other)

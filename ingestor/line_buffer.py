@@ -9,7 +9,7 @@ from tally.padding import NUL, padding_bytes
 CUT_MARK = b"\x18"
 
 
-class PartialLine:
+class LineBuffer:
     """Takes what a connection sent and gives back its whole lines; the last one is held until it ends.
 
     A line over `max_line_bytes` is cut down to one byte over it, by which the aggregator knows and rejects it,

@@ -15,6 +15,21 @@ STREAM_HAS_ROOM = "stream has room again"
 FOLLOWING = "following"
 FILES_FORGOTTEN = "files forgotten; see TALLY_FORGET_FILES_AFTER_DAYS"
 
-LISTENING = "listening"
-TOO_MANY_CONNECTIONS = "too many connections, refused"
+LINES_LOST = "redis lost lines that cannot be sent again"
+LINES_NOT_TAKEN = "stopped before Redis had taken everything: lines that cannot be read again may be lost"
+OTHER_BYTES = "what was read under this name is not what stands here"
+
+CUT_DOWN = (
+    "the file was cut down or written anew in place, as copytruncate does: what was written to it just before may "
+    "be lost; going on from its start"
+)
+TOO_MANY_FILES = (
+    "more files are to be followed than may be open: those that are still are closed to make room; raise `ulimit -n`"
+)
+
+TOO_MANY_BODIES = "too many bodies at once, answered with 429; see TALLY_MAX_BUFFERED_BYTES"
+LONGEST_LINES_CUT = (
+    "unfinished lines are too much together, the longest are cut and rejected; see TALLY_MAX_BUFFERED_BYTES"
+)
+UNFINISHED_DROPPED = "unfinished lines dropped on stop"
 HTTP_TO_LINES = "an HTTP request came to a source of lines, and was refused"

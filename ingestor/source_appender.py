@@ -21,10 +21,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 
+from ingestor import log_events
 from ingestor.durability import wait_until_kept
 from ingestor.ending import Ending, Incomplete
 from ingestor.lane import Lane, Sent
-from ingestor.log_events import READING_AGAIN, SOURCE_ENDED, SOURCE_OPENED, SOURCE_STOPPED
 from ingestor.renewal import keep_known
 from ingestor.source_reader import Mistaken, Reading, SourceReader
 from ingestor.sources.base import Another, Source
@@ -159,7 +159,7 @@ class SourceAppender:
         except Another as error:
             if isinstance(error, Mistaken):
                 self._never.add(self.name)
-                self._log.warning("what was read under this name is not what stands here", name=self.name)
+                self._log.warning(log_events.OTHER_BYTES, name=self.name)
             self.state = State.OPENING
         except StoreUnavailable as error:
             return await self._wait_for_redis(error)
@@ -187,7 +187,7 @@ class SourceAppender:
             await self._on_setback()
         self._was_set_back = False
         known = await self._source.known_as(self._store.known, never=self._never)
-        self._log.info(SOURCE_OPENED, name=known.name, position=known.position)
+        self._log.info(log_events.SOURCE_OPENED, name=known.name, position=known.position)
         if known.position:
             with suppress(StoreUnavailable):  # a full Redis, say, is no reason not to find that all was read
                 await self._store.renew_sources([known.name])
@@ -242,11 +242,11 @@ class SourceAppender:
         """Go on under a new name: Redis has lost some of what it had of this one, and it cannot be sent again."""
         name = (await self._source.known_as(self._store.known)).name
         lost_bytes = self._lane.go_on_as(name)
-        self._lose("redis lost lines that cannot be sent again; going on under a new name", lost_bytes, name=name)
+        self._lose(f"{log_events.LINES_LOST}; going on under a new name", lost_bytes, name=name)
 
     async def _read_again(self, *, stored: int) -> State:
         """See to it that the source is known anew: where it stands now, and whether what is there is still the same."""
-        self._log.warning(READING_AGAIN, ours=self.position, stored=stored)
+        self._log.warning(log_events.READING_AGAIN, ours=self.position, stored=stored)
         await self._reader.stop()
         self._never.clear()
         self._was_set_back = self._was_set_back or stored < self.position
@@ -268,7 +268,7 @@ class SourceAppender:
             # Further than we are: by another ingestor, which may have appended another file under this name.
             return State.FINISHED if stored == self.position else await self._read_again(stored=stored)
         if stored < self.position:
-            self._lose("redis lost lines that cannot be sent again", self.position - stored)
+            self._lose(log_events.LINES_LOST, self.position - stored)
         await self._store.forget_sources([self.name])
         return State.FINISHED
 
@@ -277,11 +277,11 @@ class SourceAppender:
         thrown_away = not self._lane.is_empty and not self._source.replayable
         if thrown_away:
             self._lose(
-                "stopped before Redis had taken everything: lines that cannot be read again may be lost",
+                log_events.LINES_NOT_TAKEN,
                 self._lane.in_flight_bytes + self._reader.held_bytes,
             )
         self._log.info(
-            SOURCE_ENDED if self._is_at_end else SOURCE_STOPPED,
+            log_events.SOURCE_ENDED if self._is_at_end else log_events.SOURCE_STOPPED,
             name=self.name,
             position=self.position,
             appended_bytes=self.appended_bytes,

@@ -15,6 +15,7 @@ import uvloop
 from redis.exceptions import RedisError
 
 from tally.layout import LayoutRefused
+from tally.log_events import STOPPING
 from tally.refused import Refused, refused
 from tally.settings import LogLevel, Settings, SettingsError, load
 from tally.telemetry import configure, get_logger
@@ -73,7 +74,7 @@ def stop_on_signals(
             log.warning("stopping at once", signal=received.name)
             at_once()
             os._exit(128 + received)
-        log.info("stopping", signal=received.name)
+        log.info(STOPPING, signal=received.name)
         begin_to_stop()
 
     def begin_to_stop() -> None:
@@ -100,7 +101,7 @@ def stop_on_signals(
 
 def _lifeline_cut(loop: asyncio.AbstractEventLoop, descriptor: int, begin_to_stop: Callable[[], None]) -> None:
     loop.remove_reader(descriptor)
-    get_logger().warning("stopping", reason="tally up is gone")
+    get_logger().warning(STOPPING, reason="tally up is gone")
     begin_to_stop()
 
 

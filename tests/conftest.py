@@ -11,16 +11,7 @@ from redis.asyncio import Redis
 
 from tally.settings import Settings
 from tally.store import connect
-from tests.effort import THOROUGH
 from tests.server import Server
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked as slow, unless all is to be tried."""
-    if not THOROUGH:
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="slow; to run it: TALLY_TEST_THOROUGH=1"))
 
 
 @pytest.fixture(autouse=True)

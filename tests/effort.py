@@ -1,7 +1,9 @@
-"""How much the tests try: what every change needs, or, with TALLY_TEST_THOROUGH=1, all that is worth a night.
+"""How much the tests try: what every change needs, or, with TALLY_TEST_THOROUGH=1, what is worth a night.
 
-The short way drops no check: it tries fewer examples and seeds, and always the same ones, so that a failure is the
-change's. The thorough one draws new examples at each run.
+What every change needs is in two parts. `make test` runs all but what is marked as slow: of what has many seeds or
+variants, which take long, one or two. `make test-slow` runs those that are marked. Both try few examples of a property,
+and always the same ones, so that a failure is the change's. The thorough way draws many new ones at each run, makes
+longer histories, and starts each process for real.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def examples(short: int, thorough: int) -> settings:
     return settings(max_examples=thorough if THOROUGH else short)
 
 
-def seeds(short: Iterable[int], thorough: Iterable[int]) -> list[Any]:
-    """Return the parameters of a test by its random seed: those of the short way, and of the thorough one as slow."""
+def seeds(short: Iterable[int], others: Iterable[int]) -> list[Any]:
+    """Return the parameters of a test by its random seed: those of `make test`, and others as slow."""
     few = list(short)
-    return [*few, *(pytest.param(each, marks=pytest.mark.slow) for each in thorough if each not in few)]
+    return [*few, *(pytest.param(each, marks=pytest.mark.slow) for each in others if each not in few)]

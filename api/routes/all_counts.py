@@ -8,7 +8,8 @@ from fastapi import APIRouter, Response
 
 from api.cached_counts import CachedCounts
 from api.memory import Memory
-from api.params import LimitParams, given
+from api.param_reading import given
+from api.params import LimitParams
 from api.ranking import Ranking
 from api.routes.documented import ERRORS
 from tally.keys import TOP_WORDS, Kind

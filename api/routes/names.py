@@ -12,6 +12,7 @@ from api import name_answers as answers
 from api.cached_counts import CachedCounts
 from api.formats import JSON_ONLY, as_json
 from api.models import NameAnswer, RankingAnswer, SeriesAnswer, TrendingAnswer
+from api.param_reading import given
 from api.params import (
     NameParams,
     RankingParams,
@@ -20,7 +21,6 @@ from api.params import (
     TypeSeriesParams,
     WordLookupParams,
     WordSeriesParams,
-    given,
 )
 from api.routes.documented import documented
 from tally.keys import Kind

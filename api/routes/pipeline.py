@@ -13,7 +13,8 @@ from api.cached_counts import CachedCounts
 from api.formats import JSON_ONLY, accepts, as_json, respond
 from api.live import Live
 from api.models import RejectedAnswer, StatusAnswer
-from api.params import NoParams, Optional, RejectedParams, given
+from api.param_reading import given
+from api.params import NoParams, Optional, RejectedParams
 from api.routes.documented import documented, not_acceptable
 from tally.web import problems
 

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ingestor.line_buffer import PartialLine
-from ingestor.log_events import HTTP_TO_LINES, TOO_MANY_CONNECTIONS
+from ingestor.line_buffer import LineBuffer
+from ingestor.log_events import HTTP_TO_LINES, LONGEST_LINES_CUT, UNFINISHED_DROPPED
 from ingestor.sources.base import CHUNK_BYTES
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.settings import Settings
+from tally.web.log_events import TOO_MANY_CONNECTIONS
 
 #: How much is read of a connection at once.
 READ_BYTES = 65_536
@@ -56,7 +57,7 @@ class Connections:
 
     def accept(self) -> asyncio.BufferedProtocol:
         """Return the protocol of a new connection."""
-        return _Connection(self, PartialLine(max_line_bytes=self._max_line_bytes))
+        return _Connection(self, LineBuffer(max_line_bytes=self._max_line_bytes))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give whole lines as they come, up to a chunk at once, until `close`."""
@@ -83,7 +84,7 @@ class Connections:
         """Close all connections. What was taken of them stays on the pile, but for unfinished lines."""
         self._closing = True
         if self._held_bytes:
-            self._log.warning("unfinished lines dropped on stop", bytes=self._held_bytes)
+            self._log.warning(UNFINISHED_DROPPED, bytes=self._held_bytes)
         for each in list(self._connections):
             each.close()
         self._arrived.set()
@@ -168,7 +169,7 @@ class Connections:
             self._held_bytes -= len(connection.partial)
             self._put(connection.partial.cut())
         self._log.warning(
-            "unfinished lines are too much together, the longest are cut and rejected; see TALLY_MAX_BUFFERED_BYTES",
+            LONGEST_LINES_CUT,
             lines=cut,
             connections=len(self._connections),
         )
@@ -179,7 +180,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     __slots__ = ("_connections", "_transport", "begun", "heard_seconds", "partial")
 
-    def __init__(self, connections: Connections, partial: PartialLine) -> None:
+    def __init__(self, connections: Connections, partial: LineBuffer) -> None:
         self._connections = connections
         self._transport: Any = None
         self.partial = partial

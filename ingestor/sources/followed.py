@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint, path_text
+from ingestor.log_events import CUT_DOWN
 from ingestor.sources.base import CHUNK_BYTES, Lookup
 from ingestor.sources.files import fits_at
 from ingestor.sources.tail_names import TailName, beginning_of_names, parse_names
@@ -27,11 +28,6 @@ from tally.telemetry import get_logger
 
 #: A file that was rotated away or deleted is at its end when nothing was written to it for so long.
 QUIET_SECONDS = 1.0
-
-CUT_DOWN = (
-    "the file was cut down or written anew in place, as copytruncate does: what was written to it just before may "
-    "be lost; going on from its start"
-)
 
 _NOTHING: Mapping[tuple[int, int], int] = MappingProxyType({})
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from ingestor.http_app import create_app
-from ingestor.log_events import LISTENING
 from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
+from tally.log_events import LISTENING
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.runtime import cancel_and_wait

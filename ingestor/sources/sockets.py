@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from ingestor.log_events import LISTENING
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, NotReplayable
 from ingestor.sources.connections import Connections
 from tally.clock import Clock
+from tally.log_events import LISTENING
 from tally.telemetry import get_logger
 from tally.web.listening import allow_connections, warn_if_open
 

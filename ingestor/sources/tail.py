@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from ingestor.fingerprints import path_text
-from ingestor.log_events import FOLLOWING
+from ingestor.log_events import CUT_DOWN, FOLLOWING
 from ingestor.sources.base import Context
-from ingestor.sources.followed import CUT_DOWN, FollowedFile, Still, Truncated
+from ingestor.sources.followed import FollowedFile, Still, Truncated
 from ingestor.sources.tail_positions import TailPositions
 from ingestor.sources.tail_rotations import TailRotations
 from ingestor.sources.tail_rules import RESTING, Resting, SeenResting, decide

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ingestor.log_events import TOO_MANY_FILES
 from ingestor.retrying import ask, or_stop
 from ingestor.sources.base import Context
 from ingestor.sources.followed import FollowedFile
@@ -64,8 +65,7 @@ class TailState:
     def say_too_many(self, waiting: int) -> None:
         """Warn that so many files wait until others may be closed."""
         self._throttle.warning(
-            "more files are to be followed than may be open: those that are still are closed to make room; "
-            "raise `ulimit -n`",
+            TOO_MANY_FILES,
             open=len(self.files),
             waiting=waiting,
         )

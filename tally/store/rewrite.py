@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 from tally.backoff import Backoff
 from tally.clock import SYSTEM, Clock
 from tally.keys import Keys
+from tally.log_events import REWRITE_FAILED, REWRITE_NOT_WAITED_FOR, REWRITE_WAITED_FOR
 from tally.runtime import cancel_and_wait
 from tally.store.client import connect, passes_by_itself
 from tally.telemetry import get_logger
@@ -128,10 +129,7 @@ class Rewrite:
         if state.keeps_file and not await self._is_noted(send, state.run_id):
             outcome = await self._outcome(send, state)
             if outcome == "scheduled" and self._may_wait(state.run_id):
-                raise exceptions.ConnectionError(
-                    "the server was started, and is to rewrite its append-only file before it is written to, which it "
-                    "does when its present child process has ended"
-                )
+                raise exceptions.ConnectionError(REWRITE_WAITED_FOR)
             if outcome != "refused":
                 self._under_way.set()
         self._seen = state.run_id
@@ -178,11 +176,7 @@ class Rewrite:
         waited_seconds = self._clock.monotonic() - self._waiting_since
         if waited_seconds < LONGEST_WAIT_SECONDS:
             return True
-        get_logger().warning(
-            "going on before the server rewrites its append-only file: should it crash again before it does, events "
-            "may be counted twice",
-            waited_seconds=round(waited_seconds),
-        )
+        get_logger().warning(REWRITE_NOT_WAITED_FOR, waited_seconds=round(waited_seconds))
         return False
 
     def _refused(self, command: str, error: exceptions.ResponseError) -> None:
@@ -218,7 +212,7 @@ class Rewrite:
                 elif not (state.rewriting or state.scheduled):
                     pause_seconds = backoff.next_seconds()
                     get_logger().warning(
-                        "the server has not rewritten its append-only file; its log says why",
+                        REWRITE_FAILED,
                         retry_in_seconds=round(pause_seconds),
                     )
                     if (

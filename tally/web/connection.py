@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tally.log_throttle import LogThrottle
 from tally.peers import Peers
+from tally.web import log_events
 from tally.web.problem_types import HEAD_TOO_LARGE, MALFORMED_REQUEST, TOO_MANY_PIPELINED, ProblemType, problem_members
 from tally.web.room import Occupant, one_to_leave
 
@@ -107,7 +108,7 @@ class Connection(HttpToolsProtocol):
             self._taking = None
 
     def _give_up_sending(self) -> None:
-        self.refused.warning("a client does not take its answers", seconds=TAKE_SECONDS, peer=self._peer)
+        self.refused.warning(log_events.NOT_TAKEN, seconds=TAKE_SECONDS, peer=self._peer)
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -230,7 +231,7 @@ class Connection(HttpToolsProtocol):
 
         Nothing is known of the request, so the page of the type is where it is without a proxy's path.
         """
-        self.refused.warning("request refused", status=type_.status, title=type_.title, peer=self._peer)
+        self.refused.warning(log_events.REQUEST_REFUSED, status=type_.status, title=type_.title, peer=self._peer)
         self._expect_nothing()
         self._malformed = HTTPStatus(type_.status), json.dumps(problem_members(type_, detail)).encode()
         if (not self.pipeline) if self._is_in_body else self._is_answered:
@@ -263,9 +264,7 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         if self._in_head:
-            self.refused.warning(
-                "request's head did not come in time", seconds=self.limits.head_seconds, peer=self._peer
-            )
+            self.refused.warning(log_events.HEAD_TOO_LATE, seconds=self.limits.head_seconds, peer=self._peer)
         self.transport.close()
 
     # Who may stay.
@@ -284,7 +283,7 @@ class Connection(HttpToolsProtocol):
         occupants = {each: Occupant(self.limits.peers.of(each._peer), each._waits_since) for each in everyone}
         leaving, of_this_client = one_to_leave(self, occupants, most=most)
         self.refused.warning(
-            "too many connections, refused" if leaving is self else "too many connections, one that waits is closed",
+            log_events.TOO_MANY_CONNECTIONS if leaving is self else log_events.CONNECTION_GIVES_WAY,
             max_connections=most,
             setting="TALLY_MAX_CONNECTIONS",
             peer=leaving._peer,

@@ -24,8 +24,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tally.log_throttle import LogThrottle
 from tally.origins import ANY, is_origin_of, is_taken_name
 from tally.printing import printable
+from tally.web.log_events import REQUEST_REFUSED
 from tally.web.problem_types import CROSS_SITE_REQUEST, HOST_NOT_ALLOWED, ProblemType
 from tally.web.problems import problem
+from tally.web.refusals import MAX_PATH_CHARACTERS
 
 #: The headers that are read.
 _READ = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"})
@@ -80,7 +82,7 @@ class CrossSite:
                 scope["method"], scope["path"] in self._open_paths, said
             )
             if refusal is not None:
-                self._tell(scope, said, refusal.type.title)
+                self._tell(scope, said, refusal.type)
                 response = problem(refusal.type, refusal.detail)
                 await response({**scope, "root_path": self._root_path}, receive, send)
                 return
@@ -123,13 +125,20 @@ class CrossSite:
         hosts = headers.get("host", [])
         return all(is_origin_of(host, origin) for origin in origins for host in hosts) and bool(hosts or not origins)
 
-    def _tell(self, scope: Scope, said: _Said, title: str) -> None:
+    def _tell(self, scope: Scope, said: _Said, type_: ProblemType) -> None:
         headers: dict[str, str] = {}
         for name, value in said:
             if name in (b"host", b"origin", b"sec-fetch-site"):
                 shown = printable(value[:_LOGGED_BYTES].decode("latin-1"))
                 headers[name.decode().replace("-", "_")] = shown
-        self._log.warning("request refused", reason=title, peer=(scope.get("client") or ("",))[0], **headers)
+        self._log.warning(
+            f"{REQUEST_REFUSED} with {type_.status}",
+            title=type_.title,
+            method=scope["method"],
+            path=printable(scope["path"])[:MAX_PATH_CHARACTERS],
+            peer=(scope.get("client") or ("",))[0],
+            **headers,
+        )
 
 
 def _is_link_followed(method: str, headers: Mapping[str, list[str]]) -> bool:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tally.log_events import REDIS_UNAVAILABLE
+from tally.log_events import REDIS_REFUSES, REDIS_UNAVAILABLE
 from tally.log_throttle import LogThrottle
 from tally.refused import Refused
 from tally.store import StoreUnavailable
@@ -150,7 +150,7 @@ def install(
 
     @app.exception_handler(Refused)
     async def _refused(_: Request, error: Refused) -> Response:
-        throttle.warning("redis refuses", problem=str(error))
+        throttle.warning(REDIS_REFUSES, problem=str(error))
         return problem(types.REDIS_REFUSES, error.public)
 
     @app.exception_handler(HTTPException)

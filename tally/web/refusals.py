@@ -7,11 +7,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.printing import printable
+from tally.web.log_events import REQUEST_REFUSED
 
-#: What is no refusal, or is logged where it is decided with more than is known here.
-_NOT_LOGGED = frozenset({404, 429})
+#: What is no refusal, or is logged where it is decided with more than is known here: 403 and 421 by CrossSite.
+_NOT_LOGGED = frozenset({403, 404, 421, 429})
 
 #: Characters of a path that are logged.
 MAX_PATH_CHARACTERS = 200
@@ -20,10 +22,10 @@ MAX_PATH_CHARACTERS = 200
 class LogRefusals:
     """Logs answers of 400 to 499 with what was asked, and by whom: of each status one in ten seconds."""
 
-    def __init__(self, app: ASGIApp, **bound: Any) -> None:
+    def __init__(self, app: ASGIApp, *, clock: Clock = SYSTEM, **bound: Any) -> None:
         """`bound` is logged with each, as the source."""
         self._app = app
-        self._seldom = LogThrottle(**bound)
+        self._throttle = LogThrottle(clock=clock, **bound)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -40,8 +42,8 @@ class LogRefusals:
 
     def _log(self, scope: Scope, status: int, body: bytes) -> None:
         client = scope.get("client")
-        self._seldom.warning(
-            f"request refused with {status}",
+        self._throttle.warning(
+            f"{REQUEST_REFUSED} with {status}",
             title=_title(body),
             method=scope["method"],
             path=printable(scope["path"])[:MAX_PATH_CHARACTERS],  # without its query, in which a token may stand

@@ -43,9 +43,9 @@ def finish(ingestor: Process, url: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("seed", seeds([1], [2, 3, 4, 5]))
 def test_killed_ingestors_and_aggregators(
-    server: Server, million: tuple[Path, Expected], tmp_path: Path, seed: int
+    server: Server, many_events: tuple[Path, Expected], tmp_path: Path, seed: int
 ) -> None:
-    path, expected = million
+    path, expected = many_events
     chance = random.Random(seed)
     url = {"TALLY_REDIS_URL": server.url}
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
@@ -71,10 +71,10 @@ def test_killed_ingestors_and_aggregators(
 
 @pytest.mark.parametrize("seed", seeds([1], [2, 3, 4, 5]))
 def test_killed_server_that_loses_its_last_writes(
-    durable_server: Server, million: tuple[Path, Expected], tmp_path: Path, seed: int
+    durable_server: Server, many_events: tuple[Path, Expected], tmp_path: Path, seed: int
 ) -> None:
     """A crash takes the end of the append-only file: counts and positions roll back together."""
-    path, expected = million
+    path, expected = many_events
     chance = random.Random(seed)
     server = durable_server
     url = {"TALLY_REDIS_URL": server.url}
@@ -113,9 +113,9 @@ def cut_append_only_file(folder: Path, lost_bytes: int) -> bool:
 
 
 @pytest.mark.parametrize("word", [b"appended", b"applied"])
-def test_lost_replies(server: Server, million: tuple[Path, Expected], tmp_path: Path, word: bytes) -> None:
+def test_lost_replies(server: Server, many_events: tuple[Path, Expected], tmp_path: Path, word: bytes) -> None:
     """The script ran, its reply did not come: it is asked again, and does nothing twice."""
-    path, expected = million
+    path, expected = many_events
     proxy = LossyProxy(server.port, word=word, chance=0.05, seed=5)
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", TALLY_REDIS_URL=proxy.url, **SMALL)
     aggregator = Process("aggregator", log=tmp_path / "aggregator.log", TALLY_REDIS_URL=proxy.url, **SMALL)
@@ -128,9 +128,9 @@ def test_lost_replies(server: Server, million: tuple[Path, Expected], tmp_path: 
 
 
 def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(
-    server: Server, million: tuple[Path, Expected], tmp_path: Path
+    server: Server, many_events: tuple[Path, Expected], tmp_path: Path
 ) -> None:
-    path, expected = million
+    path, expected = many_events
     url = {"TALLY_REDIS_URL": server.url}
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
     # However long the pause is, what Redis has sent meanwhile is read after it: a timeout would throw it away.
@@ -157,8 +157,8 @@ def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(
             assert counted(client) == expected
 
 
-def test_flush_while_everything_runs(server: Server, million: tuple[Path, Expected], tmp_path: Path) -> None:
-    path, expected = million
+def test_flush_while_everything_runs(server: Server, many_events: tuple[Path, Expected], tmp_path: Path) -> None:
+    path, expected = many_events
     url = {"TALLY_REDIS_URL": server.url}
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
     workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url, **SMALL) for at in range(2)]

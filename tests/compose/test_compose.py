@@ -25,7 +25,7 @@ from tests import waiting
 from tests.oracle import Expected
 from tests.server import free_port
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from api.app import create_app
 from tally.counts import Counts, WindowCounts
 from tally.keys import Keys
+from tally.log_events import REDIS_REFUSES
 from tally.settings import Settings
 from tally.store import connect
 from tally.web import problem_types
@@ -248,7 +249,7 @@ async def test_what_redis_refuses_for_good_is_a_503_that_says_why(
         for path in (TYPES, WORDS, "/readyz", "/v1/stats"):
             assert says in _assert_problem(await client.get(path), 503, "Redis refuses")["detail"]
     said = capsys.readouterr()
-    assert (said.out + said.err).count("redis refuses") == 1, "and not at every request"
+    assert (said.out + said.err).count(REDIS_REFUSES) == 1, "and not at every request"
     assert "request failed" not in said.out + said.err
 
 

@@ -131,6 +131,7 @@ def run(*command: object, folder: Path) -> str:
 
 
 @pytest.mark.packages
+@pytest.mark.slow
 @pytest.mark.skipif(not REQUIRED, reason="needs a package index; to run it: TALLY_REQUIRE_PACKAGES=1")
 def test_a_python_client(client: httpx.Client, events: bytes, document: Path, tmp_path: Path) -> None:
     # In an environment of its own: of a package that we need it takes older versions alone.

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from tally.web import connection
 from tally.web.connection import MAX_PIPELINED, Limits
 from tally.web.listening import listen
+from tally.web.log_events import CONNECTION_GIVES_WAY, NOT_TAKEN
 from tally.web.server import serve
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -59,9 +60,9 @@ async def _stalled(port: int, address: str = "127.0.0.1") -> socket.socket:
     return client
 
 
-async def _wait_for(logs: list[Any], text: str) -> None:
+async def _wait_for(logs: list[Any], event: str) -> None:
     async with asyncio.timeout(60):
-        while not any(text in each["event"] for each in logs):
+        while event not in [each["event"] for each in logs]:
             await asyncio.sleep(0.01)
 
 
@@ -94,7 +95,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.Monkey
     with capture_logs() as logs:
         async with _serving(_large, Limits()) as port:
             with await _stalled(port):
-                await _wait_for(logs, "does not take its answers")
+                await _wait_for(logs, NOT_TAKEN)
 
 
 async def test_a_client_that_takes_its_answer_slowly_gets_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +114,10 @@ async def test_clients_that_take_nothing_make_room_for_others() -> None:
         async with _serving(_large, Limits(max_connections=3)) as port:
             stalled = [await _stalled(port) for _ in range(3)]
             other = await _stalled(port, "127.0.0.2")  # which is answered
-            await _wait_for(logs, "one that waits is closed")
+            await _wait_for(logs, CONNECTION_GIVES_WAY)
             for client in (*stalled, other):
                 client.close()
-    assert {each["peer"] for each in logs if "too many connections" in each["event"]} == {"127.0.0.1"}
+    assert {each["peer"] for each in logs if each["event"] == CONNECTION_GIVES_WAY} == {"127.0.0.1"}
 
 
 async def test_a_client_with_more_than_half_of_the_connections_makes_room_whatever_it_does_with_them() -> None:

@@ -28,8 +28,12 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestor.log_events import TOO_MANY_BODIES
 from tally.keys import Keys
+from tally.log_events import STOPPING
 from tally.web.listening import allow_connections
+from tally.web.log_events import CONNECTION_GIVES_WAY, HEAD_TOO_LATE, REQUEST_REFUSED
+from tally.web.problem_types import HEAD_TOO_LARGE
 from tests.effort import examples
 from tests.oracle import Expected, counted
 from tests.processes import Process, running
@@ -408,7 +412,7 @@ def test_a_token(intake: Intake, server: Server) -> None:
         answer = post(intake.port, EVENT, **headers)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert post(intake.port, EVENT, authorization="bearer s3cret-!").status == 202
-    (log,) = [json.loads(line) for line in intake.process.log().splitlines() if "refused with 401" in line]
+    (log,) = [json.loads(line) for line in intake.process.log().splitlines() if f"{REQUEST_REFUSED} with 401" in line]
     assert (log["peer"], log["path"], log["source"]) == ("127.0.0.1", "/events", intake.label)
     for path in ("/docs", "/redoc", "/openapi.json"):
         assert raw(intake.port, b"GET %s HTTP/1.0\r\n\r\n" % path.encode()).startswith(b"HTTP/1.1 404 ")
@@ -615,7 +619,7 @@ def test_bodies_that_stall_give_way_to_others(intake: Intake, server: Server, ad
         answer = select.select(opened, [], [], 0)[0][0].recv(1000)
         assert answer.startswith(b"HTTP/1.1 429 ")
         assert b"retry-after: 1" in answer
-    assert "too many bodies at once" in intake.process.log()
+    assert TOO_MANY_BODIES in intake.process.log()
     assert statuses[-1] == 202
     assert set(statuses) <= ({202, 429} if address == "127.0.0.1" else {202})
     assert intake.drain(server).events == 3000 * statuses.count(202)
@@ -702,7 +706,7 @@ def test_silent_connections_end(intake: Intake) -> None:
             connection.sendall(data)
         answers = [ended(connection)[:13].decode() for connection in opened]
     assert answers == ["", "", "", "HTTP/1.1 408 ", "HTTP/1.1 405 ", "HTTP/1.1 200 "]
-    assert "request's head did not come in time" in intake.process.log()
+    assert HEAD_TOO_LATE in intake.process.log()
     wait_until(lambda: post(intake.port, EVENT).status == 202, what="it goes on")
 
 
@@ -747,7 +751,7 @@ def test_one_client_does_not_shut_out_the_others(intake: Intake, server: Server)
             one_more.sendall(as_post(b"", chunked=False))
             assert answered(one_more).startswith(b"HTTP/1.1 202 ")
     assert intake.drain(server).events == 6
-    refusals = [json.loads(line) for line in intake.process.log().splitlines() if "too many connections" in line]
+    refusals = [json.loads(line) for line in intake.process.log().splitlines() if CONNECTION_GIVES_WAY in line]
     assert {each["peer"] for each in refusals} == {"127.0.0.1"}
     assert len(refusals) < 10, "now and then"
 
@@ -784,7 +788,7 @@ def test_a_head_is_bounded_also_when_it_comes_at_once(intake: Intake, head: byte
             for at in range(0, len(sent), step):
                 connection.sendall(sent[at : at + step])
         ended(connection)  # it may be cut off before the refusal is read
-    wait_until(lambda: "head is too large" in intake.process.log(), what="it is said")
+    wait_until(lambda: HEAD_TOO_LARGE.title in intake.process.log(), what="it is said")
 
 
 @pytest.mark.parametrize(
@@ -854,7 +858,7 @@ def test_a_stop_answers_what_it_has_begun(intake: Intake, server: Server) -> Non
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n", "the body is being read"
         connection.sendall(half)
         intake.process.send(signal.SIGTERM)
-        wait_until(lambda: '"stopping"' in intake.process.log(), what="it stops")
+        wait_until(lambda: f'"{STOPPING}"' in intake.process.log(), what="it stops")
         connection.sendall(half)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert intake.process.wait(30) == 0

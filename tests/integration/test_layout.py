@@ -538,6 +538,7 @@ def _is_stored(tmp_path: Path) -> bool:
         return look.wait() == 0 and "How events are counted" in look.log()
 
 
+@pytest.mark.slow
 def test_up_ends_with_the_sentence_and_keeps_the_data(tmp_path: Path) -> None:
     arguments = ["up", "--source", str(tmp_path / "events.ndjson"), "--data", str(tmp_path / "data")]
     (tmp_path / "events.ndjson").write_bytes(_events(DAY))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestor.log_events import CUT_DOWN
 from tally.keys import Keys
 from tests.processes import Process, running
 from tests.senders import post, wait_for_port
@@ -59,7 +60,7 @@ def test_a_writer_that_does_not_append_goes_on_behind_a_hole(server: Server, tmp
         for times in (1, 2):
             os.truncate(path, 0)
             wait_until(
-                lambda times=times: ingestor.log().count("cut down") == times,  # type: ignore[misc]
+                lambda times=times: ingestor.log().count(CUT_DOWN) == times,  # type: ignore[misc]
                 what="the truncation is noticed",
             )
             writer.write((EVENT + b"\n") * 9)

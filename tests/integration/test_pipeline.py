@@ -59,8 +59,17 @@ def expected_of(path: Path) -> Expected:
     return found
 
 
-@pytest.mark.parametrize("aggregators", [1, 4])
-@pytest.mark.parametrize(("block_bytes", "least_blocks"), [(1024, 1000), (262_144, 10), (16_777_216, 1)])
+@pytest.mark.parametrize(
+    ("aggregators", "block_bytes", "least_blocks"),
+    [
+        (1, 1024, 1000),
+        pytest.param(4, 1024, 1000, marks=pytest.mark.slow),
+        pytest.param(1, 262_144, 10, marks=pytest.mark.slow),
+        (4, 262_144, 10),
+        (1, 16_777_216, 1),
+        pytest.param(4, 16_777_216, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_counts_of_a_file_with_garbage_equal_an_independent_count(
     server: Server, events: Path, tmp_path: Path, aggregators: int, block_bytes: int, least_blocks: int
 ) -> None:
@@ -171,7 +180,13 @@ def test_standard_input_is_appended_as_it_comes_and_its_source_is_forgotten(serv
         process.wait()
 
 
-@pytest.mark.parametrize("limit", [{"TALLY_MAX_BACKLOG_BLOCKS": "20"}, {"TALLY_MAX_BACKLOG_BYTES": str(1_250_000)}])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param({"TALLY_MAX_BACKLOG_BLOCKS": "20"}, marks=pytest.mark.slow),
+        {"TALLY_MAX_BACKLOG_BYTES": str(1_250_000)},
+    ],
+)
 def test_a_full_stream_stops_the_source_and_nothing_is_lost(
     server: Server, events: Path, tmp_path: Path, limit: dict[str, str]
 ) -> None:

@@ -23,7 +23,7 @@ import pytest
 from aggregator.service import run as aggregate
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
-from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
+from tally.log_events import LISTENING, REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
 from tally.settings import Settings
 from tests.oracle import Expected
 from tests.processes import Process, run, running
@@ -489,7 +489,7 @@ def test_a_stop_ends_open_feeds_promptly(server: Server, tmp_path: Path) -> None
     process = Process("api", log=tmp_path / "log", **variables)
     ended: list[bool] = []
     with running(process):
-        wait_until(lambda: "listening" in process.log(), what="it listens")
+        wait_until(lambda: LISTENING in process.log(), what="it listens")
 
         def watch() -> None:
             with httpx.stream("GET", f"http://127.0.0.1:{port}/v1/live", timeout=30) as answer:

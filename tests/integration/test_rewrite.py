@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from tally.keys import Keys
+from tally.log_events import REWRITE_FAILED, REWRITE_NOT_WAITED_FOR, REWRITE_WAITED_FOR
 from tally.settings import Settings
 from tally.store import Block, StoreUnavailable, connect, connect_for_writing
 from tally.store import rewrite as rewrite_module
@@ -120,7 +121,7 @@ def test_nothing_is_written_before_it_has_begun(durable_server: Server, tmp_path
     with durable_server.client() as client:
         with running(ingestor):
             with another_child(durable_server, client):
-                wait_until(lambda: "is to rewrite its append-only file" in ingestor.log(), what="the ingestor waits")
+                wait_until(lambda: REWRITE_WAITED_FOR in ingestor.log(), what="the ingestor waits")
                 assert client.info("persistence")["aof_rewrite_scheduled"] == 1
             assert ingestor.wait() == 0
         assert rewrites(client) == 1
@@ -149,11 +150,11 @@ async def test_it_is_not_waited_for_without_end(durable_server: Server) -> None:
             capture_logs() as logs,
         ):
             for _ in range(2):
-                with pytest.raises(redis_py.ConnectionError, match="before it is written to"):
+                with pytest.raises(redis_py.ConnectionError, match=REWRITE_WAITED_FOR):
                     await redis.ping()
                 clock.now += LONGEST_WAIT_SECONDS / 2
             assert await redis.ping()
-            assert any("going on before" in each["event"] for each in logs)
+            assert REWRITE_NOT_WAITED_FOR in [each["event"] for each in logs]
             assert client.info("persistence")["aof_rewrite_scheduled"] == 1
     finally:
         await redis.aclose()
@@ -170,7 +171,7 @@ async def test_one_that_fails_is_asked_for_again(durable_server: Server, monkeyp
             client.config_set("rdb-key-save-delay", 0)
             await noted(client)
         assert rewrites(client) == 2
-    assert any("has not rewritten" in each["event"] for each in logs)
+    assert REWRITE_FAILED in [each["event"] for each in logs]
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ import pytest
 import redis
 import trustme
 
-from ingestor.log_events import LISTENING, TOO_MANY_CONNECTIONS
+from ingestor.log_events import LONGEST_LINES_CUT, UNFINISHED_DROPPED
 from tally.keys import Keys
+from tally.log_events import LISTENING
 from tally.web.listening import allow_connections
+from tally.web.log_events import TOO_MANY_CONNECTIONS
 from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.senders import wait_for_port
@@ -48,7 +50,7 @@ class Listener:
 
     def listening(self) -> bool:
         assert self.process.exit_code is None, self.process.log()
-        return '"listening"' in self.process.log()
+        return f'"{LISTENING}"' in self.process.log()
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
@@ -227,7 +229,7 @@ def test_thousands_of_slow_connections_hold_no_more_than_they_may(listener: List
             for at, connection in enumerate(connections):
                 beginning = b'{"event_type": "slow", "data": "' if size == 500 else b""
                 connection.sendall(beginning + b"y" * (size - len(beginning) + at % 2))
-        wait_until(lambda: "the longest are cut" in listener.process.log(), what="they are too much")
+        wait_until(lambda: LONGEST_LINES_CUT in listener.process.log(), what="they are too much")
         for connection in connections:
             connection.sendall(b'"}\n' + EVENT + b"\n")
         assert listener.process.resident_bytes() - before_bytes < 20_000_000
@@ -305,7 +307,7 @@ def test_a_unix_socket(listener: Listener, server: Server, tmp_path: Path) -> No
     assert listener.process.stop() == 0
     assert not path.exists()
     listener.process.start()
-    wait_until(path.is_socket, what="it listens again")
+    wait_until(lambda: listener.process.log().count(f'"{LISTENING}"') == 2, what="it listens again")
     listener.process.kill()
     assert path.is_socket(), "left behind"
     listener.process.start()
@@ -394,4 +396,4 @@ def test_ipv6_and_a_stop_in_the_middle_of_a_line(server: Server, tmp_path: Path)
             with suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
     assert listener.drain() == Expected.of([EVENT]), "a line that we cut off ourselves is no line"
-    assert "unfinished lines dropped on stop" in listener.process.log()
+    assert UNFINISHED_DROPPED in listener.process.log()

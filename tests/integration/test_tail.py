@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.log_events import STREAM_FULL
+from ingestor.log_events import CUT_DOWN, SOURCE_ENDED, STREAM_FULL
 from tests.server import Server
 from tests.waiting import wait_until
 from tests.world import HEADER_BYTES, World, begin_with_header, compress, copy_and_truncate, replace_by_copy, rotate
@@ -63,7 +63,7 @@ def truncate(world: World) -> None:
     world.ready()
     os.truncate(world.log, 0)
     world.write(3)
-    world.says("cut down or written anew")
+    world.says(CUT_DOWN)
     world.write_and_kill()
 
 
@@ -85,7 +85,7 @@ def copytruncate(world: World) -> None:
     world.write(400)
     copy_and_truncate(world)  # before all is read: the rest is in the copy
     world.write(5)
-    world.says("cut down or written anew")
+    world.says(CUT_DOWN)
     world.write_and_kill()
 
 
@@ -287,7 +287,7 @@ def copy_over_in_place(world: World) -> None:
     with world.log.open("wb", buffering=0) as file:
         for at in range(0, len(text), 20_000):
             file.write(text[at : at + 20_000])
-            world.says("cut down or written anew")
+            world.says(CUT_DOWN)
     world.write_and_kill()
 
 
@@ -298,7 +298,7 @@ def restored_from_a_backup(world: World) -> None:
     backup = world.folder / "backup"
     backup.write_bytes(world.log.read_bytes())
     world.log.unlink()
-    wait_until(lambda: "source ended" in world.ingestor.log(), what="the file is gone")
+    wait_until(lambda: SOURCE_ENDED in world.ingestor.log(), what="the file is gone")
     world.log.write_bytes(backup.read_bytes())
     world.write_and_kill()
 

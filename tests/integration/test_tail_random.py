@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestor.log_events import TOO_MANY_FILES
 from tally.log_events import REDIS_UNAVAILABLE
 from tests.effort import seeds
 from tests.server import Server
@@ -131,7 +132,7 @@ def test_more_files_than_may_be_open_are_read_whatever_becomes_of_them(server: S
         # 40 beside what else is open.
         resource.prlimit(world.ingestor.pid, resource.RLIMIT_NOFILE, (160, 160))
         world.read_all()
-        assert "raise `ulimit -n`" in world.ingestor.log()
+        assert TOO_MANY_FILES in world.ingestor.log()
         for _ in range(4):
             for log in chance.sample(logs, 60):
                 what = chance.choice(["write", "rotate", "replace", "delete"])

@@ -21,6 +21,7 @@ from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.packages,
+    pytest.mark.slow,
     pytest.mark.timeout(1200),
     # Read here, because each test is run without the TALLY_ variables of the shell.
     pytest.mark.skipif(

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestor.line_buffer import CUT_MARK, PartialLine
+from ingestor.line_buffer import CUT_MARK, LineBuffer
 from tally.padding import is_blank
 from tests.oracle import text_of
 
@@ -25,7 +25,7 @@ def pieces(draw: st.DrawFn) -> list[bytes]:
 
 @given(pieces())
 def test_lines_come_out_as_they_went_in_but_for_the_rest_of_too_long_ones(chunks: list[bytes]) -> None:
-    partial = PartialLine(max_line_bytes=LIMIT)
+    partial = LineBuffer(max_line_bytes=LIMIT)
     came = []
     for chunk in chunks:
         lines = partial.feed(chunk)
@@ -47,7 +47,7 @@ def test_lines_come_out_as_they_went_in_but_for_the_rest_of_too_long_ones(chunks
 
 
 def test_a_line_that_never_ends_is_held_up_to_the_limit_and_given_once() -> None:
-    partial = PartialLine(max_line_bytes=LIMIT)
+    partial = LineBuffer(max_line_bytes=LIMIT)
     came = [partial.feed(b"x" * 10) for _ in range(1000)]
     assert len(partial) == 0
     assert b"".join(came) == b"x" * (LIMIT + 1) + b"\n"
@@ -55,7 +55,7 @@ def test_a_line_that_never_ends_is_held_up_to_the_limit_and_given_once() -> None
 
 
 def test_padding_that_never_ends_is_not_held_and_costs_no_event() -> None:
-    partial = PartialLine(max_line_bytes=LIMIT)
+    partial = LineBuffer(max_line_bytes=LIMIT)
     for _ in range(1000):
         assert partial.feed(b"\0" * 60 + b"\xef\xbb\xbf") == b""
         assert len(partial) <= LIMIT + 1
@@ -65,13 +65,13 @@ def test_padding_that_never_ends_is_not_held_and_costs_no_event() -> None:
 
 
 def test_a_padded_line_that_is_cut_is_not_blank() -> None:
-    partial = PartialLine(max_line_bytes=LIMIT)
+    partial = LineBuffer(max_line_bytes=LIMIT)
     partial.feed(b"\0\xef\xbb\xbf")
     assert not is_blank(partial.cut())
 
 
 def test_a_line_that_is_cut_cannot_be_an_event() -> None:
-    partial = PartialLine(max_line_bytes=LIMIT)
+    partial = LineBuffer(max_line_bytes=LIMIT)
     assert partial.feed(b'{"event_type": "a", "data": "b"}') == b""
     assert partial.cut() == b'{"event_type": "a", "data": "b"}' + CUT_MARK + b"\n"
     assert len(partial) == 0
@@ -79,7 +79,7 @@ def test_a_line_that_is_cut_cannot_be_an_event() -> None:
 
 
 def test_a_connection_that_ends_in_a_line_that_is_being_skipped_gives_it_no_second_time() -> None:
-    partial = PartialLine(max_line_bytes=LIMIT)
+    partial = LineBuffer(max_line_bytes=LIMIT)
     assert partial.feed(b"x" * 100) == b"x" * (LIMIT + 1) + b"\n"
     partial.feed(b"more")
     assert partial.finish() == b""

@@ -12,7 +12,7 @@ from ingestor import source_appender as appender_module
 from ingestor.durability import NOT_DURABLE_SECONDS
 from ingestor.ending import Incomplete
 from ingestor.fingerprints import Fingerprint
-from ingestor.log_events import SOURCE_ENDED, SOURCE_STOPPED, STREAM_FULL
+from ingestor.log_events import LINES_LOST, LINES_NOT_TAKEN, OTHER_BYTES, SOURCE_ENDED, SOURCE_STOPPED, STREAM_FULL
 from ingestor.source_appender import SourceAppender, State
 from ingestor.sources.base import Lookup
 from tally.backoff import Backoff
@@ -79,7 +79,7 @@ async def test_what_is_thrown_away_is_a_failure_and_not_called_lost_by_redis(log
     with pytest.raises(Incomplete, match=r"^3 bytes of it are lost"):
         await asyncio.wait_for(running, 10)
     assert [(sentence, fields) for sentence, fields in log.said if "lost_bytes" in fields] == [
-        ("stopped before Redis had taken everything: lines that cannot be read again may be lost", {"lost_bytes": 3})
+        (LINES_NOT_TAKEN, {"lost_bytes": 3})
     ]
     assert (log.said[-1][0], log.said[-1][1]["position"]) == (SOURCE_STOPPED, 2)
 
@@ -194,7 +194,7 @@ async def test_what_stands_before_the_position_tells_whether_a_source_is_what_it
     await _stopped_at(4, source, store, stop)
     assert source.never == [set(), {"first"}, {"first", "second"}]
     assert store.blocks == [b"xyz"]
-    assert [fields["name"] for said, fields in log.said if said.startswith("what was read under this name")] == [
+    assert [fields["name"] for fields in log.fields(OTHER_BYTES)] == [
         "first",
         "second",
     ]
@@ -307,7 +307,7 @@ async def test_what_redis_has_lost_of_a_source_that_cannot_be_read_again_is_told
     with pytest.raises(Incomplete, match=r"^4 bytes of it are lost"):
         await asyncio.wait_for(store.appender.run(), 10)
     assert store.visited == ONE_AFTER_THE_OTHER
-    assert log.fields("redis lost lines that cannot be sent again") == [{"lost_bytes": 4}]
+    assert log.fields(LINES_LOST) == [{"lost_bytes": 4}]
 
 
 async def test_a_source_that_cannot_be_read_again_goes_on_under_a_new_name_where_redis_has_lost_it(

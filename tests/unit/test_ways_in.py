@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aggregator.decoding import Decoder
 from ingestor.bodies import BodyReader
 from ingestor.framing import Framer
-from ingestor.line_buffer import PartialLine
+from ingestor.line_buffer import LineBuffer
 from tally.cli.report import read_lines
 from tally.cli.report import report_on as check
 from tally.counts import Counts
@@ -79,7 +79,7 @@ def test_files_pipes_and_what_is_followed(stream: bytes, sizes: list[int]) -> No
 
 @given(_streams, _sizes)
 def test_connections(stream: bytes, sizes: list[int]) -> None:
-    partial = PartialLine(max_line_bytes=MAX_LINE_BYTES)
+    partial = LineBuffer(max_line_bytes=MAX_LINE_BYTES)
     lines = [*map(partial.feed, _pieces(stream, sizes)), partial.finish()]
     _assert_counted(_framed(filter(None, lines)), _plain(stream))
 
