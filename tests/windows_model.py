@@ -8,7 +8,7 @@ the truth: every count with its time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tally.ranges import Window, Windows, WindowStarts
 from tally.windows import WindowLength
@@ -95,13 +95,15 @@ class WindowsModel:
 
     # What readers do.
 
-    def look(self) -> Windows:
-        """Return what windows there are, as a reader is told."""
-        found = [
-            WindowStarts(tuple(sorted(hashes)), floor=floor)
-            for hashes, floor in zip(self.hashes, self.floors, strict=True)
-        ]
-        return Windows(self.lengths, found, dict(self.folds))
+    def look(self, between: Callable[[], None] = lambda: None) -> Windows:
+        """Return what windows there are, in the order in which a reader asks; `between` is called in between."""
+        folds, starts = dict(self.folds), []
+        for hashes in self.hashes:
+            between()
+            starts.append(tuple(sorted(hashes)))
+        between()
+        both = zip(starts, self.floors, strict=True)
+        return Windows(self.lengths, [WindowStarts(each, floor=floor) for each, floor in both], folds)
 
     def of(self, window: Window) -> Counter[str]:
         """Return what is in a window."""

@@ -15,7 +15,7 @@ from tally.store.layouts import stored_layout
 from tally.store.moved import again_while_moved, read_standing, sum_standing
 from tally.store.status_reads import StatusReader
 from tally.store.sums import NAMES_AT_ONCE, PIPELINE_READS, Gauge, Sums, Ungauged, add_up, sizes, together
-from tally.store.windows import WindowStore
+from tally.store.window_reads import WindowReader
 from tally.windows import WindowLength
 from tally.words import normalized
 
@@ -45,7 +45,7 @@ class CountReader(StatusReader):
 
     def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
         super().__init__(redis, keys=keys, settings=settings)
-        self._windows = WindowStore(redis, keys=keys, settings=settings)
+        self._windows = WindowReader(redis, keys=keys, settings=settings)
 
     # All time.
 
@@ -93,7 +93,7 @@ class CountReader(StatusReader):
 
     async def windows(self) -> Windows:
         """Return the windows that there are now, of the lengths that are counted, whatever is set here."""
-        return await self._windows.as_stored()
+        return await self._windows.windows()
 
     async def sum_range(
         self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None

@@ -19,6 +19,9 @@ _distinct = ReadingScript("distinct")
 #: The fields of the hash of totals.
 TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "blocks")
 
+#: How many samples of rejected lines, of a KiB each at the most, are read at once.
+SAMPLES_AT_ONCE = 200
+
 
 class StatusReader(ShardStore):
     """Reads the state of one shard's pipeline. Every method raises StoreUnavailable."""
@@ -153,8 +156,17 @@ class StatusReader(ShardStore):
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
         """Return the newest samples of rejected lines, newest first."""
-        with errors_translated():
-            found = await self._redis.xrevrange(self._keys.rejected, count=limit)
+        found: list[tuple[bytes, dict[bytes, bytes]]] = []
+        before = "+"
+        while len(found) < limit:
+            with errors_translated():
+                part = await self._redis.xrevrange(
+                    self._keys.rejected, max=before, count=min(SAMPLES_AT_ONCE, limit - len(found))
+                )
+            found += part
+            if len(part) < SAMPLES_AT_ONCE:
+                break
+            before = f"({part[-1][0].decode()}"
         return [
             RejectedSample(
                 id=id_.decode(),

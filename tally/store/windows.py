@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from tally.keys import KINDS, OTHER, Keys, Kind, window_key
-from tally.ranges import Windows, WindowStarts
+from tally.ranges import WindowStarts
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
 from tally.store.layouts import checks, stored_layout
@@ -74,20 +74,6 @@ class WindowStore:
     async def windows(self) -> list[WindowStarts]:
         """Return what windows there are, one element a length that is set. Raises StoreUnavailable."""
         return (await self._look(self._lengths))[1]
-
-    async def as_stored(self) -> Windows:
-        """Return what windows there are, of the lengths that are counted, whatever is set.
-
-        Raises StoreUnavailable, and LayoutRefused for a format that this program does not know.
-        """
-        lengths = self._lengths
-        while True:
-            stored, found, folds = await self._look(lengths)
-            stored = stored or self._settings.window_lengths  # nothing was counted yet
-            if stored == lengths:
-                self._lengths = stored  # the next time they are asked for at once
-                return Windows(stored, found, folds)
-            lengths = stored
 
     async def _look(
         self, lengths: Sequence[WindowLength]

@@ -165,7 +165,7 @@ class Reading:
 
     async def look(self) -> Windows:
         self.go_on()
-        return self.run.model.look()
+        return self.run.model.look(self.go_on)
 
     async def counts(self, windows: Sequence[Window]) -> list[Counter[str]]:
         found = []
