@@ -6,15 +6,14 @@ What decides is the work that one round trip asks for: a pipeline holds Redis as
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from redis.asyncio import Connection, Redis
 
-from api import params
 from api.app import create_app
+from tally.clock import SystemClock
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store.sums import NAMES_AT_ONCE
@@ -67,37 +66,49 @@ end
 
 @pytest.fixture
 async def filled(redis: Redis) -> Any:
-    """A Redis with large hashes of all time, and a thousand windows of which one in fifty is large."""
+    """A Redis with large hashes of all time, and a thousand windows of which some are large."""
     client: Any = redis
 
-    async def fill(key: str, name: str, size: int) -> None:
-        await client.eval(FILL, 1, key, name, size)
-
-    await fill(KEYS.types, "type", TYPES)
-    await fill(KEYS.words, "word", WORDS)
+    await client.eval(FILL, 1, KEYS.types, "type", TYPES)
+    await client.eval(FILL, 1, KEYS.words, "word", WORDS)
     await client.zadd(KEYS.top, {f"word{at}": at for at in range(WORDS - 1000, WORDS)})
     for seconds, number in KEPT.items():
-        last = NOW // seconds * seconds
-        for at in range(number):
-            start = last - at * seconds
-            await client.zadd(KEYS.windows(seconds), {str(start): start})
-            large = at % 50 == 7
-            await fill(KEYS.window_types(seconds, start), "type", TYPES if large else 100)
-            await fill(KEYS.window_words(seconds, start), "word", 20_000 if large else 150)
-        await client.zadd(KEYS.floors, {str(seconds): start})
+        starts = [NOW // seconds * seconds - at * seconds for at in range(number)]
+        await client.zadd(KEYS.windows(seconds), {str(start): start for start in starts})
+        await client.zadd(KEYS.floors, {str(seconds): starts[-1]})
+        pipeline = client.pipeline(transaction=False)
+        for at, start in enumerate(starts):
+            large = at % 100 == 7
+            pipeline.eval(FILL, 1, KEYS.window_types(seconds, start), "type", TYPES if large else 40)
+            pipeline.eval(FILL, 1, KEYS.window_words(seconds, start), "word", 20_000 if large else 50)
+        await pipeline.execute()
     folds = {str(NOW // DAY * DAY - at * DAY): at for at in range(300)}
     await client.hset(KEYS.folds, mapping={"number": 300, **folds})
+    pipeline = client.pipeline(transaction=False)
     for _ in range(1000):
-        await client.xadd(KEYS.rejected, {"line": "x" * 1024, "reason": "not JSON", "source": "s", "rejected_ms": 1})
+        pipeline.xadd(KEYS.rejected, {"line": "x" * 1024, "reason": "not JSON", "source": "s", "rejected_ms": 1})
+    await pipeline.execute()
     await client.hset(KEYS.totals, mapping={"events": 10**8, "words": 10**9, "lines": 10**8, "bytes": 10**10})
     return client
 
 
+class OneMoment(SystemClock):
+    """It is always the same time of day. How long something was ago is as one likes."""
+
+    passed_seconds = 0.0
+
+    def time(self) -> float:
+        return float(NOW)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.passed_seconds
+
+
 @pytest.fixture
-async def api(server: Server, filled: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of the application, which reads all anew at each question."""
-    monkeypatch.setattr(params, "time", SimpleNamespace(time=lambda: float(NOW)))
-    app = create_app(Settings(redis_url=server.url))
+async def api(server: Server, filled: Any) -> Any:
+    """What asks the application every question, each of which it has to read anew."""
+    clock = OneMoment()
+    app = create_app(Settings(redis_url=server.url), clock=clock)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=120) as client,
@@ -106,6 +117,7 @@ async def api(server: Server, filled: Any, monkeypatch: pytest.MonkeyPatch) -> A
         async def ask() -> None:
             for question in QUESTIONS:
                 await filled.hincrby(KEYS.totals, "events", 1)
+                clock.passed_seconds += 1000
                 answer = await client.get(question)
                 assert answer.status_code == 200, (question, answer.text)
 
