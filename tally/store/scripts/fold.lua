@@ -55,31 +55,33 @@ if start >= floors[level] then
   return {'kept', ''}
 end
 
-local function leave(first_kind)
-  for kind = first_kind, #kinds do
-    redis.call('UNLINK', hashes[(kind - 1) * a_kind + 1])
-  end
+local function leave()
   redis.call('ZREM', levels[level].windows, text_of(start))
   store_floors(levels, floors_key, floors)
   return {'folded', ''}
 end
 local to_level, to_start = level_for(levels, floors, level + 1, start)
 if not to_level then
-  return leave(1)
+  for kind = 1, #kinds do
+    redis.call('UNLINK', hashes[(kind - 1) * a_kind + 1])
+  end
+  return leave()
 end
 
-local at_kind, cursor = string.match(arguments.cursor, '^(%d+):(%d+)$')
-at_kind, cursor = tonumber(at_kind or 1), cursor or '0'
-local left = arguments.names
-while at_kind <= #kinds do
-  local from = hashes[(at_kind - 1) * a_kind + 1]
-  if redis.call('EXISTS', from) == 1 then
-    if left <= 0 then
-      break
-    end
-    local found = redis.call('HSCAN', from, cursor, 'COUNT', left)
+-- Where the last call ended: a server that has lost its last second holds again what was moved in it.
+local cursor_kind, cursor = string.match(arguments.cursor, '^(%d+):(%d+)$')
+cursor_kind = tonumber(cursor_kind)
+local kind, left, moved = 1, arguments.names, false
+while kind <= #kinds do
+  local from = hashes[(kind - 1) * a_kind + 1]
+  if redis.call('EXISTS', from) == 0 then
+    kind = kind + 1
+  elseif left <= 0 then
+    break
+  else
+    local found = redis.call('HSCAN', from, kind == cursor_kind and cursor or '0', 'COUNT', left)
     local flat, names, counts = found[2], {}, {}
-    cursor = found[1]
+    cursor_kind, cursor = kind, found[1]
     for at = 1, #flat, 2 do
       names[#names + 1], counts[#counts + 1] = flat[at], tonumber(flat[at + 1]) or 0
     end
@@ -88,20 +90,18 @@ while at_kind <= #kinds do
       redis.call('HDEL', from, unpack(names, first, math.min(first + NAMES_AT_ONCE - 1, #names)))
     end
     if #names > 0 then
+      moved = true
       enter_window(levels, floors, to_level, to_start)
-      add_bounded(hashes[(at_kind - 1) * a_kind + 1 + to_level - level], names, counts, kinds[at_kind], other)
+      add_bounded(hashes[(kind - 1) * a_kind + 1 + to_level - level], names, counts, kinds[kind], other)
     end
     left = left - math.max(100, #names) -- an almost empty table takes time, too
   end
-  if redis.call('EXISTS', from) == 0 then
-    at_kind, cursor = at_kind + 1, '0'
-  end
 end
-if left < arguments.names then
+if moved then
   redis.call('HSET', folds, text_of(start_at(levels[#levels], start)), redis.call('HINCRBY', folds, 'number', 1))
 end
-if at_kind > #kinds then
-  return leave(at_kind)
+if kind > #kinds then
+  return leave()
 end
 store_floors(levels, floors_key, floors)
-return {'more', at_kind .. ':' .. cursor}
+return {'more', kind .. ':' .. (kind == cursor_kind and cursor or '0')}
