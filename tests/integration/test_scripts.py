@@ -1,4 +1,7 @@
-"""Every script, through the methods that wrap it, on fakeredis and on the real server: the same answers from both."""
+"""The scripts about blocks, through the methods that wrap them, on the real server.
+
+Those that settle and apply batches are in test_settling.py, those about windows in test_folding.py.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,12 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import count as numbers
 from typing import Any
 from unittest.mock import ANY
 
-import fakeredis
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from aggregator.rollup import RollUp
@@ -23,30 +23,15 @@ from tally.backoff import Backoff
 from tally.counts import Counts, Sample, WindowCounts
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
-from tally.store import Append, Block, Entry, GroupMissing, StoreUnavailable, WindowStore, connect
+from tally.store import Append, Block, Entry, GroupMissing, StoreUnavailable, WindowStore
 from tally.store.aggregator import CLAIM_FROM_START
 from tally.store.blocks import Applied, Missing
 from tally.store.reads import CountReader
-from tests.effort import examples, seeds
-from tests.fakes import FakeClock
+from tests.effort import seeds
 from tests.stores import AllStores
 from tests.waiting import wait_until_async
 
 KEYS = Keys()
-
-#: Windows whose numbers can be followed by hand: a "minute" of 1 s, an "hour" of 2 s, a "day" of 4 s.
-SMALL_WINDOWS = "1x4,2x4,4x3"
-
-#: The same with fewer hours than minutes kept, as the defaults are: 360 minutes, 336 hours.
-FEW_HOURS = "1x8,2x4,4x9"
-
-
-class FakeRedis(fakeredis.FakeAsyncRedis):
-    """It knows no EVAL_RO, and lets every script write."""
-
-    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
-        command = str(arguments[0]).removesuffix("_RO")
-        return await super().execute_command(command, *arguments[1:], **options)  # type: ignore[no-untyped-call]
 
 
 class Shard:
@@ -54,7 +39,6 @@ class Shard:
 
     def __init__(self, redis: Redis) -> None:
         self.redis: Any = redis
-        self.is_fake = isinstance(redis, fakeredis.FakeAsyncRedis)
 
     def blocks(self, **settings: Any) -> AllStores:
         return AllStores(self.redis, keys=KEYS, settings=Settings(**settings))
@@ -107,14 +91,9 @@ class Shard:
         return held
 
 
-@pytest.fixture(params=["fakeredis", "server"])
-async def shard(request: pytest.FixtureRequest) -> AsyncIterator[Shard]:
-    if request.param == "fakeredis":
-        client: Redis = FakeRedis(protocol=2)
-    else:
-        client = connect(request.getfixturevalue("server").url, timeout_seconds=30)
-    yield Shard(client)
-    await client.aclose()
+@pytest.fixture
+async def shard(redis: Redis) -> Shard:
+    return Shard(redis)
 
 
 def _counts(windows: Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]] | None = None, **others: Any) -> Counts:
@@ -363,8 +342,6 @@ async def test_a_file_that_is_registered_is_not_listed(shard: Shard) -> None:
 
 
 async def test_the_status_shows_the_latest_hundred_sources_and_how_many_there_are(shard: Shard) -> None:
-    if shard.is_fake:
-        pytest.skip("fakeredis: MEMORY USAGE is unknown")
     store = shard.blocks()
     names = [f"file:/{number:03}#4-f" for number in range(150)]
     await shard.redis.hset(KEYS.sources, mapping=dict.fromkeys(names, 7))
@@ -389,7 +366,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(shard: Shard) -> No
         assert answers[-1].position == 2
     assert await shard.blocks().backlog() == 2
     await shard.redis.script_flush()
-    assert await shard.count(_counts({0: ({"foo": 1}, {})})) == Applied(windows=1)
+    assert await shard.count(_counts({0: ({"foo": 1}, {})})) == Applied(windows=0)
 
 
 # count
@@ -404,7 +381,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
         bytes=1000,
         samples=[Sample(b"\xff\x00bad", "not UTF-8", "file:/a")],
     )
-    assert await store.count(consumer="a", entries=_held(ids), counts=counts) == Applied(windows=2)
+    assert await store.count(consumer="a", entries=_held(ids), counts=counts) == Applied(windows=0)
 
     assert await shard.hash(KEYS.types) == {"foo": 6, "bär": 1}
     assert await shard.hash(KEYS.words) == {"lorem": 6, "don't": 2}
@@ -427,7 +404,9 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
     ]
     assert await store.backlog() == 0
     assert await shard.pending() == []
-    assert await shard.redis.exists(KEYS.windows(3600)) == 0, "longer windows are made by rolling up alone"
+    assert await shard.hash(KEYS.window_types(3600, 0)) == {"foo": 6, "bär": 1}
+    assert await shard.hash(KEYS.window_words(3600, 0)) == {"lorem": 6, "don't": 2}
+    assert await shard.redis.exists(KEYS.windows(86_400)) == 0, "a count is in no third window"
 
 
 async def test_count_adds_to_what_was_counted_before(shard: Shard) -> None:
@@ -485,7 +464,7 @@ async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     assert (await shard.everything(), await shard.pending()) == (before, pending)
 
     left = [each for each in ids if each not in missing]
-    assert await shard.blocks().count(consumer="a", entries=_held(left), counts=counts) == Applied(windows=1)
+    assert await shard.blocks().count(consumer="a", entries=_held(left), counts=counts) == Applied(windows=0)
     assert await shard.hash(KEYS.types) == {"foo": 1}
 
 
@@ -498,19 +477,18 @@ async def test_count_takes_only_what_is_pending_to_the_one_who_counts(shard: Sha
     refused = await store.count(consumer="a", entries=_held([claimed, ours]), counts=counts)
     assert refused == Missing(ids=frozenset({claimed}))
     assert (await shard.everything(), await shard.pending()) == (before, pending)
-    assert await store.count(consumer="b", entries=_held([claimed]), counts=counts) == Applied(windows=1)
-    assert await store.count(consumer="a", entries=_held([ours]), counts=counts) == Applied(windows=1)
+    assert await store.count(consumer="b", entries=_held([claimed]), counts=counts) == Applied(windows=0)
+    assert await store.count(consumer="a", entries=_held([ours]), counts=counts) == Applied(windows=0)
     assert (await shard.hash(KEYS.types), await shard.pending()) == ({"foo": 2}, [])
 
 
 async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_once(shard: Shard) -> None:
-    # Lua's unpack takes under 8,000 values; one batch may hold more of everything. (fakeredis looks through its whole
-    # list of pending entries for each ID, so it gets fewer of them; still more than the script takes at once.)
-    ids = await shard.pending_blocks(1100 if shard.is_fake else 9000)
+    # Lua's unpack takes under 8,000 values; one batch may hold more of everything.
+    ids = await shard.pending_blocks(9000)
     types = {f"type {at}": at + 1 for at in range(8200)}
     words = {f"word{at}": 2 for at in range(9100)}
     counts = _counts({0: (types, words)}, samples=[Sample(b"%d" % at, "r", "s") for at in range(20)])
-    assert await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts) == Applied(windows=1)
+    assert await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts) == Applied(windows=0)
     assert await shard.hash(KEYS.types) == types
     assert await shard.hash(KEYS.words) == words
     assert await shard.hash(KEYS.window_words(60, 0)) == words
@@ -523,7 +501,7 @@ async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_on
 
 async def test_count_takes_many_windows_at_once(shard: Shard) -> None:
     windows = {at * 60: ({"foo": 1}, {"a": 2}) for at in range(300)}
-    assert await shard.count(_counts(windows)) == Applied(windows=300)
+    assert await shard.count(_counts(windows)) == Applied(windows=0)
     assert await shard.hash(KEYS.types) == {"foo": 300}
     assert await shard.hash(KEYS.window_types(60, 299 * 60)) == {"foo": 1}
 
@@ -601,169 +579,6 @@ async def test_top_words_are_exactly_the_most_frequent_of_all_time(shard: Shard,
         assert sorted(top.values(), reverse=True) == [number for _, number in all_words.most_common(TOP_WORDS)]
         assert all(all_words[word] == number for word, number in top.items())
     assert len(all_words) > TOP_WORDS
-
-
-# Windows: count, roll, drop.
-
-
-def _one(start: int, times: int = 1) -> Counts:
-    return _counts({start: ({"foo": times}, {"a": times, "b": 2 * times})})
-
-
-async def test_roll_adds_a_window_to_the_next_length_once(shard: Shard) -> None:
-    windows = shard.windows()
-    await shard.count(_one(3600, 5))
-    await shard.count(_one(3660, 7))
-    assert await windows.roll(level=0, starts=[3600]) == ["rolled"]
-    assert await windows.roll(level=0, starts=[3600]) == ["duplicate"]
-    assert await windows.roll(level=0, starts=[3660]) == ["rolled"]
-    assert await windows.roll(level=0, starts=[3720]) == ["gone"]
-    assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 12}
-    assert await shard.hash(KEYS.window_words(3600, 3600)) == {"a": 12, "b": 24}
-    assert await shard.hash(KEYS.window_types(60, 3600)) == {"foo": 5}, "what is rolled stays until it is dropped"
-    minutes, hours, days = await windows.windows()
-    assert list(minutes.starts) == sorted(minutes.rolled) == [3600, 3660]
-    assert (list(hours.starts), list(hours.rolled), list(days.starts)) == ([3600], [], [])
-
-
-async def test_an_event_late_to_a_rolled_window_goes_to_every_length_that_has_it(shard: Shard) -> None:
-    windows = shard.windows()
-    await shard.count(_one(3600))
-    await windows.roll(level=0, starts=[3600])
-    await shard.count(_one(3600, 10))
-    assert await shard.hash(KEYS.window_types(60, 3600)) == {"foo": 11}
-    assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 11}
-    assert await shard.redis.exists(KEYS.window_types(86_400, 0)) == 0, "the hour is not rolled"
-
-    await windows.roll(level=1, starts=[3600])
-    await shard.count(_one(3600, 100))
-    for seconds, start in ((60, 3600), (3600, 3600), (86_400, 0)):
-        assert await shard.hash(KEYS.window_types(seconds, start)) == {"foo": 111}, seconds
-        assert await shard.hash(KEYS.window_words(seconds, start)) == {"a": 111, "b": 222}, seconds
-
-
-async def test_rolling_into_a_window_that_is_rolled_itself_goes_on_to_the_next_length(shard: Shard) -> None:
-    windows = shard.windows()
-    await shard.count(_one(3600))
-    await windows.roll(level=0, starts=[3600])
-    await windows.roll(level=1, starts=[3600])
-    await shard.count(_one(3660, 10))
-    assert await shard.hash(KEYS.window_types(86_400, 0)) == {"foo": 1}
-    assert await windows.roll(level=0, starts=[3660]) == ["rolled"]
-    assert await shard.hash(KEYS.window_types(3600, 3600)) == {"foo": 11}
-    assert await shard.hash(KEYS.window_types(86_400, 0)) == {"foo": 11}
-
-
-async def test_an_event_too_old_for_its_minute_goes_to_its_hour_and_so_on(shard: Shard) -> None:
-    small = {"windows": SMALL_WINDOWS}
-    for start in range(10, 14):
-        await shard.count(_one(start), **small)
-    assert await shard.count(_one(9, 5), **small) == Applied(windows=4), "the oldest of the four minutes kept is 10"
-    assert await shard.hash(KEYS.window_types(2, 8)) == {"foo": 5}
-    assert await shard.redis.exists(KEYS.window_types(1, 9)) == 0
-
-    windows = shard.windows(**small)
-    for start in range(10, 14):  # two more hours: with that of 8, three of the four
-        assert await windows.roll(level=0, starts=[start]) == ["rolled"]
-    await shard.count(_one(0, 7), **small)
-    assert await shard.hash(KEYS.window_types(2, 0)) == {"foo": 7}
-    await shard.count(_one(-1, 9), **small)
-    assert await shard.redis.exists(KEYS.window_types(2, -2)) == 0, "the oldest of the four hours kept is 0"
-    assert await shard.hash(KEYS.window_types(4, -4)) == {"foo": 9}
-    for day in (20, 24, 28):
-        await shard.redis.zadd(KEYS.windows(4), {day: day})
-    await shard.count(_one(-8, 11), **small)
-    for seconds in (1, 2, 4):
-        assert await shard.redis.exists(KEYS.window_types(seconds, -8)) == 0, "older than every window kept"
-    assert await shard.hash(KEYS.types) == {"foo": 4 + 5 + 7 + 9 + 11}, "but it counts in the totals"
-    assert (await shard.hash(KEYS.totals))["events"] == 36
-
-
-async def test_a_batch_of_history_makes_no_more_windows_than_are_kept(shard: Shard) -> None:
-    """Whatever it goes back to: what is older than the minutes kept is in their hours, and so on."""
-    batch = {start: ({"foo": 1}, {"a": 2}) for start in range(100)}
-    assert await shard.count(_counts(batch), windows=SMALL_WINDOWS) == Applied(windows=4)
-    for length, found in zip(
-        Settings(windows=SMALL_WINDOWS).window_lengths,
-        await shard.windows(windows=SMALL_WINDOWS).windows(),
-        strict=True,
-    ):
-        assert len(found.starts) == length.kept
-        assert not found.rolled
-    assert await shard.hash(KEYS.window_types(1, 96)) == {"foo": 1}
-    assert await shard.hash(KEYS.window_types(2, 94)) == {"foo": 2}
-    assert await shard.hash(KEYS.window_words(2, 88)) == {"a": 4}
-    assert await shard.hash(KEYS.window_words(4, 84)) == {"a": 8}
-    assert await shard.hash(KEYS.types) == {"foo": 100}
-
-
-async def test_a_window_takes_an_event_as_long_as_it_is_one_of_those_kept(shard: Shard) -> None:
-    small = {"windows": SMALL_WINDOWS}
-    for start in (10, 20, 30):
-        await shard.count(_one(start), **small)
-    assert await shard.count(_one(0), **small) == Applied(windows=4), "there is room for a fourth"
-    assert await shard.count(_one(40), **small) == Applied(windows=5)
-    await shard.count(_one(10), **small)
-    assert await shard.hash(KEYS.window_types(1, 10)) == {"foo": 2}
-    await shard.count(_one(0), **small)
-    assert await shard.hash(KEYS.window_types(1, 0)) == {"foo": 1}, "one too many, though not yet dropped"
-    assert await shard.hash(KEYS.window_types(2, 0)) == {"foo": 1}
-
-
-async def test_drop_forgets_only_the_oldest_only_if_it_is_one_too_many_and_rolled(shard: Shard) -> None:
-    small = {"windows": SMALL_WINDOWS}
-    windows = shard.windows(**small)
-    for start in (10, 20, 30, 40):
-        await shard.count(_one(start), **small)
-        await windows.roll(level=0, starts=[start])
-    assert await windows.drop_rolled(level=0, starts=[10]) == ["kept"], "four are kept"
-    await shard.count(_one(50), **small)
-    assert await windows.drop_rolled(level=0, starts=[20]) == ["kept"], "not the oldest"
-    assert await windows.drop_rolled(level=0, starts=[5]) == ["kept"], "no such window"
-    assert await windows.drop_rolled(level=0, starts=[10]) == ["dropped"]
-    assert await windows.drop_rolled(level=0, starts=[10]) == ["kept"]
-    assert await shard.redis.exists(KEYS.window_types(1, 10), KEYS.window_words(1, 10)) == 0
-    assert (await windows.windows())[0].rolled == {20, 30, 40}
-    assert (await windows.windows())[0].whole_since == 20
-    assert await shard.hash(KEYS.window_types(2, 10)) == {"foo": 1}
-
-    await shard.count(_one(60), **small)
-    await shard.redis.zrem(KEYS.rolled(1), 20)
-    assert await windows.drop_rolled(level=0, starts=[20]) == ["unrolled"]
-    assert await shard.hash(KEYS.window_types(1, 20)) == {"foo": 1}
-
-
-async def test_the_longest_length_is_dropped_without_being_rolled(shard: Shard) -> None:
-    small = {"windows": SMALL_WINDOWS}
-    windows = shard.windows(**small)
-    for day in (0, 4, 8, 12):
-        await shard.redis.zadd(KEYS.windows(4), {day: day})
-        await shard.redis.hset(KEYS.window_types(4, day), "foo", 1)
-    assert await windows.drop_rolled(level=2, starts=[0]) == ["dropped"]
-    assert list((await windows.windows())[2].starts) == [4, 8, 12]
-    assert await shard.redis.exists(KEYS.window_types(4, 0)) == 0
-
-
-async def test_rolling_keeps_to_the_bounds_of_a_window(shard: Shard) -> None:
-    bounds = {"max_types": 3, "max_window_words": 2}
-    for at, names in enumerate((["a", "b"], ["c", "d"])):
-        await shard.count(_counts({at * 60: (dict.fromkeys(names, 1), dict.fromkeys(names, 1))}), **bounds)
-        assert await shard.windows(**bounds).roll(level=0, starts=[at * 60]) == ["rolled"]
-    types, words = await shard.hash(KEYS.window_types(3600, 0)), await shard.hash(KEYS.window_words(3600, 0))
-    assert (types["a"], types["b"], types[OTHER], sum(types.values())) == (1, 1, 1, 4)
-    assert words == {"a": 1, "b": 1, OTHER: 2}
-
-
-async def test_a_window_of_the_year_one_is_counted_rolled_and_dropped_like_any(shard: Shard) -> None:
-    earliest = -62_135_596_800
-    small = {"windows": "60x4,120x2"}
-    windows = shard.windows(**small)
-    for start in (earliest, 0, 60, 120, 180):
-        await shard.count(_one(start), **small)
-    assert await windows.roll(level=0, starts=[earliest]) == ["rolled"]
-    assert await shard.hash(KEYS.window_types(120, earliest)) == {"foo": 1}
-    assert await windows.drop_rolled(level=0, starts=[earliest]) == ["dropped"]
-    assert list((await windows.windows())[0].starts) == [0, 60, 120, 180]
 
 
 # claim
@@ -1063,8 +878,6 @@ async def test_without_its_group_every_operation_says_so(
     stream_is_there: bool,
     call: Callable[[AllStores], Awaitable[object]],
 ) -> None:
-    if shard.is_fake and not stream_is_there and request.node.callspec.id.endswith("read-no stream"):
-        pytest.skip("fakeredis: XREADGROUP of a missing stream is not NOGROUP")
     if stream_is_there:
         await shard.redis.xadd(KEYS.stream, {"lines": b"x"})
     with pytest.raises(GroupMissing):
@@ -1098,134 +911,3 @@ async def test_an_entry_of_another_client_is_read_with_what_it_has(shard: Shard)
         (None, ""),
         (b"x", "\N{REPLACEMENT CHARACTER}"),
     ]
-
-
-# Any events in any order, rolled up at any moment: on the real server.
-
-_event = st.tuples(st.integers(0, 40), st.sampled_from(["foo", "bar"]), st.sampled_from("abc"))
-_steps = st.lists(
-    st.lists(_event, min_size=1, max_size=6) | st.integers(0, 50),  # a batch of events, or a roll-up at this time
-    min_size=1,
-    max_size=25,
-)
-
-
-def _batch(events: list[tuple[int, str, str]]) -> Counts:
-    counts = Counts()
-    for start, event_type, word in events:
-        window = counts.windows.setdefault(start, WindowCounts())
-        window.types[event_type] += 1
-        window.words[word] += 1
-    return counts
-
-
-async def _run(shard: Shard, steps: list[Any], *, windows: str = SMALL_WINDOWS) -> Counter[tuple[int, str, str]]:
-    """Count and roll up as the steps say; all events that were counted."""
-    await shard.redis.flushdb()
-    settings = Settings(windows=windows)
-    counted: Counter[tuple[int, str, str]] = Counter()
-    for step in steps:
-        if isinstance(step, int):
-            await RollUp(shard.windows(windows=windows), settings=settings, clock=FakeClock(step)).run()
-        else:
-            await shard.count(_batch(step), windows=windows)
-            counted.update(step)
-    return counted
-
-
-async def _sum_of(shard: Shard, level: int, start: int, *, windows: str) -> tuple[Counter[str], Counter[str]]:
-    """Types and words of one window: what it holds, and what of shorter ones is not yet rolled into it."""
-    lengths = Settings(windows=windows).window_lengths
-    types: Counter[str] = Counter(await shard.hash(KEYS.window_types(lengths[level].seconds, start)))
-    words: Counter[str] = Counter(await shard.hash(KEYS.window_words(lengths[level].seconds, start)))
-    all_found = await shard.windows(windows=windows).windows()
-    for length, found in list(zip(lengths, all_found, strict=True))[:level]:
-        for part in found.starts:
-            if start <= part < start + lengths[level].seconds and part not in found.rolled:
-                types.update(await shard.hash(KEYS.window_types(length.seconds, part)))
-                words.update(await shard.hash(KEYS.window_words(length.seconds, part)))
-    return types, words
-
-
-async def _check_level(
-    shard: Shard, level: int, counted: Counter[tuple[int, str, str]], *, windows: str = SMALL_WINDOWS
-) -> None:
-    """Every window of this length that is not older than those kept equals the independent count."""
-    length = Settings(windows=windows).window_lengths[level]
-    starts = (await shard.windows(windows=windows).windows())[level].starts
-    oldest = starts[-length.kept] if len(starts) >= length.kept else -(10**9)
-    for start in {length.start_of(at) for at, _, _ in counted}:
-        if start < oldest:
-            continue
-        types: Counter[str] = Counter()
-        words: Counter[str] = Counter()
-        for (at, event_type, word), times in counted.items():
-            if length.start_of(at) == start:
-                types[event_type] += times
-                words[word] += times
-        found = await _sum_of(shard, level, start, windows=windows)
-        assert found == (types, words), f"{length.seconds} s from {start}"
-
-
-@pytest.mark.parametrize("windows", [SMALL_WINDOWS, FEW_HOURS])
-@examples(5, 50)
-@given(steps=_steps)
-async def test_a_longer_window_and_its_unrolled_parts_are_what_was_counted(
-    redis: Redis, windows: str, steps: list[Any]
-) -> None:
-    shard = Shard(redis)
-    counted = await _run(shard, steps, windows=windows)
-    await _check_level(shard, 1, counted, windows=windows)
-    await _check_level(shard, 2, counted, windows=windows)
-    assert (await shard.hash(KEYS.totals)).get("events", 0) == counted.total()
-
-
-async def test_a_late_event_in_a_minute_that_outlives_its_hour_still_counts_in_its_day(redis: Redis) -> None:
-    """Minutes far apart, as of a stream that is seldom more than one event an hour."""
-    shard = Shard(redis)
-    minutes = range(0, 32, 4)
-    steps: list[Any] = [*([(at, "foo", "a")] for at in minutes), 50, [(0, "bar", "b")]]
-    counted = await _run(shard, steps, windows=FEW_HOURS)
-    found_minutes, found_hours, _ = await shard.windows(windows=FEW_HOURS).windows()
-    assert (list(found_minutes.starts), 0 in found_hours.starts) == (list(minutes), False)
-    await _check_level(shard, 1, counted, windows=FEW_HOURS)
-    await _check_level(shard, 2, counted, windows=FEW_HOURS)
-
-
-async def test_rolling_up_leaves_no_more_windows_than_are_kept(redis: Redis) -> None:
-    shard = Shard(redis)
-    await _run(shard, [*([(at, "foo", "a")] for at in range(40)), 100, 100, 100])
-    lengths = Settings(windows=SMALL_WINDOWS).window_lengths
-    windows = await shard.windows(windows=SMALL_WINDOWS).windows()
-    for length, found in zip(lengths, windows, strict=True):
-        assert len(found.starts) <= length.kept
-        hashes = await redis.keys(f"tally:{{0}}:types:{length.seconds}:*")
-        assert len(hashes) == len(found.starts)
-        assert found.rolled <= set(found.starts)
-
-
-async def test_many_who_roll_up_and_count_at_once_count_once(redis: Redis) -> None:
-    shard = Shard(redis)
-    settings = Settings(windows=SMALL_WINDOWS)
-    await shard.blocks().create_group()
-    chance = random.Random(1)
-    batches = [[(chance.randint(0, 12), "foo", "a") for _ in range(5)] for _ in range(60)]
-    ids = await shard.pending_blocks(len(batches))
-    store = shard.blocks(windows=SMALL_WINDOWS)
-
-    async def roll_up() -> None:
-        for at in range(10):
-            await RollUp(shard.windows(windows=SMALL_WINDOWS), settings=settings, clock=FakeClock(at)).run()
-
-    async def count() -> list[Applied | Missing]:
-        return [
-            await store.count(consumer="a", entries=_held([entry_id]), counts=_batch(batch))
-            for entry_id, batch in zip(ids, batches, strict=True)
-        ]
-
-    *_, first, second = await asyncio.gather(roll_up(), roll_up(), roll_up(), count(), count())
-    applied = [sum(isinstance(each, Applied) for each in pair) for pair in zip(first, second, strict=True)]
-    assert applied == [1] * len(batches)
-    counted = Counter(event for batch in batches for event in batch)
-    assert await shard.hash(KEYS.types) == {"foo": counted.total()}
-    await _check_level(shard, 1, counted)
