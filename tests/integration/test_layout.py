@@ -20,14 +20,16 @@ from tally.deltas import ALL_TIME, Part, Place, chunks_of
 from tally.keys import Keys
 from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
-from tally.store import Block, Entry, LayoutChanged, WindowStore, connect
+from tally.store import Block, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
-from tally.store.blocks import Settled
+from tally.store.blocks import PendingBlock, Settled
+from tally.store.deltas import NextChunk
 from tally.store.idempotent import Body
 from tally.store.layouts import LayoutStore, checks
 from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
+from tally.store.windows import FOLD_FROM_START
 from tests.processes import Process, run, running
 from tests.server import Server
 from tests.stores import AllStores
@@ -137,12 +139,11 @@ async def test_a_full_redis_keeps_nobody_from_starting(durable_server: Server) -
 _Write = Callable[[Redis], Coroutine[Any, Any, Any]]
 
 
-def _roll(client: Redis) -> Coroutine[Any, Any, Any]:
-    return WindowStore(client, keys=KEYS, settings=Settings()).roll(level=0, starts=[DAY])
+_CHUNKS = list(chunks_of([], totals={}, samples=()))
 
 
-def _drop(client: Redis) -> Coroutine[Any, Any, Any]:
-    return WindowStore(client, keys=KEYS, settings=Settings()).drop_rolled(level=0, starts=[DAY])
+def _windows(client: Redis) -> WindowStore:
+    return WindowStore(client, keys=KEYS, settings=Settings())
 
 
 INGESTORS_WRITES: dict[str, _Write] = {
@@ -153,13 +154,17 @@ INGESTORS_WRITES: dict[str, _Write] = {
     "remove_consumer": lambda client: _blocks(client).remove_consumer(consumer="c"),
 }
 AGGREGATORS_WRITES: dict[str, _Write] = {
-    "count": lambda client: _blocks(client).count(consumer="c", entries=[Entry("1-1", b"x", "s")], counts=Counts()),
+    "stage": lambda client: _blocks(client).stage(name="n", first=0, chunks=_CHUNKS),
+    "settle": lambda client: _blocks(client).settle(
+        consumer="c", blocks=[PendingBlock("1-1", 1, None)], name="n", chunks=_CHUNKS
+    ),
+    "apply": lambda client: _blocks(client).apply(NextChunk(KEYS.delta("n"), 1, b"[]")),
     "claim": lambda client: _blocks(client).claim(consumer="c", cursor="0-0", count=10),
     "renew_pending": lambda client: _blocks(client).renew_pending(consumer="c", ids=["1-1"]),
     "retry": lambda client: _blocks(client).retry(consumer="c", entry_id="1-1", deliveries=2),
     "dead_letter": lambda client: _blocks(client).dead_letter(consumer="c", entry_id="1-1"),
-    "roll": _roll,
-    "drop_window": _drop,
+    "fold": lambda client: _windows(client).fold(level=2, start=DAY, cursor=FOLD_FROM_START),
+    "drop_windows": lambda client: _windows(client).drop(level=1, starts=[DAY]),
 }
 
 
