@@ -1,62 +1,74 @@
-"""How large a batch may be, so that it is counted long before another aggregator would claim its blocks."""
+"""How much is read at once, and how much makes a batch.
+
+Large batches are cheap: a name that occurs often is updated once a batch. But all of a batch is in our memory, what it
+counts is seen only when it is done, and it is to be settled long before another aggregator would claim its blocks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tally.store import Entry
+from tally.store.blocks import PendingBlock
 
-#: Blocks in a batch, while they are large and while they are small. Larger batches are cheaper for Redis, which spends
-#: its time on each distinct word of a batch; but all of it is in our memory, twice.
-LARGE_BLOCKS, SMALL_BLOCKS = 32, 256
-SMALL_BATCH_BYTES = 1 << 20
+#: Bytes of blocks that are read at once, about; never more than the larger of these, unless blocks of other clients are
+#: larger than ours may be. Redis answers nobody else while it hands them out.
+READ_BYTES, MOST_READ_BYTES = 4 << 20, 16 << 20
 
-#: A batch is to be counted within this part of the time after which its blocks are claimed: a third.
+#: What bounds a batch: names, each once for each window that has it; bytes of lines; blocks; seconds that it grows.
+BATCH_NAMES = 150_000
+BATCH_BYTES = 64 << 20
+BATCH_BLOCKS = 512
+BATCH_SECONDS = 0.5
+
+#: A batch is to be settled within this part of the time after which its blocks are claimed: a third.
 PARTS_OF_CLAIM_IDLE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
-    """Blocks that are pending to us, and since when: when they were read, or we showed last that we work on them.
+    """Blocks that are pending to us, and since when: when the first was read, or we showed last that we work on them.
 
     That is when the server reckons from until they are claimed; in monotonic seconds.
     """
 
-    entries: Sequence[Entry]
     since_seconds: float
+    blocks: list[PendingBlock] = field(default_factory=list)
 
 
 class Pace:
     """How many blocks are read at once, and when what is held has been held for long.
 
-    A batch that took more than half of its time makes the next ones smaller, down to a block; one that took less lets
-    them grow again, to twice as many each time. Half, because the next is read while this one is counted, and waits.
+    A batch that took more than half of its time makes the next reads smaller, down to a block; one that took less lets
+    them grow again, to twice as many each time. Half, because the next is read while this one is settled, and waits.
     """
 
-    def __init__(self, *, claim_idle_seconds: float) -> None:
+    def __init__(self, *, claim_idle_seconds: float, max_block_bytes: int) -> None:
         self._due_seconds = claim_idle_seconds / PARTS_OF_CLAIM_IDLE / 2
-        self._fit = SMALL_BLOCKS
-        self._most = LARGE_BLOCKS
+        self._most = max(1, MOST_READ_BYTES // max_block_bytes)
+        self._by_size = max(1, READ_BYTES // max_block_bytes)
+        self._fit = BATCH_BLOCKS
 
     @property
     def blocks(self) -> int:
-        """Return how many blocks the next batch may have."""
-        return min(self._most, self._fit)
+        """Return how many blocks the next read may give."""
+        return min(self._most, self._by_size, self._fit)
 
     def read(self, entries: Sequence[Entry]) -> None:
-        """Note what was read: while blocks are small, more of them make a batch."""
-        batch_bytes = sum(len(entry.lines or b"") for entry in entries)
-        self._most = SMALL_BLOCKS if batch_bytes < SMALL_BATCH_BYTES else LARGE_BLOCKS
+        """Note what was read: the smaller blocks are, the more are read at once."""
+        if entries:
+            mean_bytes = sum(len(entry.lines or b"") for entry in entries) // len(entries)
+            self._by_size = max(1, READ_BYTES // max(1, mean_bytes))
 
-    def counted(self, batch: Batch, *, now_seconds: float) -> None:
-        """Note that a batch is counted, and with that how long it took."""
+    def settled(self, batch: Batch, *, now_seconds: float) -> None:
+        """Note that a batch is settled, and with that how long it took."""
         seconds = now_seconds - batch.since_seconds
         if seconds > self._due_seconds:
-            self._fit = max(1, int(len(batch.entries) * self._due_seconds / seconds))
+            self._fit = max(1, int(len(batch.blocks) * self._due_seconds / seconds))
         else:
-            self._fit = min(SMALL_BLOCKS, 2 * self._fit)
+            self._fit = min(BATCH_BLOCKS, 2 * self._fit)
 
-    def is_due(self, batch: Batch, *, now_seconds: float) -> bool:
-        """Return whether it is time to count what is decoded, or to show that we still work on the rest."""
-        return now_seconds - batch.since_seconds > self._due_seconds
+    def is_due(self, since_seconds: float, *, now_seconds: float) -> bool:
+        """Return whether it is time to settle what is added up, or to show that we still work on the rest."""
+        return now_seconds - since_seconds > self._due_seconds

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from aggregator.counting import BatchCounter
 from aggregator.decoding import Decoder
 from aggregator.log_events import CLAIMED, DEAD_LETTER
 from aggregator.pacing import Batch
+from aggregator.settling import Settler
 from tally.clock import Clock
 from tally.settings import Settings
 from tally.store.aggregator import CLAIM_FROM_START
@@ -31,7 +31,7 @@ class PendingBlocks:
         settings: Settings,
         consumer: str,
         decoder: Decoder,
-        counter: BatchCounter,
+        settler: Settler,
         clock: Clock,
         stop: asyncio.Event,
         log: Log,
@@ -41,7 +41,7 @@ class PendingBlocks:
         self._max_deliveries = settings.max_deliveries
         self._consumer = consumer
         self._decoder = decoder
-        self._counter = counter
+        self._settler = settler
         self._clock = clock
         self._stop = stop
         self._log = log
@@ -51,7 +51,7 @@ class PendingBlocks:
 
         Alone, so that a block that kills its reader takes no other with it: its delivery count rises, theirs do not.
         """
-        tried = self._counter.tried
+        tried = self._settler.tried
         while found := await self._store.pending(consumer=self._consumer, count=CLAIM_BLOCKS):
             for entry_id, deliveries in found:
                 again = entry_id in tried
@@ -60,7 +60,7 @@ class PendingBlocks:
                     and deliveries >= self._max_deliveries
                     and await self._store.dead_letter(consumer=self._consumer, entry_id=entry_id) == "moved"
                 ):
-                    self._counter.done.dead_letters += 1
+                    self._settler.done.dead_letters += 1
                     self._log.error(DEAD_LETTER, id=entry_id, deliveries=deliveries)
                     continue
                 # Only a try by another process counts: a lost connection is not the block's fault, nor if it takes the
@@ -72,9 +72,12 @@ class PendingBlocks:
                     deliveries=deliveries if again else deliveries + 1,
                 )
                 if entry is not None:
-                    batch = Batch([entry], self._clock.monotonic())
-                    await self._counter.count(batch, self._decoder.count([entry]))
+                    batch = Batch(self._clock.monotonic(), [entry.pending])
+                    sums = self._decoder.begin()
+                    sums.add(entry)
+                    await self._settler.settle(batch, sums.counts())
         tried.clear()
+        self._settler.has_left_over = False  # what was claimed by others while it was counted is theirs
 
     async def claim(self) -> None:
         """Claim and count what idle consumers hold, and remove those that hold nothing."""
@@ -82,7 +85,7 @@ class PendingBlocks:
         while not self._stop.is_set():
             cursor, claimed = await self._store.claim(consumer=self._consumer, cursor=cursor, count=CLAIM_BLOCKS)
             if claimed:
-                self._counter.done.claimed += claimed
+                self._settler.done.claimed += claimed
                 self._log.warning(CLAIMED, blocks=claimed)
                 await self.count()
             if cursor == CLAIM_FROM_START:

@@ -1,24 +1,27 @@
-"""The path of a batch through an aggregator: read, decode, count, three stages that work at the same time.
+"""The path of a block through an aggregator: read, decode, settle, apply, four stages that work at the same time.
 
-While Redis hands out one batch and counts another, a third is decoded: there is one batch in each stage at the most.
-Only blocks that are pending to us can be counted by us, so a batch is to be counted well before others may claim it;
-how large it may be for that, see pacing.py. What is decoded too slowly is counted in parts.
+While Redis hands out blocks and applies what was settled, more are decoded. Those are added up into one batch for as
+long as there is a backlog and the batch is not too large; as soon as there is none, a batch is what was read, so that
+an event waits for nothing. Only blocks that are pending to us can be settled by us, so a batch is to be settled well
+before others may claim it; for all these bounds see pacing.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
+from dataclasses import dataclass
 
-from aggregator.counting import BatchCounter
+from aggregator.applying import Applier
+from aggregator.counts import Counts
 from aggregator.decoding import Decoder
 from aggregator.drain import Drain
 from aggregator.log_events import CLAIMED_BY_OTHERS
-from aggregator.pacing import Batch, Pace
-from aggregator.stages import Slot, run_stages
+from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, BATCH_NAMES, BATCH_SECONDS, Batch, Pace
+from aggregator.settling import Settler
+from aggregator.stages import Slot, first_of, run_stages
 from aggregator.upkeep import Upkeep
 from tally.clock import Clock
-from tally.counts import Counts
 from tally.log_throttle import Outage
 from tally.settings import Settings
 from tally.store import Entry
@@ -29,12 +32,27 @@ from tally.telemetry import Log
 #: what the server gave to a reader that is gone would lie there until somebody claims it.
 BLOCK_MS = 1000
 
-#: How long a batch waits at the most for the next one to be read, when there seems to be one.
-READ_AHEAD_SECONDS = 0.05
+#: Batches of ours that may wait to be applied while another one is settled: enough for the server not to wait for us.
+MOST_UNAPPLIED = 1
+
+#: Chunks that are applied before we leave, at the most; others apply the rest, or whoever comes next.
+LEAVE_CHUNKS = 200
+
+
+@dataclass(slots=True)
+class Read:
+    """Blocks that came with one read, since when they are ours, and whether more are waiting, as far as one can tell.
+
+    Without any, and with no more waiting, it tells the next stage to hand on what it has.
+    """
+
+    entries: deque[Entry]
+    since_seconds: float
+    more: bool
 
 
 class Pipeline:
-    """One run of the three stages; after a failure the next run has one of its own."""
+    """One run of the stages; after a failure the next run has one of its own."""
 
     def __init__(
         self,
@@ -44,7 +62,8 @@ class Pipeline:
         consumer: str,
         decoder: Decoder,
         pace: Pace,
-        counter: BatchCounter,
+        settler: Settler,
+        applier: Applier,
         upkeep: Upkeep,
         drain: Drain | None,
         outage: Outage,
@@ -56,7 +75,8 @@ class Pipeline:
         self._consumer = consumer
         self._decoder = decoder
         self._pace = pace
-        self._counter = counter
+        self._settler = settler
+        self._applier = applier
         self._upkeep = upkeep
         self._drain = drain
         self._outage = outage
@@ -65,93 +85,114 @@ class Pipeline:
         self._log = log
         # An answer that comes as late as the connection waits for one would look like a server that is unavailable.
         self._block_ms = None if drain else min(BLOCK_MS, int(settings.redis_timeout_seconds * 500))
-        self._read: Slot[Batch] = Slot()
+        self._read: Slot[Read] = Slot()
         self._decoded: Slot[tuple[Batch, Counts]] = Slot()
-        self._is_reading = False
+        self._batch: Batch | None = None  # the one that grows, and what it has come to
+        self._sums = decoder.begin()
+        self._began_seconds = 0.0
 
     async def run(self) -> None:
         """Count until `stop` is set or the drain is over. Raises what the store raises; what was taken is pending then.
 
         After a failure what was sent last may still take effect.
         """
-        await run_stages(self._read_stage(), self._decode_stage(), self._count_stage())
+        await run_stages(self._read_stage(), self._decode_stage(), self._settle_stage(), self._applier.run())
 
     async def _read_stage(self) -> None:
         while True:
             # With nothing under way, what is pending to us is what the upkeep claims.
+            await self._read.until_taken()
+            self._read.put(Read(deque(), self._clock.monotonic(), more=False))
             await self._read.until_done()
             await self._decoded.until_done()
             await self._upkeep.run()
             if self._stop.is_set() or (self._drain is not None and await self._drain.is_over()):
+                await self._applier.apply(most=LEAVE_CHUNKS)
                 return
-            while await self._read_one() and not self._stop.is_set() and not self._upkeep.is_due():
-                pass
+            more: bool | None = False
+            while more is not None and not self._stop.is_set() and not self._upkeep.is_due():
+                more = await self._read_one(wait=not more)
 
-    async def _read_one(self) -> bool:
-        """Read a batch and hand it on; return whether there was anything to read."""
-        self._is_reading = True
-        entries = await self._store.read(consumer=self._consumer, count=self._pace.blocks, block_ms=self._block_ms)
-        batch = Batch(entries, self._clock.monotonic())
-        self._is_reading = False
+    async def _read_one(self, *, wait: bool) -> bool | None:
+        """Read blocks and hand them on; return whether there seem to be more, None if there was nothing to read."""
+        asked_for = self._pace.blocks
+        block_ms = self._block_ms if wait else None
+        entries = await self._store.read(consumer=self._consumer, count=asked_for, block_ms=block_ms)
+        now_seconds = self._clock.monotonic()
         self._outage.is_over()
-        if not entries:
-            return False
-        self._counter.tried.update(entry.id for entry in entries)
+        if not entries and wait:
+            return None
+        self._settler.tried.update(entry.id for entry in entries)
         self._pace.read(entries)
-        self._read.put(batch)
+        more = len(entries) >= asked_for
+        self._read.put(Read(deque(entries), now_seconds, more))
+        del entries
         await self._read.until_taken()
-        return True
+        return more
 
     async def _decode_stage(self) -> None:
         while True:
-            async with self._read.take() as batch:
-                rest: Batch | None = batch
-                while rest is not None:
-                    counts, part, rest = await self._decode(await self._still_ours(rest))
-                    await self._decoded.until_done()
-                    if part.entries:
-                        if self._is_reading and len(part.entries) >= self._pace.blocks:
-                            # Redis is busy with a large batch for a while, and would hold back what we are to decode.
-                            await self._read.until_filled(most_seconds=READ_AHEAD_SECONDS)
-                        self._decoded.put((part, counts))
+            async with self._read.take() as read:
+                await self._add(read)
+                # While the next stage is busy, what is read meanwhile joins the batch.
+                while not read.more and self._batch is not None and not self._read.is_filled:
+                    if self._decoded.is_free:
+                        await self._hand_on()
+                    else:
+                        await first_of(self._decoded.until_done(), self._read.until_filled())
 
-    async def _count_stage(self) -> None:
+    async def _settle_stage(self) -> None:
         while True:
             async with self._decoded.take() as (batch, counts):
-                await self._counter.count(batch, counts)
+                await self._settler.settle(batch, counts)
+                await self._applier.until_waiting(most=MOST_UNAPPLIED)
 
-    async def _still_ours(self, batch: Batch) -> Batch:
-        """Show that we work on a batch that has waited long, and leave out what was claimed meanwhile."""
+    async def _add(self, read: Read) -> None:
+        """Add blocks to the batch, and hand it on whenever it is large or old enough."""
+        while read.entries:
+            await self._renew(read)
+            while read.entries:
+                # In many steps, so that the other stages go on meanwhile.
+                await asyncio.sleep(0)
+                batch = self._batch
+                if batch is None:
+                    batch = self._batch = Batch(read.since_seconds)
+                    self._sums = self._decoder.begin(self._applier.known)
+                    self._began_seconds = self._clock.monotonic()
+                entry = read.entries.popleft()
+                batch.blocks.append(entry.pending)
+                self._sums.add(entry)
+                del entry
+                if self._is_full(batch):
+                    await self._hand_on()
+                    break
+
+    def _is_full(self, batch: Batch) -> bool:
         now_seconds = self._clock.monotonic()
-        if not self._pace.is_due(batch, now_seconds=now_seconds):
-            return batch
-        ours = await self._store.renew_pending(consumer=self._consumer, ids=[entry.id for entry in batch.entries])
-        if len(ours) < len(batch.entries):
-            self._log.info(CLAIMED_BY_OTHERS, blocks=len(batch.entries) - len(ours))
-        return Batch([entry for entry in batch.entries if entry.id in ours], now_seconds)
+        return (
+            len(batch.blocks) >= BATCH_BLOCKS
+            or self._sums.bytes >= BATCH_BYTES
+            or self._sums.names >= BATCH_NAMES
+            or now_seconds - self._began_seconds >= BATCH_SECONDS
+            or self._pace.is_due(batch.since_seconds, now_seconds=now_seconds)
+        )
 
-    async def _decode(self, batch: Batch) -> tuple[Counts, Batch, Batch | None]:
-        """Decode what can be decoded in time: its counts, which part of the batch it is, and the rest of it if any."""
-        decoded: list[Entry] = []
+    async def _hand_on(self) -> None:
+        """Hand the batch on as soon as the next stage is free."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            counts = self._sums.counts()
+            self._sums = self._decoder.begin()
+            await self._decoded.until_done()
+            self._decoded.put((batch, counts))
 
-        def in_time() -> Iterator[Entry]:
-            for entry in batch.entries:
-                if decoded and self._pace.is_due(batch, now_seconds=self._clock.monotonic()):
-                    return
-                decoded.append(entry)
-                yield entry
-
-        counts = await self._in_steps(in_time())
-        left = batch.entries[len(decoded) :]
-        return counts, Batch(decoded, batch.since_seconds), Batch(left, batch.since_seconds) if left else None
-
-    async def _in_steps(self, entries: Iterator[Entry]) -> Counts:
-        """Decode in many steps, so that the other stages go on meanwhile."""
-        steps = self._decoder.count_in_steps(entries)
-        while True:
-            await asyncio.sleep(0)
-            try:
-                next(steps)
-            except StopIteration as done:
-                counts: Counts = done.value
-                return counts
+    async def _renew(self, read: Read) -> None:
+        """Show that we work on blocks that have waited long, and leave out what was claimed meanwhile."""
+        now_seconds = self._clock.monotonic()
+        if not self._pace.is_due(read.since_seconds, now_seconds=now_seconds):
+            return
+        ours = await self._store.renew_pending(consumer=self._consumer, ids=[entry.id for entry in read.entries])
+        read.since_seconds = now_seconds
+        if len(ours) < len(read.entries):
+            self._log.info(CLAIMED_BY_OTHERS, blocks=len(read.entries) - len(ours))
+            read.entries = deque(entry for entry in read.entries if entry.id in ours)

@@ -8,7 +8,6 @@ import socket
 import uuid
 
 from aggregator.log_events import STARTED
-from aggregator.rollup import RollUp
 from aggregator.worker import Worker
 from tally.keys import Keys
 from tally.redis_location import redis_url
@@ -34,7 +33,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
     ) as redis:
         worker = Worker(
             store=AggregatorStore(redis, keys=keys, settings=settings),
-            roll_up=RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings),
+            windows=WindowStore(redis, keys=keys, settings=settings),
             settings=settings,
             consumer=consumer_name(),
             stop=stop,

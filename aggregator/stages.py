@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 from tally.runtime import cancel_and_wait
@@ -24,11 +24,14 @@ class Slot(Generic[Item]):
         self._filled = asyncio.Event()
         self._taken = asyncio.Event()
         self._taken.set()
+        self._free = asyncio.Event()
+        self._free.set()
 
     def put(self, item: Item) -> None:
         """Fill it. Raises asyncio.QueueFull unless what was put before has been taken."""
         self._queue.put_nowait(item)
         self._taken.clear()
+        self._free.clear()
         self._filled.set()
 
     @asynccontextmanager
@@ -38,13 +41,22 @@ class Slot(Generic[Item]):
         self._filled.clear()
         self._taken.set()
         yield item
-        self._queue.task_done()
+        if not self._filled.is_set():
+            self._free.set()
 
-    async def until_filled(self, *, most_seconds: float) -> None:
-        """Wait until there is an item to take, so long at the most."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(most_seconds):
-                await self._filled.wait()
+    @property
+    def is_filled(self) -> bool:
+        """Return whether there is an item to take."""
+        return self._filled.is_set()
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether nothing is in it and nothing of it is being worked on."""
+        return self._free.is_set()
+
+    async def until_filled(self) -> None:
+        """Wait until there is an item to take."""
+        await self._filled.wait()
 
     async def until_taken(self) -> None:
         """Wait until there is room for the next item."""
@@ -52,7 +64,17 @@ class Slot(Generic[Item]):
 
     async def until_done(self) -> None:
         """Wait until nothing is in it and nothing of it is being worked on."""
-        await self._queue.join()
+        await self._free.wait()
+
+
+async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
+    """Wait until the first of these is over, which all may be called off at any moment."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 async def run_stages(*stages: Coroutine[Any, Any, None]) -> None:

@@ -14,8 +14,17 @@ from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern, normalized
 #: How many texts are looked at to tell whether texts repeat.
 _SAMPLE = 64
 
-#: Fewer texts than these are not counted before there are more.
-_FEW = 256
+#: Fewer texts than these, with fewer characters together, are not counted before there are more.
+_FEW, _FEW_CHARS = 256, 1 << 16
+
+#: Texts that have more characters than this on average are not looked for among those that came before.
+_LONG_CHARS = 1000
+
+#: How many characters of different texts are held as wholes, about; each takes up to four bytes.
+_WHOLE_CHARS = 4 << 20
+
+#: Characters of a piece, with its space, where they are not yet split. Few have less.
+_PIECE_CHARS = 6
 
 #: What the default pattern is where all is ASCII.
 _ASCII_WORD = re.compile(r"\w+(?:['-]\w+)*")
@@ -30,45 +39,90 @@ class Texts:
     windows in a batch, each with an instance of its own, which never has more than a few.)
     """
 
-    __slots__ = ("_few", "_pieces", "_whole", "ascii")
+    __slots__ = ("_few", "_few_chars", "_pieces", "_whole", "_whole_chars", "ascii")
 
     def __init__(self) -> None:
         self._few: list[str] = []
+        self._few_chars = 0
         self._whole: Counter[str] | None = None
+        self._whole_chars = 0
         self._pieces: Counter[str] | None = None
         self.ascii = True  # whether all pieces that were given, or are ready to be, are
 
+    @property
+    def size(self) -> int:
+        """Return how many different texts and pieces it holds, about."""
+        return len(self._whole or ()) + len(self._pieces or ()) + self._few_chars // _PIECE_CHARS
+
     def add(self, texts: list[str]) -> None:
         """Count these."""
-        if len(texts) < _FEW:
+        chars = sum(map(len, texts))
+        if len(texts) < _FEW and chars < _FEW_CHARS:
             self._few += texts
-            if len(self._few) < _FEW:
+            self._few_chars += chars
+            if len(self._few) < _FEW and self._few_chars < _FEW_CHARS:
                 return
-            texts, self._few = self._few, []
+            texts, chars = self._take_few()
+        if chars > len(texts) * _LONG_CHARS:
+            self._add_pieces(texts)
+            return
         if self._whole is None:
-            self._whole = Counter(texts)
+            self._whole, self._whole_chars = Counter(texts), chars
             return
         sample = texts[:: len(texts) // _SAMPLE + 1]
-        if sum(map(self._whole.__contains__, sample)) * 4 >= len(sample):
-            self._whole.update(texts)
-        elif self._pieces is None:
-            self._pieces = Counter(self._split(texts))
-        else:
-            self._pieces.update(self._split(texts))
+        if sum(map(self._whole.__contains__, sample)) * 4 < len(sample):
+            self._add_pieces(texts)
+            return
+        known = len(self._whole)
+        self._whole.update(texts)
+        self._whole_chars += chars * (len(self._whole) - known) // len(texts)
+        if self._whole_chars > _WHOLE_CHARS:
+            self._split_whole()
+
+    def merge(self, other: Texts) -> None:
+        """Add what another one holds, which is not to be used any more."""
+        self.ascii = self.ascii and other.ascii
+        self.add(other._few)
+        if other._whole is not None:
+            self._whole = self._whole or Counter()
+            self._whole.update(other._whole)
+            self._whole_chars += other._whole_chars
+        if other._pieces is not None:
+            self._pieces = self._pieces or Counter()
+            self._pieces.update(other._pieces)
 
     def pieces(self) -> Counter[str]:
-        """Return how often each piece stands in all of them. It is asked once, and nothing is added afterwards."""
-        if self._whole is None and self._pieces is None:
-            return Counter(self._split(self._few))
-        alike: dict[int, list[str]] = defaultdict(list)  # how often -> the texts that came so often
-        for text, times in (self._whole or {}).items():
-            alike[times].append(text)
-        pieces = self._pieces or Counter()
-        pieces.update(self._split(alike.pop(1, []) + self._few))
+        """Return how often each piece stands in all of them."""
+        self._split_whole()
+        return Counter() if self._pieces is None else self._pieces
+
+    def _split_whole(self) -> None:
+        """Count the pieces of what is not split yet."""
+        alike: dict[int, list[str]] = {}  # how often -> the texts that came so often
+        if self._whole is not None:
+            for text, times in self._whole.items():
+                alike.setdefault(times, []).append(text)
+            self._whole = None
+            self._whole_chars = 0
+        few, _ = self._take_few()
+        pieces = self._add_pieces(alike.pop(1, []) + few)
         for times, texts in alike.items():
             for piece, count in Counter(self._split(texts)).items():
                 pieces[piece] = pieces.get(piece, 0) + count * times
-        return pieces
+
+    def _take_few(self) -> tuple[list[str], int]:
+        """Return the few texts that were not counted yet, and how many characters they have."""
+        texts, chars = self._few, self._few_chars
+        self._few, self._few_chars = [], 0
+        return texts, chars
+
+    def _add_pieces(self, texts: list[str]) -> Counter[str]:
+        """Count the pieces of these texts; return all that are counted."""
+        if self._pieces is None:
+            self._pieces = Counter(self._split(texts))
+        else:
+            self._pieces.update(self._split(texts))
+        return self._pieces
 
     def _split(self, texts: list[str]) -> list[str]:
         joined = " ".join(texts)

@@ -8,21 +8,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 
-from aggregator.counting import BatchCounter, Done
+from aggregator.applying import Applier
 from aggregator.decoding import Decoder
 from aggregator.drain import Drain
+from aggregator.folding import Folding
 from aggregator.log_events import GROUP_CREATED, LEFT_PENDING, STOPPED, STREAM_LOST
 from aggregator.pacing import Pace
 from aggregator.pending import PendingBlocks
 from aggregator.pipeline import Pipeline
-from aggregator.rollup import RollUp
+from aggregator.settling import Done, Settler
 from aggregator.upkeep import Upkeep
 from tally.backoff import Backoff
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import Outage
 from tally.settings import Settings
 from tally.store import GroupMissing, LayoutChanged, StoreUnavailable
-from tally.store.protocols import WorkerStore
+from tally.store.protocols import FoldingStore, WorkerStore
 from tally.telemetry import get_logger
 
 
@@ -33,7 +34,7 @@ class Worker:
         self,
         *,
         store: WorkerStore,
-        roll_up: RollUp,
+        windows: FoldingStore,
         settings: Settings,
         consumer: str,
         stop: asyncio.Event,
@@ -51,13 +52,14 @@ class Worker:
         self._log = get_logger().bind(consumer=consumer)
         self._outage = Outage(self._log, clock=clock)
         self._decoder = decoder or Decoder(settings)
-        self._pace = Pace(claim_idle_seconds=settings.claim_idle_seconds)
+        self._pace = Pace(claim_idle_seconds=settings.claim_idle_seconds, max_block_bytes=settings.max_block_bytes)
         self._drain = Drain(store=store, clock=clock, stop=stop) if drain else None
-        self._counter = BatchCounter(
+        self._applier = Applier(store=store, folding=Folding(windows), clock=clock, stop=stop, log=self._log)
+        self._settler = Settler(
             store=store,
+            applier=self._applier,
             settings=settings,
             consumer=consumer,
-            decoder=self._decoder,
             pace=self._pace,
             backoff=self._backoff,
             clock=clock,
@@ -68,7 +70,7 @@ class Worker:
             settings=settings,
             consumer=consumer,
             decoder=self._decoder,
-            counter=self._counter,
+            settler=self._settler,
             clock=clock,
             stop=stop,
             log=self._log,
@@ -76,18 +78,16 @@ class Worker:
         self._upkeep = Upkeep(
             store=store,
             settings=settings,
-            roll_up=roll_up,
             pending=self._pending,
-            counter=self._counter,
+            settler=self._settler,
             clock=clock,
-            stop=stop,
             log=self._log,
         )
 
     @property
     def done(self) -> Done:
         """Return what it has done so far."""
-        return self._counter.done
+        return self._settler.done
 
     async def run(self) -> None:
         """Count until `stop` is set, or with `drain` until what was there at the start is counted.
@@ -103,7 +103,7 @@ class Worker:
             except GroupMissing as error:
                 # A flush, or a server that came back without its data. The ingestors send again what they can.
                 self._log.error(STREAM_LOST, error=str(error))
-                self._counter.tried.clear()
+                self._settler.tried.clear()
             except LayoutChanged:
                 # The next look at it says how, or finds ours: Redis may have been flushed.
                 await self._clock.wait(self._stop, Backoff().next_seconds())
@@ -119,6 +119,7 @@ class Worker:
             self._log.info(GROUP_CREATED)
 
     async def _count(self) -> None:
+        self._applier.forget()
         await self._pending.count()
         if self._drain is not None:
             await self._drain.begin()
@@ -128,7 +129,8 @@ class Worker:
             consumer=self._consumer,
             decoder=self._decoder,
             pace=self._pace,
-            counter=self._counter,
+            settler=self._settler,
+            applier=self._applier,
             upkeep=self._upkeep,
             drain=self._drain,
             outage=self._outage,

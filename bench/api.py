@@ -18,15 +18,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from aggregator.folding import Folding
 from bench.contenders import server_version
 from bench.processes import ROOT, Bench, BenchError, fresh_bench, tidy_when_terminated, wait_until
 from bench.report import machine, table, write_section
 from tally.counts import Counts, WindowCounts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
-from tally.store import AggregatorStore, WindowStore, connect
+from tally.store import WindowStore, connect
 from tally.telemetry import configure
 from tests.server import free_port
+from tests.stores import AllStores
 
 CONNECTIONS = 64
 MILLION = 1_000_000
@@ -169,7 +171,7 @@ async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
     configure(settings, service="bench")
     redis = connect(url, timeout_seconds=60)
     keys = Keys()
-    blocks = AggregatorStore(redis, keys=keys, settings=settings)
+    blocks = AllStores(redis, keys=keys, settings=settings)
     await blocks.create_group()
     for start, words in windows:
         items = list(words.items())
@@ -181,9 +183,9 @@ async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
             window.words.update(dict(items[first : first + 50_000]))
             window.types["bench"] = 1
             await blocks.count(consumer="bench", entries=[entry], counts=counts)
-    from aggregator.rollup import RollUp
-
-    await RollUp(WindowStore(redis, keys=keys, settings=settings), settings=settings).run()
+    folding = Folding(WindowStore(redis, keys=keys, settings=settings))
+    while folding.overdue:
+        await folding.step()
     await redis.xgroup_delconsumer(keys.stream, GROUP, "bench")
     await redis.aclose()
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
+from aggregator.counts import Counts as Batched
+from aggregator.parts import parts_of
 from tally.counts import Counts
 from tally.deltas import ALL_TIME, Part, Place, chunks_of
 from tally.keys import KINDS, Kind
@@ -17,7 +19,7 @@ from tally.windows import WindowLength
 class AllStores(IngestorStore, AggregatorStore, PipelineStore):
     """What an ingestor does, what an aggregator does, and what looks at the pipeline."""
 
-    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing:
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts | Batched) -> Applied | Missing:
         """Count these blocks from end to end: stage and settle them, and apply all that waits to be applied."""
         totals = {
             "events": counts.events,
@@ -28,7 +30,8 @@ class AllStores(IngestorStore, AggregatorStore, PipelineStore):
             "bytes": counts.bytes,
             "blocks": len(entries),
         }
-        parts = plain_parts(counts, self._settings.window_lengths)
+        lengths = self._settings.window_lengths
+        parts = plain_parts(counts, lengths) if isinstance(counts, Counts) else parts_of(counts, lengths)
         chunks = list(chunks_of(parts, totals=totals, samples=counts.samples))
         name = uuid4().hex
         assert await self.stage(name=name, first=0, chunks=chunks) == "staged"

@@ -153,7 +153,7 @@ class _Check:
                 events.append(event)
             else:
                 self._reject(line, reason)
-        self._look_at_times(events, counts.windows)
+        self._look_at_times(events, (window.start for window in counts.windows))
 
     def _reject(self, line: bytes, reason: str) -> None:
         # Where in a line it stops being JSON is of no use in telling one reason from another.
@@ -165,7 +165,7 @@ class _Check:
         if len(rejection.lines) < _NUMBERS_KEPT:
             rejection.lines.append(self._report.lines)
 
-    def _look_at_times(self, events: list[Any], windows: Iterable[int]) -> None:
+    def _look_at_times(self, events: list[Any], starts: Iterable[int]) -> None:
         report, latest_seconds = self._report, self._now_seconds + MAX_FUTURE_SECONDS
         for at in self._fields.times(events):
             if at is None:
@@ -174,7 +174,7 @@ class _Check:
                 report.ahead += at.timestamp() > latest_seconds
             else:
                 report.ahead += at > latest_seconds * self._fields.units_per_second
-        for start in windows:
+        for start in starts:
             report.first_window = start if report.first_window is None else min(start, report.first_window)
             report.last_window = start if report.last_window is None else max(start, report.last_window)
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from tally.counts import Counts
 from tally.deltas import Chunk
 from tally.store.aggregator import DeadLetterWord, RemovalWord
 from tally.store.blocks import (
     Append,
-    Applied,
     Block,
     Consumer,
     Entry,
@@ -81,14 +79,10 @@ class BatchStore(Protocol):
     async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]: ...
 
 
-class CountingStore(Protocol):
-    """What counts batches asks; of AggregatorStore."""
-
-    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing: ...
-
-
 class StagingStore(Protocol):
     """What settles batches asks; of AggregatorStore."""
+
+    async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]: ...
 
     async def stage(self, *, name: str, first: int, chunks: Sequence[Chunk]) -> Literal["staged", "stale", "full"]: ...
 
@@ -140,6 +134,8 @@ class DrainStore(Protocol):
 
     async def oldest(self) -> Oldest | None: ...
 
+    async def progress(self) -> Progress: ...
+
     async def consumers(self) -> list[Consumer]: ...
 
 
@@ -151,9 +147,7 @@ class UpkeepStore(Protocol):
     async def reconcile_backlog(self) -> int: ...
 
 
-class WorkerStore(
-    BatchStore, CountingStore, StagingStore, ApplyingStore, PendingStore, DrainStore, UpkeepStore, Protocol
-):
+class WorkerStore(BatchStore, StagingStore, ApplyingStore, PendingStore, DrainStore, UpkeepStore, Protocol):
     """What an aggregator's worker asks, with its parts; of AggregatorStore."""
 
     async def create_group(self) -> bool: ...

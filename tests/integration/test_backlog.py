@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from aggregator.rollup import RollUp
 from aggregator.worker import Worker
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import NotReplayable
@@ -125,7 +124,7 @@ async def test_an_aggregator_finds_what_was_lost(shard: Shard) -> None:
     settings = Settings()
     worker = Worker(
         store=shard.store,
-        roll_up=RollUp(WindowStore(shard.redis, keys=KEYS, settings=settings), settings=settings),
+        windows=WindowStore(shard.redis, keys=KEYS, settings=settings),
         settings=settings,
         consumer="a",
         stop=asyncio.Event(),

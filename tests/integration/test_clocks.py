@@ -63,7 +63,7 @@ async def test_an_event_without_a_time_belongs_to_when_it_was_appended_whatever_
         again = await store.retry(consumer="a", entry_id=entry.id, deliveries=2)
         assert again == entry
     counts = Decoder(Settings()).count(entries)
-    assert all(began - 61 <= start <= time.time() for start in counts.windows)
+    assert all(began - 61 <= place.start <= time.time() for place in counts.windows)
 
 
 @pytest.mark.parametrize("written", [b"", b"x", b"-5", b"1.5", "٣".encode(), b"9" * 16])

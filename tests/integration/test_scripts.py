@@ -752,7 +752,7 @@ async def test_a_block_that_is_deleted_when_it_is_to_be_a_dead_letter_does_not_h
     settings = Settings()
     worker = Worker(
         store=shard.blocks(),
-        roll_up=RollUp(shard.windows(), settings=settings),
+        windows=shard.windows(),
         settings=settings,
         consumer="a",
         stop=asyncio.Event(),
@@ -789,7 +789,7 @@ async def test_a_block_whose_answers_are_lost_is_no_dead_letter(shard: Shard, mo
     monkeypatch.setattr(store, "retry", lossy_retry)
     worker = Worker(
         store=store,
-        roll_up=RollUp(shard.windows(), settings=settings),
+        windows=shard.windows(),
         settings=settings,
         consumer="a",
         stop=asyncio.Event(),
@@ -811,8 +811,8 @@ async def test_a_read_waits_less_than_its_connection(shard: Shard, monkeypatch: 
         return []
 
     monkeypatch.setattr(store, "read", read)
-    roll_up = RollUp(shard.windows(), settings=settings)
-    await Worker(store=store, roll_up=roll_up, settings=settings, consumer="a", stop=stop).run()
+    windows = shard.windows()
+    await Worker(store=store, windows=windows, settings=settings, consumer="a", stop=stop).run()
     assert waits
     assert max(waits) < 1000
 

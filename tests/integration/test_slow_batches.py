@@ -1,20 +1,19 @@
-"""A batch that takes long: it is counted in parts, and what others claimed meanwhile is theirs alone."""
+"""A batch that takes long: it is settled in parts, and what others claimed meanwhile is theirs alone."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis as blocking
 
-from aggregator.decoding import Decoder
-from aggregator.rollup import RollUp
+from aggregator.decoding import Accumulator, Decoder
+from aggregator.floors import UNKNOWN, Floors, Known
 from aggregator.worker import Worker
 from tally.clock import SYSTEM, Clock
-from tally.counts import Counts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import Block, Entry, WindowStore, connect
@@ -29,31 +28,38 @@ EVENT = b'{"event_type":"n","data":"a"}'
 class Watched(AllStores):
     """Notes what is asked of it."""
 
-    counted: list[list[str]]
+    settled: list[list[str]]
     kept: list[list[str]]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.counted, self.kept = [], []
+        self.settled, self.kept = [], []
 
-    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Any:
-        self.counted.append([entry.id for entry in entries])
-        return await super().count(consumer=consumer, entries=entries, counts=counts)
+    async def settle(self, **named: Any) -> Any:
+        self.settled.append([block.id for block in named["blocks"]])
+        return await super().settle(**named)
 
     async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
         self.kept.append(list(ids))
         return await super().renew_pending(consumer=consumer, ids=ids)
 
 
-def _slow_decoder(settings: Settings, before_each: Callable[[Entry], None]) -> Decoder:
-    class Slow(Decoder):
-        def count_in_steps(self, entries: Iterable[Entry]) -> Generator[None, None, Counts]:
-            def slowly() -> Iterator[Entry]:
-                for entry in entries:
-                    before_each(entry)
-                    yield entry
+class HandClock(FakeClock):
+    """Time passes only by hand, however long somebody waits."""
 
-            return super().count_in_steps(slowly())
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        return await SYSTEM.wait(event, seconds)
+
+
+def _slow_decoder(settings: Settings, before_each: Callable[[Entry], None]) -> Decoder:
+    class Slowly(Accumulator):
+        def add(self, entry: Entry) -> None:
+            before_each(entry)
+            super().add(entry)
+
+    class Slow(Decoder):
+        def begin(self, known: Known = UNKNOWN) -> Accumulator:
+            return Slowly(self, Floors(self.lengths, known))
 
     return Slow(settings)
 
@@ -73,11 +79,10 @@ async def _work(url: str, decoder: Decoder, settings: Settings, *, consumer: str
     """Drain the stream with one worker: its store, with what was asked of it."""
     redis = connect(url, timeout_seconds=30)
     store = Watched(redis, keys=KEYS, settings=settings)
-    roll_up = RollUp(WindowStore(redis, keys=KEYS, settings=settings), settings=settings)
     stop = asyncio.Event()
     worker = Worker(
         store=store,
-        roll_up=roll_up,
+        windows=WindowStore(redis, keys=KEYS, settings=settings),
         settings=settings,
         consumer=consumer,
         stop=stop,
@@ -92,18 +97,18 @@ async def _work(url: str, decoder: Decoder, settings: Settings, *, consumer: str
     return store
 
 
-async def test_what_is_decoded_too_slowly_is_counted_in_parts_and_the_rest_is_kept(server: Server) -> None:
-    clock = FakeClock()
+async def test_what_is_decoded_too_slowly_is_settled_in_parts_and_the_rest_is_kept(server: Server) -> None:
+    clock = HandClock()
 
-    def take_four_seconds(_: Entry) -> None:
-        clock.now += 4
+    def take_a_while(_: Entry) -> None:
+        clock.now += 0.16
 
     ids = await _append(server.url, 8)
-    settings = Settings(claim_idle_seconds=60)  # a third of it: 20 s, and due after half of that
-    decoder = _slow_decoder(settings, take_four_seconds)
+    settings = Settings(claim_idle_seconds=2.4)  # a third of it: 0.8 s, and due after half of that
+    decoder = _slow_decoder(settings, take_a_while)
     store = await _work(server.url, decoder, settings, consumer="a", clock=clock)
-    assert store.counted == [ids[:3], ids[3:6], ids[6:]]
-    assert store.kept == [ids[3:], ids[6:]]
+    assert store.settled == [ids[:3], ids[3:6], ids[6:]]
+    assert store.kept == [ids[3:], ids[:3], ids[6:], ids[3:6]], "so is each part, which has waited as long"
     with server.client() as client:
         assert client.hgetall(KEYS.types) == {"n": "8"}
 
@@ -133,7 +138,7 @@ async def test_blocks_that_were_claimed_are_not_counted_though_somebody_else_hol
     await store.count(consumer="b", entries=entries, counts=Decoder(Settings()).count(entries))
     await redis.aclose()
     watched = await working
-    assert watched.counted == [ids, [ids[0], *ids[3:]]]
+    assert watched.settled == [ids, [ids[0]], [ids[3]], [ids[4]]], "what is left over is tried a block at a time"
     assert client.hgetall(KEYS.types) == {"n": "5"}
     client.close()
 

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from aggregator.decoding import EARLIEST_SECONDS, Decoder
+from aggregator.counts import Counts
+from aggregator.decoding import Decoder
+from aggregator.placing import EARLIEST_SECONDS
 from aggregator.rejects import MAX_SAMPLES, SAMPLE_BYTES
-from tally.counts import Counts
+from tally.deltas import Place
 from tally.keys import OTHER
 from tally.settings import Settings
 from tally.store import Entry
@@ -34,11 +36,13 @@ def _count(*blocks: bytes, **settings: Any) -> Counts:
 
 
 def _types(counts: Counts) -> dict[str, int]:
-    return dict(sum((window.types for window in counts.windows.values()), Counter()))
+    assert counts.whole.types == sum((window.types for window in counts.windows.values()), Counter())
+    return counts.whole.types
 
 
 def _words(counts: Counts) -> dict[str, int]:
-    return dict(sum((window.words for window in counts.windows.values()), Counter()))
+    assert counts.whole.words == sum((window.words for window in counts.windows.values()), Counter())
+    return counts.whole.words
 
 
 def _event(data: str = "lorem", event_type: str = "foo", **others: Any) -> bytes:
@@ -282,8 +286,8 @@ def _compare(block: bytes) -> None:
 
     assert (at_once.windows, at_once.rejected, at_once.samples) == (each.windows, each.rejected, each.samples)
     assert (at_once.events, at_once.rejected, at_once.padded) == (plain.events, plain.rejected, plain.padded)
-    assert {start: window.types for start, window in at_once.windows.items()} == plain.types
-    assert {start: window.words for start, window in at_once.windows.items()} == plain.words
+    assert {place.start: window.types for place, window in at_once.windows.items()} == plain.types
+    assert {place.start: window.words for place, window in at_once.windows.items()} == plain.words
 
 
 @given(st.lists(events(), min_size=1, max_size=12))
@@ -349,22 +353,22 @@ def test_an_event_belongs_to_the_window_of_its_timestamp(
 ) -> None:
     lines = [_event(event_type="other", timestamp=at) for at in company] + [_event(timestamp=timestamp)]
     counts = _count(b"\n".join(lines))
-    assert [at for at, window in counts.windows.items() if window.types["foo"]] == [start]
+    assert [place.start for place, window in counts.windows.items() if window.types["foo"]] == [start]
     assert counts.events == len(lines)
 
 
 def test_an_event_without_a_timestamp_belongs_to_the_window_of_its_arrival() -> None:
-    assert list(_count(EVENT).windows) == [MINUTE]
+    assert list(_count(EVENT).windows) == [Place(1, MINUTE)]
 
 
 def test_windows_have_the_shortest_length_that_is_set() -> None:
-    assert list(_count(_event(timestamp=3700), windows="3600x4,7200x4").windows) == [3600]
+    assert list(_count(_event(timestamp=3700), windows="3600x4,7200x4").windows) == [Place(1, 3600)]
 
 
 def test_each_window_has_the_words_of_its_own_events() -> None:
     block = b"\n".join(_event(data, timestamp=at) for at, data in [(0, "a b"), (60, "b"), (1, "b"), (61, "c")])
     windows = _count(block).windows
-    assert {start: dict(window.words) for start, window in windows.items()} == {
+    assert {place.start: dict(window.words) for place, window in windows.items()} == {
         0: {"a": 1, "b": 2},
         60: {"b": 1, "c": 1},
     }

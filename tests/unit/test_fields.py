@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.counts import Counts
 from aggregator.decoding import Decoder
 from tally.cli.report import read_lines
 from tally.cli.report import report_on as check
 from tally.cli.report_text import describe
-from tally.counts import Counts
 from tally.fields import MAX_DEPTH, format_path, parse_one, parse_paths
 from tally.settings import Settings, SettingsError, load
 from tally.store import Entry
@@ -168,7 +168,7 @@ def test_fields_of_one_object_may_be_named_by_several_settings() -> None:
     counts = _count(
         {"e": {"type": "x", "a": "one", "b": {"c": "two", "at": 0}}}, {"e": {"type": "x", "b": None}}, **names
     )
-    assert {start: dict(window.words) for start, window in counts.windows.items()} == {
+    assert {place.start: dict(window.words) for place, window in counts.windows.items()} == {
         0: {"one": 1, "two": 1},
         MINUTE: {},
     }
@@ -220,14 +220,16 @@ def test_a_dot_may_be_part_of_a_name() -> None:
 def test_a_time_is_in_the_unit_that_is_set(unit: str | None, time: Any, start: int | None, company: list[Any]) -> None:
     lines = [{"event_type": "other", "data": "", "timestamp": at} for at in company]
     counts = _count(*lines, {"event_type": "x", "data": "", "timestamp": time}, time_unit=unit)
-    assert [at for at, window in counts.windows.items() if window.types["x"]] == ([] if start is None else [start])
+    assert [place.start for place, window in counts.windows.items() if window.types["x"]] == (
+        [] if start is None else [start]
+    )
     assert counts.rejected == (start is None)
     assert counts.events == len(company) + (start is not None)
 
 
 def test_without_a_time_field_the_arrival_is_the_time() -> None:
     counts = _count({"event_type": "x", "data": "", "timestamp": [0]}, time_field="")
-    assert (list(counts.windows), counts.rejected) == ([MINUTE], 0)
+    assert ([place.start for place in counts.windows], counts.rejected) == ([MINUTE], 0)
 
 
 # Words.

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from aggregator.counts import Counts
 from aggregator.decoding import Decoder
-from tally.counts import Counts
 from tally.generator import TYPES, WORDS, Generator, GeneratorSpec
 from tally.settings import Settings
 from tally.store import Entry

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aggregator.stages import Slot, run_stages
+from aggregator.stages import Slot, first_of, run_stages
 
 
 async def test_a_stage_is_one_item_ahead_and_no_more() -> None:
@@ -90,3 +90,35 @@ async def test_a_stage_that_loses_a_cancellation_is_ended_all_the_same() -> None
 
     await asyncio.wait_for(run_stages(deaf(), end()), 10)
     assert lost == 2
+
+
+async def test_a_slot_is_free_when_all_that_was_put_is_done_with() -> None:
+    slot: Slot[int] = Slot()
+    assert slot.is_free
+    slot.put(1)
+    assert (slot.is_filled, slot.is_free) == (True, False)
+    async with slot.take():
+        assert (slot.is_filled, slot.is_free) == (False, False)
+        slot.put(2)
+    assert not slot.is_free, "there is another one"
+    async with slot.take():
+        pass
+    assert slot.is_free
+    await slot.until_done()
+
+
+async def test_the_first_of_several_waits_ends_all_of_them() -> None:
+    ended = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("endless")
+
+    async def soon() -> None:
+        await asyncio.sleep(0)
+
+    await asyncio.wait_for(first_of(endless(), soon()), 10)
+    await asyncio.sleep(0)
+    assert ended == ["endless"]

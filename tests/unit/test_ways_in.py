@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.counts import Counts
 from aggregator.decoding import Decoder
 from ingestor.bodies import BodyReader
 from ingestor.framing import Framer
 from ingestor.line_buffer import LineBuffer
 from tally.cli.report import read_lines
 from tally.cli.report import report_on as check
-from tally.counts import Counts
 from tally.settings import Settings
 from tally.store import Entry
 from tests.oracle import Plain, plain_count
@@ -64,8 +64,8 @@ def _assert_counted(blocks: list[bytes], plain: Plain) -> None:
     settings = Settings(max_line_bytes=MAX_LINE_BYTES)
     counts: Counts = Decoder(settings).count(Entry(f"{ARRIVED * 1000}-0", block, "s") for block in blocks)
     assert (counts.events, counts.rejected, counts.padded) == (plain.events, plain.rejected, plain.padded)
-    assert {start: window.types for start, window in counts.windows.items()} == plain.types
-    assert {start: window.words for start, window in counts.windows.items()} == plain.words
+    assert {place.start: window.types for place, window in counts.windows.items()} == plain.types
+    assert {place.start: window.words for place, window in counts.windows.items()} == plain.words
 
 
 def _plain(stream: bytes) -> Plain:

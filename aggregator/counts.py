@@ -1,0 +1,56 @@
+"""What a batch of blocks adds up to: plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tally.counts import Sample
+from tally.deltas import Place
+
+
+@dataclass(slots=True)
+class NameCounts:
+    """Events of one window, or of all time: how many of each type, how many of each word."""
+
+    types: Counter[str] = field(default_factory=Counter)
+    words: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def sum_of(cls, parts: list[NameCounts]) -> NameCounts:
+        """Return what these come to. The only one is returned itself."""
+        if len(parts) == 1:
+            return parts[0]
+        # The largest is copied at once, while the names of the others are gone through in Python.
+        largest_first = sorted(parts, key=lambda each: len(each.words), reverse=True)
+        whole = cls()
+        for part in largest_first:
+            whole.types.update(part.types)
+            whole.words.update(part.words)
+        return whole
+
+
+@dataclass(slots=True)
+class Counts:
+    """A batch: counts by window, those of all time, rejected lines, bytes.
+
+    An event is in exactly one window, the shortest that reached back to it when it was added up, or in none if no
+    length does; it is in `whole` always. Where one window has all events, `whole` is that same object.
+
+    `padded` is how many lines, rejected and blank ones among them, had NULs or byte order marks in front of them.
+    """
+
+    windows: dict[Place, NameCounts] = field(default_factory=dict)
+    whole: NameCounts = field(default_factory=NameCounts)
+    rejected: int = 0
+    padded: int = 0
+    bytes: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        return self.whole.types.total()
+
+    @property
+    def words(self) -> int:
+        return self.whole.words.total()

@@ -1,0 +1,131 @@
+"""What a batch adds up to leaves for Redis: staged as chunks on a list of its own, then settled, in one moment.
+
+From then on the blocks are counted, whatever becomes of us; before, they are still pending to us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aggregator.applying import ROOM_CHUNKS, Applier
+from aggregator.counts import Counts
+from aggregator.log_events import CLAIMED_BY_OTHERS
+from aggregator.pacing import Batch, Pace
+from aggregator.parts import parts_of
+from tally.backoff import Backoff
+from tally.clock import Clock
+from tally.deltas import Chunk, chunks_of
+from tally.settings import Settings
+from tally.store.blocks import Missing, Settled
+from tally.store.protocols import StagingStore
+from tally.telemetry import Log
+
+#: Chunks that are made before others may have the processor.
+CHUNKS_IN_A_ROW = 8
+
+
+@dataclass(slots=True)
+class Done:
+    """What one worker has done, for its log and its tests."""
+
+    batches: int = 0
+    events: int = 0
+    rejected: int = 0
+    claimed: int = 0
+    dead_letters: int = 0
+
+
+class Settler:
+    """Settles batches of one consumer."""
+
+    def __init__(
+        self,
+        *,
+        store: StagingStore,
+        applier: Applier,
+        settings: Settings,
+        consumer: str,
+        pace: Pace,
+        backoff: Backoff,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._store = store
+        self._applier = applier
+        self._lengths = settings.window_lengths
+        self._consumer = consumer
+        self._pace = pace
+        self._backoff = backoff
+        self._clock = clock
+        self._log = log
+        #: Blocks that this process has taken and not yet settled: another try is not to be held against them.
+        self.tried: set[str] = set()
+        #: Whether a batch was thrown away, of which some blocks may still be pending to us.
+        self.has_left_over = False
+        self.done = Done()
+
+    async def settle(self, batch: Batch, counts: Counts) -> None:
+        """Settle a batch; if others have claimed some of its blocks meanwhile, throw it away."""
+        chunks = await self._chunks(batch, counts)
+        settled = await self._stage_and_settle(batch, chunks)
+        if settled is None:
+            self.has_left_over = True
+        else:
+            self._backoff.reset()
+            self.done.batches += 1
+            self.done.events += counts.events
+            self.done.rejected += counts.rejected
+            self._applier.settled(settled.number)
+            self.tried.difference_update(block.id for block in batch.blocks)
+        self._pace.settled(batch, now_seconds=self._clock.monotonic())
+
+    async def _still_ours(self, batch: Batch) -> bool:
+        """Show that we work on a batch that has waited long; return whether all of its blocks are still ours."""
+        now_seconds = self._clock.monotonic()
+        if not self._pace.is_due(batch.since_seconds, now_seconds=now_seconds):
+            return True
+        ids = [block.id for block in batch.blocks]
+        ours = await self._store.renew_pending(consumer=self._consumer, ids=ids)
+        batch.since_seconds = now_seconds
+        if len(ours) < len(ids):
+            self._log.info(CLAIMED_BY_OTHERS, blocks=len(ids) - len(ours))
+        return len(ours) == len(ids)
+
+    async def _chunks(self, batch: Batch, counts: Counts) -> list[Chunk]:
+        totals = {
+            "events": counts.events,
+            "words": counts.words,
+            "rejected": counts.rejected,
+            "padded": counts.padded,
+            "lines": counts.events + counts.rejected,
+            "bytes": counts.bytes,
+            "blocks": len(batch.blocks),
+        }
+        parts = parts_of(counts, self._lengths, self._applier.known)
+        chunks: list[Chunk] = []
+        for chunk in chunks_of(parts, totals=totals, samples=counts.samples):
+            chunks.append(chunk)
+            if len(chunks) % CHUNKS_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+        return chunks
+
+    async def _stage_and_settle(self, batch: Batch, chunks: Sequence[Chunk]) -> Settled | None:
+        """Return None if some of the blocks are not ours any more."""
+        while await self._still_ours(batch):
+            name = uuid.uuid4().hex  # of this try alone: what a late call stages cannot be mixed with anything
+            outcome: object = await self._store.stage(name=name, first=0, chunks=chunks)
+            if outcome == "staged":
+                outcome = await self._store.settle(
+                    consumer=self._consumer, blocks=batch.blocks, name=name, chunks=chunks
+                )
+            if isinstance(outcome, Settled):
+                return outcome
+            if isinstance(outcome, Missing):
+                self._log.info(CLAIMED_BY_OTHERS, blocks=len(outcome.ids))
+                return None
+            if outcome == "full":
+                await self._applier.apply(most=ROOM_CHUNKS)
+        return None
