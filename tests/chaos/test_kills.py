@@ -112,7 +112,7 @@ def cut_append_only_file(folder: Path, lost_bytes: int) -> bool:
     return size > lost_bytes
 
 
-@pytest.mark.parametrize("word", [b"appended", b"applied"])
+@pytest.mark.parametrize("word", [b"appended", b"staged", b"settled", b"applied"])
 def test_lost_replies(server: Server, many_events: tuple[Path, Expected], tmp_path: Path, word: bytes) -> None:
     """The script ran, its reply did not come: it is asked again, and does nothing twice."""
     path, expected = many_events
@@ -177,11 +177,11 @@ def test_block_that_kills_its_reader_goes_to_the_dead_stream_alone(server: Serve
     """Every aggregator that decodes the poison dies at once; its neighbours are counted all the same."""
     script = (
         "import os, aggregator.decoding as d\n"
-        "count = d.Decoder.count_in_steps\n"
-        "def deadly(self, entries):\n"
-        "    if any(b'POISON' in (entry.lines or b'') for entry in entries): os._exit(9)\n"
-        "    return count(self, entries)\n"
-        "d.Decoder.count_in_steps = deadly\n"
+        "add = d.Accumulator.add\n"
+        "def deadly(self, entry):\n"
+        "    if b'POISON' in (entry.lines or b''): os._exit(9)\n"
+        "    return add(self, entry)\n"
+        "d.Accumulator.add = deadly\n"
         "from aggregator.__main__ import main\n"
         "main(['--drain'])\n"
     )
