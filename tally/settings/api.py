@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings
 
 from tally.origins import parse_hosts, parse_origins
+from tally.settings.environment import SettingsGroup
 from tally.settings.tokens import check_token
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(SettingsGroup):
     """What the api needs besides Redis and bounds on connections."""
 
     http_host: str = Field("127.0.0.1", description="Address on which the api listens")

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
 
 from tally import fields
-from tally.settings.environment import TEXT_ENCODING
+from tally.settings.environment import TEXT_ENCODING, SettingsGroup
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
 
 
-class CountingSettings(BaseSettings):
+class CountingSettings(SettingsGroup):
     """What an aggregator needs besides Redis; the api reads some of it, too."""
 
     windows: str = Field(

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings
 
 from tally.origins import parse_hosts, parse_origins
 from tally.peers import Network, parse_networks
+from tally.settings.environment import SettingsGroup
 from tally.settings.tokens import check_token
 
 
@@ -21,7 +21,7 @@ class BacklogLimits(NamedTuple):
     bytes: int
 
 
-class IngestorSettings(BaseSettings):
+class IngestorSettings(SettingsGroup):
     """What an ingestor needs besides Redis. The bounds on connections are the api's, too."""
 
     source: str | None = Field(

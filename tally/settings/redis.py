@@ -6,9 +6,9 @@ import ssl
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings
 
 from tally.redis_urls import option_of, url_problem
+from tally.settings.environment import SettingsGroup
 
 MAX_READ_TIMEOUT_SECONDS = 5.0
 
@@ -20,7 +20,7 @@ TLS_OPTIONS = {
 }
 
 
-class RedisSettings(BaseSettings):
+class RedisSettings(SettingsGroup):
     """What every service needs to reach Redis."""
 
     redis_url: str | None = Field(

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import Process, running
+from tests.processes import Child, module, running
 from tests.server import free_port
 from tests.waiting import wait_until
 
@@ -44,7 +44,8 @@ def test_count_runs_no_module_of_the_folder_it_is_started_in(imported: Path, com
 
 def test_up_runs_no_module_of_the_folder_it_is_started_in(imported: Path, tmp_path: Path) -> None:
     port = free_port()
-    up = Process("tally", "up", "--port", str(port), "--source", "events.ndjson", log=tmp_path / "log")
+    # No Process, which would be forked: what counts here is what it imports at its start.
+    up = Child(module("tally", "up", "--port", str(port), "--source", "events.ndjson"), log=tmp_path / "log")
     with running(up), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
 
         def counted() -> bool:
@@ -83,10 +84,15 @@ def test_a_program_of_exec_finds_its_own_modules() -> None:
 @pytest.mark.parametrize(
     ("service", "code", "said"),
     [
-        ("ingestor", 0, "the ingestor ended without having read anything"),
+        pytest.param("ingestor", 0, "the ingestor ended without having read anything", marks=pytest.mark.slow),
         ("ingestor", 3, "ingestor ended with exit code 3"),
         # Whichever comes first: the drain has ended, or the aggregator died once too often.
-        ("aggregator", 0, "1 blocks of lines could not be counted|ended with exit code 0, 5 times in a row"),
+        pytest.param(
+            "aggregator",
+            0,
+            "1 blocks of lines could not be counted|ended with exit code 0, 5 times in a row",
+            marks=pytest.mark.slow,
+        ),
         ("aggregator", 3, "ended with exit code 3, 5 times in a row"),
     ],
 )

