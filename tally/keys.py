@@ -28,9 +28,8 @@
 | `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `padded`, `lost`, `lines`,        |
 |                                  |            | `bytes`, `blocks`                                                |
 | `tally:{S}:windows:L`            | sorted set | starts of the windows of length L that are kept                  |
-| `tally:{S}:rolled:L`             | sorted set | those of them whose counts are already in the next length        |
-| `tally:{S}:dropped`              | sorted set | L, scored by the start of the oldest window of that length that  |
-|                                  |            | was left when one was dropped: before it, they are not all there |
+| `tally:{S}:rolled:L`             | sorted set | of format 1, deleted when another layout is accepted             |
+| `tally:{S}:dropped`              | sorted set | likewise                                                         |
 | `tally:{S}:floors`               | sorted set | L, scored by the start of the oldest window of that length that  |
 |                                  |            | still gets counts; it only rises                                 |
 | `tally:{S}:folds`                | hash       | start of a window of the longest length -> number of the last    |

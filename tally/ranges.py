@@ -24,8 +24,6 @@ class WindowStarts:
     """
 
     starts: tuple[int, ...]
-    rolled: frozenset[int] = frozenset()
-    whole_since: int | None = None
     floor: int | None = None
 
     def between(self, start: int, end: int) -> Sequence[int]:

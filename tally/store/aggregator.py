@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-import msgspec
-
-from tally.counts import Counts, sections
-from tally.keys import GROUP, OTHER, TOP_WORDS
-from tally.store.blocks import Applied, Consumer, Entry, Missing, Oldest, parse_entry
+from tally.keys import GROUP
+from tally.store.blocks import Consumer, Entry, Oldest, parse_entry
 from tally.store.client import GroupMissing, errors_translated
 from tally.store.deltas import DeltaStore
 from tally.store.layouts import LayoutStore
@@ -17,9 +14,8 @@ from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, check_permissions
 from tally.store.stream import consumers, create_group, loss_keys, oldest, reconcile_backlog
 
-_count, _claim, _retry = WritingScript("count"), WritingScript("claim"), WritingScript("retry")
-_renew_pending, _dead_letter = WritingScript("renew_pending"), WritingScript("dead_letter")
-_remove_consumer = WritingScript("remove_consumer")
+_claim, _retry, _renew_pending = WritingScript("claim"), WritingScript("retry"), WritingScript("renew_pending")
+_dead_letter, _remove_consumer = WritingScript("dead_letter"), WritingScript("remove_consumer")
 
 #: The cursor with which claiming begins, and which the last call returns.
 CLAIM_FROM_START = "-"
@@ -120,49 +116,6 @@ class AggregatorStore(DeltaStore):
         word: DeadLetterWord = reply.decode()
         return word
 
-    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts) -> Applied | Missing:
-        """Take these blocks off the stream and add what they hold to the counts, if this consumer holds all of them.
-
-        Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
-        """
-        keys, values = self._count_values(consumer, entries, counts)
-        word, *rest = await _count.run(self._redis, keys, {}, values, layout=self._layout.whole)
-        if word == b"missing":
-            return Missing(ids=frozenset(id_.decode() for id_ in rest))
-        return Applied(windows=rest[0])
-
-    def _count_values(self, consumer: str, entries: Sequence[Entry], counts: Counts) -> tuple[list[str], list[Any]]:
-        at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
-        keys = [at.stream, at.types, at.words, at.top, at.totals, at.rejected, at.backlog]
-        arguments: list[Any] = [
-            GROUP,
-            consumer,
-            OTHER,
-            settings.max_types,
-            settings.max_words,
-            settings.max_window_words,
-        ]
-        arguments += [TOP_WORDS, settings.max_rejected_samples, len(lengths)]
-        for length in lengths:
-            keys += (at.windows(length.seconds), at.rolled(length.seconds))
-            arguments.append(length.kept)
-        parts = list(sections(counts.windows, lengths))
-        arguments.append(len(entries))
-        for entry in entries:
-            arguments += (entry.id, entry.backlog_bytes)
-        arguments += [counts.rejected, counts.padded, counts.bytes, len(parts)]
-        for part in parts:
-            arguments.append(part.level + 1)  # Lua counts from 1
-            for length in lengths[part.level :]:
-                start = length.start_of(part.start)
-                keys += (at.window_types(length.seconds, start), at.window_words(length.seconds, start))
-                arguments.append(start)
-            arguments += (_as_json(part.counts.types), _as_json(part.counts.words))
-        arguments.append(len(counts.samples))
-        for sample in counts.samples:
-            arguments += (sample.line, sample.reason, sample.source)
-        return keys, arguments
-
     async def remove_consumer(self, *, consumer: str, idle_seconds: float = 0) -> RemovalWord:
         """Remove a consumer that has no pending blocks and was idle for so long; return the script's word.
 
@@ -192,8 +145,3 @@ class AggregatorStore(DeltaStore):
     async def oldest(self) -> Oldest | None:
         """Return the oldest block that is not yet counted. Raises StoreUnavailable."""
         return await oldest(self._redis, keys=self._keys)
-
-
-def _as_json(counts: Mapping[str, int]) -> bytes:
-    """One argument for all: each as one of its own would take the client longer than they take the script."""
-    return msgspec.json.encode((list(counts), list(counts.values())))

@@ -80,13 +80,6 @@ class Oldest:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """The batch was counted; `windows` is how many of the shortest windows there are now."""
-
-    windows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Missing:
     """Nothing was written, because these blocks are not pending to the consumer: others claimed or counted them."""
 

@@ -25,17 +25,14 @@ INGESTORS = (
 AGGREGATORS = (
     "apply",
     "claim",
-    "count",
     "create_group",
     "dead_letter",
-    "drop_window",
     "drop_windows",
     "fold",
     "reconcile_backlog",
     "remove_consumer",
     "renew_pending",
     "retry",
-    "roll",
     "settle",
     "stage",
 )

@@ -1,4 +1,4 @@
-"""Windows that are over: rolled up into longer ones, and dropped when there are more than are kept."""
+"""Windows of a shard: which there are, and how those behind the floor of their length are folded or dropped."""
 
 from __future__ import annotations
 
@@ -13,21 +13,16 @@ from tally.ranges import WindowStarts
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
 from tally.store.layouts import checks, stored_layout
-from tally.store.lua import ReadingScript, Values, WritingScript
+from tally.store.lua import ReadingScript, WritingScript
 from tally.windows import WindowLength
 
-_windows, _roll, _drop = ReadingScript("windows"), WritingScript("roll"), WritingScript("drop_window")
-_fold, _drop_windows = WritingScript("fold"), WritingScript("drop_windows")
+_windows, _fold, _drop_windows = ReadingScript("windows"), WritingScript("fold"), WritingScript("drop_windows")
 
 #: How many names one call moves, about.
 FOLD_NAMES = 500
 
 #: How many windows one call drops at the most.
 DROP_WINDOWS = 100
-
-#: What the two scripts return of a window.
-Rolled = Literal["rolled", "duplicate", "gone"]
-Dropped = Literal["dropped", "kept", "unrolled"]
 
 #: What became of a window of which a slice was to be folded. `more`: some of it is left. `folded`: all of it is in a
 #: longer window now, or in none if it is too old for all. `kept`: it is not behind its floor. `gone`: there is none.
@@ -79,20 +74,12 @@ class WindowStore:
         self, lengths: Sequence[WindowLength]
     ) -> tuple[tuple[WindowLength, ...] | None, list[WindowStarts], dict[int, int]]:
         """Return the lengths of the stored layout, the windows of these lengths, and Windows.folds."""
-        keys = [self._keys.layout, self._keys.dropped, self._keys.floors, self._keys.folds]
-        for length in lengths:
-            keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
-        layout, dropped, floors, folds, *found = await _windows.run(self._redis, keys, {"levels": levels_of(lengths)})
-        whole_since = dict(zip(map(int, dropped[::2]), map(int, dropped[1::2]), strict=True))
+        keys = [self._keys.layout, self._keys.floors, self._keys.folds]
+        keys += (self._keys.windows(length.seconds) for length in lengths)
+        layout, floors, folds, *found = await _windows.run(self._redis, keys, {"levels": levels_of(lengths)})
         stored = stored_layout((b"format", b"windows"), layout).window_lengths
         starts = [
-            WindowStarts(
-                tuple(int(start) for start in starts),
-                frozenset(int(start) for start in rolled),
-                whole_since.get(length.seconds),
-                floor,
-            )
-            for length, starts, rolled, floor in zip(lengths, found[::2], found[1::2], floors_of(floors), strict=True)
+            WindowStarts(tuple(map(int, starts)), floor) for starts, floor in zip(found, floors_of(floors), strict=True)
         ]
         numbers = dict(zip(folds[::2], map(int, folds[1::2]), strict=True))
         numbers.pop(b"number", None)
@@ -159,53 +146,6 @@ class WindowStore:
             arguments = {"level": level, "starts": some, "levels": levels_of(lengths)}
             dropped += await _drop_windows.run(self._redis, keys, arguments, layout=self._layout)
         return dropped
-
-    async def roll(self, *, level: int, starts: Sequence[int]) -> list[Rolled]:
-        """Add windows of the length number `level` to the next longer one, one by one. Raises StoreUnavailable."""
-        words: list[bytes] = await _roll.run_each(
-            self._redis, (self._roll_call(level, start) for start in starts), layout=self._layout
-        )
-        return [cast("Rolled", word.decode()) for word in words]
-
-    def _roll_call(self, level: int, start: int) -> tuple[list[str], dict[str, Any], Values]:
-        lengths, settings = self._lengths, self._settings
-        seconds = lengths[level].seconds
-        keys = [self._keys.window_types(seconds, start), self._keys.window_words(seconds, start)]
-        values: list[str | int] = [OTHER, settings.max_types, settings.max_window_words]
-        for length in lengths[level:]:
-            longer = length.start_of(start)
-            keys += (self._keys.windows(length.seconds), self._keys.rolled(length.seconds))
-            keys += (
-                self._keys.window_types(length.seconds, longer),
-                self._keys.window_words(length.seconds, longer),
-            )
-            values += (longer, length.kept)
-        return keys, {}, values
-
-    async def drop_rolled(self, *, level: int, starts: Sequence[int]) -> list[Dropped]:
-        """Forget windows, each if it is then the oldest of its length and one too many. Raises StoreUnavailable."""
-        words: list[bytes] = await _drop.run_each(
-            self._redis, (self._drop_call(level, start) for start in starts), layout=self._layout
-        )
-        return [cast("Dropped", word.decode()) for word in words]
-
-    def _drop_call(self, level: int, start: int) -> tuple[list[str], dict[str, Any], Values]:
-        lengths = self._lengths
-        seconds = lengths[level].seconds
-        keys = [
-            self._keys.windows(seconds),
-            self._keys.rolled(seconds),
-            self._keys.window_types(seconds, start),
-            self._keys.window_words(seconds, start),
-            self._keys.dropped,
-        ]
-        arguments = {
-            "start": str(start),
-            "kept": lengths[level].kept,
-            "last": level == len(lengths) - 1,
-            "seconds": seconds,
-        }
-        return keys, arguments, ()
 
 
 def levels_of(lengths: Sequence[WindowLength]) -> list[dict[str, int]]:

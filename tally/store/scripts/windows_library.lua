@@ -110,12 +110,6 @@ local function texts_of(floors)
   return texts
 end
 
--- (Of roll-ups, which go.) The kept-th newest start, or -inf while there is room.
-local function floor_of(level)
-  local found = redis.call('ZREVRANGE', level.windows, level.kept - 1, level.kept - 1)
-  return found[1] and tonumber(found[1]) or -math.huge
-end
-
 -- How many names go into one command: `unpack` takes under 8,000 values, and HSET takes two of each name.
 local NAMES_AT_ONCE = 1000
 
@@ -160,36 +154,6 @@ local function add_bounded(key, names, numbers, max, other, each)
   end
   if over > 0 then
     redis.call('HINCRBY', key, other, over)
-  end
-end
-
--- Add counts to the first level from `first` on that reaches back to them, and to every longer one that already
--- holds that window's counts. Exact because a window is in `rolled` from the moment its counts are in the next level.
-local function add_to_windows(levels, places, first, types, words, max_types, max_words, other)
-  local at = first
-  while at <= #levels and places[at].start < levels[at].floor do
-    at = at + 1
-  end
-  if at > #levels then
-    return -- older than every window kept: it counts in the totals alone
-  end
-  if redis.call('ZADD', levels[at].windows, places[at].start, places[at].start) == 1 then
-    levels[at].floor = floor_of(levels[at])
-  end
-  while true do
-    add_bounded(places[at].types, types[1], types[2], max_types, other)
-    add_bounded(places[at].words, words[1], words[2], max_words, other)
-    if not redis.call('ZSCORE', levels[at].rolled, places[at].start) then
-      return
-    end
-    -- A longer window that is gone was rolled itself before it was dropped: what it held is in the one after it. It
-    -- must not come back in part.
-    repeat
-      at = at + 1
-      if at > #levels then
-        return
-      end
-    until redis.call('ZSCORE', levels[at].windows, places[at].start)
   end
 end
 -- luacheck: pop
