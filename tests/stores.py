@@ -12,14 +12,14 @@ from tally.counts import Counts
 from tally.deltas import ALL_TIME, Part, Place, chunks_of
 from tally.keys import KINDS, Kind
 from tally.store import AggregatorStore, Entry, IngestorStore, PipelineStore
-from tally.store.blocks import Applied, Missing, Settled
+from tally.store.blocks import Missing, Settled
 from tally.windows import WindowLength
 
 
 class AllStores(IngestorStore, AggregatorStore, PipelineStore):
     """What an ingestor does, what an aggregator does, and what looks at the pipeline."""
 
-    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts | Batched) -> Applied | Missing:
+    async def count(self, *, consumer: str, entries: Sequence[Entry], counts: Counts | Batched) -> Settled | Missing:
         """Count these blocks from end to end: stage and settle them, and apply all that waits to be applied."""
         totals = {
             "events": counts.events,
@@ -42,7 +42,7 @@ class AllStores(IngestorStore, AggregatorStore, PipelineStore):
             return outcome
         assert isinstance(outcome, Settled), outcome
         await self.apply_all()
-        return Applied(windows=0)
+        return outcome
 
     async def apply_all(self) -> None:
         """Apply whatever is settled."""

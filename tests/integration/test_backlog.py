@@ -21,7 +21,7 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block, Entry, WindowStore, connect
 from tally.store.aggregator import CLAIM_FROM_START
-from tally.store.blocks import Applied, Missing
+from tally.store.blocks import Missing, Settled
 from tally.store.idempotent import Body
 from tally.store.reads import CountReader
 from tests.effort import examples
@@ -56,7 +56,7 @@ class Shard:
     async def read(self, number: int, *, consumer: str = "a") -> list[Entry]:
         return await self.store.read(consumer=consumer, count=number, block_ms=None)
 
-    async def count(self, entries: Sequence[Entry]) -> Applied | Missing:
+    async def count(self, entries: Sequence[Entry]) -> Settled | Missing:
         return await self.store.count(consumer="a", entries=entries, counts=Counts())
 
     async def backlog(self) -> tuple[int, int]:
@@ -310,7 +310,7 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
             held |= {entry.id: entry for entry in await shard.read(argument)}
         elif step == "count" and held:
             entries = [held.pop(entry_id) for entry_id in list(held)[:argument]]
-            if isinstance(await shard.count(entries), Applied):
+            if isinstance(await shard.count(entries), Settled):
                 dealt_with |= {entry.id for entry in entries}
         elif step == "dead_letter" and argument < len(held):
             entry_id = list(held)[argument]
