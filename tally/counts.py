@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from tally.windows import WindowLength
 
 
 @dataclass(slots=True)
@@ -51,31 +48,3 @@ class Counts:
     @property
     def words(self) -> int:
         return sum(window.words.total() for window in self.windows.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """What a batch has for one window of the length number `level`, or for none if there is no such length."""
-
-    level: int
-    start: int
-    counts: WindowCounts
-
-
-def sections(windows: Mapping[int, WindowCounts], lengths: Sequence[WindowLength]) -> Iterator[Section]:
-    """Return what goes into which window, the newest first: of each length as many as are kept at the most.
-
-    What is older than those is too old for that length as soon as they are counted, whatever there was before. So it is
-    added up to the next length here, and a batch of years of history makes no more windows than one of an hour.
-    """
-    for level, length in enumerate(lengths):
-        newest_first = sorted(windows, reverse=True)
-        for start in newest_first[: length.kept]:
-            yield Section(level, start, windows[start])
-        older: dict[int, WindowCounts] = {}
-        for start in newest_first[length.kept :]:
-            longer = lengths[level + 1].start_of(start) if level + 1 < len(lengths) else 0
-            older.setdefault(longer, WindowCounts()).merge(windows[start])
-        windows = older
-    for counts in windows.values():
-        yield Section(len(lengths), 0, counts)

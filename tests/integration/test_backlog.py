@@ -57,6 +57,8 @@ class Shard:
         return await self.store.read(consumer=consumer, count=number, block_ms=None)
 
     async def count(self, entries: Sequence[Entry]) -> Settled | Missing:
+        if not entries:
+            return Settled(0)
         return await self.store.count(consumer="a", entries=entries, counts=Counts())
 
     async def backlog(self) -> tuple[int, int]:
