@@ -43,7 +43,7 @@ EXPLANATION = """\
 While a file of {megabytes:,.0f} MB ({lines:,} lines of {what}) was read and counted in {seconds:.1f} s,
 {events} events were sent to another ingestor by HTTP, one every {send_ms:.0f} ms: *shows* is from then until the server
 holds its count, *answered* until the ingestor's 202. The api was asked {asked} times in turns for
-{paths}."""
+{paths}. Processor time: {cpu}."""
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Found:
     api: list[float] = field(default_factory=list)
     ping: list[float] = field(default_factory=list)
     refused: int = 0  # events that were answered with 429
+    cpu: dict[str, float] = field(default_factory=dict)  # processor time by process
     seconds: float = 0.0  # how long reading and counting the file took
 
 
@@ -186,9 +187,14 @@ def measure(path: Path, lines: int, variables: dict[str, Any]) -> Found:
             wait_until(lambda: len(watching.shown_at) == 1, what="the first event shows")
             asking.start()
             began = time.monotonic(), time.time()
+            before = bench.server.cpu_seconds(), aggregator.cpu_seconds()
             file = bench.start_module("tally", "ingest", str(path), **variables)
             found = _send_while_counting(watching, intake, lines, (*services, file))
         found.seconds = time.monotonic() - began[0]
+        found.cpu = {
+            "server": bench.server.cpu_seconds() - before[0],
+            "aggregator": aggregator.cpu_seconds() - before[1],
+        }
         asking.end()
         ping.stop()
         ended_at = began[1] + found.seconds
@@ -258,6 +264,7 @@ def _explained(found: Found, path: Path, lines: int, given: Path | None) -> str:
         events=len(found.shows),
         send_ms=SEND_SECONDS * 1000,
         asked=len(found.api),
+        cpu=", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.cpu.items()),
         paths=" and ".join(f"`{each}`" for each in PATHS),
     )
     return f"{text} {found.refused} events were refused, because the stream was full." if found.refused else text
