@@ -95,6 +95,11 @@ def report_on(lines: Iterable[bytes], settings: Settings, *, now_seconds: float)
     return _Check(settings, now_seconds).run(lines)
 
 
+def _most_frequent(counts: Counter[str]) -> dict[str, int]:
+    """Return the first _ROWS, equal ones by name."""
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:_ROWS])
+
+
 class _Check:
     """One run: the report as it grows, and what it is made from."""
 
@@ -121,7 +126,7 @@ class _Check:
                 chunk = []
         self._add(chunk)
         report.events, report.words = self._types.total(), self._words.total()
-        report.top_types, report.top_words = dict(self._types.most_common(_ROWS)), dict(self._words.most_common(_ROWS))
+        report.top_types, report.top_words = _most_frequent(self._types), _most_frequent(self._words)
         report.rejections = sorted(self._reasons.values(), key=lambda each: -each.count)
         if report.rejected > report.events and self._first_line is not None:
             report.hint = _hint(self._first_line)

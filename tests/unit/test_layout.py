@@ -32,7 +32,8 @@ def _stored(settings: Settings, **fields: str) -> Layout:
 
 def test_every_setting_that_the_decoder_reads_is_a_part_of_it_or_a_bound() -> None:
     folder = Path(str(aggregator.__file__)).parent
-    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("decoding.py", "events.py", "words.py"))
+    names = ("decoding.py", "events.py", "lines.py", "placing.py", "words.py")
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in names)
     read = {READ_AS.get(name, name) for name in re.findall(r"settings\.(\w+)", source)} & Settings.model_fields.keys()
     assert read - BOUNDS == {*SETTINGS, "windows"}
 
