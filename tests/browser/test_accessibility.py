@@ -13,8 +13,15 @@ from tests.browser.pipeline import KEYS, Pipeline, event
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "light"),
+        (1280, "dark"),
+        pytest.param(360, "dark", marks=pytest.mark.slow),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, axe: str, scheme: str, width: int) -> None:
     pipeline.count(*[event(f"type{at % 9}", f"word{at} {'w' * at}") for at in range(90)], "garbage")
     tab = open_tab(
@@ -96,25 +103,25 @@ def test_by_keyboard_alone(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(focused).to_have_text("first")  # back where it was
 
 
-@pytest.mark.parametrize("query", ["", "?window=custom&from=2026-01-01T00:00:00Z"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_focus_is_never_behind_the_toolbar(pipeline: Pipeline, open_tab: OpenTab, width: int, query: str) -> None:
+def test_the_focus_is_never_behind_the_toolbar(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event(f"type{at}") for at in range(25)])
-    tab = open_tab(f"{pipeline.url}/{query}", viewport={"width": width, "height": 500})
-    expect(tab.page.locator("#types tbody tr")).to_have_count(25)
     behind = """() => {
         const toolbar = document.querySelector(".toolbar");
         const [focused, bar] = [document.activeElement, toolbar].map((each) => each.getBoundingClientRect());
         return !toolbar.contains(document.activeElement) && focused.top < bar.bottom && focused.bottom > bar.top;
     }"""
-    tab.page.locator("#types tbody button").last.focus()
-    for _ in range(24):
-        tab.page.keyboard.press("Shift+Tab")
-        assert not tab.page.evaluate(behind), tab.page.evaluate("document.activeElement.textContent")
-    tab.page.get_by_role("link", name="Skip to the counts").focus()
-    tab.page.keyboard.press("Enter")
-    expect(tab.page.locator("#lists")).to_be_focused()
-    assert not tab.page.evaluate(behind)
+    for width in (360, 1280):
+        for query in ("", "?window=custom&from=2026-01-01T00:00:00Z"):
+            tab = open_tab(f"{pipeline.url}/{query}", viewport={"width": width, "height": 500})
+            expect(tab.page.locator("#types tbody tr")).to_have_count(25)
+            tab.page.locator("#types tbody button").last.focus()
+            for _ in range(24):
+                tab.page.keyboard.press("Shift+Tab")
+                assert not tab.page.evaluate(behind), tab.page.evaluate("document.activeElement.textContent")
+            tab.page.get_by_role("link", name="Skip to the counts").focus()
+            tab.page.keyboard.press("Enter")
+            expect(tab.page.locator("#lists")).to_be_focused()
+            assert not tab.page.evaluate(behind)
 
 
 def test_the_focus_stays_on_a_name_whose_place_changes(pipeline: Pipeline, open_tab: OpenTab) -> None:

@@ -154,35 +154,33 @@ def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: Ope
 
 
 @pytest.mark.usefixtures("vendor")
-@pytest.mark.parametrize("width", [375, 480, 1280])
-def test_the_first_click_after_the_chart_was_used_by_keyboard(
-    pipeline: Pipeline, open_tab: OpenTab, width: int
-) -> None:
+def test_the_first_click_after_the_chart_was_used_by_keyboard(pipeline: Pipeline, open_tab: OpenTab) -> None:
     charted(pipeline)
-    tab = open_tab(f"{pipeline.url}/?window=1h", viewport={"width": width, "height": 1200})
-    expect(tab.page.locator("#legend li")).to_have_count(2)
-    button = tab.page.locator("#types").get_by_role("button", name="foo")
-    # Zoomed in, the chart's head is at its fullest.
-    tab.page.locator("#plot").focus()
-    for key in ("End", "Shift+Home", "Enter"):
-        tab.page.keyboard.press(key)
-    expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
-    tab.page.evaluate("document.activeElement.blur()")
-    expect(tab.page.locator(".timeline .help")).to_be_hidden()
-    place = button.bounding_box()
-    tab.page.locator("#plot").focus()
-    tab.page.keyboard.press("End")
-    expect(tab.page.locator("#timeline-at")).not_to_be_empty()
-    expect(tab.page.locator(".timeline .help")).to_be_visible()
-    assert button.bounding_box() == place
-    assert place is not None
-    tab.page.mouse.click(place["x"] + 5, place["y"] + 5, delay=100)
-    expect(tab.page.locator("#sheet .full-name")).to_have_text("foo")
-    expect(tab.page.locator(".timeline .help")).to_be_hidden()
-    # Where the help lies over the legend, it is not there any more.
-    tab.page.keyboard.press("Escape")
-    tab.page.locator("#legend").get_by_role("button", name="foo").click()
-    expect(tab.page.locator("#legend [aria-pressed=false]")).to_have_count(1)
+    for width in (375, 480, 1280):
+        tab = open_tab(f"{pipeline.url}/?window=1h", viewport={"width": width, "height": 1200})
+        expect(tab.page.locator("#legend li")).to_have_count(2)
+        button = tab.page.locator("#types").get_by_role("button", name="foo")
+        # Zoomed in, the chart's head is at its fullest.
+        tab.page.locator("#plot").focus()
+        for key in ("End", "Shift+Home", "Enter"):
+            tab.page.keyboard.press(key)
+        expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
+        tab.page.evaluate("document.activeElement.blur()")
+        expect(tab.page.locator(".timeline .help")).to_be_hidden()
+        place = button.bounding_box()
+        tab.page.locator("#plot").focus()
+        tab.page.keyboard.press("End")
+        expect(tab.page.locator("#timeline-at")).not_to_be_empty()
+        expect(tab.page.locator(".timeline .help")).to_be_visible()
+        assert button.bounding_box() == place
+        assert place is not None
+        tab.page.mouse.click(place["x"] + 5, place["y"] + 5, delay=100)
+        expect(tab.page.locator("#sheet .full-name")).to_have_text("foo")
+        expect(tab.page.locator(".timeline .help")).to_be_hidden()
+        # Where the help lies over the legend, it is not there any more.
+        tab.page.keyboard.press("Escape")
+        tab.page.locator("#legend").get_by_role("button", name="foo").click()
+        expect(tab.page.locator("#legend [aria-pressed=false]")).to_have_count(1)
 
 
 @pytest.mark.usefixtures("vendor")

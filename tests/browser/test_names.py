@@ -54,21 +54,22 @@ def test_hostile_names_are_text(server: Server, start: StartPipeline, open_tab: 
     assert tab.page.evaluate("window.hacked") is None
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "/", "a\nb", "?name=b"])
-def test_a_type_may_have_any_name(pipeline: Pipeline, open_tab: OpenTab, name: str) -> None:
-    pipeline.count(*[event(name)] * 3, event("other"))
+def test_a_type_may_have_any_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    # Each as often as no other, so that they stand in this order.
+    counts = {name: 8 - at for at, name in enumerate(["", ".", "..", "/", "a\nb", "?name=b"])}
+    pipeline.count(*[event(name) for name, count in counts.items() for _ in range(count)])
     tab = open_tab(pipeline.url)
-    expect(tab.page.locator("#types tbody tr")).to_have_count(2)
-    shown = next(iter(tab.rows("types")))
-    tab.page.locator("#types").get_by_role("button", name=shown, exact=True).click()
-    for _ in range(2):
-        expect(tab.page.locator("#sheet .full-name")).to_have_text(shown)
-        expect(tab.page.locator("#sheet .facts dd").first).to_have_text("3")
-        assert parse_qs(urlsplit(tab.page.url).query, keep_blank_values=True) == {"type": [name]}
-        tab.page.reload()
-    tab.page.get_by_role("button", name="Close").click()
-    expect(tab.page.locator("#sheet")).to_be_hidden()
-    expect(tab.page).to_have_url(f"{pipeline.url}/")
+    expect(tab.page.locator("#types tbody tr")).to_have_count(len(counts))
+    for shown, (name, count) in zip(tab.rows("types"), counts.items(), strict=True):
+        tab.page.locator("#types").get_by_role("button", name=shown, exact=True).click()
+        for _ in range(2):
+            expect(tab.page.locator("#sheet .full-name")).to_have_text(shown)
+            expect(tab.page.locator("#sheet .facts dd").first).to_have_text(str(count))
+            assert parse_qs(urlsplit(tab.page.url).query, keep_blank_values=True) == {"type": [name]}
+            tab.page.reload()
+        tab.page.get_by_role("button", name="Close").click()
+        expect(tab.page.locator("#sheet")).to_be_hidden()
+        expect(tab.page).to_have_url(f"{pipeline.url}/")
 
 
 def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:

@@ -97,30 +97,30 @@ def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert "lorem,1" in Path(download.value.path()).read_text()
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline, open_tab: OpenTab, width: int) -> None:
+def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     counts = {f"type{at}": 98_765_432_109 // 10**at for at in range(11)}
     with server.client() as client:
         client.hset(KEYS.types, mapping=counts)
         client.hset(KEYS.totals, mapping={"events": sum(counts.values()), "rejected": 1_234_567_890})
     pipeline = start(server, aggregator=False)
-    tab = open_tab(pipeline.url, viewport={"width": width, "height": 900})
-    tab.expect_rows("types", counts)
-    expect(tab.page.locator("#health-rejected .value")).to_have_text("1,234,567,890")
-    cut = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
-    cells = tab.page.locator("#types :is(th, td):not(.name), .health li")
-    assert cells.evaluate_all(cut) == []
-    past_the_padding = """cells => cells.filter((cell) => {
-        const text = document.createRange();
-        text.selectNodeContents(cell);
-        const edge = cell.getBoundingClientRect().right - parseFloat(getComputedStyle(cell).paddingRight);
-        return text.getBoundingClientRect().right > edge + 1;
-    }).map((cell) => cell.textContent)"""
-    assert tab.page.locator("#types td:is(.count, .share)").evaluate_all(past_the_padding) == []
-    tab.page.get_by_label("1 h", exact=True).check()
-    tab.page.locator("#types").get_by_role("button", name="Change").click()
-    expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
-    assert cells.evaluate_all(cut) == []
+    for width in (360, 1280):
+        tab = open_tab(pipeline.url, viewport={"width": width, "height": 900})
+        tab.expect_rows("types", counts)
+        expect(tab.page.locator("#health-rejected .value")).to_have_text("1,234,567,890")
+        cut = "cells => cells.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+        cells = tab.page.locator("#types :is(th, td):not(.name), .health li")
+        assert cells.evaluate_all(cut) == []
+        past_the_padding = """cells => cells.filter((cell) => {
+            const text = document.createRange();
+            text.selectNodeContents(cell);
+            const edge = cell.getBoundingClientRect().right - parseFloat(getComputedStyle(cell).paddingRight);
+            return text.getBoundingClientRect().right > edge + 1;
+        }).map((cell) => cell.textContent)"""
+        assert tab.page.locator("#types td:is(.count, .share)").evaluate_all(past_the_padding) == []
+        tab.page.get_by_label("1 h", exact=True).check()
+        tab.page.locator("#types").get_by_role("button", name="Change").click()
+        expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
+        assert cells.evaluate_all(cut) == []
 
 
 def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipeline, open_tab: OpenTab) -> None:

@@ -57,24 +57,24 @@ def test_who_looks_for_the_token_is_not_called_disconnected(
     assert tab.states() == ["Live"]
 
 
-@pytest.mark.parametrize("token", ["☃", "sésame", "two words", "   "])
 def test_a_token_that_no_header_carries_is_refused_in_the_dialog(
-    server: Server, start: StartPipeline, open_tab: OpenTab, token: str
+    server: Server, start: StartPipeline, open_tab: OpenTab
 ) -> None:
     pipeline = start(server, TALLY_API_TOKEN="right")
     pipeline.count(event("foo"))
-    tab = open_tab(pipeline.url)
-    tab.forgive("401")
-    dialog = tab.page.get_by_role("dialog", name="Token")
-    dialog.get_by_label("Token").fill(token)
-    dialog.get_by_role("button", name="Continue").click()
-    expect(dialog.get_by_role("alert")).to_contain_text("ASCII")
-    assert tab.page.evaluate("sessionStorage.length") == 0
-    # One that an earlier page has kept is asked for again.
-    tab.page.evaluate("token => sessionStorage.setItem('tally-token', token)", token)
-    tab.page.reload()
-    expect(dialog).to_be_visible()
-    dialog.get_by_label("Token").fill(" right\t")
-    dialog.get_by_role("button", name="Continue").click()
-    tab.expect_state("Live")
-    tab.expect_rows("types", {"foo": 1})
+    for token in ("☃", "sésame", "two words", "   "):
+        tab = open_tab(pipeline.url)
+        tab.forgive("401")
+        dialog = tab.page.get_by_role("dialog", name="Token")
+        dialog.get_by_label("Token").fill(token)
+        dialog.get_by_role("button", name="Continue").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("ASCII")
+        assert tab.page.evaluate("sessionStorage.length") == 0
+        # One that an earlier page has kept is asked for again.
+        tab.page.evaluate("token => sessionStorage.setItem('tally-token', token)", token)
+        tab.page.reload()
+        expect(dialog).to_be_visible()
+        dialog.get_by_label("Token").fill(" right\t")
+        dialog.get_by_role("button", name="Continue").click()
+        tab.expect_state("Live")
+        tab.expect_rows("types", {"foo": 1})

@@ -112,7 +112,11 @@ def test_count_of_a_file_under_two_spellings_counts_it_once(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (b"\xff\n\n", "tally: the line is no event; one was rejected so: not UTF-8"),
+        pytest.param(
+            b"\xff\n\n",
+            "tally: the line is no event; one was rejected so: not UTF-8",
+            marks=pytest.mark.slow,
+        ),
         (b"[1]\n" * 1500, "tally: none of the 1,500 lines is an event; one was rejected so: "),
     ],
 )

@@ -96,6 +96,7 @@ def test_up_counts_although_it_cannot_say_where_to_look(up: Up, tmp_path: Path, 
     assert up.interrupt() == 0, up.log()
 
 
+@pytest.mark.slow
 def test_other_clients_come_in_by_a_port_that_is_asked_for_and_a_password_that_is_not_shown(
     up: Up, events: Path, expected: Expected
 ) -> None:

@@ -180,6 +180,7 @@ def test_others_are_answered_while_a_million_words_are_ranked_searched_and_sent(
         assert peak_bytes(process) - before < 400 * MIB
 
 
+@pytest.mark.slow
 def test_a_stop_is_done_within_the_grace_whatever_is_being_answered(server: Server, tmp_path: Path) -> None:
     with server.client() as redis:
         fill(redis, {KEYS.words: million()})
