@@ -209,6 +209,7 @@ def _table(title: str, counts: dict[str, int], rows: int, total: int) -> Table:
     table.add_column("name", no_wrap=True, ratio=3)
     table.add_column("count", justify="right")
     table.add_column("share", justify="right")
+    total = max(total, sum(counts.values()))  # of a batch that is being applied the totals come last
     for name, count in islice(counts.items(), rows):
         table.add_row(markup(name), f"{count:,}", f"{count / total:.1%}" if total else "")
     return table

@@ -26,6 +26,10 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
     with server.client() as client:  # as when it was a source, and as when that is refused
         client.hset(KEYS.backlog, mapping={"blocks": 1, "bytes": 1500})
         expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 1.5 kB")
+        client.hset(KEYS.backlog, mapping={"settled_blocks": 2, "settled_bytes": 2500})
+        expect(tab.page.locator("#health-backlog .value")).to_have_text("3")
+        expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 4 kB; 2 settled")
+        client.hdel(KEYS.backlog, "settled_blocks", "settled_bytes")
         client.hset(KEYS.backlog, mapping={"full_blocks": 1, "full_bytes": 1024})
     expect(tab.page.locator("#health-backlog .more")).to_have_text("blocks, 1.5 kB: full, sources are not read")
     expect(tab.page.get_by_role("alert")).to_contain_text(["The backlog is full"])

@@ -96,6 +96,12 @@ def test_a_narrow_terminal_has_the_names_of_both_tables() -> None:
     assert len(text.rstrip("\n").split("\n")) == 30
 
 
+def test_of_a_batch_that_is_applied_in_part_no_share_is_over_all() -> None:
+    text = shown(replace(frame(ALIVE, events=10), types={"a-type": 30, "b-type": 10}, words={}))
+    assert "75.0%" in text
+    assert "300.0%" not in text
+
+
 def test_a_few_events_a_minute_are_not_none() -> None:
     for rate, text in {0.0: "0", 0.02: "<0.1", 0.3: "0.3", 41.24: "41.2", 1234.5: "1,234"}.items():
         assert f"1 s {text}/s" in shown(replace(frame(ALIVE), rates={"1": rate}))
