@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aggregator.decoding import Decoder
+from aggregator.parts import parts_of
 from api.app import create_app
 from tally.clock import SystemClock
 from tally.deltas import chunks_of
@@ -20,7 +21,7 @@ from tally.store import Block, PipelineStore
 from tally.store.blocks import Settled
 from tally.store.reads import CountReader, as_text
 from tests.server import Server
-from tests.stores import AllStores, plain_parts
+from tests.stores import AllStores
 
 KEYS = Keys()
 
@@ -49,7 +50,7 @@ class Batch:
         entries = await self.store.read(consumer="a", count=2, block_ms=None)
         counts = Decoder(self.settings).count(entries)
         totals = {"events": 2, "words": len(WORDS), "lines": 2, "bytes": counts.bytes, "blocks": 2}
-        chunks = list(chunks_of(plain_parts(counts, self.settings.window_lengths), totals=totals, samples=()))
+        chunks = list(chunks_of(parts_of(counts, self.settings.window_lengths), totals=totals, samples=()))
         name = uuid4().hex
         assert await self.store.stage(name=name, first=0, chunks=chunks) == "staged"
         pending = [entry.pending for entry in entries]
