@@ -230,7 +230,9 @@ class StatusAnswer(BaseModel):
     )
     backlog: BacklogAnswer
     idempotency_keys: IdempotencyKeysAnswer
-    dead_letters: int = Field(description="Blocks that ended every aggregator that tried them")
+    dead_letters: int = Field(
+        description="Blocks that ended every aggregator that tried them, and chunks of counts that cannot be read"
+    )
     distinct_types: int
     distinct_words: int
     aggregators: list[AggregatorAnswer]

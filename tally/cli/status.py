@@ -51,7 +51,8 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     if found.stuck:
         console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
     if found.dead_letters:
-        console.print(f"[bold red]Dead letters: {found.dead_letters:,} blocks that ended every aggregator[/]")
+        what = "blocks that ended every aggregator, or chunks that cannot be read"
+        console.print(f"[bold red]Dead letters: {found.dead_letters:,} {what}[/]")
     keys = found.idempotency_keys
     if keys.since_at is not None:
         hours = (now - keys.since_at) / 3600

@@ -146,7 +146,7 @@ class StatusReader(ShardStore):
         return IdempotencyKeys(known=old + new - len(since_ms), since_at=min(since_ms) / 1000 if since_ms else None)
 
     async def dead_letters(self) -> int:
-        """Return how many blocks ended every aggregator that tried them."""
+        """Return how many blocks ended every aggregator that tried them, and how many chunks cannot be read."""
         with errors_translated():
             return int(await self._redis.xlen(self._keys.dead_letters))
 
