@@ -16,7 +16,8 @@ from tally.store.blocks import PendingBlock
 #: larger than ours may be. Redis answers nobody else while it hands them out.
 READ_BYTES, MOST_READ_BYTES = 4 << 20, 16 << 20
 
-#: What bounds a batch: names, each once for each window that has it; bytes of lines; blocks; seconds that it grows.
+#: What bounds a batch: names, each once for each window that has it; bytes of lines; blocks; seconds that it
+#: grows although it could be settled.
 BATCH_NAMES = 150_000
 BATCH_BYTES = 64 << 20
 BATCH_BLOCKS = 512

@@ -173,7 +173,8 @@ class Pipeline:
             len(batch.blocks) >= BATCH_BLOCKS
             or self._sums.bytes >= BATCH_BYTES
             or self._sums.names >= BATCH_NAMES
-            or now_seconds - self._began_seconds >= BATCH_SECONDS
+            # While the next stage is busy it would only wait there, and larger ones are cheaper.
+            or (self._decoded.is_free and now_seconds - self._began_seconds >= BATCH_SECONDS)
             or self._pace.is_due(batch.since_seconds, now_seconds=now_seconds)
         )
 

@@ -1,0 +1,75 @@
+"""An aggregator's memory stays under a bound, whatever the lines are."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tally.keys import Keys
+from tests.processes import Process, running
+from tests.server import Server
+from tests.waiting import wait_until
+
+KEYS = Keys()
+
+MOST_BYTES = 256 << 20
+
+BLOCK_BYTES, LINE_BYTES = 256 << 10, 1 << 20
+
+
+def _distinct_words() -> Iterator[bytes]:
+    """Lines as long as they may be, of words that come once each, with a character of four bytes."""
+    number = 0
+    for _ in range(8):
+        words, size = [], 0
+        while size < LINE_BYTES - 200:
+            words.append(f"\U00010400{number:x}")
+            size += len(words[-1].encode()) + 1
+            number += 1
+        yield f'{{"event_type":"t","data":"{" ".join(words)}"}}'.encode()
+
+
+def _minutes() -> Iterator[bytes]:
+    """Yield a million minutes, of which the next may be any."""
+    now, ages = int(time.time()), list(range(1_000_000))
+    random.Random(1).shuffle(ages)
+    for age in ages:
+        yield b'{"event_type":"t","data":"a b","timestamp":%d}' % (now - 60 * age)
+
+
+def _types() -> Iterator[bytes]:
+    """Yield 10,000 types in hundreds of minutes, and a new word each time."""
+    now = int(time.time())
+    for number in range(30_000):
+        yield b'{"event_type":"type%d","data":"w%d","timestamp":%d}' % (
+            number % 10_000,
+            number,
+            now - number % 360 * 60,
+        )
+
+
+@pytest.mark.parametrize("lines", [_distinct_words, _minutes, _types])
+def test_an_aggregator_needs_no_more_memory_than_that(server: Server, tmp_path: Path, lines: Any) -> None:
+    number = 0
+    block: list[bytes] = []
+    size = 0
+    with server.client() as client:
+        for line in lines():
+            if block and size + len(line) > BLOCK_BYTES:
+                client.xadd(KEYS.stream, {"lines": b"\n".join(block)})
+                block, size = [], 0
+            block.append(line)
+            size += len(line) + 1
+            number += 1
+        client.xadd(KEYS.stream, {"lines": b"\n".join(block)})
+        aggregator = Process("aggregator", log=tmp_path / "log", TALLY_REDIS_URL=server.url)
+        with running(aggregator):
+            wait_until(
+                lambda: int(client.hget(KEYS.totals, "events") or 0) == number, what="all is counted", seconds=300
+            )
+            assert aggregator.peak_bytes() < MOST_BYTES
