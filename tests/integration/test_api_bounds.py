@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_refused_before_it_is_held(server: Server, tmp_path
     with server.client() as redis:
         fill_windows(
             redis,
-            {EPOCH + 60 * at: ((f"minute{at}word{number}", 1) for number in range(25_000)) for at in range(windows)},
+            {EPOCH + 60 * at: [(f"minute{at}word{number}", 1) for number in range(25_000)] for at in range(windows)},
         )
     with api(server, tmp_path, TALLY_MAX_SNAPSHOT_BYTES=str(32 * MIB)) as (process, client):
         before = peak_bytes(process)
