@@ -12,7 +12,7 @@ from aggregator.floors import UNKNOWN, Known
 from aggregator.folding import Folding
 from aggregator.log_events import BATCH_LOST, CHUNK_DEAD_LETTER
 from tally.clock import Clock
-from tally.store.deltas import NextChunk
+from tally.store.deltas import ApplyResult, NextChunk
 from tally.store.protocols import ApplyingStore
 from tally.telemetry import Log
 
@@ -73,23 +73,29 @@ class Applier:
         async with self._lock:
             chunk = await self._next()
             while chunk is not None and most != 0 and not (most is None and self._stop.is_set()):
-                result = await self._store.apply(chunk)
-                most = None if most is None else most - 1
-                if result.word == "moved":
+                results = await self._store.apply_together(chunk)
+                most = None if most is None else max(0, most - len(results))
+                for number, result in enumerate(results, chunk.number):
+                    self._note_result(number, result)
+                if results[-1].word == "moved":
                     await self._clock.wait(self._never, MOVED_SECONDS)
                     chunk = await self._next()
                     continue
-                if result.word == "poison":
-                    self._log.error(CHUNK_DEAD_LETTER, chunk=chunk.number)
-                elif result.word == "lost":
-                    self._log.error(BATCH_LOST, chunk=chunk.number)
-                self.known = result.floors
-                if result.overdue:
-                    self._folding.overdue = True
                 if self._folding.overdue:  # in turns, or a long backlog would let windows grow beyond all bounds
                     await self._folding.step()
-                chunk = result.next
+                chunk = results[-1].next
                 self._note(chunk)
+
+    def _note_result(self, number: int, result: ApplyResult) -> None:
+        if result.word == "moved":
+            return
+        if result.word == "poison":
+            self._log.error(CHUNK_DEAD_LETTER, chunk=number)
+        elif result.word == "lost":
+            self._log.error(BATCH_LOST, chunk=number)
+        self.known = result.floors
+        if result.overdue:
+            self._folding.overdue = True
 
     def forget(self) -> None:
         """Forget what was known of Redis: a server that lost its last writes has lower floors, and other chunks."""

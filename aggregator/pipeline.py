@@ -19,7 +19,7 @@ from aggregator.drain import Drain
 from aggregator.log_events import CLAIMED_BY_OTHERS
 from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, BATCH_NAMES, BATCH_SECONDS, Batch, Pace
 from aggregator.settling import Settler
-from aggregator.stages import Slot, first_of, run_stages
+from aggregator.stages import Slot, first_of, in_thread, run_stages
 from aggregator.upkeep import Upkeep
 from tally.clock import Clock
 from tally.log_throttle import Outage
@@ -152,8 +152,6 @@ class Pipeline:
         while read.entries:
             await self._renew(read)
             while read.entries:
-                # In many steps, so that the other stages go on meanwhile.
-                await asyncio.sleep(0)
                 batch = self._batch
                 if batch is None:
                     batch = self._batch = Batch(read.since_seconds)
@@ -161,7 +159,7 @@ class Pipeline:
                     self._began_seconds = self._clock.monotonic()
                 entry = read.entries.popleft()
                 batch.blocks.append(entry.pending)
-                self._sums.add(entry)
+                await in_thread(self._sums.add, entry)
                 del entry
                 if self._is_full(batch):
                     await self._hand_on()
@@ -182,7 +180,7 @@ class Pipeline:
         """Hand the batch on as soon as the next stage is free."""
         batch, self._batch = self._batch, None
         if batch is not None:
-            counts = self._sums.counts()
+            counts = await in_thread(self._sums.counts)
             self._sums = self._decoder.begin()
             await self._decoded.until_done()
             self._decoded.put((batch, counts))

@@ -5,7 +5,6 @@ From then on the blocks are counted, whatever becomes of us; before, they are st
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from aggregator.counts import Counts
 from aggregator.log_events import CLAIMED_BY_OTHERS
 from aggregator.pacing import Batch, Pace
 from aggregator.parts import parts_of
+from aggregator.stages import in_thread
 from tally.backoff import Backoff
 from tally.clock import Clock
 from tally.deltas import Chunk, chunks_of
@@ -22,9 +22,6 @@ from tally.settings import Settings
 from tally.store.blocks import Missing, Settled
 from tally.store.protocols import StagingStore
 from tally.telemetry import Log
-
-#: Chunks that are made before others may have the processor.
-CHUNKS_IN_A_ROW = 8
 
 
 @dataclass(slots=True)
@@ -69,7 +66,7 @@ class Settler:
 
     async def settle(self, batch: Batch, counts: Counts) -> None:
         """Settle a batch; if others have claimed some of its blocks meanwhile, throw it away."""
-        chunks = await self._chunks(batch, counts)
+        chunks = await in_thread(self._chunks, batch, counts)
         settled = await self._stage_and_settle(batch, chunks)
         if settled is None:
             self.has_left_over = True
@@ -94,7 +91,7 @@ class Settler:
             self._log.info(CLAIMED_BY_OTHERS, blocks=len(ids) - len(ours))
         return len(ours) == len(ids)
 
-    async def _chunks(self, batch: Batch, counts: Counts) -> list[Chunk]:
+    def _chunks(self, batch: Batch, counts: Counts) -> list[Chunk]:
         totals = {
             "events": counts.events,
             "words": counts.words,
@@ -105,12 +102,7 @@ class Settler:
             "blocks": len(batch.blocks),
         }
         parts = parts_of(counts, self._lengths, self._applier.known)
-        chunks: list[Chunk] = []
-        for chunk in chunks_of(parts, totals=totals, samples=counts.samples):
-            chunks.append(chunk)
-            if len(chunks) % CHUNKS_IN_A_ROW == 0:
-                await asyncio.sleep(0)
-        return chunks
+        return list(chunks_of(parts, totals=totals, samples=counts.samples))
 
     async def _stage_and_settle(self, batch: Batch, chunks: Sequence[Chunk]) -> Settled | None:
         """Return None if some of the blocks are not ours any more."""

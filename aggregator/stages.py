@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -75,6 +75,19 @@ async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def in_thread(work: Callable[..., Item], *arguments: Any) -> Item:
+    """Return what a call returns that takes the processor for long: it is made in a thread, so that the loop goes on.
+
+    It is waited for also if this is cancelled: what it works on is nobody else's until then.
+    """
+    call = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
 
 
 async def run_stages(*stages: Coroutine[Any, Any, None]) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,6 +29,10 @@ MAX_DELTA_BYTES = 16 << 20
 #: How long a staged list stays without another call, in seconds.
 STAGED_SECONDS = 120
 
+#: How many chunks are applied in one round trip at the most. Redis answers nobody else meanwhile; one by one it would
+#: have nothing to do while we decode.
+APPLIED_TOGETHER = 4
+
 #: Bytes of chunks that one call of stage.lua takes, about.
 STAGE_BYTES = 1 << 20
 
@@ -40,11 +44,15 @@ _targets = msgspec.json.Decoder(Targets).decode
 
 @dataclass(frozen=True, slots=True)
 class NextChunk:
-    """The chunk that is to be applied next: the key of its list, its number, and where its counts go."""
+    """The chunk that is to be applied next: the key of its list, its number, and where its counts go.
+
+    `behind` says the same of some chunks that come after it in the same batch.
+    """
 
     list: str
     number: int
     targets: bytes
+    behind: tuple[bytes, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +155,9 @@ class DeltaStore(ShardStore):
             if head is None:
                 return None
             key = _list_of(head, at.deltas)
-            reply = await _next_chunk.run(self._redis, (at.deltas, key), {})
+            reply = await _next_chunk.run(self._redis, (at.deltas, key), {"most": APPLIED_TOGETHER})
             if reply:
-                return NextChunk(key, reply[0], reply[1])
+                return NextChunk(key, reply[0], reply[1], tuple(reply[2:]))
 
     async def apply(self, chunk: NextChunk) -> ApplyResult:
         """Add a chunk to the hashes, if it is still the next one. Raises StoreUnavailable.
@@ -157,11 +165,22 @@ class DeltaStore(ShardStore):
         Also raises it, with key and types, if one of the keys has another type than it should: nothing was written
         then, and the chunk waits until that is mended.
         """
+        keys, arguments = self._apply_call(chunk)
+        return await self._applied(chunk, await _apply.run(self._redis, keys, arguments, layout=self._layout.whole))
+
+    async def apply_together(self, chunk: NextChunk) -> list[ApplyResult]:
+        """Apply a chunk and those behind it, in one round trip; return what became of each. Raises as `apply` does."""
+        some = [chunk, *(NextChunk(chunk.list, chunk.number + at, each) for at, each in enumerate(chunk.behind, 1))]
+        calls = [(*self._apply_call(each), ()) for each in some]
+        replies = await _apply.run_each(self._redis, calls, layout=self._layout.whole)
+        return [await self._applied(each, reply) for each, reply in zip(some, replies, strict=True)]
+
+    def _apply_call(self, chunk: NextChunk) -> tuple[list[str], dict[str, Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
         keys = [at.deltas, chunk.list, at.backlog, at.totals, at.rejected, at.dead_letters, at.top, at.floors]
         keys += (at.windows(length.seconds) for length in lengths)
         hashes = self._hashes(chunk.targets)
-        arguments = {
+        return keys + (hashes or []), {
             "number": chunk.number,
             "unreadable": hashes is None,
             "levels": levels_of(lengths),
@@ -173,14 +192,19 @@ class DeltaStore(ShardStore):
             "ranked": "words",
             "max_top": TOP_WORDS,
             "max_samples": settings.max_rejected_samples,
+            "upcoming": APPLIED_TOGETHER,
         }
-        word, *rest = await _apply.run(self._redis, keys + (hashes or []), arguments, layout=self._layout.whole)
+
+    async def _applied(self, chunk: NextChunk, reply: Any) -> ApplyResult:
+        word, *rest = reply
         raise_wrong_type(word, rest)
         if word == b"moved":
             return ApplyResult("moved")
-        targets, another, floors, overdue = rest
-        following = NextChunk(chunk.list, chunk.number + 1, targets) if targets is not None else None
-        if following is None and another:
+        upcoming, another, floors, overdue = rest
+        following = None
+        if upcoming:
+            following = NextChunk(chunk.list, chunk.number + 1, upcoming[0], tuple(upcoming[1:]))
+        elif another:
             following = await self.next_chunk()
         return ApplyResult(word.decode(), following, floors_of(floors), bool(overdue))
 

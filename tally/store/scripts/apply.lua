@@ -20,12 +20,13 @@
 --        ranked       the kind whose most frequent names are in `top`
 --        max_top      how many these are
 --        max_samples
+--        upcoming     of how many chunks to tell the targets
 --
--- Returns {word, targets of the next chunk, whether another batch is next, floors, whether windows are overdue}:
+-- Returns {word, targets of the next chunks of the batch, whether another batch is next, floors, whether windows are overdue}:
 --   applied   its counts are in the hashes
 --   poison    it cannot be read; it is a dead letter now
 --   lost      somebody has deleted the list: the batch's blocks count as lost
--- The targets are false at the end of a batch; the floors are a text a level, empty where there is none.
+-- There are no targets at the end of a batch; the floors are a text a level, empty where there is none.
 -- Or {'moved'}: this chunk is not the next one; or {'wrong-type', key, type, expected type}. Nothing was written then.
 --
 -- Atomic, or a chunk could be added twice, or in part.
@@ -177,4 +178,8 @@ else
   redis.call('HSET', backlog, 'applied', batch.last, 'delta_bytes', delta_bytes,
     'settled_blocks', math.max(0, blocks), 'settled_bytes', math.max(0, bytes))
 end
-return {word, targets, redis.call('EXISTS', deltas), texts_of(floors), is_overdue(levels, floors) and 1 or 0}
+local upcoming = {targets or nil}
+for at = 1, targets and arguments.upcoming - 1 or 0 do
+  upcoming[1 + at] = redis.call('LINDEX', list, 2 * at) or nil
+end
+return {word, upcoming, redis.call('EXISTS', deltas), texts_of(floors), is_overdue(levels, floors) and 1 or 0}
