@@ -34,8 +34,10 @@ DAY = 1_600_000_000 // 86_400 * 86_400
 #: What BITCOUNT counts.
 YARDSTICK_BYTES = 16 << 20
 
-#: How many yardsticks a call may take: half of the calls of each kind, and all but one in twenty.
-MEDIAN, MOST = 3, 12
+#: How many yardsticks a call may take: a quarter of the calls of each kind at least, for others may have had to wait
+#: for the processor; and all but one in twenty, where there are so many that this says anything.
+USUAL, MOST = 3, 12
+MANY = 30
 
 
 def _event(data: str, at: int, type_: str = "a") -> bytes:
@@ -141,7 +143,9 @@ def test_no_call_is_long(server: Server, tmp_path: Path, phases: Callable[[], Ph
     holding.close()
     yardstick = median(found.pop("BITCOUNT"))
     assert scripts <= set(found)
-    longest = {kind: sorted(seconds)[-1 - len(seconds) // 20] / yardstick for kind, seconds in found.items()}
-    usual = {kind: median(seconds) / yardstick for kind, seconds in found.items()}
-    assert {kind: ratio for kind, ratio in usual.items() if ratio > MEDIAN} == {}
+    usual = {kind: sorted(seconds)[len(seconds) // 4] / yardstick for kind, seconds in found.items()}
+    assert {kind: ratio for kind, ratio in usual.items() if ratio > USUAL} == {}
+    many = {kind: sorted(seconds) for kind, seconds in found.items() if len(seconds) >= MANY}
+    assert "apply.lua" in many
+    longest = {kind: seconds[-1 - len(seconds) // 20] / yardstick for kind, seconds in many.items()}
     assert {kind: ratio for kind, ratio in longest.items() if ratio > MOST} == {}

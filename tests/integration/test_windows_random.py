@@ -21,7 +21,7 @@ from tally.store import WindowStore
 from tally.store.blocks import PendingBlock, Settled
 from tally.store.windows import FOLD_FROM_START
 from tally.windows import WindowLength
-from tests.effort import seeds
+from tests.effort import THOROUGH, seeds
 from tests.stores import AllStores
 
 KEYS = Keys()
@@ -218,7 +218,7 @@ def _part(kind: Kind, places: tuple[Place, ...], counts: Counter[str]) -> Part:
     return Part(kind, places, list(counts), list(counts.values()))
 
 
-@pytest.mark.parametrize("seed", seeds(range(4), range(200)))
+@pytest.mark.parametrize("seed", seeds(range(4), range(200 if THOROUGH else 20)))
 @pytest.mark.parametrize("windows", WINDOWS)
 async def test_every_window_that_is_kept_is_what_was_added(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, windows: str, seed: int
