@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tally.counts import Sample
-from tally.deltas import Place
+from tally.deltas import Place, Sample
 
 
 @dataclass(slots=True)
@@ -54,3 +53,15 @@ class Counts:
     @property
     def words(self) -> int:
         return self.whole.words.total()
+
+    def totals(self, *, blocks: int) -> dict[str, int]:
+        """Return what this adds to the totals, with the number of blocks that it is of."""
+        return {
+            "events": self.events,
+            "words": self.words,
+            "rejected": self.rejected,
+            "padded": self.padded,
+            "lines": self.events + self.rejected,
+            "bytes": self.bytes,
+            "blocks": blocks,
+        }

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from tally.store.protocols import FoldingStore
-from tally.store.windows import FOLD_FROM_START
-
-#: Windows that are dropped at once: Redis takes their names apart in a thread of its own.
-DROP_AT_ONCE = 100
+from tally.store.windows import DROP_WINDOWS, FOLD_FROM_START
 
 
 class Folding:
@@ -39,7 +36,7 @@ class Folding:
             self._folds.extend(found.folds)
             for level, starts in found.drops.items():
                 self._drops.extend(
-                    (level, starts[first : first + DROP_AT_ONCE]) for first in range(0, len(starts), DROP_AT_ONCE)
+                    (level, starts[first : first + DROP_WINDOWS]) for first in range(0, len(starts), DROP_WINDOWS)
                 )
             self.overdue = bool(self._folds or self._drops)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from tally.counts import Sample
+from tally.deltas import Sample
 from tally.padding import NUL, padding_bytes
 
 #: How much of a rejected line is kept.

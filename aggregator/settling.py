@@ -92,17 +92,8 @@ class Settler:
         return len(ours) == len(ids)
 
     def _chunks(self, batch: Batch, counts: Counts) -> list[Chunk]:
-        totals = {
-            "events": counts.events,
-            "words": counts.words,
-            "rejected": counts.rejected,
-            "padded": counts.padded,
-            "lines": counts.events + counts.rejected,
-            "bytes": counts.bytes,
-            "blocks": len(batch.blocks),
-        }
         parts = parts_of(counts, self._lengths, self._applier.known)
-        return list(chunks_of(parts, totals=totals, samples=counts.samples))
+        return list(chunks_of(parts, totals=counts.totals(blocks=len(batch.blocks)), samples=counts.samples))
 
     async def _stage_and_settle(self, batch: Batch, chunks: Sequence[Chunk]) -> Settled | None:
         """Return None if some of the blocks are not ours any more."""

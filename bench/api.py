@@ -22,13 +22,12 @@ from aggregator.folding import Folding
 from bench.contenders import server_version
 from bench.processes import ROOT, Bench, BenchError, fresh_bench, tidy_when_terminated, wait_until
 from bench.report import machine, table, write_section
-from tally.counts import Counts, WindowCounts
 from tally.keys import GROUP, Keys
 from tally.settings import Settings
 from tally.store import WindowStore, connect
 from tally.telemetry import configure
 from tests.server import free_port
-from tests.stores import AllStores
+from tests.stores import AllStores, in_minutes
 
 CONNECTIONS = 64
 MILLION = 1_000_000
@@ -166,7 +165,7 @@ def _url(client: Any) -> str:
 
 
 async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
-    """Have words counted in windows, through the count script, and rolled up."""
+    """Have words counted in windows through the scripts, and what is too old folded or dropped."""
     settings = Settings(redis_url=url, max_words=2 * MILLION, max_window_words=100_000, log_level="warning")
     configure(settings, service="bench")
     redis = connect(url, timeout_seconds=60)
@@ -178,10 +177,7 @@ async def _store(url: str, windows: list[tuple[int, dict[str, int]]]) -> None:
         for first in range(0, len(items), 50_000):
             await redis.xadd(keys.stream, {"lines": b""})
             (entry,) = await blocks.read(consumer="bench", count=1, block_ms=None)
-            counts = Counts()
-            window = counts.windows[start] = WindowCounts()
-            window.words.update(dict(items[first : first + 50_000]))
-            window.types["bench"] = 1
+            counts = in_minutes({start: ({"bench": 1}, dict(items[first : first + 50_000]))})
             await blocks.count(consumer="bench", entries=[entry], counts=counts)
     folding = Folding(WindowStore(redis, keys=keys, settings=settings))
     while folding.overdue:

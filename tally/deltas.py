@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tally.counts import Sample
 from tally.keys import Kind
 
 #: How many updates a chunk has at the most: names times places, and HASH_UPDATES for each place.
@@ -53,6 +52,15 @@ class Part:
     places: tuple[Place, ...]
     names: Sequence[str]
     counts: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A rejected line as it is kept: its first KiB, why, and the name of its source."""
+
+    line: bytes
+    reason: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,22 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from tally.keys import KINDS, OTHER, Keys, Kind, window_key
-from tally.ranges import WindowStarts
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
-from tally.store.layouts import checks, stored_layout
+from tally.store.layouts import checks
 from tally.store.lua import ReadingScript, WritingScript
 from tally.windows import WindowLength
 
-_windows, _fold, _drop_windows = ReadingScript("windows"), WritingScript("fold"), WritingScript("drop_windows")
+_overdue, _fold, _drop_windows = ReadingScript("overdue"), WritingScript("fold"), WritingScript("drop_windows")
 
 #: How many names one call moves, about.
 FOLD_NAMES = 500
 
-#: How many windows one call drops at the most.
+#: How many windows one call of `drop` may be given. Redis takes their names apart in a thread of its own.
 DROP_WINDOWS = 100
+
+#: How many windows of each length `overdue` tells of.
+OVERDUE_WINDOWS = 1000
 
 #: What became of a window of which a slice was to be folded. `more`: some of it is left. `folded`: all of it is in a
 #: longer window now, or in none if it is too old for all. `kept`: it is not behind its floor. `gone`: there is none.
@@ -37,9 +39,10 @@ class Overdue:
     """Windows that are behind the floor of their length, the oldest first, by level: 1 is the shortest length.
 
     Those in `folds` are to be folded into longer ones, as (level, start); those in `drops`, level -> starts, to be
-    dropped.
+    dropped. There may be more. `floors` are those of each length, the shortest first; None where all is kept.
     """
 
+    floors: tuple[int | None, ...]
     folds: tuple[tuple[int, int], ...]
     drops: Mapping[int, tuple[int, ...]]
 
@@ -66,34 +69,19 @@ class WindowStore:
         self._layout = checks(keys, settings).whole
         self._folding = folding
 
-    async def windows(self) -> list[WindowStarts]:
-        """Return what windows there are, one element a length that is set. Raises StoreUnavailable."""
-        return (await self._look(self._lengths))[1]
-
-    async def _look(
-        self, lengths: Sequence[WindowLength]
-    ) -> tuple[tuple[WindowLength, ...] | None, list[WindowStarts], dict[int, int]]:
-        """Return the lengths of the stored layout, the windows of these lengths, and Windows.folds."""
-        keys = [self._keys.layout, self._keys.floors, self._keys.folds]
-        keys += (self._keys.windows(length.seconds) for length in lengths)
-        layout, floors, folds, *found = await _windows.run(self._redis, keys, {"levels": levels_of(lengths)})
-        stored = stored_layout((b"format", b"windows"), layout).window_lengths
-        starts = [
-            WindowStarts(tuple(map(int, starts)), floor) for starts, floor in zip(found, floors_of(floors), strict=True)
-        ]
-        numbers = dict(zip(folds[::2], map(int, folds[1::2]), strict=True))
-        numbers.pop(b"number", None)
-        return stored, starts, {int(start): number for start, number in numbers.items()}
-
     async def overdue(self) -> Overdue:
-        """Return what is to be folded and dropped now. Raises StoreUnavailable."""
-        found = await self.windows()
-        behind = [
-            tuple(start for start in each.starts if each.floor is not None and start < each.floor) for each in found
-        ]
+        """Return what is to be folded and dropped now, OVERDUE_WINDOWS of each length at the most.
+
+        Raises StoreUnavailable.
+        """
+        lengths = self._lengths
+        keys = [self._keys.floors, *map(self._starts_key, lengths)]
+        floors, *found = await _overdue.run(self._redis, keys, {"levels": levels_of(lengths), "most": OVERDUE_WINDOWS})
+        behind = [tuple(map(int, starts)) for starts in found]
         # What is in the shortest windows is in longer ones, too; what is in the longest has nowhere to go.
-        dropped = {1, len(found)}
+        dropped = {1, len(lengths)}
         return Overdue(
+            floors_of(floors),
             folds=tuple(
                 (level, start) for level, starts in enumerate(behind, 1) if level not in dropped for start in starts
             ),
@@ -133,19 +121,17 @@ class WindowStore:
     async def drop(self, *, level: int, starts: Sequence[int]) -> int:
         """Forget those of these windows that are behind the floor of their length; return how many.
 
-        Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1. Raises
-        StoreUnavailable.
+        Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1;
+        DROP_WINDOWS at the most. Raises StoreUnavailable.
         """
-        lengths, dropped = self._lengths, 0
-        for first in range(0, len(starts), DROP_WINDOWS):
-            some = starts[first : first + DROP_WINDOWS]
-            keys = [self._keys.floors, self._keys.folds, *(self._keys.windows(length.seconds) for length in lengths)]
-            keys += (
-                window_key(self._keys, kind, lengths[level - 1].seconds, start) for start in some for kind in KINDS
-            )
-            arguments = {"level": level, "starts": some, "levels": levels_of(lengths)}
-            dropped += await _drop_windows.run(self._redis, keys, arguments, layout=self._layout)
-        return dropped
+        if not starts:
+            return 0
+        assert len(starts) <= DROP_WINDOWS
+        seconds = self._lengths[level - 1].seconds
+        keys = [self._keys.floors, self._keys.folds, *map(self._starts_key, self._lengths)]
+        keys += (window_key(self._keys, kind, seconds, start) for start in starts for kind in KINDS)
+        arguments = {"level": level, "starts": starts, "levels": levels_of(self._lengths)}
+        return int(await _drop_windows.run(self._redis, keys, arguments, layout=self._layout))
 
 
 def levels_of(lengths: Sequence[WindowLength]) -> list[dict[str, int]]:

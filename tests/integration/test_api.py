@@ -6,7 +6,6 @@ import asyncio
 import html
 import re
 import signal
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from redis.asyncio import Redis
 
 from api.app import create_app
-from tally.counts import Counts, WindowCounts
 from tally.keys import Keys
 from tally.log_events import REDIS_REFUSES
 from tally.settings import Settings
@@ -25,7 +23,7 @@ from tally.store import connect
 from tally.web import problem_types
 from tests.processes import Process, running
 from tests.server import Server, free_port
-from tests.stores import AllStores
+from tests.stores import AllStores, in_minutes
 from tests.waiting import wait_until, wait_until_async
 
 KEYS = Keys()
@@ -55,9 +53,7 @@ async def _count(redis: Redis, types: dict[str, int], words: dict[str, int]) -> 
     await store.create_group()
     await redis.xadd(KEYS.stream, {"lines": b"x"})
     entries = await store.read(consumer="a", count=1, block_ms=None)
-    await store.count(
-        consumer="a", entries=entries, counts=Counts(windows={0: WindowCounts(Counter(types), Counter(words))})
-    )
+    await store.count(consumer="a", entries=entries, counts=in_minutes({0: (types, words)}))
 
 
 async def _count_at(server: Server, types: dict[str, int], words: dict[str, int]) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
+from aggregator.counts import Counts
 from aggregator.worker import Worker
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import NotReplayable
-from tally.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block, Entry, WindowStore, connect

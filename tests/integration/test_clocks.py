@@ -10,8 +10,9 @@ import pytest
 import redis as blocking
 from redis.asyncio import Redis
 
+from aggregator.counts import Counts
 from aggregator.decoding import Decoder
-from tally.counts import Counts, Sample
+from tally.deltas import Sample
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block

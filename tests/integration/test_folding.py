@@ -52,7 +52,7 @@ class Shard:
         return {name.decode(): int(count) for name, count in (await self.redis.hgetall(key)).items()}
 
     async def floors(self) -> list[int | None]:
-        return [found.floor for found in await self.windows.windows()]
+        return list((await self.windows.overdue()).floors)
 
     async def overdue(self) -> tuple[list[tuple[int, int]], dict[int, Sequence[int]]]:
         found = await self.windows.overdue()

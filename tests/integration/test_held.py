@@ -107,7 +107,7 @@ def _is_done(client: Any, events: int) -> bool:
     ("phases", "scripts"),
     [
         (long_lines, {"stage.lua", "settle.lua", "apply.lua"}),
-        (many_minutes, {"apply.lua", "drop_windows.lua", "windows.lua"}),
+        (many_minutes, {"apply.lua", "drop_windows.lua", "overdue.lua"}),
         (many_types, {"apply.lua"}),
         (full_hours, {"apply.lua", "fold.lua"}),
         (ten_years, {"apply.lua", "fold.lua"}),

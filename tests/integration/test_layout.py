@@ -15,7 +15,6 @@ import redis as blocking_redis
 from redis.asyncio import Redis
 
 from api.app import create_app
-from tally.counts import Counts, WindowCounts
 from tally.deltas import ALL_TIME, Part, Place, chunks_of
 from tally.keys import Keys
 from tally.layout import Layout, LayoutRefused
@@ -32,7 +31,7 @@ from tally.store.reads import CountReader
 from tally.store.windows import FOLD_FROM_START
 from tests.processes import Process, run, running
 from tests.server import Server
-from tests.stores import AllStores
+from tests.stores import AllStores, in_minutes
 from tests.waiting import wait_until
 
 KEYS = Keys()
@@ -61,8 +60,8 @@ async def _count(client: Redis, types: Mapping[int, int], **settings: Any) -> No
     await store.create_group()
     await client.xadd(KEYS.stream, {"lines": b"x"})
     (entry,) = await store.read(consumer="c", count=1, block_ms=None)
-    windows = {start: WindowCounts(Counter({"a": number}), Counter()) for start, number in types.items()}
-    await store.count(consumer="c", entries=[entry], counts=Counts(windows=windows))
+    counts = in_minutes({start: ({"a": number}, {}) for start, number in types.items()})
+    await store.count(consumer="c", entries=[entry], counts=counts)
 
 
 def _changes(server: Server) -> int:

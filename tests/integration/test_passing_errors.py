@@ -16,7 +16,7 @@ import pytest
 import redis as redis_py
 from redis.asyncio import Redis
 
-from tally.counts import Counts
+from aggregator.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Block, StoreUnavailable, WindowStore, connect
@@ -120,7 +120,7 @@ async def test_what_is_read_in_a_script_is_waited_for_too(server: Server, redis:
     windows = WindowStore(redis, keys=Keys(), settings=settings)
     reader = CountReader(redis, keys=Keys(), settings=settings)
     with _busy(server):
-        for read in (windows.windows, partial(reader.distinct, "types")):
+        for read in (windows.overdue, partial(reader.distinct, "types")):
             with pytest.raises(StoreUnavailable):
                 await read()
     assert await reader.distinct("types") == (0, 0)

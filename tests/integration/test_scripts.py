@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count as numbers
 from typing import Any
 from unittest.mock import ANY
@@ -17,9 +17,10 @@ from unittest.mock import ANY
 import pytest
 from redis.asyncio import Redis
 
+from aggregator.counts import Counts
 from aggregator.worker import Worker
 from tally.backoff import Backoff
-from tally.counts import Counts, Sample, WindowCounts
+from tally.deltas import Sample
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys
 from tally.settings import Settings
 from tally.store import Append, Block, Entry, GroupMissing, StoreUnavailable, WindowStore
@@ -27,7 +28,7 @@ from tally.store.aggregator import CLAIM_FROM_START
 from tally.store.blocks import Missing, Settled
 from tally.store.reads import CountReader
 from tests.effort import seeds
-from tests.stores import AllStores
+from tests.stores import AllStores, in_minutes
 from tests.waiting import wait_until_async
 
 KEYS = Keys()
@@ -93,16 +94,6 @@ class Shard:
 @pytest.fixture
 async def shard(redis: Redis) -> Shard:
     return Shard(redis)
-
-
-def _counts(windows: Mapping[int, tuple[Mapping[str, int], Mapping[str, int]]] | None = None, **others: Any) -> Counts:
-    """Counts of these windows: start -> (types, words)."""
-    return Counts(
-        windows={
-            start: WindowCounts(Counter(types), Counter(words)) for start, (types, words) in (windows or {}).items()
-        },
-        **others,
-    )
 
 
 def _held(ids: Iterable[str]) -> list[Entry]:
@@ -182,7 +173,7 @@ async def test_append_says_full_at_the_limit_and_goes_on_when_there_is_room(shar
     await store.create_group()
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
     assert (await store.append(source="s", blocks=blocks[2:]))[0].outcome == "full", "read is not yet counted"
-    await store.count(consumer="a", entries=_held([entry.id]), counts=_counts())
+    await store.count(consumer="a", entries=_held([entry.id]), counts=in_minutes())
     assert await store.append(source="s", blocks=blocks[2:]) == [Append("appended", 3)]
 
 
@@ -365,7 +356,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(shard: Shard) -> No
         assert answers[-1].position == 2
     assert await shard.blocks().backlog() == 2
     await shard.redis.script_flush()
-    assert isinstance(await shard.count(_counts({0: ({"foo": 1}, {})})), Settled)
+    assert isinstance(await shard.count(in_minutes({0: ({"foo": 1}, {})})), Settled)
 
 
 # count
@@ -374,7 +365,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(shard: Shard) -> No
 async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(shard: Shard) -> None:
     store = shard.blocks()
     ids = await shard.pending_blocks(3)
-    counts = _counts(
+    counts = in_minutes(
         {60: ({"foo": 2, "bär": 1}, {"lorem": 5}), 120: ({"foo": 4}, {"lorem": 1, "don't": 2})},
         rejected=3,
         bytes=1000,
@@ -410,7 +401,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
 
 async def test_count_adds_to_what_was_counted_before(shard: Shard) -> None:
     for _ in range(3):
-        await shard.count(_counts({-60: ({"foo": 2}, {"a": 1})}, bytes=7, rejected=1))
+        await shard.count(in_minutes({-60: ({"foo": 2}, {"a": 1})}, bytes=7, rejected=1))
     assert await shard.hash(KEYS.types) == {"foo": 6}
     assert await shard.hash(KEYS.window_words(60, -60)) == {"a": 3}
     assert await shard.hash(KEYS.totals) == {
@@ -424,13 +415,13 @@ async def test_count_adds_to_what_was_counted_before(shard: Shard) -> None:
 
 
 async def test_count_of_blocks_that_hold_nothing_takes_them_off_the_stream(shard: Shard) -> None:
-    assert isinstance(await shard.count(_counts()), Settled)
+    assert isinstance(await shard.count(in_minutes()), Settled)
     assert await shard.hash(KEYS.totals) == {"blocks": 1}
     assert await shard.blocks().backlog() == 0
 
 
 async def _counted_by_another(shard: Shard, ids: list[str]) -> set[str]:
-    await shard.blocks().count(consumer="a", entries=_held([ids[0], ids[2]]), counts=_counts())
+    await shard.blocks().count(consumer="a", entries=_held([ids[0], ids[2]]), counts=in_minutes())
     return {ids[0], ids[2]}
 
 
@@ -456,7 +447,7 @@ async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     ids = await shard.pending_blocks(4)
     missing = await made_missing(shard, ids)
     before, pending = await shard.everything(), await shard.pending()
-    counts = _counts({60: ({"foo": 1}, {"a": 1})}, rejected=1, bytes=9, samples=[Sample(b"l", "r", "s")])
+    counts = in_minutes({60: ({"foo": 1}, {"a": 1})}, rejected=1, bytes=9, samples=[Sample(b"l", "r", "s")])
 
     refused = await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts)
     assert refused == Missing(ids=frozenset(missing))
@@ -467,12 +458,12 @@ async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     assert await shard.hash(KEYS.types) == {"foo": 1}
 
 
-async def test_count_takes_only_what_is_pending_to_the_one_who_counts(shard: Shard) -> None:
+async def test_count_takes_only_what_is_pending_to_the_one_whoin_minutes(shard: Shard) -> None:
     """An ID may come again with another block, when a replica is promoted whose clock is behind."""
     claimed, ours = await shard.pending_blocks(2, consumer="a")
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed])
     before, pending = await shard.everything(), await shard.pending()
-    store, counts = shard.blocks(), _counts({0: ({"foo": 1}, {})})
+    store, counts = shard.blocks(), in_minutes({0: ({"foo": 1}, {})})
     refused = await store.count(consumer="a", entries=_held([claimed, ours]), counts=counts)
     assert refused == Missing(ids=frozenset({claimed}))
     assert (await shard.everything(), await shard.pending()) == (before, pending)
@@ -486,7 +477,7 @@ async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_on
     ids = await shard.pending_blocks(9000)
     types = {f"type {at}": at + 1 for at in range(8200)}
     words = {f"word{at}": 2 for at in range(9100)}
-    counts = _counts({0: (types, words)}, samples=[Sample(b"%d" % at, "r", "s") for at in range(20)])
+    counts = in_minutes({0: (types, words)}, samples=[Sample(b"%d" % at, "r", "s") for at in range(20)])
     assert isinstance(await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts), Settled)
     assert await shard.hash(KEYS.types) == types
     assert await shard.hash(KEYS.words) == words
@@ -500,7 +491,7 @@ async def test_count_takes_thousands_of_blocks_and_many_thousands_of_names_at_on
 
 async def test_count_takes_many_windows_at_once(shard: Shard) -> None:
     windows = {at * 60: ({"foo": 1}, {"a": 2}) for at in range(300)}
-    assert isinstance(await shard.count(_counts(windows)), Settled)
+    assert isinstance(await shard.count(in_minutes(windows)), Settled)
     assert await shard.hash(KEYS.types) == {"foo": 300}
     assert await shard.hash(KEYS.window_types(60, 299 * 60)) == {"foo": 1}
 
@@ -508,7 +499,7 @@ async def test_count_takes_many_windows_at_once(shard: Shard) -> None:
 async def test_counts_of_any_size_stay_exact(shard: Shard) -> None:
     large = 2**52 + 1
     for times in (large, 1, 2):
-        await shard.count(_counts({0: ({"foo": times}, {"a": times})}))
+        await shard.count(in_minutes({0: ({"foo": times}, {"a": times})}))
     assert await shard.hash(KEYS.types) == {"foo": large + 3}
     assert await shard.hash(KEYS.window_words(60, 0)) == {"a": large + 3}
     assert (await shard.hash(KEYS.totals))["events"] == large + 3
@@ -517,7 +508,7 @@ async def test_counts_of_any_size_stay_exact(shard: Shard) -> None:
 async def test_names_over_a_bound_count_as_other_and_nothing_is_lost(shard: Shard) -> None:
     bounds = {"max_types": 3, "max_words": 4, "max_window_words": 2}
     names = {f"n{at}": 10 for at in range(6)}
-    await shard.count(_counts({0: (names, names)}), **bounds)
+    await shard.count(in_minutes({0: (names, names)}), **bounds)
 
     for key, limit in (
         (KEYS.types, 3),
@@ -531,7 +522,7 @@ async def test_names_over_a_bound_count_as_other_and_nothing_is_lost(shard: Shar
 
     # A name that has its place keeps it; new ones go to the rest; the name of the rest has no place of its own.
     kept = next(name for name in await shard.hash(KEYS.types) if name != OTHER)
-    await shard.count(_counts({60: ({kept: 1, "new": 2, OTHER: 4}, {})}), **bounds)
+    await shard.count(in_minutes({60: ({kept: 1, "new": 2, OTHER: 4}, {})}), **bounds)
     types = await shard.hash(KEYS.types)
     assert (types[kept], types[OTHER], sum(types.values())) == (11, 30 + 6, 67)
     assert await shard.hash(KEYS.window_types(60, 60)) == {kept: 1, "new": 2, OTHER: 4}
@@ -540,13 +531,13 @@ async def test_names_over_a_bound_count_as_other_and_nothing_is_lost(shard: Shar
 async def test_a_bound_that_is_just_reached_sends_nothing_to_other(shard: Shard) -> None:
     names = {"a": 1, "b": 2, "c": 3}
     for _ in range(2):
-        await shard.count(_counts({0: (names, names)}), max_types=3, max_words=3, max_window_words=3)
+        await shard.count(in_minutes({0: (names, names)}), max_types=3, max_words=3, max_window_words=3)
     assert await shard.hash(KEYS.types) == await shard.hash(KEYS.window_words(60, 0)) == {"a": 2, "b": 4, "c": 6}
 
 
 async def test_other_takes_up_no_place_of_the_bound(shard: Shard) -> None:
-    await shard.count(_counts({0: ({OTHER: 5}, {OTHER: 7})}), max_types=1, max_words=1)
-    await shard.count(_counts({0: ({"foo": 1}, {"a": 2})}), max_types=1, max_words=1)
+    await shard.count(in_minutes({0: ({OTHER: 5}, {OTHER: 7})}), max_types=1, max_words=1)
+    await shard.count(in_minutes({0: ({"foo": 1}, {"a": 2})}), max_types=1, max_words=1)
     assert await shard.hash(KEYS.types) == {OTHER: 5, "foo": 1}
     assert await shard.hash(KEYS.words) == {OTHER: 7, "a": 2}
     assert await shard.zset(KEYS.top) == {"a": 2}, "the rest is no word"
@@ -557,7 +548,7 @@ async def test_samples_of_rejected_lines_are_capped_the_newest_kept(shard: Shard
     number = numbers()
     for _ in range(4):
         samples = [Sample(b"%d" % next(number), "not JSON: x", "s") for _ in range(3)]
-        await shard.count(_counts(rejected=3, padded=2, samples=samples), max_rejected_samples=limit)
+        await shard.count(in_minutes(rejected=3, padded=2, samples=samples), max_rejected_samples=limit)
     assert [int(entry["line"]) for entry in await shard.entries(KEYS.rejected)] == list(range(12))[12 - kept :]
     totals = await shard.hash(KEYS.totals)
     assert (totals["rejected"], totals["padded"], totals["lines"]) == (12, 8, 12)
@@ -572,7 +563,7 @@ async def test_top_words_are_exactly_the_most_frequent_of_all_time(shard: Shard,
     all_words: Counter[str] = Counter()
     for _ in range(12):
         batch = Counter(chance.choices(vocabulary, weights, k=chance.choice([1, 50, 1500])))
-        await shard.count(_counts({0: ({"foo": 1}, batch)}))
+        await shard.count(in_minutes({0: ({"foo": 1}, batch)}))
         all_words += batch
         top = await shard.zset(KEYS.top)
         assert sorted(top.values(), reverse=True) == [number for _, number in all_words.most_common(TOP_WORDS)]
@@ -649,7 +640,7 @@ async def test_keep_renews_what_is_ours_and_takes_nothing_back(shard: Shard) -> 
     await _make_idle(shard, ids, consumer="a", idle_ms=20_000, deliveries=2)
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
     store = shard.blocks(claim_idle_seconds=5)
-    await store.count(consumer="a", entries=_held([counted]), counts=_counts())
+    await store.count(consumer="a", entries=_held([counted]), counts=in_minutes())
     await shard.redis.xdel(KEYS.stream, deleted)
     assert await store.renew_pending(consumer="a", ids=[ours, claimed, counted, deleted, "5-5"]) == {ours}
     assert await shard.pending() == [(ours, "a", 2), (claimed, "b", 2), (others, "a", 2)]
@@ -683,7 +674,7 @@ async def test_retry_of_a_deleted_block_counts_it_as_lost_once(shard: Shard) -> 
 
 async def test_retry_of_what_is_counted_or_somebody_elses_gives_nothing_and_changes_nothing(shard: Shard) -> None:
     counted, theirs, ours = await shard.pending_blocks(3)
-    await shard.blocks().count(consumer="a", entries=_held([counted]), counts=_counts())
+    await shard.blocks().count(consumer="a", entries=_held([counted]), counts=in_minutes())
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [theirs], justid=True)
     for entry_id in (counted, theirs, "5-5"):
         assert await shard.blocks().retry(consumer="a", entry_id=entry_id, deliveries=9) is None
@@ -720,7 +711,7 @@ async def test_no_dead_letter_is_made_of_what_is_counted_or_deleted_or_somebody_
     counted, deleted, claimed = await shard.pending_blocks(3)
     await shard.redis.xclaim(KEYS.stream, GROUP, "b", 0, [claimed], justid=True)
     store = shard.blocks(max_deliveries=1)
-    await store.count(consumer="a", entries=_held([counted]), counts=_counts())
+    await store.count(consumer="a", entries=_held([counted]), counts=in_minutes())
     await shard.redis.xdel(KEYS.stream, deleted)
     for entry_id in (counted, deleted, claimed, "5-5"):
         assert await store.dead_letter(consumer="a", entry_id=entry_id) == "gone"
@@ -849,7 +840,7 @@ async def test_a_consumer_is_removed_that_holds_nothing(shard: Shard) -> None:
     assert await store.remove_consumer(consumer="b") == "removed"
     assert await store.remove_consumer(consumer="b") == "gone"
     assert await shard.pending() == [(entry_id, "a", 1)], "what a consumer holds is never thrown away"
-    await store.count(consumer="a", entries=_held([entry_id]), counts=_counts())
+    await store.count(consumer="a", entries=_held([entry_id]), counts=in_minutes())
     assert await store.remove_consumer(consumer="a") == "removed"
     assert await store.consumers() == []
 

@@ -15,8 +15,7 @@ from redis.exceptions import OutOfMemoryError
 
 import tally.deltas
 import tally.store.deltas
-from tally.counts import Sample
-from tally.deltas import ALL_TIME, Chunk, Part, Place, chunks_of
+from tally.deltas import ALL_TIME, Chunk, Part, Place, Sample, chunks_of
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys, Kind
 from tally.settings import Settings
 from tally.store import Block, GroupMissing, StoreUnavailable, WindowStore, connect

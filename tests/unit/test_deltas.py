@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tally.deltas
-from tally.counts import Sample
-from tally.deltas import ALL_TIME, CHUNK_BYTES, CHUNK_UPDATES, HASH_UPDATES, Chunk, Part, Place, chunks_of
+from tally.deltas import ALL_TIME, CHUNK_BYTES, CHUNK_UPDATES, HASH_UPDATES, Chunk, Part, Place, Sample, chunks_of
 
 SAMPLES = [Sample(b"\xff\0", "no JSON", "file:/größe"), Sample(b"x" * 70_000, "", "")]
 

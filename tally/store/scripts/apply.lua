@@ -39,14 +39,7 @@ local deltas, list, backlog, totals, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[
 local dead_letters, top, floors_key = KEYS[6], KEYS[7], KEYS[8]
 local levels, other = arguments.levels, arguments.other
 local number, max_top = arguments.number, arguments.max_top
-local windows, hashes = {}, {}
-for at, level in ipairs(levels) do
-  level.windows = KEYS[8 + at]
-  windows[at] = level.windows
-end
-for at = 9 + #levels, #KEYS do
-  hashes[#hashes + 1] = KEYS[at]
-end
+local windows, hashes = take_keys(levels, 9)
 
 local wrong = wrong_type({deltas, list}, 'list') or wrong_type({backlog, totals}, 'hash')
   or wrong_type({rejected, dead_letters}, 'stream') or wrong_type({top, floors_key}, 'zset')

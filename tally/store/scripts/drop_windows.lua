@@ -18,17 +18,15 @@
 
 local floors_key, folds = KEYS[1], KEYS[2]
 local levels, level, starts = arguments.levels, arguments.level, arguments.starts
-for at, each in ipairs(levels) do
-  each.windows = KEYS[2 + at]
-end
-local first_hash, kinds = 3 + #levels, (#KEYS - 2 - #levels) / #starts
+local _, hashes = take_keys(levels, 3)
+local kinds = #hashes / #starts
 
 local floors = floors_of(levels, floors_key)
 local dropped = 0
 for at, start in ipairs(starts) do
   if start < floors[level] then
     -- The first write takes no memory: a full Redis would refuse the script.
-    redis.call('UNLINK', unpack(KEYS, first_hash + (at - 1) * kinds, first_hash + at * kinds - 1))
+    redis.call('UNLINK', unpack(hashes, (at - 1) * kinds + 1, at * kinds))
     dropped = dropped + redis.call('ZREM', levels[level].windows, text_of(start))
     if level == #levels then
       redis.call('HDEL', folds, text_of(start))

@@ -32,14 +32,7 @@
 local floors_key, folds = KEYS[1], KEYS[2]
 local levels, other, kinds, level = arguments.levels, arguments.other, arguments.kinds, arguments.level
 local start = arguments.start
-local windows, hashes = {}, {}
-for at, each in ipairs(levels) do
-  each.windows = KEYS[2 + at]
-  windows[at] = each.windows
-end
-for at = 3 + #levels, #KEYS do
-  hashes[#hashes + 1] = KEYS[at]
-end
+local windows, hashes = take_keys(levels, 3)
 local a_kind = #levels - level + 1 -- so many keys has each
 
 local wrong = wrong_type({floors_key}, 'zset') or wrong_type({folds}, 'hash') or wrong_type(windows, 'zset')

@@ -15,6 +15,19 @@ local function text_of(start)
   return string.format('%d', start)
 end
 
+-- Give each level the key of its windows, those from KEYS `first` on; return these keys, and those behind them.
+local function take_keys(levels, first)
+  local windows, rest = {}, {}
+  for at, level in ipairs(levels) do
+    level.windows = KEYS[first + at - 1]
+    windows[at] = level.windows
+  end
+  for at = first + #levels, #KEYS do
+    rest[#rest + 1] = KEYS[at]
+  end
+  return windows, rest
+end
+
 local function is_copy(levels, level)
   return level == 0 or level == 1 and #levels > 1
 end
