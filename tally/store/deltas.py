@@ -1,13 +1,14 @@
 """What a batch adds up to, on its way from the stream into the hashes: staged, settled, and applied chunk by chunk.
 
-No method holds Redis for more than a few milliseconds. Every one may be called again after a failure.
+No script holds Redis for more than a few milliseconds, and no round trip for more than ten or so. Every method may be
+called again after a failure.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -29,9 +30,9 @@ MAX_DELTA_BYTES = 16 << 20
 #: How long a staged list stays without another call, in seconds.
 STAGED_SECONDS = 120
 
-#: How many chunks are applied in one round trip at the most. Redis answers nobody else meanwhile; one by one it would
-#: have nothing to do while we decode.
-APPLIED_TOGETHER = 4
+#: How many chunks are applied in one round trip at the most. Redis answers nobody else meanwhile, and each chunk is
+#: bounded by its updates; one by one it would have nothing to do while we decode.
+APPLIED_TOGETHER = 3
 
 #: Bytes of chunks that one call of stage.lua takes, about.
 STAGE_BYTES = 1 << 20
@@ -62,9 +63,9 @@ class ApplyResult:
     `applied`: its counts are in the hashes. `moved`: another one is next by now; nothing was written. `poison`: it
     cannot be read, and is a dead letter now. `lost`: somebody deleted it; the batch's blocks count as lost.
 
-    `next` is the chunk behind it, None if there is none. `floors` are the starts of the oldest window of each length
-    that still gets counts, the shortest first, None where all is kept; empty if the chunk was moved. `overdue`: there
-    are windows to fold or to drop.
+    `next` is the chunk that is next then, None if there is none; of several that were applied together the last one
+    tells. `floors` are the starts of the oldest window of each length that still gets counts, the shortest first, None
+    where all is kept; empty if the chunk was moved. `overdue`: there are windows to fold or to drop.
     """
 
     word: Literal["applied", "moved", "poison", "lost"]
@@ -165,15 +166,21 @@ class DeltaStore(ShardStore):
         Also raises it, with key and types, if one of the keys has another type than it should: nothing was written
         then, and the chunk waits until that is mended.
         """
-        keys, arguments = self._apply_call(chunk)
-        return await self._applied(chunk, await _apply.run(self._redis, keys, arguments, layout=self._layout.whole))
+        (result,) = await self._apply([chunk])
+        return result
 
     async def apply_together(self, chunk: NextChunk) -> list[ApplyResult]:
         """Apply a chunk and those behind it, in one round trip; return what became of each. Raises as `apply` does."""
-        some = [chunk, *(NextChunk(chunk.list, chunk.number + at, each) for at, each in enumerate(chunk.behind, 1))]
-        calls = [(*self._apply_call(each), ()) for each in some]
+        behind = enumerate(chunk.behind, chunk.number + 1)
+        return await self._apply([chunk, *(NextChunk(chunk.list, number, targets) for number, targets in behind)])
+
+    async def _apply(self, chunks: Sequence[NextChunk]) -> list[ApplyResult]:
+        calls = [(*self._apply_call(chunk), ()) for chunk in chunks]
         replies = await _apply.run_each(self._redis, calls, layout=self._layout.whole)
-        return [await self._applied(each, reply) for each, reply in zip(some, replies, strict=True)]
+        results = [_result(chunk, reply) for chunk, reply in zip(chunks, replies, strict=True)]
+        if results[-1].next is None and results[-1].word != "moved":
+            results[-1] = replace(results[-1], next=await self.next_chunk())
+        return results
 
     def _apply_call(self, chunk: NextChunk) -> tuple[list[str], dict[str, Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
@@ -194,19 +201,6 @@ class DeltaStore(ShardStore):
             "max_samples": settings.max_rejected_samples,
             "upcoming": APPLIED_TOGETHER,
         }
-
-    async def _applied(self, chunk: NextChunk, reply: Any) -> ApplyResult:
-        word, *rest = reply
-        raise_wrong_type(word, rest)
-        if word == b"moved":
-            return ApplyResult("moved")
-        upcoming, another, floors, overdue = rest
-        following = None
-        if upcoming:
-            following = NextChunk(chunk.list, chunk.number + 1, upcoming[0], tuple(upcoming[1:]))
-        elif another:
-            following = await self.next_chunk()
-        return ApplyResult(word.decode(), following, floors_of(floors), bool(overdue))
 
     def _hashes(self, targets: bytes) -> list[str] | None:
         """Return the keys of what a chunk may be added to, as apply.lua takes them; None if it cannot be read.
@@ -239,6 +233,17 @@ class DeltaStore(ShardStore):
         with errors_translated():
             settled, applied = await self._redis.hmget(self._keys.backlog, ["settled", "applied"])
         return Progress(int(settled or 0), int(applied or 0))
+
+
+def _result(chunk: NextChunk, reply: Sequence[Any]) -> ApplyResult:
+    """Return what apply.lua tells of a chunk, with those behind it in its batch."""
+    word, *rest = reply
+    raise_wrong_type(word, rest)
+    if word == b"moved":
+        return ApplyResult("moved")
+    upcoming, floors, overdue = rest
+    following = NextChunk(chunk.list, chunk.number + 1, upcoming[0], tuple(upcoming[1:])) if upcoming else None
+    return ApplyResult(word.decode(), following, floors_of(floors), bool(overdue))
 
 
 def _list_of(head: bytes, key: str) -> str:

@@ -8,7 +8,8 @@ then show them. What follows are values that are long or are no text (blocks, di
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
@@ -82,16 +83,22 @@ class _Script:
         return [tuple(filter(None, words)) for words in dict.fromkeys(found)]
 
     async def _run(self, redis: Any, call: Sequence[Any]) -> Any:
-        with errors_translated():
+        with errors_translated(), self._commands_named():
             try:
                 return await redis.execute_command(self._evalsha, self.sha, *call)
             except exceptions.NoScriptError:
                 return await redis.execute_command(self._eval, self.text, *call)
-            except exceptions.ResponseError as error:
-                if "can't run this command" not in str(error):  # in which words Redis 7.0 says it, without the command
-                    raise
-                names = " or ".join(" ".join(words).lower() for words in self.commands)
-                raise exceptions.NoPermissionError(f"no permissions to run the '{names}' command: {error}") from error
+
+    @contextmanager
+    def _commands_named(self) -> Iterator[None]:
+        """Name the commands of which our user may not run one: Redis 7.0 does not say which it is."""
+        try:
+            yield
+        except exceptions.ResponseError as error:
+            if "can't run this command" not in str(error):
+                raise
+            names = " or ".join(" ".join(words).lower() for words in self.commands)
+            raise exceptions.NoPermissionError(f"no permissions to run the '{names}' command: {error}") from error
 
 
 class LayoutScript(_Script):
@@ -139,7 +146,7 @@ class WritingScript(_Script):
         pipeline = redis.pipeline(transaction=False)
         for keys, arguments, values in calls:
             pipeline.evalsha(self.sha, *self.call(keys, arguments, values, layout=layout))
-        with errors_translated():
+        with errors_translated(), self._commands_named():
             try:
                 return await execute(pipeline)
             except exceptions.NoScriptError:

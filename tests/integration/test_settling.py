@@ -20,7 +20,7 @@ from tally.keys import GROUP, OTHER, TOP_WORDS, Keys, Kind
 from tally.settings import Settings
 from tally.store import Block, GroupMissing, StoreUnavailable, WindowStore, connect
 from tally.store.blocks import Missing, Oldest, PendingBlock, Settled
-from tally.store.deltas import NextChunk, Progress
+from tally.store.deltas import APPLIED_TOGETHER, NextChunk, Progress
 from tally.store.windows import FOLD_FROM_START
 from tests.server import Server
 from tests.stores import AllStores
@@ -626,3 +626,71 @@ async def test_of_samples_as_many_are_kept_as_are_set(shard: Shard) -> None:
     await shard.settle(list(chunks_of([], totals={}, samples=samples)), max_rejected_samples=3)
     await shard.store(max_rejected_samples=3).apply_all()
     assert [fields[b"line"] for _, fields in await shard.redis.xrange(KEYS.rejected)] == [b"2", b"3", b"4"]
+
+
+# Several in one round trip.
+
+
+async def test_chunks_of_a_batch_are_applied_together_and_what_is_next_is_told(shard: Shard) -> None:
+    store = shard.store()
+    await shard.settle([chunk({"a": 1}), chunk({"b": 1}), chunk({"c": 1}), chunk({"d": 1}), chunk({"e": 1}, events=5)])
+    await shard.settle([chunk({"f": 1}, events=1)])
+    first = await store.next_chunk()
+    assert first is not None
+    assert len(first.behind) == APPLIED_TOGETHER - 1
+    evals = await _scripts_run(shard)
+    results = await store.apply_together(first)
+    assert await _scripts_run(shard) == evals + APPLIED_TOGETHER
+    assert [result.word for result in results] == ["applied"] * APPLIED_TOGETHER
+    assert list(await shard.hash(KEYS.words)) == ["a", "b", "c"]
+    assert await shard.hash(KEYS.totals) == {}
+    second = results[-1].next
+    assert second is not None
+    assert (second.number, len(second.behind)) == (APPLIED_TOGETHER + 1, 1), "those of this batch alone"
+    third = (await store.apply_together(second))[-1].next
+    assert third == await store.next_chunk()
+    assert third is not None
+    assert (await store.apply_together(third))[-1].next is None
+    assert (await shard.hash(KEYS.totals))["events"] == 6
+
+
+async def test_of_those_applied_together_none_is_applied_twice(shard: Shard) -> None:
+    store = shard.store()
+    await shard.settle([chunk({"a": 1}), chunk({"b": 1}), chunk({"c": 1}, events=3)])
+    first = await store.next_chunk()
+    assert first is not None
+    assert (await store.apply(first)).word == "applied"  # by another one, meanwhile
+    assert [result.word for result in await store.apply_together(first)] == ["moved", "applied", "applied"]
+    assert [result.word for result in await store.apply_together(first)] == ["moved"] * 3
+    assert await shard.hash(KEYS.words) == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_a_chunk_that_cannot_be_read_holds_up_none_that_is_applied_with_it(shard: Shard) -> None:
+    store = shard.store()
+    poison = Chunk(chunk({"x": 1}).targets, b"\xc1", 1)
+    await shard.settle([chunk({"a": 1}), poison, chunk({"c": 1}, events=2)])
+    first = await store.next_chunk()
+    assert first is not None
+    assert [result.word for result in await store.apply_together(first)] == ["applied", "poison", "applied"]
+    assert await shard.hash(KEYS.words) == {"a": 1, "c": 1}
+    assert await shard.redis.xlen(KEYS.dead_letters) == 1
+
+
+async def test_a_wrong_type_stops_those_behind_it_too(shard: Shard) -> None:
+    store = shard.store(windows=SMALL)
+    await shard.settle([chunk({"a": 1}), chunk({"b": 1}, (2, 4)), chunk({"c": 1}, events=3)], windows=SMALL)
+    await shard.redis.set(KEYS.window_words(4, 4), "no hash")
+    first = await store.next_chunk()
+    assert first is not None
+    with pytest.raises(StoreUnavailable, match="is a string and should be a hash"):
+        await store.apply_together(first)
+    assert await shard.hash(KEYS.words) == {"a": 1}
+    await shard.redis.delete(KEYS.window_words(4, 4))
+    await store.apply_all()
+    assert await shard.hash(KEYS.words) == {"a": 1, "c": 1}
+    assert await shard.hash(KEYS.window_words(4, 4)) == {"b": 1}
+
+
+async def _scripts_run(shard: Shard) -> int:
+    found = (await shard.redis.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})
+    return int(found["calls"])

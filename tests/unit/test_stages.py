@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from aggregator.stages import Slot, first_of, run_stages
+from aggregator.stages import Slot, first_of, in_thread, run_stages
 
 
 async def test_a_stage_is_one_item_ahead_and_no_more() -> None:
@@ -105,6 +106,31 @@ async def test_a_slot_is_free_when_all_that_was_put_is_done_with() -> None:
         pass
     assert slot.is_free
     await slot.until_done()
+
+
+async def test_a_call_in_a_thread_is_waited_for_although_it_is_cancelled() -> None:
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        assert go_on.wait(30)
+        ended.set()
+
+    call = asyncio.create_task(in_thread(work))
+    await asyncio.to_thread(began.wait, 30)
+    call.cancel()
+    await asyncio.sleep(0)
+    assert not call.done(), "what it works on is not anybody else's yet"
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert ended.is_set()
+
+
+async def test_a_call_in_a_thread_gives_what_it_returns_and_raises() -> None:
+    assert await in_thread(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(divmod, 7, 0)
 
 
 async def test_the_first_of_several_waits_ends_all_of_them() -> None:

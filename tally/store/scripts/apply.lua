@@ -22,7 +22,7 @@
 --        max_samples
 --        upcoming     of how many chunks to tell the targets
 --
--- Returns {word, targets of the next chunks of the batch, whether another batch is next, floors, whether windows are overdue}:
+-- Returns {word, targets of the next chunks of the batch, floors, whether windows are overdue}:
 --   applied   its counts are in the hashes
 --   poison    it cannot be read; it is a dead letter now
 --   lost      somebody has deleted the list: the batch's blocks count as lost
@@ -175,4 +175,4 @@ local upcoming = {targets or nil}
 for at = 1, targets and arguments.upcoming - 1 or 0 do
   upcoming[1 + at] = redis.call('LINDEX', list, 2 * at) or nil
 end
-return {word, upcoming, redis.call('EXISTS', deltas), texts_of(floors), is_overdue(levels, floors) and 1 or 0}
+return {word, upcoming, texts_of(floors), is_overdue(levels, floors) and 1 or 0}
