@@ -5,19 +5,32 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from tests.listener import Listener
 
 
 class LossyProxy:
-    """Forwards to a port; cuts the connection in place of a reply that holds `word`, with a given chance."""
+    """Forwards to a port; cuts the connection in place of a reply that holds `word`, with a given chance.
 
-    def __init__(self, target_port: int, *, word: bytes, chance: float, seed: int) -> None:
+    Before it does, `on_loss` is called.
+    """
+
+    def __init__(
+        self,
+        target_port: int,
+        *,
+        word: bytes,
+        chance: float,
+        seed: int,
+        on_loss: Callable[[], object] = lambda: None,
+    ) -> None:
         self._target_port = target_port
         self._word = word
         self._chance = chance
         self._random = random.Random(seed)
+        self._on_loss = on_loss
         self.lost = 0
         self._listener = Listener(self._serve)
         self.port = self._listener.port
@@ -39,6 +52,7 @@ class LossyProxy:
             while chunk := from_.recv(1 << 16):
                 if replies and self._word in chunk and self._random.random() < self._chance:
                     self.lost += 1
+                    self._on_loss()
                     break
                 to.sendall(chunk)
         for each in (from_, to):

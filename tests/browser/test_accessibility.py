@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
     ("width", "scheme"),
     [
         (360, "light"),
-        (1280, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
         pytest.param(360, "dark", marks=pytest.mark.slow),
         pytest.param(1280, "light", marks=pytest.mark.slow),
     ],
@@ -103,6 +103,7 @@ def test_by_keyboard_alone(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(focused).to_have_text("first")  # back where it was
 
 
+@pytest.mark.slow
 def test_the_focus_is_never_behind_the_toolbar(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event(f"type{at}") for at in range(25)])
     behind = """() => {

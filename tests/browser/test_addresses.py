@@ -35,6 +35,7 @@ def test_the_address_holds_the_view(pipeline: Pipeline, open_tab: OpenTab) -> No
         assert "word=" not in other.page.url
 
 
+@pytest.mark.slow
 def test_under_a_path(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     pipeline = start(server, path="/some/where")
     pipeline.count(event("foo"))

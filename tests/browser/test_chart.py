@@ -50,6 +50,7 @@ def test_the_chart(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#types tbody tr").first).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_no_chart_where_there_is_nothing_to_draw(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
@@ -153,6 +154,7 @@ def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: Ope
     expect(said).to_have_text("Nothing is selected")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_the_first_click_after_the_chart_was_used_by_keyboard(pipeline: Pipeline, open_tab: OpenTab) -> None:
     charted(pipeline)
@@ -183,6 +185,7 @@ def test_the_first_click_after_the_chart_was_used_by_keyboard(pipeline: Pipeline
         expect(tab.page.locator("#legend [aria-pressed=false]")).to_have_count(1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_the_chart_by_touch(pipeline: Pipeline, open_tab: OpenTab) -> None:
     charted(pipeline)

@@ -26,6 +26,7 @@ def test_counts_come_live_without_a_reload(pipeline: Pipeline, open_tab: OpenTab
     assert tab.page.evaluate("window.loadedOnce") is True
 
 
+@pytest.mark.slow
 def test_the_lists_are_not_behind_the_totals(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
     expect(tab.page.locator("#types .note")).to_have_text("Nothing was counted yet.")
@@ -51,6 +52,7 @@ def test_a_list_that_is_behind_the_totals_does_not_say_that_nothing_was_counted(
     expect(words).to_have_text("Not up to date yet.")
 
 
+@pytest.mark.slow
 def test_pages_that_are_hidden_leave_connections_for_the_one_that_is_looked_at(
     pipeline: Pipeline, open_tab: OpenTab
 ) -> None:
@@ -103,6 +105,7 @@ def test_an_api_that_stops_does_not_wait_for_open_pages(pipeline: Pipeline, open
     assert tab.states()[0] == "Disconnected, retrying: the connection ended"
 
 
+@pytest.mark.slow
 def test_the_server_goes_away_and_comes_back(durable_server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     pipeline = start(durable_server)
     pipeline.count(event("foo"))

@@ -54,6 +54,7 @@ def test_hostile_names_are_text(server: Server, start: StartPipeline, open_tab: 
     assert tab.page.evaluate("window.hacked") is None
 
 
+@pytest.mark.slow
 def test_a_type_may_have_any_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
     # Each as often as no other, so that they stand in this order.
     counts = {name: 8 - at for at, name in enumerate(["", ".", "..", "/", "a\nb", "?name=b"])}

@@ -41,6 +41,7 @@ def test_search(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab.expect_rows("types", {})
 
 
+@pytest.mark.slow
 def test_only_a_rank_is_shown_as_one(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("foo", ago=60)] * 3, *[event("bar", ago=60)] * 2, event("baz", ago=60))
     tab = open_tab(pipeline.url)
@@ -78,6 +79,7 @@ def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, op
     tab.expect_rows("types", {"falls": 1, "rises": 6})
 
 
+@pytest.mark.slow
 def test_a_change_against_nothing_is_not_called_new(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("foo", ago=120)] * 2)
     tab = open_tab(f"{pipeline.url}/?window=15m")
@@ -97,6 +99,7 @@ def test_types_and_words_as_csv(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert "lorem,1" in Path(download.value.path()).read_text()
 
 
+@pytest.mark.slow
 def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     counts = {f"type{at}": 98_765_432_109 // 10**at for at in range(11)}
     with server.client() as client:
@@ -123,6 +126,7 @@ def test_numbers_in_the_billions_have_room(server: Server, start: StartPipeline,
         assert cells.evaluate_all(cut) == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_words_and_five_hundred_types_stay_smooth(pipeline: Pipeline, open_tab: OpenTab) -> None:
     def everything() -> list[dict[str, object] | str]:
         return [event(f"type{at % 500}", " ".join(f"word{at + 20 * n}" for n in range(5))) for at in range(10_000)]

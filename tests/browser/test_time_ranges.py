@@ -71,6 +71,7 @@ def test_a_custom_time_range(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#custom-error")).to_have_text("The beginning must be before the end.")
 
 
+@pytest.mark.slow
 def test_a_time_range_that_is_counted_in_whole_hours_says_so(pipeline: Pipeline, open_tab: OpenTab) -> None:
     day = (int(time.time()) // 86400 - 2) * 86400
     moment = day + 2 * 3600 + 600

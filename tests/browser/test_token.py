@@ -57,6 +57,7 @@ def test_who_looks_for_the_token_is_not_called_disconnected(
     assert tab.states() == ["Live"]
 
 
+@pytest.mark.slow
 def test_a_token_that_no_header_carries_is_refused_in_the_dialog(
     server: Server, start: StartPipeline, open_tab: OpenTab
 ) -> None:

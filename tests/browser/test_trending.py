@@ -39,6 +39,7 @@ def test_what_is_a_little_more_frequent_by_chance_is_not_trending(pipeline: Pipe
         expect(tab.page.locator(f"#trending-{kind} li")).to_have_text(["Nothing rises."])
 
 
+@pytest.mark.slow
 def test_trending_without_a_past_is_not_that_nothing_rises(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("sudden", "fresh")] * 30)
     tab = open_tab(pipeline.url)

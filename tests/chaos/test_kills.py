@@ -112,7 +112,15 @@ def cut_append_only_file(folder: Path, lost_bytes: int) -> bool:
     return size > lost_bytes
 
 
-@pytest.mark.parametrize("word", [b"appended", b"staged", b"settled", b"applied"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        pytest.param(b"appended", marks=pytest.mark.slow),
+        pytest.param(b"staged", marks=pytest.mark.slow),
+        b"settled",
+        b"applied",
+    ],
+)
 def test_lost_replies(server: Server, many_events: tuple[Path, Expected], tmp_path: Path, word: bytes) -> None:
     """The script ran, its reply did not come: it is asked again, and does nothing twice."""
     path, expected = many_events
@@ -125,6 +133,38 @@ def test_lost_replies(server: Server, many_events: tuple[Path, Expected], tmp_pa
         assert proxy.lost >= 5
         assert counted(client) == expected
         assert client.xlen(KEYS.dead_letters) == 0, "a lost connection is not held against a block"
+
+
+@pytest.mark.parametrize("word", [b"staged", b"settled", b"applied"])
+def test_an_aggregator_that_is_killed_right_after_a_step(
+    server: Server, many_events: tuple[Path, Expected], tmp_path: Path, word: bytes
+) -> None:
+    """What is staged and not settled is counted anew; what is settled is applied by whichever comes next."""
+    path, expected = many_events
+    waiting: list[int] = []  # how many batches were to be applied when it was killed
+
+    def kill() -> None:
+        assert victim.kill()
+        with server.client() as looking:
+            waiting.append(looking.llen(KEYS.deltas))
+
+    proxy = LossyProxy(server.port, word=word, chance=0.2, seed=7, on_loss=kill)
+    victim = Process("aggregator", log=tmp_path / "victim.log", TALLY_REDIS_URL=proxy.url, **SMALL)
+    ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", TALLY_REDIS_URL=server.url, **SMALL)
+    with running(ingestor, victim), server.client() as client:
+        for kills in range(1, 6):
+            wait_until(lambda kills=kills: len(waiting) == kills, what="it was killed")  # type: ignore[misc]
+            assert victim.wait() == -signal.SIGKILL
+            if kills < 5:
+                victim.start()
+        proxy.close()
+        with running(Process("aggregator", log=tmp_path / "next.log", TALLY_REDIS_URL=server.url, **SMALL)):
+            finish(ingestor, server.url, tmp_path)
+        assert counted(client) == expected
+        assert client.llen(KEYS.deltas) == 0
+        assert client.xlen(KEYS.dead_letters) == 0, "being killed is not held against a block so soon"
+    if word == b"settled":
+        assert all(waiting), "nothing of that was applied by then"
 
 
 def test_paused_aggregator_wakes_up_with_a_batch_that_somebody_else_claimed(

@@ -87,6 +87,7 @@ def test_half_of_a_count_is_not_applied_one_start_later(torn_server: Server, tmp
         server.start()
 
 
+@pytest.mark.slow
 def test_nor_if_the_server_crashes_again_before_its_rewrite_has_ended(torn_server: Server, tmp_path: Path) -> None:
     """It begins before anything is written, so that what is written stands in another file than the half."""
     server = torn_server

@@ -84,6 +84,7 @@ def test_what_does_not_fit_is_refused_before_it_is_held(server: Server, tmp_path
         assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.slow
 def test_many_time_ranges_are_held_in_a_bound(server: Server, tmp_path: Path) -> None:
     windows = 40
     with server.client() as redis:
@@ -156,6 +157,7 @@ class Waiting:
         return sum(each for each in self.seconds if each > 0.25) / sum(self.seconds)
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_a_million_words_are_ranked_searched_and_sent(server: Server, tmp_path: Path) -> None:
     with server.client() as redis:
         fill(redis, {KEYS.words: million()})
@@ -209,6 +211,7 @@ def test_a_stop_is_done_within_the_grace_whatever_is_being_answered(server: Serv
 # Connections.
 
 
+@pytest.mark.slow
 def test_one_who_takes_a_large_answer_slowly_holds_no_more_than_its_share(server: Server, tmp_path: Path) -> None:
     with server.client() as redis:
         fill(redis, {KEYS.words: ((f"a word that is rather long, number {number}", 1) for number in range(200_000))})

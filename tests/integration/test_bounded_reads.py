@@ -162,6 +162,7 @@ async def test_no_round_trip_asks_for_more_than_some_thousand_names(api: Any, tr
     assert max(len(sent) for _, sent in trips) < 64 * 1024
 
 
+@pytest.mark.slow
 async def test_no_command_takes_much_longer_than_two_thousand_names(api: Any, filled: Any) -> None:
     """By the server's own figures. A machine that is busy makes some commands slow, but not always the same."""
     await filled.eval(FILL, 1, "known", "name", NAMES_AT_ONCE)

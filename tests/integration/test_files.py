@@ -101,6 +101,7 @@ def test_an_archive_that_is_cut_off_gives_what_is_there_and_goes_on_when_it_is_w
     assert stream.difference(lines) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_corrupt_archive_is_an_error_and_what_is_before_the_damage_is_taken(
     server: Server, stream: Stream, tmp_path: Path
 ) -> None:

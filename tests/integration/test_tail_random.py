@@ -120,6 +120,7 @@ def test_whatever_happens_every_line_is_there_once(
     assert world.stream.difference(world.written) == ([], []), chaos.done
 
 
+@pytest.mark.slow
 def test_more_files_than_may_be_open_are_read_whatever_becomes_of_them(server: Server, tmp_path: Path) -> None:
     """Those that are still are closed, and known again when they are written to, rotated or replaced."""
     world = World(tmp_path, server, seed=4, sources=["tail:{}/*.log"])
@@ -161,6 +162,7 @@ def test_more_files_than_may_be_open_are_read_whatever_becomes_of_them(server: S
         world.stream.close()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_closed_is_opened_again_when_redis_has_forgotten_it(server: Server, tmp_path: Path) -> None:
     world = World(tmp_path, server, seed=6, sources=["tail:{}/*.log"])
     try:

@@ -57,7 +57,7 @@ def all_once(world: World) -> None:
     assert world.stream.difference(world.written) == ([], [])
 
 
-@pytest.mark.parametrize("how", ["flush", "backup"])
+@pytest.mark.parametrize("how", ["flush", pytest.param("backup", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("then", ["it goes on", "it is killed again and again", "nothing more is written"])
 def test_what_was_rotated_since_is_read_again_when_redis_has_forgotten_it(
     world: World, durable_server: Server, tmp_path: Path, how: str, then: str
