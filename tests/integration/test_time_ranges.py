@@ -14,13 +14,13 @@ import pytest
 from redis.asyncio import Redis
 
 from aggregator.decoding import Decoder
+from aggregator.folding import Folding
 from api.app import create_app
 from api.moments import read_duration
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import WindowStore, connect
 from tally.store.reads import CountReader, as_text
-from tally.store.windows import FOLD_FROM_START
 from tests.effort import seeds
 from tests.fakes import FakeClock
 from tests.server import Server
@@ -43,7 +43,7 @@ class Pipeline:
         self._blocks = AllStores(redis, keys=keys, settings=settings)
         self._stream = keys.stream
         self._decoder = Decoder(settings)
-        self._windows = WindowStore(redis, keys=keys, settings=settings)
+        self._folding = Folding(WindowStore(redis, keys=keys, settings=settings))
         self.reader = CountReader(redis, keys=keys, settings=settings)
         self._sequence = 0
 
@@ -64,21 +64,13 @@ class Pipeline:
         entries = await self._blocks.read(consumer="test", count=100, block_ms=None)
         await self._blocks.count(consumer="test", entries=entries, counts=self._decoder.count(entries))
 
-    async def move(self, slices: int = 1_000_000) -> int:
-        """Fold and drop what is behind its floor; with `slices`, so much of it. Return how many slices that took."""
-        done = 0
-        while done < slices:
-            overdue = await self._windows.overdue()
-            for level, starts in overdue.drops.items():
-                await self._windows.drop(level=level, starts=starts)
-            if not overdue.folds:
+    async def move(self, steps: int = 1_000_000) -> None:
+        """Fold and drop what is behind its floor as an aggregator does; with `steps`, so much of it."""
+        self._folding.overdue = True
+        for _ in range(steps):
+            if not self._folding.overdue:
                 break
-            level, start = overdue.folds[0]
-            word, cursor = "more", FOLD_FROM_START
-            while word == "more" and done < slices:
-                word, cursor = await self._windows.fold(level=level, start=start, cursor=cursor)
-                done += 1
-        return done
+            await self._folding.step()
 
 
 @pytest.fixture
