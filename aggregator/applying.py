@@ -1,4 +1,4 @@
-"""The last stage: settled chunks are added to the hashes, one a call of Redis, whoever settled them.
+"""The last stage: settled chunks are added to the hashes, a few a round trip, those of other aggregators too.
 
 There is no owner of a chunk, so a killed aggregator leaves nothing behind that waits for it.
 """

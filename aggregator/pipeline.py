@@ -35,7 +35,7 @@ BLOCK_MS = 1000
 #: Batches of ours that may wait to be applied while another one is settled: enough for the server not to wait for us.
 MOST_UNAPPLIED = 1
 
-#: Chunks that are applied before we leave, at the most; others apply the rest, or whoever comes next.
+#: Chunks that are applied before we leave, at the most; other aggregators apply the rest, or the next one does.
 LEAVE_CHUNKS = 200
 
 

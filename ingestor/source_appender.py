@@ -89,12 +89,7 @@ class SourceAppender:
         self._changed = asyncio.Event()  # there may be a block to take, or reading has ended, or we are to stop
         self._reader = SourceReader(source, settings=settings, log=self._log, on_change=self._changed.set)
         self._lane = Lane(
-            store=store,
-            settings=settings,
-            stop=stop,
-            log=self._log,
-            clock=clock,
-            is_bulk=lambda: source.is_bulk,
+            store=store, settings=settings, stop=stop, log=self._log, clock=clock, is_bulk=lambda: source.is_bulk
         )
         self._never: set[str] = set()  # names under which the source was found to be another
         self._was_set_back = False  # and `on_setback` has not done yet what it does
@@ -276,10 +271,7 @@ class SourceAppender:
         """Say how it ended. Raises what ended reading, and Incomplete."""
         thrown_away = not self._lane.is_empty and not self._source.replayable
         if thrown_away:
-            self._lose(
-                log_events.LINES_NOT_TAKEN,
-                self._lane.in_flight_bytes + self._reader.held_bytes,
-            )
+            self._lose(log_events.LINES_NOT_TAKEN, self._lane.in_flight_bytes + self._reader.held_bytes)
         self._log.info(
             log_events.SOURCE_ENDED if self._is_at_end else log_events.SOURCE_STOPPED,
             name=self.name,

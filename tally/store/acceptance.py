@@ -48,7 +48,7 @@ class Refit:
     #: Lengths in seconds whose windows are to be folded into longer ones.
     folds: list[int] = field(default_factory=list)
     #: Lengths whose windows are of no more use.
-    put_by: list[int] = field(default_factory=list)
+    unused: list[int] = field(default_factory=list)
     #: Lengths that lack what was counted before -> a shorter one that has it; 0 if none does.
     lacking: dict[int, int] = field(default_factory=dict)
 
@@ -59,10 +59,10 @@ class Refit:
         old, new = _base(before), _base(after)
         for seconds in _seconds(before):
             if seconds in old and seconds not in new:
-                (refit.folds if _longer(seconds, new) else refit.put_by).append(seconds)
+                (refit.folds if _longer(seconds, new) else refit.unused).append(seconds)
                 refit.lacking[seconds] = 0
             elif seconds not in old and (seconds in new or seconds not in _seconds(after)):
-                refit.put_by.append(seconds)
+                refit.unused.append(seconds)
         for seconds in _seconds(after):
             if seconds in new and seconds not in old:
                 # It has what a shorter length goes on to hold, or the shortest one holds that is folded into it.
@@ -76,7 +76,7 @@ class Refit:
     @classmethod
     def anew(cls, before: Sequence[WindowLength], after: Sequence[WindowLength]) -> Refit:
         """Return what is to be done where no window can be used any more."""
-        return cls(put_by=_seconds(before), lacking=dict.fromkeys(_seconds(after), 0))
+        return cls(unused=_seconds(before), lacking=dict.fromkeys(_seconds(after), 0))
 
 
 def _seconds(lengths: Sequence[WindowLength]) -> list[int]:
@@ -113,7 +113,7 @@ class Acceptance(ShardStore):
         """Put the layout of our settings in the place of the stored one; return how they differed.
 
         Windows of a length that goes are folded into longer ones, so that those lack nothing. All windows of data of
-        the format before are put by. May be called again after a failure, and goes on then. Raises
+        the format before are not used any more. May be called again after a failure, and goes on then. Raises
         StoreUnavailable, and LayoutRefused for a format that this program does not know.
         """
         here = Layout.of(self._settings)
@@ -169,7 +169,7 @@ class Acceptance(ShardStore):
         return sorted({*await self._lengths_before(), *_seconds(self._settings.window_lengths)})
 
     async def _stored(self) -> Layout:
-        """Return the stored layout, which may be of the first format. Raises LayoutRefused for others."""
+        """Return the stored layout, which may be of the format before. Raises LayoutRefused for others."""
         with errors_translated():
             fields = await self._redis.hgetall(self._keys.layout)
         if fields.get(b"format") == FORMAT_BEFORE.encode():
@@ -182,7 +182,7 @@ class Acceptance(ShardStore):
         refit = Refit.of(before, after) if stored.fields["format"] == FORMAT else Refit.anew(before, after)
         keys = [self._keys.layout, self._keys.layout_history, self._keys.deltas, self._keys.floors]
         keys += [self._keys.windows(length.seconds) for length in before]
-        for seconds in refit.put_by:
+        for seconds in refit.unused:
             keys += (self._keys.windows(seconds), self._keys.leftovers(seconds))
         for seconds in refit.folds:
             keys += (self._keys.windows(seconds), self._keys.folding(seconds))

@@ -52,7 +52,7 @@ class LayoutStore:
     async def ensure(self) -> None:
         """Store the layout of our settings where there is none. Raises LayoutRefused where there is another one.
 
-        Counts without a layout are from before there was one: they are taken for ours, of the first format.
+        Counts without a layout are taken for ours.
         """
         flat = await _ensure_layout.run(self._redis, (self._keys.layout,), {"layout": self._here.fields})
         differences = stored_layout(flat[::2], flat[1::2]).differences(self._here)

@@ -99,7 +99,7 @@ def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its
     wait_until(lambda: SOURCE_ENDED in up.log(), what="the server has it on its disk")
     (guard,) = (pid for pid in left() if GUARD in command_of(pid))
     (orphan,) = (pid for pid in left() if "valkey-server" in command_of(pid) and pid != guard)
-    process.send_signal(signal.SIGSTOP)  # lest it start another one
+    process.send_signal(signal.SIGSTOP)  # so that it cannot start another one
     os.kill(guard, signal.SIGKILL)
     process.kill()
     process.wait()

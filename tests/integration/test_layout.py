@@ -89,7 +89,7 @@ async def test_how_many_windows_are_kept_may_differ_and_is_renewed(redis: Redis)
     lengths = (await _layouts(redis).read()).window_lengths
     assert lengths is not None
     assert [length.kept for length in lengths] == [1000, 336, 400]
-    await _count(redis, {DAY: 1})  # whoever keeps fewer is not refused
+    await _count(redis, {DAY: 1})  # one that keeps fewer is not refused
 
 
 async def test_another_one_is_refused_and_nothing_is_written(server: Server, redis: Redis) -> None:
@@ -203,7 +203,7 @@ async def test_an_ingestor_need_not_have_the_aggregators_settings(redis: Redis, 
     await INGESTORS_WRITES[write](redis)
 
 
-async def test_whoever_counts_after_a_flush_stores_it_again(redis: Redis) -> None:
+async def test_the_next_batch_after_a_flush_stores_it_again(redis: Redis) -> None:
     await _layouts(redis, fold_case=True).ensure()
     await redis.flushall()
     await _count(redis, {DAY: 1}, fold_case=True)

@@ -59,7 +59,7 @@ def children(server: Server) -> list[int]:
     return [int(each) for each in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
 
 
-async def test_it_is_asked_for_once_a_start_whoever_connects(durable_server: Server) -> None:
+async def test_it_is_asked_for_once_a_start_by_whichever_client(durable_server: Server) -> None:
     for _ in range(2):
         with durable_server.client() as client:
             client.mset({str(at): "x" for at in range(1000)})

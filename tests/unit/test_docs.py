@@ -80,7 +80,7 @@ def _anchors(text: str) -> set[str]:
 
 
 def test_what_the_architecture_names_exists() -> None:
-    """Every folder, module and script: whoever moves one changes the page as well."""
+    """Every folder, module and script: a change that moves one changes the page as well."""
     for name in ("docs/architecture.md", *(each for each in DOCUMENTS if each.startswith("docs/decisions/"))):
         named = set(re.findall(r"`((?:\w+/)+(?:[\w.]+)?)`", DOCUMENTS[name]))
         missing = {path for path in named if not (ROOT / path).exists()}

@@ -1,4 +1,4 @@
-"""A kept program ends with whoever started its guard, and so does what it leaves behind."""
+"""A kept program ends with the program that started its guard, and so does what it leaves behind."""
 
 from __future__ import annotations
 
@@ -83,4 +83,4 @@ def test_a_keeper_ends_with_its_program(tmp_path: Path, ended_by: signal.Signals
     with _kept(tmp_path, tmp_path) as (guard, pid):
         os.kill(pid, ended_by)
         assert guard.wait(30) == 256 - ended_by
-    assert tmp_path.exists(), "whoever started it may start it again"
+    assert tmp_path.exists(), "the program that started it may start it again"
