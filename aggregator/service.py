@@ -10,10 +10,9 @@ import uuid
 
 from aggregator.log_events import STARTED
 from aggregator.worker import Worker
-from tally.keys import Keys
-from tally.redis_location import redis_url
 from tally.settings import Settings
-from tally.store import AggregatorStore, WindowStore, connect_for_writing
+from tally.store import AggregatorStore, WindowStore
+from tally.store.shards import only, open_shards
 from tally.telemetry import get_logger
 
 #: How long one thread may go on when another one could.
@@ -27,19 +26,13 @@ def consumer_name() -> str:
 
 async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -> None:
     """Count until `stop` is set; with `drain`, until what is in the stream now is counted."""
-    keys = Keys()
     # Blocks are decoded in a thread, which is not to keep the other one waiting that speaks to Redis.
     sys.setswitchinterval(SWITCH_SECONDS)
-    async with connect_for_writing(
-        redis_url(settings),
-        timeout_seconds=settings.redis_timeout_seconds,
-        tls=settings.redis_tls,
-        keys=keys,
-        stop=stop,
-    ) as redis:
+    async with open_shards(settings, stop=stop, for_writing=True) as shards:
+        shard = only(shards, what="an aggregator")
         worker = Worker(
-            store=AggregatorStore(redis, keys=keys, settings=settings),
-            windows=WindowStore(redis, keys=keys, settings=settings),
+            store=AggregatorStore(shard.redis, keys=shard.keys, settings=settings),
+            windows=WindowStore(shard.redis, keys=shard.keys, settings=settings),
             settings=settings,
             consumer=consumer_name(),
             stop=stop,

@@ -24,12 +24,11 @@ from api.routes.documented import TAGS
 from api.work import Busy, Work
 from tally import __version__
 from tally.clock import SYSTEM, Clock
-from tally.keys import Keys
 from tally.origins import parse_origins
-from tally.redis_location import redis_url
 from tally.settings import Settings
-from tally.store import PipelineStore, connect
+from tally.store import PipelineStore
 from tally.store.reads import CountReader
+from tally.store.shards import Shards, connect_shards, only
 from tally.web import problems
 from tally.web.methods import Methods
 from tally.web.problem_types import TOO_MUCH_ASKED
@@ -43,13 +42,13 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
 
     Who stops the server first ends `app.state.live`, the live feed, and then `app.state.work`, long answers.
     """
-    client = redis or connect(
-        redis_url(settings), timeout_seconds=settings.read_timeout_seconds, tls=settings.redis_tls
-    )
-    keys = Keys()
+    shards = Shards.over(redis, settings) if redis else connect_shards(settings)
+    shard = only(shards, what="the api")
     work = Work()
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
-    counts = CachedCounts(CountReader(client, keys=keys, settings=settings), memory=rankings, work=work, clock=clock)
+    counts = CachedCounts(
+        CountReader(shard.redis, keys=shard.keys, settings=settings), memory=rankings, work=work, clock=clock
+    )
     live = Live(counts, clock=clock)
 
     @asynccontextmanager
@@ -59,7 +58,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         work.close()
         await live.close()
         if redis is None:
-            await client.aclose()
+            await shards.aclose()
 
     app = FastAPI(
         title="Tally",
@@ -83,7 +82,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         all_counts.router(counts, bodies),
     ):
         app.include_router(routes, **guarded)
-    app.include_router(health.router(PipelineStore(client, keys=keys, settings=settings)))
+    app.include_router(health.router(PipelineStore(shard.redis, keys=shard.keys, settings=settings)))
     pages.install(app)
 
     # The last one added is the first one asked.

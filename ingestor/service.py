@@ -14,12 +14,12 @@ from ingestor.retrying import ask
 from ingestor.source_appender import SourceAppender
 from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source, source_backoff
 from tally.backoff import Backoff
-from tally.keys import Keys
-from tally.redis_location import is_demo, redis_url
+from tally.redis_location import is_demo
 from tally.refused import Refused
 from tally.runtime import Failure, Misuse
 from tally.settings import Settings
-from tally.store import IngestorStore, PipelineStore, connect_for_writing
+from tally.store import IngestorStore, PipelineStore
+from tally.store.shards import only, open_shards
 from tally.telemetry import get_logger
 
 
@@ -48,21 +48,15 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
     back: a file that cannot be read now, an address that is taken. Raises Failure, when all have ended, with each
     that had failed and did not come back, and with each finite one that is not in the stream whole.
     """
-    keys = Keys()
     if is_demo(settings):
         get_logger().warning(
             "only the server of made-up events is up: these events are counted among them, and are thrown away with "
             "them; for counts of their own stop it, and run `tally up --no-source`"
         )
-    async with connect_for_writing(
-        redis_url(settings),
-        timeout_seconds=settings.redis_timeout_seconds,
-        tls=settings.redis_tls,
-        keys=keys,
-        stop=stop,
-    ) as redis:
-        store = IngestorStore(redis, keys=keys, settings=settings)
-        pipeline = PipelineStore(redis, keys=keys, settings=settings)
+    async with open_shards(settings, stop=stop, for_writing=True) as shards:
+        shard = only(shards, what="an ingestor")
+        store = IngestorStore(shard.redis, keys=shard.keys, settings=settings)
+        pipeline = PipelineStore(shard.redis, keys=shard.keys, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         restarter = Restarter(context)
         running = [asyncio.create_task(restarter.run(source)) for source in sources]

@@ -49,19 +49,23 @@
 | `tally:{S}:once:own:new`         | hash       | the same of keys that ingestors make, for a body without one     |
 | `tally:{S}:once:own:old`         | hash       | what was that before; gone after a minute or two                 |
 | `tally:{S}:layout`               | hash       | how it was counted: `format`, `windows`, what makes fields and   |
-|                                  |            | words, `digest` of these, `since`; see tally/layout.py           |
+|                                  |            | words, `digest` of these, `since`; see tally/layout.py. That of   |
+|                                  |            | tag 0 is there however many shards there are                     |
 | `tally:{S}:layout:history`       | list       | what became of it: JSON with `at`, `changes`, the newest first   |
 | `tally:{S}:rewritten`            | string     | `run_id` of the server's last start after which its append-only  |
 |                                  |            | file was rewritten                                               |
 | `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
 
-`S` is the shard. The braces make it the hash tag, so that all keys of a shard share a Redis Cluster slot.
+`S` is the tag of the shard, a number; which shard has which is in tally/shards.py. The braces make it the hash tag, so
+that all keys of a shard share a Redis Cluster slot.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from tally.shards import HOME_TAG
 
 #: What is counted by name. Of each kind there is a hash of all time, and one a window.
 Kind = Literal["types", "words"]
@@ -81,12 +85,12 @@ TOP_WORDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one shard."""
+    """The keys of one shard, by its tag: of the only one, unless another is given."""
 
-    shard: int = 0
+    tag: int = HOME_TAG
 
     def _key(self, *parts: str | int) -> str:
-        return ":".join((f"tally:{{{self.shard}}}", *map(str, parts)))
+        return ":".join((f"tally:{{{self.tag}}}", *map(str, parts)))
 
     @property
     def stream(self) -> str:

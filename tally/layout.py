@@ -10,6 +10,7 @@ field for each setting that is a part of it:
 | `windows` | lengths x how many are kept. Only the lengths are compared; the rest is that of the last start |
 | the names in SETTINGS | the setting, written so that equal ones have equal text; a long one is cut, with its SHA-256 |
 | `digest` | of all that is compared: what scripts look at |
+| `shards`, `stripe_bytes` | what sources are spread over, and how, where that is more than one shard |
 | `since` | when it was stored, in Unix seconds |
 
 Bounds (how many names, windows or bytes) are no part of it: they may differ and may be changed at any time.
@@ -47,8 +48,19 @@ SETTINGS = (
     "min_word_length",
 )
 
+#: The settings that say how sources are spread over shards, where there is more than one. They can never change: where
+#: lines went is where they are looked for.
+SPREAD = ("shards", "stripe_bytes")
+
+#: What a process compares that looks, or appends, but does not count.
+FORMAT_FIELDS = ("format", *SPREAD)
+
 #: Characters of a setting that are stored; of a longer one its beginning and its hash.
 MAX_CHARACTERS = 500
+
+
+#: What is so where SPREAD is not stored.
+_ONE_SHARD = {"shards": "1"}
 
 
 class LayoutRefused(Refused):
@@ -75,6 +87,8 @@ class Layout:
         """Return the layout of these settings, with its digest."""
         values = {"format": FORMAT, "windows": _windows_text(settings.window_lengths)}
         values |= {name: _bounded(_text_of(name, settings)) for name in SETTINGS}
+        if settings.shards > 1:
+            values |= {name: str(getattr(settings, name)) for name in SPREAD}
         compared = "\0".join(
             f"{name}\0{text}" for name, text in sorted((values | {"windows": _lengths(values)}).items())
         )
@@ -105,6 +119,11 @@ class Layout:
         """What tells two layouts apart; empty if it is not whole."""
         return self.fields.get("digest", "")
 
+    @property
+    def of_format(self) -> dict[str, str]:
+        """What of it an ingestor stores, and compares: how things are stored, and over what they are spread."""
+        return {name: self.fields[name] for name in FORMAT_FIELDS if name in self.fields}
+
     @cached_property
     def window_lengths(self) -> tuple[WindowLength, ...] | None:
         """The windows; None if it is not whole. Raises LayoutRefused if they cannot be read."""
@@ -122,6 +141,8 @@ class Layout:
 
     def differences(self, here: Layout) -> list[Difference]:
         """Return how the layout of settings differs from this, the stored one."""
+        if spread := self.spread_differences(here):
+            return spread
         if not self.whole or self.digest == here.digest:
             return []
         found = [
@@ -131,6 +152,21 @@ class Layout:
         ]
         # It is the digest that scripts compare: a difference in it alone, which nothing explains, is one, too.
         return found or [Difference("the digest of the settings", self.digest, here.digest)]
+
+    def spread_differences(self, here: Layout) -> list[Difference]:
+        """Return how sources are spread otherwise than by the settings here; nothing where nothing is stored."""
+        if not self.fields:
+            return []
+        return [
+            Difference(PREFIX + name.upper(), shown(name, self.fields), shown(name, here.fields))
+            for name in SPREAD
+            if self.fields.get(name, _ONE_SHARD.get(name)) != here.fields.get(name, _ONE_SHARD.get(name))
+        ][:1]  # where the shards differ, stripes say nothing
+
+    def check_spread(self, here: Layout) -> None:
+        """Raise LayoutRefused if sources are spread otherwise than by the settings here."""
+        if differences := self.spread_differences(here):
+            raise refuse(differences)
 
 
 def check_format(stored: str) -> None:
@@ -151,8 +187,18 @@ def check_format(stored: str) -> None:
 
 def refuse(differences: list[Difference]) -> LayoutRefused:
     """Return the error that says how a layout differs from the stored one, and the way on."""
-    lines = ["Redis holds what was counted with other settings, and an answer about both would be wrong:"]
-    lines += [f"  {each.variable} was {each.stored}, and here it is {each.here}" for each in differences]
+    differing = [f"  {each.variable} was {each.stored}, and here it is {each.here}" for each in differences]
+    if any(each.variable.removeprefix(PREFIX).lower() in SPREAD for each in differences):
+        return LayoutRefused(
+            "\n".join(
+                (
+                    "Redis holds what was spread over shards otherwise, and lines would be counted twice:",
+                    *differing,
+                    "set it as it was; to spread anew begin in an empty Redis, and read again the files that there are",
+                )
+            )
+        )
+    lines = ["Redis holds what was counted with other settings, and an answer about both would be wrong:", *differing]
     lines.append(
         "either set it as it was (of TALLY_WINDOWS the lengths; how many are kept may differ), or run `tally layout "
         "--accept` with the new settings: they hold from then on, and what was counted stays as it is"
@@ -175,7 +221,7 @@ def _compared(name: str, fields: Mapping[str, str]) -> str | None:
 def shown(name: str, fields: Mapping[str, str]) -> str:
     """Return a field as people may see it, on a terminal too: what cannot be printed is escaped, so that it shows."""
     if name not in fields:
-        return "(not known)"
+        return _ONE_SHARD.get(name, "(not known)")
     if name == "windows":
         return f"lengths of {_lengths(fields)} s"
     escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in fields[name])

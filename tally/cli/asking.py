@@ -4,44 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
-from redis.asyncio import Redis
-
-from tally.keys import Keys
 from tally.local.embedded_server import EmbeddedServer
 from tally.redis_location import is_at_rest, redis_url
 from tally.runtime import Failure, fail, run_or_exit
 from tally.settings import Settings, without_password
-from tally.store import StoreUnavailable, connect, connect_for_writing
+from tally.store import StoreUnavailable
 from tally.store.reads import CountReader
+from tally.store.shards import Shards, only, open_shards
 
 T = TypeVar("T")
 
 
 def ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
     """Return the answer to a question about the counts. Ends the process with a sentence where there is none."""
-    return with_redis(settings, lambda redis: question(CountReader(redis, keys=Keys(), settings=settings)))
+
+    def asked(shards: Shards) -> Awaitable[T]:
+        shard = only(shards, what="this command")
+        return question(CountReader(shard.redis, keys=shard.keys, settings=settings))
+
+    return with_shards(settings, asked)
 
 
-def with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]], *, writes: bool = False) -> T:
-    """Return what some work with a client of Redis gives. Ends the process with a sentence where it fails.
+def with_shards(settings: Settings, work: Callable[[Shards], Awaitable[T]], *, writes: bool = False) -> T:
+    """Return what some work with the shards gives. Ends the process with a sentence where it fails.
 
     Work that writes sees to the rewrite of the append-only file first, as the services do.
     """
 
     async def body() -> T:
-        url, seconds, tls = redis_url(settings), settings.read_timeout_seconds, settings.redis_tls
-        async with AsyncExitStack() as stack:
-            if writes:
-                writing = connect_for_writing(url, timeout_seconds=seconds, keys=Keys(), stop=asyncio.Event(), tls=tls)
-                redis = await stack.enter_async_context(writing)
-            else:
-                redis = connect(url, timeout_seconds=seconds, tls=tls)
-                stack.push_async_callback(redis.aclose)
+        async with open_shards(
+            settings, stop=asyncio.Event(), for_writing=writes, timeout_seconds=settings.read_timeout_seconds
+        ) as shards:
             try:
-                return await work(redis)
+                return await work(shards)
             except StoreUnavailable as error:
                 raise _no_answer(settings, error) from error
 

@@ -8,16 +8,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from redis.asyncio import Redis
 
-from tally.cli.asking import server_at_rest, with_redis
-from tally.keys import Keys
+from tally.cli.asking import server_at_rest, with_shards
 from tally.layout import Layout, shown
 from tally.printing import printable
 from tally.runtime import load_or_exit
 from tally.settings import PREFIX, Settings
 from tally.store.acceptance import Acceptance
 from tally.store.layouts import LayoutStore
+from tally.store.shards import Shard, only
 from tally.telemetry import configure
 
 
@@ -39,24 +38,26 @@ def layout(
     configure(settings, service="layout")
     with server_at_rest(settings) as settings:
         typer.echo(
-            with_redis(
+            with_shards(
                 settings,
-                lambda redis: look(redis, settings, accept=accept, drop=drop, as_json=as_json),
+                lambda shards: look(
+                    only(shards, what="this command"), settings, accept=accept, drop=drop, as_json=as_json
+                ),
                 writes=accept or drop,
             )
         )
 
 
-async def look(redis: Redis, settings: Settings, *, accept: bool, drop: bool, as_json: bool) -> str:
+async def look(shard: Shard, settings: Settings, *, accept: bool, drop: bool, as_json: bool) -> str:
     """Accept or drop, if that is asked for, and return what there is then, as text or as JSON.
 
     Raises StoreUnavailable, and LayoutRefused for a format that this program does not know.
     """
-    keys, here = Keys(), Layout.of(settings)
-    acceptance = Acceptance(redis, keys=keys, settings=settings)
+    here = Layout.of(settings)
+    acceptance = Acceptance(shard.redis, keys=shard.keys, settings=settings)
     accepted = await acceptance.accept() if accept else []
     dropped = await acceptance.drop_leftovers() if drop else {}
-    stored = await LayoutStore(redis, keys=keys, settings=settings).read()
+    stored = await LayoutStore(shard.redis, keys=shard.keys, settings=settings).read()
     differences = stored.differences(here)
     found: dict[str, Any] = {
         "stored": dict(stored.fields) or None,

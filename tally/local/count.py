@@ -58,9 +58,10 @@ async def _count_with(
     *,
     keeps_position: bool,
 ) -> Result:
-    # TLS is that of the Redis that may be set; this one is our own.
+    # TLS and shards are those of the Redis that may be set; this one is our own.
     without_tls = {PREFIX + name.upper(): "" for name in TLS_OPTIONS}
-    variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error", **without_tls}
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error", "TALLY_SHARDS": "1", **without_tls}
+    settings = settings.model_copy(update={"shards": 1})
     supervisor.start(
         Service(
             name="ingestor",

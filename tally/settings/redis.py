@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tally.redis_urls import option_of, url_problem
 from tally.settings.environment import SettingsGroup
+from tally.shards import MOST_SHARDS
 
 MAX_READ_TIMEOUT_SECONDS = 5.0
 
@@ -51,7 +52,20 @@ class RedisSettings(SettingsGroup):
     data_dir: Path = Field(
         Path(".tally"), description="The folder in which `tally up` keeps its embedded server's data"
     )
-    shards: int = Field(1, ge=1, le=1, description="Streams to spread over; more than one is not supported yet")
+    shards: int = Field(
+        1,
+        ge=1,
+        le=MOST_SHARDS,
+        description="Shards that everything is spread over, each a whole pipeline: on one Redis, or over the nodes of "
+        "a Redis Cluster. Chosen once: what was counted with another number is refused; see docs/scaling.md",
+    )
+    stripe_bytes: int = Field(
+        262_144,
+        ge=64,
+        le=67_108_864,
+        description="Bytes of a file whose lines go to one shard before the next one's turn, where there are several; "
+        "it stays as it was at first, too",
+    )
 
     @field_validator("redis_url")
     @classmethod

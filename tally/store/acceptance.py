@@ -114,11 +114,12 @@ class Acceptance(ShardStore):
 
         Windows of a length that goes are folded into longer ones, so that those lack nothing. All windows of data of
         the format before are not used any more. May be called again after a failure, and goes on then. Raises
-        StoreUnavailable, and LayoutRefused for a format that this program does not know.
+        StoreUnavailable, and LayoutRefused for a format that this program does not know, and for other shards.
         """
         here = Layout.of(self._settings)
         while True:
             stored = await self._stored()
+            stored.check_spread(here)
             differences = stored.differences(here)
             if stored.fields.get("format") == FORMAT_BEFORE:
                 differences.append(Difference("the format of the data", FORMAT_BEFORE, FORMAT))

@@ -115,7 +115,7 @@ def errors_translated() -> Iterator[None]:
         text = str(error)
         if _LAYOUT_DIFFERS in text:
             check_format(text.partition(_LAYOUT_DIFFERS)[2])
-            raise LayoutChanged(text) from error
+            raise LayoutChanged("Redis holds another layout by now; `tally layout` says which") from error
         if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
         if isinstance(error, _PASSING_ERRORS) and passes_by_itself(error):

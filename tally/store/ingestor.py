@@ -24,11 +24,11 @@ class IngestorStore(ShardStore):
     """The stream and the sources of one shard. Every method may be called again after a failure."""
 
     async def check_start(self) -> None:
-        """Raise LayoutRefused if Redis holds a format that we do not know.
+        """Raise LayoutRefused if Redis holds a format that we do not know, or what was spread over other shards.
 
         Raises Refused if our user may not do all that an ingestor does, and StoreUnavailable.
         """
-        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).read()
+        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).check()
         await check_permissions(self._redis, key=self._keys.layout, scripts=INGESTORS)
 
     async def create_group(self) -> bool:

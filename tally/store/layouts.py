@@ -19,7 +19,7 @@ _ensure_layout = LayoutScript("ensure_layout")
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What scripts compare: `format` those of an ingestor, `whole` those of an aggregator."""
+    """What scripts compare: `format` those of an ingestor, `whole` those of an aggregator. Both have the shards."""
 
     format: LayoutCheck
     whole: LayoutCheck
@@ -27,8 +27,8 @@ class Checks:
 
 def checks(keys: Keys, settings: Settings) -> Checks:
     """Return the checks of a shard for these settings."""
-    fields = Layout.of(settings).fields
-    return Checks(LayoutCheck(keys.layout, {"format": fields["format"]}), LayoutCheck(keys.layout, fields))
+    here = Layout.of(settings)
+    return Checks(LayoutCheck(keys.layout, here.of_format), LayoutCheck(keys.layout, here.fields))
 
 
 def stored_layout(names: Sequence[bytes], values: Sequence[bytes | None]) -> Layout:
@@ -48,6 +48,21 @@ class LayoutStore:
         """Return what is stored, whole or not."""
         with errors_translated():
             return Layout.stored(await self._redis.hgetall(self._keys.layout))
+
+    async def check(self) -> None:
+        """Raise LayoutRefused too where sources are spread over other shards. Nothing is written."""
+        (await self.read()).check_spread(self._here)
+
+    async def ensure_format(self) -> None:
+        """Store over what sources are spread, where nothing is stored. Raises LayoutRefused as `check` does.
+
+        For who appends: what its lines are counted as is the aggregators' part.
+        """
+        stored = await self.read()
+        if not stored.fields:
+            flat = await _ensure_layout.run(self._redis, (self._keys.layout,), {"layout": self._here.of_format})
+            stored = stored_layout(flat[::2], flat[1::2])
+        stored.check_spread(self._here)
 
     async def ensure(self) -> None:
         """Store the layout of our settings where there is none. Raises LayoutRefused where there is another one.

@@ -15,8 +15,11 @@ class PipelineStore(ShardStore):
     """The state of one shard's pipeline. Nothing is written but a key that shows whether anything can be."""
 
     async def check_format(self) -> None:
-        """Raise LayoutRefused if what is in Redis has a format that we do not know. Raises StoreUnavailable."""
-        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).read()
+        """Raise LayoutRefused if what is in Redis has a format that we do not know, or is spread over other shards.
+
+        Raises StoreUnavailable.
+        """
+        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).check()
 
     async def consumers(self) -> list[Consumer]:
         """Return the members of the group, by name; none when there is no group yet. Raises StoreUnavailable."""

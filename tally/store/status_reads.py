@@ -5,10 +5,11 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from tally.keys import OTHER, Keys, Kind, all_time_key
-from tally.layout import check_format
+from tally.layout import FORMAT_FIELDS, Layout
 from tally.settings import Settings
 from tally.store.blocks import Consumer
 from tally.store.client import errors_translated, execute
+from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.shard import ShardStore
@@ -19,6 +20,8 @@ _distinct = ReadingScript("distinct")
 #: The fields of the hash of totals.
 TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "blocks")
 
+_FORMAT_FIELDS = [name.encode() for name in FORMAT_FIELDS]
+
 #: How many samples of rejected lines, of a KiB each at the most, are read at once.
 SAMPLES_AT_ONCE = 200
 
@@ -28,6 +31,7 @@ class StatusReader(ShardStore):
 
     def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
         super().__init__(redis, keys=keys, settings=settings)
+        self._here = Layout.of(settings)
         self._pipeline = PipelineStore(redis, keys=keys, settings=settings)
 
     async def totals(self) -> dict[str, int]:
@@ -47,10 +51,9 @@ class StatusReader(ShardStore):
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hget(self._keys.backlog, "applied")
             pipeline.hmget(self._keys.totals, list(TOTALS))
-            pipeline.hget(self._keys.layout, "format")
-            applied, values, stored_format = await execute(pipeline)
-        if stored_format is not None:
-            check_format(stored_format.decode("utf-8", "replace"))
+            pipeline.hmget(self._keys.layout, list(FORMAT_FIELDS))
+            applied, values, stored = await execute(pipeline)
+        stored_layout(_FORMAT_FIELDS, stored).check_spread(self._here)
         return {field: int(value or 0) for field, value in zip(TOTALS, values, strict=True)}, int(applied or 0)
 
     async def distinct(self, kind: Kind) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from tally.store.layouts import LayoutStore, checks
 from tally.store.lua import WritingScript
 from tally.store.permissions import AGGREGATORS, INGESTORS
 from tally.store.reads import CountReader
+from tally.store.shards import Shards, check_home
 from tally.store.windows import FOLD_FROM_START
 from tests.processes import Process, run, running
 from tests.server import Server
@@ -499,6 +500,65 @@ async def test_of_the_format_before_all_but_windows_is_carried_over(server: Serv
     await _count(redis, {DAY + 60: 4, DAY + 180: 8, DAY + 3600: 16})
     found, counts = await reader.sum_range("types", DAY, DAY + 3660)
     assert (found.start, found.end, counts) == (DAY + 3600, DAY + 3660, {b"a": 16})
+
+
+# Over what sources are spread.
+
+
+@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("others", [1, 8])
+async def test_where_there_are_shards_their_number_is_stored_and_another_is_refused(
+    redis: Redis, counts: bool, others: int
+) -> None:
+    settings = Settings(shards=4)
+    shards = Shards.over(redis, settings)
+    await check_home(shards, settings=settings, counts=counts)
+    await check_home(shards, settings=settings, counts=True)
+    await check_home(shards, settings=settings, counts=False)
+    stored = await _layouts(redis).read()
+    assert (stored.fields["shards"], stored.fields["stripe_bytes"]) == ("4", "262144")
+    assert stored.digest == Layout.of(settings).digest, "of who counts, whoever was first"
+    other = Settings(shards=others)
+    store = AllStores(redis, keys=KEYS, settings=other)
+    for refused in (
+        check_home(Shards.over(redis, other), settings=other, counts=counts) if others > 1 else store.check_start(),
+        store.ensure_layout(),
+        CountReader(redis, keys=KEYS, settings=other).totals(),
+        Acceptance(redis, keys=KEYS, settings=other).accept(),
+    ):
+        with pytest.raises(LayoutRefused, match=f"TALLY_SHARDS was 4, and here it is {others}"):
+            await refused
+    assert await _layouts(redis).read() == stored
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_one_shard_holds_is_not_spread_afterwards(redis: Redis, whole: bool) -> None:
+    if whole:
+        await _layouts(redis).ensure()
+    else:  # as an ingestor's first block stores it
+        await redis.hset(KEYS.layout, mapping=Layout.of(Settings()).of_format)
+    settings = Settings(shards=4)
+    with pytest.raises(LayoutRefused, match="TALLY_SHARDS was 1, and here it is 4"):
+        await check_home(Shards.over(redis, settings), settings=settings, counts=False)
+    with pytest.raises(LayoutRefused, match="TALLY_SHARDS was 1, and here it is 4"):
+        await check_home(Shards.over(redis, settings), settings=settings, counts=True)
+
+
+@pytest.mark.parametrize("other", [{"shards": 8}, {"shards": 4, "stripe_bytes": 1024}])
+async def test_each_script_compares_over_what_sources_are_spread(redis: Redis, other: dict[str, Any]) -> None:
+    """Whoever was asleep when all was flushed and begun anew with others, say."""
+    settings = Settings(shards=4)
+    first = Shards.over(redis, settings)[0]
+    store = AllStores(redis, keys=first.keys, settings=settings)
+    block = Block(start=0, end=2, lines=b"x\n")
+    await store.append(source="file:a", blocks=[block])
+    assert await redis.hget(first.keys.layout, "shards") == b"4"
+    asleep = AllStores(redis, keys=first.keys, settings=Settings(**other))
+    with pytest.raises(LayoutChanged):
+        await asleep.append(source="file:b", blocks=[block])
+    with pytest.raises(LayoutRefused):
+        await asleep.ensure_layout()
+    assert await redis.xlen(first.keys.stream) == 1
 
 
 # The command.

@@ -46,7 +46,7 @@ KEYS = Keys()
         (KEYS.layout_history, "tally:{0}:layout:history"),
         (KEYS.rewritten, "tally:{0}:rewritten"),
         (KEYS.probe, "tally:{0}:probe"),
-        (Keys(shard=7).stream, "tally:{7}:stream"),
+        (Keys(tag=7).stream, "tally:{7}:stream"),
     ],
 )
 def test_a_key_is_spelled_as_designed(key: str, spelled: str) -> None:
@@ -64,7 +64,7 @@ def test_no_key_is_spelled_outside_the_key_map() -> None:
 def test_every_key_in_the_modules_table_is_made_by_it_and_the_reverse() -> None:
     table = {line.split("`")[1] for line in str(tally.keys.__doc__).splitlines() if line.startswith("| `")}
     placeholders = {"seconds": "L", "start": "START", "name": "NAME"}
-    keys, made = Keys(shard="S"), set()  # type: ignore[arg-type]
+    keys, made = Keys(tag="S"), set()  # type: ignore[arg-type]
     for name, member in vars(Keys).items():
         if isinstance(member, property):
             made.add(getattr(keys, name))

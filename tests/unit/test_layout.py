@@ -80,6 +80,36 @@ def test_what_counts_otherwise_is_named_with_both_values(setting: str, value: An
     assert "tally layout --accept" in sentence
 
 
+def test_the_layout_of_one_shard_is_what_it_was_before_there_were_several() -> None:
+    fields = Layout.of(Settings()).fields
+    assert fields["digest"] == "9ffff046c0e0f26f27644fd974cbc4b5"
+    assert not {"shards", "stripe_bytes"} & fields.keys()
+    assert Layout.of(Settings(stripe_bytes=1024)).fields == fields, "where there is one shard, there are no stripes"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("stored", "here", "said"),
+    [
+        ({}, {"shards": 4}, "TALLY_SHARDS was 1, and here it is 4"),
+        ({"shards": 4}, {}, "TALLY_SHARDS was 4, and here it is 1"),
+        ({"shards": 4}, {"shards": 8, "fold_case": True}, "TALLY_SHARDS was 4, and here it is 8"),
+        ({"shards": 4}, {"shards": 4, "stripe_bytes": 1024}, "TALLY_STRIPE_BYTES was 262144, and here it is 1024"),
+    ],
+)
+def test_what_is_spread_otherwise_is_refused_and_no_accept_is_offered(
+    stored: dict[str, Any], here: dict[str, Any], said: str, whole: bool
+) -> None:
+    before = Layout.of(Settings(**stored))
+    before = before if whole else Layout(before.of_format)
+    (difference,) = before.differences(Layout.of(Settings(**here)))
+    assert said in str(refuse([difference]))
+    assert "--accept" not in str(refuse([difference]))
+    with pytest.raises(LayoutRefused, match=re.escape(said)):
+        before.check_spread(Layout.of(Settings(**here)))
+    assert Layout({}).differences(Layout.of(Settings(**here))) == [], "where nothing is stored, nothing differs"
+
+
 def test_a_long_setting_is_stored_in_short_and_told_apart_all_the_same() -> None:
     words = ",".join(f"word{number}" for number in range(10_000))
     one, other = Layout.of(Settings(stop_words=words)), Layout.of(Settings(stop_words=words + ",another"))

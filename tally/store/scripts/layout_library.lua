@@ -3,8 +3,8 @@
 --
 -- KEYS last      layout   hash  how it was counted; see tally/layout.py
 -- ARGV 1         JSON: the script's own arguments, and
---                layout   field -> value of the caller's layout; `format` at least, and `digest` where it matters how lines
---                         are counted
+--                layout   field -> value of the caller's layout; `format` at least, `shards` and `stripe_bytes` where there
+--                         is more than one shard, and `digest` where it matters how lines are counted
 --
 -- Replies with an error `TALLYLAYOUT <stored format>` where they differ; nothing was written then. A layout that is missing,
 -- or of which only the format is stored, differs from none: Redis is new, or was flushed a moment ago, or an ingestor was
@@ -15,8 +15,10 @@
 -- luacheck: push ignore 211 (no script uses all of it)
 local arguments = cjson.decode(table.remove(ARGV, 1))
 local layout_key = table.remove(KEYS)
-local layout_stored = redis.call('HMGET', layout_key, 'format', 'digest')
-if layout_stored[1] and layout_stored[1] ~= arguments.layout.format
+local layout_stored = redis.call('HMGET', layout_key, 'format', 'digest', 'shards', 'stripe_bytes')
+if layout_stored[1] and (layout_stored[1] ~= arguments.layout.format
+    or (layout_stored[3] or nil) ~= arguments.layout.shards
+    or (layout_stored[4] or nil) ~= arguments.layout.stripe_bytes)
   or layout_stored[2] and arguments.layout.digest and layout_stored[2] ~= arguments.layout.digest then
   return redis.error_reply('TALLYLAYOUT ' .. (layout_stored[1] or '?'))
 end
