@@ -536,7 +536,7 @@ async def test_what_one_shard_holds_is_not_spread_afterwards(redis: Redis, whole
     if whole:
         await _layouts(redis).ensure()
     else:  # as an ingestor's first block stores it
-        await redis.hset(KEYS.layout, mapping=Layout.of(Settings()).of_format)
+        await redis.hset(KEYS.layout, "format", Layout.of(Settings()).of_format["format"])
     settings = Settings(shards=4)
     with pytest.raises(LayoutRefused, match="TALLY_SHARDS was 1, and here it is 4"):
         await check_home(Shards.over(redis, settings), settings=settings, counts=False)

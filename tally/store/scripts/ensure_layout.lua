@@ -6,8 +6,8 @@
 --                 `stripe_bytes` where there is more than one shard; of who only appends without `digest` and `windows`
 --
 -- Returns {field, value, …} of what is stored afterwards, which is another layout than the caller's if its format, shards,
--- stripes or digest differ; nothing was written then. Nor is anything where it is equal, so that a server that takes no writes, a full one
--- say, is no reason not to start. Only how many windows are kept is renewed.
+-- stripes or digest differ; nothing was written then. Nor is anything where it is equal, so that a server that takes no
+-- writes, a full one say, is no reason not to start. Only how many windows are kept is renewed.
 --
 -- Atomic, or two aggregators with different settings could each find none.
 
