@@ -8,6 +8,7 @@ from aggregator.decoding import Decoder
 from aggregator.log_events import CLAIMED, DEAD_LETTER
 from aggregator.pacing import Batch
 from aggregator.settling import Settler
+from aggregator.turns import Turn
 from tally.clock import Clock
 from tally.settings import Settings
 from tally.store.aggregator import CLAIM_FROM_START
@@ -32,6 +33,7 @@ class PendingBlocks:
         consumer: str,
         decoder: Decoder,
         settler: Settler,
+        turn: Turn,
         clock: Clock,
         stop: asyncio.Event,
         log: Log,
@@ -42,6 +44,7 @@ class PendingBlocks:
         self._consumer = consumer
         self._decoder = decoder
         self._settler = settler
+        self._turn = turn
         self._clock = clock
         self._stop = stop
         self._log = log
@@ -66,16 +69,17 @@ class PendingBlocks:
                 # Only a try by another process counts: a lost connection is not the block's fault, nor if it takes the
                 # answer to this very call with it.
                 tried.add(entry_id)
-                entry = await self._store.retry(
-                    consumer=self._consumer,
-                    entry_id=entry_id,
-                    deliveries=deliveries if again else deliveries + 1,
-                )
-                if entry is not None:
-                    batch = Batch(self._clock.monotonic(), [entry.pending])
-                    sums = self._decoder.begin()
-                    sums.add(entry)
-                    await self._settler.settle(batch, sums.counts())
+                async with self._turn.whole():
+                    entry = await self._store.retry(
+                        consumer=self._consumer,
+                        entry_id=entry_id,
+                        deliveries=deliveries if again else deliveries + 1,
+                    )
+                    if entry is not None:
+                        batch = Batch(self._clock.monotonic(), [entry.pending])
+                        sums = self._decoder.begin()
+                        sums.add(entry)
+                        await self._settler.settle(batch, sums.counts())
         tried.clear()
         self._settler.has_left_over = False  # what was claimed by others while it was counted is theirs
 

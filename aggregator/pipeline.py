@@ -17,9 +17,10 @@ from aggregator.counts import Counts
 from aggregator.decoding import Decoder
 from aggregator.drain import Drain
 from aggregator.log_events import CLAIMED_BY_OTHERS
-from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, BATCH_NAMES, BATCH_SECONDS, Batch, Pace
+from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, BATCH_NAMES, Batch, Pace
 from aggregator.settling import Settler
 from aggregator.stages import Slot, first_of, in_thread, run_stages
+from aggregator.turns import FEW_BYTES, STALL_SECONDS, Turn
 from aggregator.upkeep import Upkeep
 from tally.clock import Clock
 from tally.log_throttle import Outage
@@ -66,6 +67,7 @@ class Pipeline:
         applier: Applier,
         upkeep: Upkeep,
         drain: Drain | None,
+        turn: Turn,
         outage: Outage,
         clock: Clock,
         stop: asyncio.Event,
@@ -79,6 +81,7 @@ class Pipeline:
         self._applier = applier
         self._upkeep = upkeep
         self._drain = drain
+        self._turn = turn
         self._outage = outage
         self._clock = clock
         self._stop = stop
@@ -96,7 +99,10 @@ class Pipeline:
 
         After a failure what was sent last may still take effect.
         """
-        await run_stages(self._read_stage(), self._decode_stage(), self._settle_stage(), self._applier.run())
+        try:
+            await run_stages(self._read_stage(), self._decode_stage(), self._settle_stage(), self._applier.run())
+        finally:
+            self._turn.give_back()
 
     async def _read_stage(self) -> None:
         while True:
@@ -115,7 +121,7 @@ class Pipeline:
 
     async def _read_one(self, *, wait: bool) -> bool | None:
         """Read blocks and hand them on; return whether there seem to be more, None if there was nothing to read."""
-        asked_for = self._pace.blocks
+        asked_for = self._turn.blocks(self._pace.blocks)
         block_ms = self._block_ms if wait else None
         entries = await self._store.read(consumer=self._consumer, count=asked_for, block_ms=block_ms)
         now_seconds = self._clock.monotonic()
@@ -136,20 +142,27 @@ class Pipeline:
                 await self._add(read)
                 # While the next stage is busy, what is read meanwhile joins the batch.
                 while not read.more and self._batch is not None and not self._read.is_filled:
-                    if self._decoded.is_free:
+                    if self._decoded.is_free or self._turn.is_ours:
                         await self._hand_on()
                     else:
                         await first_of(self._decoded.until_done(), self._read.until_filled())
+            if self._turn.is_ours and not self._read.is_filled:
+                await first_of(self._read.until_filled(), self._clock.sleep(STALL_SECONDS))
+                if not self._read.is_filled:
+                    await self._hand_on()
 
     async def _settle_stage(self) -> None:
         while True:
             async with self._decoded.take() as (batch, counts):
                 await self._settler.settle(batch, counts)
+                self._turn.settled()
                 await self._applier.until_waiting(most=MOST_UNAPPLIED)
 
     async def _add(self, read: Read) -> None:
         """Add blocks to the batch, and hand it on whenever it is large or old enough."""
         while read.entries:
+            if self._turn.shared:
+                await self._take_turn(read)
             await self._renew(read)
             while read.entries:
                 batch = self._batch
@@ -164,6 +177,8 @@ class Pipeline:
                 if self._is_full(batch):
                     await self._hand_on()
                     break
+        if self._batch is None:
+            self._turn.end()  # others had claimed all of it
 
     def _is_full(self, batch: Batch) -> bool:
         now_seconds = self._clock.monotonic()
@@ -172,7 +187,10 @@ class Pipeline:
             or self._sums.bytes >= BATCH_BYTES
             or self._sums.names >= BATCH_NAMES
             # While the next stage is busy it would only wait there, and larger ones are cheaper.
-            or (self._decoded.is_free and now_seconds - self._began_seconds >= BATCH_SECONDS)
+            or (
+                (self._decoded.is_free or self._turn.is_wanted)
+                and now_seconds - self._began_seconds >= self._turn.batch_seconds
+            )
             or self._pace.is_due(batch.since_seconds, now_seconds=now_seconds)
         )
 
@@ -180,10 +198,20 @@ class Pipeline:
         """Hand the batch on as soon as the next stage is free."""
         batch, self._batch = self._batch, None
         if batch is not None:
-            counts = await in_thread(self._sums.counts)
+            names, counts = self._sums.names, await in_thread(self._sums.counts)
             self._sums = self._decoder.begin()
+            await self._turn.hand_on(names)
             await self._decoded.until_done()
             self._decoded.put((batch, counts))
+
+    async def _take_turn(self, read: Read) -> None:
+        """Wait until it is our turn to add these blocks to the batch, unless all of it is only a few lines."""
+        size = self._sums.bytes + sum(len(entry.lines or b"") for entry in read.entries)
+        if self._turn.is_ours or (size <= FEW_BYTES and not read.more):
+            return
+        if self._turn.is_wanted:
+            await self._decoded.until_done()  # or the others would wait for our server, too
+        await self._turn.take()
 
     async def _renew(self, read: Read) -> None:
         """Show that we work on blocks that have waited long, and leave out what was claimed meanwhile."""

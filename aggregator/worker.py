@@ -6,6 +6,7 @@ Whatever fails, what was taken and not counted is still pending to us, and is tr
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from aggregator.applying import Applier
@@ -17,6 +18,7 @@ from aggregator.pacing import Pace
 from aggregator.pending import PendingBlocks
 from aggregator.pipeline import Pipeline
 from aggregator.settling import Done, Settler
+from aggregator.turns import Turn
 from aggregator.upkeep import Upkeep
 from tally.backoff import Backoff
 from tally.clock import SYSTEM, Clock
@@ -28,7 +30,10 @@ from tally.telemetry import get_logger
 
 
 class Worker:
-    """One consumer of the group `aggregators`."""
+    """One consumer of the group `aggregators` of one shard.
+
+    Where a process serves several, each has one, with a turn of its own. `check_home` sees to the layout of all.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,9 @@ class Worker:
         stop: asyncio.Event,
         drain: bool = False,
         decoder: Decoder | None = None,
+        turn: Turn | None = None,
+        shard: int | None = None,
+        check_home: Callable[[], Awaitable[None]] | None = None,
         clock: Clock = SYSTEM,
         backoff: Backoff | None = None,
     ) -> None:
@@ -49,9 +57,11 @@ class Worker:
         self._stop = stop
         self._clock = clock
         self._backoff = backoff or Backoff()
-        self._log = get_logger().bind(consumer=consumer)
+        self._check_home = check_home
+        self._log = get_logger().bind(consumer=consumer, **({} if shard is None else {"shard": shard}))
         self._outage = Outage(self._log, clock=clock)
         self._decoder = decoder or Decoder(settings)
+        self._turn = turn or Turn()
         self._pace = Pace(claim_idle_seconds=settings.claim_idle_seconds, max_block_bytes=settings.max_block_bytes)
         self._drain = Drain(store=store, clock=clock, stop=stop) if drain else None
         self._applier = Applier(store=store, folding=Folding(windows), clock=clock, stop=stop, log=self._log)
@@ -71,6 +81,7 @@ class Worker:
             consumer=consumer,
             decoder=self._decoder,
             settler=self._settler,
+            turn=self._turn,
             clock=clock,
             stop=stop,
             log=self._log,
@@ -114,6 +125,8 @@ class Worker:
         await self._leave()
 
     async def _join(self) -> None:
+        if self._check_home is not None:
+            await self._check_home()
         await self._store.ensure_layout()
         if await self._store.create_group():
             self._log.info(GROUP_CREATED)
@@ -133,6 +146,7 @@ class Worker:
             applier=self._applier,
             upkeep=self._upkeep,
             drain=self._drain,
+            turn=self._turn,
             outage=self._outage,
             clock=self._clock,
             stop=self._stop,

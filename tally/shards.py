@@ -49,3 +49,23 @@ def shard_of(key: bytes | str, shards: int) -> int:
         return 0
     content = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
     return int.from_bytes(blake2b(content, digest_size=8).digest()) % shards
+
+
+def parse_some_shards(text: str, *, shards: int) -> tuple[int, ...]:
+    """Return the shards that are named as in `0,2-5`, in their order; all of them for nothing. Raises ValueError."""
+    if not text.strip():
+        return tuple(range(shards))
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (_is_number(first) and _is_number(last) and int(first) <= int(last)):
+            raise ValueError(f"{part.strip()!r} is neither a shard nor a range of them, as in 0,2-5")
+        if int(last) >= shards:
+            raise ValueError(f"there is no shard {last}: with TALLY_SHARDS={shards} they are 0 to {shards - 1}")
+        found.update(range(int(first), int(last) + 1))
+    return tuple(sorted(found))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 9

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from tally.settings.environment import (
 from tally.settings.ingestor import IngestorSettings
 from tally.settings.redaction import without_password
 from tally.settings.redis import TLS_OPTIONS, RedisSettings
+from tally.shards import parse_some_shards
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -66,6 +68,11 @@ class Settings(LogSettings, ApiSettings, CountingSettings, IngestorSettings, Red
             dotenv_settings,
             SecretFiles(settings_cls, dotenv_values(ENV_FILE)),
         )
+
+    @cached_property
+    def served_shards(self) -> tuple[int, ...]:
+        """The shards that an aggregator serves."""
+        return parse_some_shards(self.aggregate_shards, shards=self.shards)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Return what `repr` shows: no password, and no program's arguments, in which one may stand."""

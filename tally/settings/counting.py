@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tally import fields
 from tally.settings.environment import TEXT_ENCODING, SettingsGroup
+from tally.shards import MOST_SHARDS, parse_some_shards
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
 
@@ -88,6 +89,12 @@ class CountingSettings(SettingsGroup):
         description="Times a block is given to an aggregator before it goes to the dead letters",
     )
 
+    aggregate_shards: str = Field(
+        "",
+        validate_default=True,  # there may be fewer
+        description="Which shards an aggregator serves, from 0, as in 0,2-5; empty: all",
+    )
+
     @field_validator("windows")
     @classmethod
     def _windows_are_lengths(cls, value: str) -> str:
@@ -116,6 +123,12 @@ class CountingSettings(SettingsGroup):
     @classmethod
     def _time_unit_may_be_empty(cls, value: object) -> object:
         return None if value == "" else value  # as docker-compose.yml passes on what is unset
+
+    @field_validator("aggregate_shards")
+    @classmethod
+    def _shards_are_there(cls, value: str, info: ValidationInfo) -> str:
+        parse_some_shards(value, shards=info.data.get("shards", MOST_SHARDS))
+        return value
 
     @field_validator("stop_words")
     @classmethod

@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tally.keys import Keys
+from tally.shards import tags
 from tests.processes import Process, running
 from tests.server import Server
 from tests.waiting import wait_until
-
-KEYS = Keys()
 
 MOST_BYTES = 256 << 20
 
@@ -53,25 +53,30 @@ def _types() -> Iterator[bytes]:
         )
 
 
+@pytest.mark.parametrize("shards", [1, 4, pytest.param(16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "lines", [_distinct_words, *(pytest.param(each, marks=pytest.mark.slow) for each in (_minutes, _types))]
 )
-def test_an_aggregator_needs_no_more_memory_than_that(server: Server, tmp_path: Path, lines: Any) -> None:
+def test_an_aggregator_needs_no_more_memory_than_that(server: Server, tmp_path: Path, lines: Any, shards: int) -> None:
+    """However many shards it serves."""
+    keys = [Keys(tag) for tag in tags(shards)]
     number = 0
     block: list[bytes] = []
     size = 0
     with server.client() as client:
-        for line in lines():
+        for streams, line in zip(cycle(keys), lines(), strict=False):
             if block and size + len(line) > BLOCK_BYTES:
-                client.xadd(KEYS.stream, {"lines": b"\n".join(block)})
+                client.xadd(streams.stream, {"lines": b"\n".join(block)})
                 block, size = [], 0
             block.append(line)
             size += len(line) + 1
             number += 1
-        client.xadd(KEYS.stream, {"lines": b"\n".join(block)})
-        aggregator = Process("aggregator", log=tmp_path / "log", TALLY_REDIS_URL=server.url)
+        client.xadd(keys[-1].stream, {"lines": b"\n".join(block)})
+        aggregator = Process("aggregator", log=tmp_path / "log", TALLY_REDIS_URL=server.url, TALLY_SHARDS=str(shards))
+
+        def counted() -> int:
+            return sum(int(client.hget(each.totals, "events") or 0) for each in keys)
+
         with running(aggregator):
-            wait_until(
-                lambda: int(client.hget(KEYS.totals, "events") or 0) == number, what="all is counted", seconds=300
-            )
+            wait_until(lambda: counted() == number, what="all is counted", seconds=300)
             assert aggregator.peak_bytes() < MOST_BYTES

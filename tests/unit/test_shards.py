@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from tally.settings import Settings
-from tally.shards import MOST_SHARDS, shard_of, slot_of, tags
+from tally.shards import MOST_SHARDS, parse_some_shards, shard_of, slot_of, tags
 
 SLOTS = 16_384
 
@@ -47,3 +47,17 @@ def test_keys_go_to_all_shards_alike() -> None:
 
 def test_the_most_shards_that_can_be_set_are_those_that_have_tags() -> None:
     assert len(tags(Settings(shards=MOST_SHARDS).shards)) == MOST_SHARDS
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("", (0, 1, 2, 3, 4, 5)), (" ", (0, 1, 2, 3, 4, 5)), ("0", (0,)), ("5, 0,2-3", (0, 2, 3, 5)), ("1-1,1", (1,))],
+)
+def test_some_shards_are_named_one_by_one_and_by_ranges(text: str, found: tuple[int, ...]) -> None:
+    assert parse_some_shards(text, shards=6) == found
+
+
+@pytest.mark.parametrize("text", ["6", "-1", "1-", "x", "3-1", "0,,1", "1-2-3", "٣", "9999999999"])
+def test_shards_that_are_not_there_or_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="shard"):
+        parse_some_shards(text, shards=6)
