@@ -26,9 +26,9 @@ from tally import __version__
 from tally.clock import SYSTEM, Clock
 from tally.origins import parse_origins
 from tally.settings import Settings
-from tally.store import PipelineStore
-from tally.store.reads import CountReader
-from tally.store.shards import Shards, connect_shards, only
+from tally.store.merged_reads import reader_of
+from tally.store.merged_status import pipeline_of
+from tally.store.shards import Shards, connect_shards
 from tally.web import problems
 from tally.web.methods import Methods
 from tally.web.problem_types import TOO_MUCH_ASKED
@@ -43,12 +43,9 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     Who stops the server first ends `app.state.live`, the live feed, and then `app.state.work`, long answers.
     """
     shards = Shards.over(redis, settings) if redis else connect_shards(settings)
-    shard = only(shards, what="the api")
     work = Work()
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
-    counts = CachedCounts(
-        CountReader(shard.redis, keys=shard.keys, settings=settings), memory=rankings, work=work, clock=clock
-    )
+    counts = CachedCounts(reader_of(shards, settings=settings), memory=rankings, work=work, clock=clock)
     live = Live(counts, clock=clock)
 
     @asynccontextmanager
@@ -82,7 +79,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         all_counts.router(counts, bodies),
     ):
         app.include_router(routes, **guarded)
-    app.include_router(health.router(PipelineStore(shard.redis, keys=shard.keys, settings=settings)))
+    app.include_router(health.router(pipeline_of(shards, settings=settings)))
     pages.install(app)
 
     # The last one added is the first one asked.

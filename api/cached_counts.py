@@ -18,8 +18,9 @@ from api.work import Work
 from tally.clock import SYSTEM, Clock
 from tally.keys import Kind
 from tally.ranges import TimeRange, Windows
+from tally.store.merged_reads import Reader
 from tally.store.moved import WindowsMoved, again_while_moved
-from tally.store.reads import Counting, CountReader
+from tally.store.reads import Counting
 from tally.store.status import Status
 
 #: A sum of more names than these is made with a slot: a few at once.
@@ -38,7 +39,7 @@ Bounds = tuple[int, int]
 class CachedCounts:
     """Everything that can be asked. Every method raises StoreUnavailable, those about names NoRoom and Busy, too."""
 
-    def __init__(self, reader: CountReader, *, memory: Memory, work: Work, clock: Clock = SYSTEM) -> None:
+    def __init__(self, reader: Reader, *, memory: Memory, work: Work, clock: Clock = SYSTEM) -> None:
         self.reader = reader
         self.work = work
         self.clock = clock
@@ -53,12 +54,19 @@ class CachedCounts:
         return await self._counting.get()
 
     async def all_time(self, kind: Kind, *, top: int | None = None) -> Ranking:
-        """Return counts of all time; with `top`, if the first so many are enough, without reading all words."""
-        if kind == "words" and top is not None:
-            ranking = await self._top_words.get()
+        """Return counts of all time; with `top`, if the first so many are enough, without reading all words.
+
+        Of several shards all are read where these do not prove so many to be the first.
+        """
+        if top is not None:
+            ranking = await self.first(kind)
             if ranking.complete or top <= len(ranking):
                 return ranking
         return await self._rankings.get((kind, None, None))
+
+    async def first(self, kind: Kind) -> Ranking:
+        """Return counts of all time of as many of the first names as are known without reading all words."""
+        return await (self._top_words.get() if kind == "words" else self._rankings.get((kind, None, None)))
 
     async def time_range(self, kind: Kind, start: int, end: int) -> Ranking:
         """Return counts of [start, end), in Unix seconds, widened to what is kept."""
@@ -145,12 +153,12 @@ class CachedCounts:
     async def _load_top_words(self) -> Ranking:
         as_of = self.clock.time()
         counts = await self.reader.top_words()
-        distinct, other = await self.reader.distinct("words")
+        names = await self.reader.names("words")
         total = (await self.reader.totals())["words"]
         ranking = Ranking.of({name.encode(): count for name, count in counts.items()}, as_of=as_of)
         # Of a batch that is being applied the counts come first, and the totals last.
-        ranking.total = max(total, ranking.total + other)
-        ranking.distinct, ranking.other = distinct, other
+        ranking.total = max(total, ranking.total + names.other)
+        ranking.distinct, ranking.distinct_at_most, ranking.other = names.distinct, names.at_most, names.other
         return ranking
 
     def _ranking_snapshot(self, key: Hashable) -> Snapshot[Ranking]:

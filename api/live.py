@@ -175,7 +175,7 @@ class Live:
         as_of = self._clock.time()
         totals = await self._reader.totals()
         types = await self._types()
-        words = await self._reader.top_words()
+        words = await self._words()
         backlog = await self._reader.backlog(totals)
         consumers = await self._reader.aggregators()
         dead = await self._reader.dead_letters()
@@ -188,7 +188,7 @@ class Live:
             "aggregators_alive": sum(map(is_alive, consumers)),
             "dead_letters": dead,
             "types": types,
-            "words": dict(itertools.islice(words.items(), MOST_WORDS)),
+            "words": words,
         }
 
     async def _types(self) -> dict[str, int]:
@@ -200,6 +200,16 @@ class Live:
         except (NoRoom, Busy) as error:
             self._crowded.warning("the live feed has no new counts of types", problem=str(error))
             return self._state["types"] if self._state is not None else {}
+
+    async def _words(self) -> dict[str, int]:
+        """Return the most frequent words; of several shards as they were, if all must be read and there is no room."""
+        if not self._reader.several:
+            return dict(itertools.islice((await self._reader.top_words()).items(), MOST_WORDS))
+        try:
+            return (await self._counts.all_time("words", top=MOST_WORDS)).top(MOST_WORDS)
+        except (NoRoom, Busy) as error:
+            self._crowded.warning("the live feed has no new counts of words", problem=str(error))
+            return self._state["words"] if self._state is not None else {}
 
     def _take(self, state: dict[str, Any]) -> None:
         before, self._state = self._state, state

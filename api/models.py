@@ -31,6 +31,11 @@ class Item(BaseModel):
     present: int | None = Field(None, description="Its count in `comparison.present`; with compare=previous")
     previous: int | None = Field(None, description="Its count in `comparison.previous`; with compare=previous")
     change: int | None = Field(None, description="`present` less `previous`; with compare=previous")
+    at_most: int | None = Field(
+        None,
+        description="With several shards: its count and what it may have under `__other__` in those that had no room "
+        "for its name; otherwise `count` is exact",
+    )
 
 
 class TimeRange(BaseModel):
@@ -65,6 +70,11 @@ class RankingAnswer(BaseModel):
     items: list[Item]
     total: int = Field(description="All counts of the time range", examples=[12])
     distinct: int = Field(description="Names in the time range", examples=[4])
+    distinct_at_most: int | None = Field(
+        None,
+        description="With several shards, which may have the same names: larger than `distinct` where only the first "
+        "of very many were read",
+    )
     matched: int = Field(
         description="Names that pass `prefix` and `q`; ordered by change also those of the one before", examples=[4]
     )
@@ -114,6 +124,7 @@ class NameAnswer(BaseModel):
 
     name: str
     count: int
+    at_most: int | None = Field(None, description="With several shards, as in the list of all")
     share: float
     rank: int | None = Field(description="Its place among all, from 1")
     first: TimeRange | None = Field(description="The first window kept in which it was counted")
@@ -173,6 +184,15 @@ class SourceAnswer(BaseModel):
     name: str
     position: int = Field(description="Bytes appended")
     appended_at: float | None = Field(description="When it was last appended to, or opened; null: not known")
+
+
+class ShardAnswer(BaseModel):
+    shard: int = Field(description="Its place among all, from 0")
+    blocks: int = Field(description="Of its backlog")
+    bytes: int
+    oldest_seconds: float | None
+    aggregators_alive: int = Field(description="Those that serve it; with 0 and a backlog nothing of it is counted")
+    dead_letters: int
 
 
 class TotalsAnswer(BaseModel):
@@ -239,6 +259,9 @@ class StatusAnswer(BaseModel):
     aggregators_alive: int
     sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")
     sources_total: int = Field(description="How many sources are known")
+    distinct_types_at_most: int | None = Field(None, description="With several shards, see the list of types")
+    distinct_words_at_most: int | None = Field(None, description="Likewise")
+    shards: list[ShardAnswer] | None = Field(None, description="Each, where there are several")
     as_of: AsOf
 
 

@@ -42,12 +42,20 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
         # What fell to nothing changed most, and is no longer in the time range.
         changes = await counts.changes(compared, found, prefix=prefix, contains=q)
 
-    def make() -> Response:
-        answer, columns = _ranking(found, compared, changes, asked, step=counts.work.step)
+    def make() -> tuple[dict[str, Any], Sequence[str]]:
+        return _ranking(found, compared, changes, asked, step=counts.work.step)
+
+    def make_response() -> Response:
+        answer, columns = make()
         return respond(request, params.format, answer, columns=columns, rows=answer["items"])
 
     goes_over_all = changes is None and (prefix or q or params.order == "count")
-    return await counts.work.answer(len(found) if goes_over_all else min(params.limit, len(found)), make)
+    names = len(found) if goes_over_all else min(params.limit, len(found))
+    if not counts.reader.several:
+        return await counts.work.answer(names, make_response)
+    answer, columns = await counts.work.answer(names, make)
+    await _add_bounds(counts, kind, found, answer)
+    return respond(request, params.format, answer, columns=(*columns, "at_most"), rows=answer["items"])
 
 
 async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> dict[str, Any]:
@@ -56,16 +64,18 @@ async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRa
     count = await counts.reader.count_of(kind, name)
     if not count:
         raise ProblemError(NEVER_COUNTED, f"{name!r} is not among the {kind}")
-    everything = await counts.all_time(kind, top=TOP_WORDS)
+    everything = await counts.first(kind)
     rank = everything.rank(name)
     if rank is None:
         everything = await counts.all_time(kind)
         rank = everything.rank(name)
     first, last = await counts.seen(kind, name)
     series = await _series(counts, kind, [name], params)
+    (hidden,) = await counts.reader.hidden(kind, [name])
     return {
         "name": name,
         "count": count,
+        **({"at_most": count + hidden} if counts.reader.several else {}),
         "share": _share(count, everything.total),
         "rank": rank,
         "first": first and first.as_dict(),
@@ -162,6 +172,21 @@ def _ranking(
     items = [item | _change(item["name"], compared) for item in items]
     ranges = compared and {"present": _time_range(compared.present), "previous": _time_range(compared.previous)}
     return answer | {"items": items, "comparison": ranges}, (*ITEM_COLUMNS, *CHANGE_COLUMNS)
+
+
+async def _add_bounds(counts: CachedCounts, kind: Kind, found: Ranking, answer: dict[str, Any]) -> None:
+    """Add what only several shards have: how often each name was counted at the most, how many there are at the most.
+
+    A name may have no place of its own in some of them, and be counted under `__other__` there. Of a time range it is
+    not looked in which shard and window.
+    """
+    items = answer["items"]
+    hidden = [found.other] * len(items)
+    if found.other and found.start is None:
+        hidden = await counts.reader.hidden(kind, [item["name"] for item in items])
+    for item, more in zip(items, hidden, strict=True):
+        item["at_most"] = item["count"] + more
+    answer["distinct_at_most"] = found.distinct_at_most
 
 
 def _time_range(ranking: Ranking) -> dict[str, int | None]:

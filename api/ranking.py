@@ -36,7 +36,8 @@ class Ranking:
     """Counts of a time range (`start` None: of all time), by name and by count.
 
     `total` is all counts, also those of names that are not here; `other` those under `__other__`. `distinct` is how
-    many names there are; fewer are here when only the top ones were read.
+    many names there are; fewer are here when only the top ones were read. Then, of several shards, there may be more
+    names, `distinct_at_most` so many.
 
     Names stand in their order in one string (UTF-8 sorts as code points do), counts and places in arrays beside
     them: a million words take 25 MB rather than 150, and nothing of that the garbage collector must look at.
@@ -51,6 +52,7 @@ class Ranking:
         "_starts",
         "as_of",
         "distinct",
+        "distinct_at_most",
         "end",
         "other",
         "start",
@@ -59,7 +61,7 @@ class Ranking:
 
     def __init__(self, *, as_of: float, start: int | None, end: int | None) -> None:
         self.as_of, self.start, self.end = as_of, start, end
-        self.total = self.distinct = self.other = 0
+        self.total = self.distinct = self.distinct_at_most = self.other = 0
         self._names = b""
         self._starts = array("Q", [0])  # where each name begins, and at last where the last one ends
         self._counts = array("q")
@@ -87,7 +89,7 @@ class Ranking:
             part.clear()
             step()
         ranking._names = b"".join(names)
-        ranking.distinct = len(ranking)
+        ranking.distinct = ranking.distinct_at_most = len(ranking)
         ranking.total = sum(ranking._counts) + ranking.other
         ranking._by_count, ranking._ends = _ordered(ranking._counts, step)
         return ranking
@@ -104,7 +106,7 @@ class Ranking:
     @property
     def complete(self) -> bool:
         """Return whether every name is here."""
-        return len(self) == self.distinct
+        return len(self) == self.distinct_at_most
 
     def count_of(self, name: str) -> int:
         """Return how often a name was counted; 0 if it is not here."""

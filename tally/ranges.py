@@ -58,6 +58,17 @@ class TimeRange:
     windows: tuple[Window, ...]
 
 
+#: Of each length, the shortest first, since when windows have all that belongs to them; None: all have.
+Floors = Sequence[int | None]
+
+
+def highest(floors: Sequence[Floors]) -> Floors:
+    """Return since when all shards have what belongs to their windows, of each length; these are the floors of each."""
+    return tuple(
+        max((floor for floor in level if floor is not None), default=None) for level in zip(*floors, strict=True)
+    )
+
+
 class Windows:
     """The windows that there are at one moment, shortest length first.
 
@@ -74,6 +85,16 @@ class Windows:
         self._longest = lengths[-1]
         #: The first level that is not a copy.
         self._base = 1 if len(lengths) > 1 else 0
+
+    @property
+    def lengths(self) -> tuple[WindowLength, ...]:
+        """Return the lengths, the shortest first."""
+        return tuple(self._lengths)
+
+    @property
+    def floors(self) -> Floors:
+        """Return since when each length has all that belongs to it, the shortest first; None: since ever."""
+        return tuple(found.floor for found in self._found)
 
     def resolution(self, at: float) -> WindowLength:
         """Return the shortest length kept, with all longer ones, as far back as this moment; else the longest."""
@@ -168,6 +189,33 @@ class Windows:
             return True
         longest = self._longest.start_of(window.start)
         return self._folds.get(longest) == since._folds.get(longest)
+
+    # Several shards.
+
+    def since(self, floors: Floors) -> Windows:
+        """Return the same windows, as if of each length all that belongs to it were there only since these floors.
+
+        As far back as other shards reach, that is: what is asked of all is cut and widened alike.
+        """
+        both = zip(self._found, highest([self.floors, floors]), strict=True)
+        found = [WindowStarts(each.starts, floor=floor) for each, floor in both]
+        return Windows(self._lengths, found, self._folds)
+
+    @classmethod
+    def of_all(cls, shards: Sequence[Windows]) -> Windows:
+        """Return the windows of several shards as one: those that any of them has, as far back as all of them reach.
+
+        All have the same lengths. What was folded is not told: each shard's own windows tell whether they stand.
+        """
+        found = [
+            WindowStarts(tuple(sorted(set().union(*(each.starts for each in level)))), floor=floor)
+            for level, floor in zip(
+                zip(*(shard._found for shard in shards), strict=True),
+                highest([shard.floors for shard in shards]),
+                strict=True,
+            )
+        ]
+        return cls(shards[0].lengths, found)
 
     # One name.
 

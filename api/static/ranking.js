@@ -201,7 +201,8 @@ export class Ranking {
 
   /** @param {Api.Ranking} answer */
   #summary(answer) {
-    const sentences = [`${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
+    const least = (answer.distinct_at_most ?? 0) > answer.distinct ? "at least " : ""; // with several shards
+    const sentences = [`${least}${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
     if (typeof answer.from === "number" && typeof answer.to === "number") sentences.unshift(span(answer.from, answer.to));
     if (view().q) sentences.push(`${whole(answer.matched)} found`);
     if (answer.other) sentences.push(`${whole(answer.other)} over the limit of names`);

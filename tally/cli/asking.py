@@ -12,20 +12,16 @@ from tally.redis_location import is_at_rest, redis_url
 from tally.runtime import Failure, fail, run_or_exit
 from tally.settings import Settings, without_password
 from tally.store import StoreUnavailable
-from tally.store.reads import CountReader
-from tally.store.shards import Shards, only, open_shards
+from tally.store.merged_reads import Reader, reader_of
+from tally.store.shards import Shards, open_shards
 
 T = TypeVar("T")
 
 
-def ask(settings: Settings, question: Callable[[CountReader], Awaitable[T]]) -> T:
+def ask(settings: Settings, question: Callable[[Reader], Awaitable[T]]) -> T:
     """Return the answer to a question about the counts. Ends the process with a sentence where there is none."""
 
-    def asked(shards: Shards) -> Awaitable[T]:
-        shard = only(shards, what="this command")
-        return question(CountReader(shard.redis, keys=shard.keys, settings=settings))
-
-    return with_shards(settings, asked)
+    return with_shards(settings, lambda shards: question(reader_of(shards, settings=settings)))
 
 
 def with_shards(settings: Settings, work: Callable[[Shards], Awaitable[T]], *, writes: bool = False) -> T:

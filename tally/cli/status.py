@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ from tally.printing import markup
 from tally.redis_location import redis_url
 from tally.runtime import load_or_exit
 from tally.settings import without_password
-from tally.store.status import Status, is_alive
+from tally.store.status import ShardState, Status, is_alive
 from tally.telemetry import configure
 
 
@@ -49,7 +50,9 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     elif found.backlog.bulk_full:
         console.print("It is full for files: they are read on as it is counted; live sources find room.")
     if found.stuck:
-        console.print("[bold red]No aggregator is alive: lines wait and nothing is being counted[/]")
+        where = ", ".join(str(shard.shard) for shard in found.shards or () if shard.stuck)
+        whose = f" that serves shard {where}" if where else ""
+        console.print(f"[bold red]No aggregator is alive{whose}: lines wait and nothing is being counted[/]")
     if found.dead_letters:
         what = "blocks that ended every aggregator, or chunks that cannot be read"
         console.print(f"[bold red]Dead letters: {found.dead_letters:,} {what}[/]")
@@ -57,6 +60,8 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     if keys.since_at is not None:
         hours = (now - keys.since_at) / 3600
         console.print(f"Idempotency keys: {keys.known:,}, all of the last {hours:.1f} h", highlight=False)
+    if found.shards is not None:
+        console.print(_shards_table(found.shards))
     consumers = Table(title="Aggregators", title_justify="left")
     for column in ("name", "state", "pending blocks", "idle for"):
         consumers.add_column(column)
@@ -72,3 +77,15 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     for each in found.sources:
         sources.add_row(markup(each.name), f"{each.position:,}")
     console.print(sources)
+
+
+def _shards_table(shards: Sequence[ShardState]) -> Table:
+    table = Table(title="Shards", title_justify="left")
+    for column in ("shard", "backlog in blocks", "bytes", "the oldest for", "aggregators alive", "dead letters"):
+        table.add_column(column, justify="right")
+    for each in shards:
+        waiting = "" if each.oldest_seconds is None else f"{each.oldest_seconds:.1f} s"
+        cells = (each.shard, each.blocks, each.bytes, waiting, each.aggregators_alive, each.dead_letters)
+        texts = (f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)
+        table.add_row(*texts, style="bold red" if each.stuck else None)
+    return table

@@ -26,7 +26,7 @@ from tally.printing import markup
 from tally.rates import Rates
 from tally.runtime import load_or_exit, stop_on_signals
 from tally.store import StoreUnavailable
-from tally.store.reads import CountReader
+from tally.store.merged_reads import Reader
 from tally.store.status import Status
 from tally.telemetry import configure
 
@@ -44,6 +44,9 @@ NARROW_COLUMNS = 60
 
 #: Between two figures.
 GAP = "   "
+
+#: All words are read each time if fewer than these are the first for certain, unless there are more than these.
+FEW_WORDS, MOST_READ = 100, 200_000
 
 #: Keys that end it.
 _QUIT = (b"q", b"Q", b"\x1b")
@@ -66,7 +69,7 @@ def top() -> None:
     ask(settings, lambda reader: watch(reader, Console()))
 
 
-async def watch(reader: CountReader, console: Console, *, clock: Clock = SYSTEM) -> None:
+async def watch(reader: Reader, console: Console, *, clock: Clock = SYSTEM) -> None:
     """Draw until `q` is pressed or a signal comes; print once where standard output is no terminal.
 
     Raises StoreUnavailable when Redis cannot be reached at the start.
@@ -92,10 +95,13 @@ async def watch(reader: CountReader, console: Console, *, clock: Clock = SYSTEM)
                 frame, problem = replace(frame, rates=rates.rates()), str(error)
 
 
-async def _read(reader: CountReader, rates: Rates, clock: Clock) -> Frame:
+async def _read(reader: Reader, rates: Rates, clock: Clock) -> Frame:
     status = await reader.status()
     rates.add(clock.monotonic(), status.totals["events"])
-    return Frame(status, await reader.types(), await reader.top_words(), rates.rates())
+    words = await reader.top_words()
+    if len(words) < FEW_WORDS and len(words) < (status.distinct_words_at_most or 0) <= MOST_READ:
+        words = await reader.words()  # of several shards, where so few are the first for certain
+    return Frame(status, await reader.types(), words, rates.rates())
 
 
 @contextmanager

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from tally.keys import TOP_WORDS, Keys, Kind, all_time_key, window_key
-from tally.ranges import TimeRange, Window, Windows
+from tally.ranges import Floors, TimeRange, Window, Windows
 from tally.settings import Settings
 from tally.store.client import errors_translated, execute
 from tally.store.layouts import stored_layout
-from tally.store.moved import again_while_moved, read_standing, sum_standing
+from tally.store.moved import WindowsMoved, again_while_moved, read_standing, sum_standing
 from tally.store.status_reads import StatusReader
 from tally.store.sums import NAMES_AT_ONCE, PIPELINE_READS, Gauge, Sums, Ungauged, add_up, sizes, together
 from tally.store.window_reads import WindowReader
@@ -43,6 +43,9 @@ class CountReader(StatusReader):
     Every method raises StoreUnavailable, and LayoutRefused for an unknown format.
     """
 
+    #: Whether there are several shards; see MergedReader.
+    several = False
+
     def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
         super().__init__(redis, keys=keys, settings=settings)
         self._windows = WindowReader(redis, keys=keys, settings=settings)
@@ -64,9 +67,13 @@ class CountReader(StatusReader):
 
     async def top_words(self) -> dict[str, int]:
         """Return the most frequent words of all time (at most TOP_WORDS), without reading the others."""
+        return ranked(as_text(await self.top()))
+
+    async def top(self) -> dict[bytes, int]:
+        """Return the same by name in UTF-8."""
         with errors_translated():
             found = await self._redis.zrange(self._keys.top, 0, TOP_WORDS - 1, desc=True, withscores=True)
-        return ranked({name.decode(): int(count) for name, count in found})
+        return {name: int(count) for name, count in found}
 
     async def size(self, kind: Kind) -> int:
         """Return how many names there are of all time, `__other__` among them."""
@@ -78,6 +85,18 @@ class CountReader(StatusReader):
         key = all_time_key(self._keys, kind)
         with errors_translated():
             return int(await self._redis.hget(key, name) or 0)
+
+    async def hidden(self, kind: Kind, names: Sequence[str]) -> list[int]:  # noqa: ARG002
+        """Return how much more often each of these names may have been counted over all time: one that is here, not."""
+        return [0] * len(names)
+
+    async def counts_of(self, kind: Kind, names: Sequence[bytes]) -> list[int | None]:
+        """Return how often each of these names was counted over all time; None for those that have no place there."""
+        key, counts = all_time_key(self._keys, kind), []
+        with errors_translated():
+            for first in range(0, len(names), NAMES_AT_ONCE):
+                counts += await self._redis.hmget(key, list(names[first : first + NAMES_AT_ONCE]))
+        return [None if count is None else int(count) for count in counts]
 
     # Time ranges.
 
@@ -96,14 +115,15 @@ class CountReader(StatusReader):
         return await self._windows.windows()
 
     async def sum_range(
-        self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
+        self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None, floors: Floors = ()
     ) -> tuple[TimeRange, dict[bytes, int]]:
         """Return the counts of [start, end), widened as Windows.time_range says: name in UTF-8 -> count.
 
-        Raises what `gauge` raises, too.
+        With `floors`, as if no more were kept than since these. Raises what `gauge` raises, too.
         """
 
         gauge = gauge or Ungauged()
+        look = self._look(floors)
 
         async def read() -> tuple[TimeRange, dict[bytes, int]]:
             sums = Sums()
@@ -113,7 +133,7 @@ class CountReader(StatusReader):
                 return await add_up(self._redis, keys, gauge=gauge, beside=[sums])
 
             try:
-                found = await sum_standing(self.windows, start, end, add, sums.take)
+                found = await sum_standing(look, start, end, add, sums.take)
             except BaseException:
                 await sums.clear()
                 raise
@@ -122,18 +142,36 @@ class CountReader(StatusReader):
         return await again_while_moved(read)
 
     async def counts_in(
-        self, kind: Kind, names: Sequence[str], choose: Callable[[Windows], Iterable[Window]]
+        self,
+        kind: Kind,
+        names: Sequence[str],
+        choose: Callable[[Windows], Iterable[Window]],
+        *,
+        floors: Floors = (),
     ) -> tuple[Windows, dict[Window, list[int]]]:
         """Return the windows there are, and how often each name was counted in each of those that are chosen.
 
-        Without names, how many events were counted in each.
+        Without names, how many events were counted in each. With `floors`, as if no more were kept than since these.
         """
 
         async def read(windows: Sequence[Window]) -> list[list[int]]:
             keys = [self._key_of(kind, window) for window in windows]
             return await self._counts(keys, names) if names else [[each] for each in await self._added_up(keys)]
 
-        return await read_standing(self.windows, choose, read)
+        return await read_standing(self._look(floors), choose, read)
+
+    def _look(self, floors: Floors) -> Callable[[], Awaitable[Windows]]:
+        """Return what tells which windows there are."""
+        if not floors:
+            return self.windows
+
+        async def look() -> Windows:
+            found = await self.windows()
+            if len(found.lengths) != len(floors):
+                raise WindowsMoved  # another layout was accepted
+            return found.since(floors)
+
+        return look
 
     async def _counts(self, keys: Sequence[str], names: Sequence[str]) -> list[list[int]]:
         """Return how often each name is counted in each of these hashes: a row a hash, a column a name."""

@@ -57,6 +57,36 @@ class IdempotencyKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """How many names there are of all time, besides `__other__`, and the count under that.
+
+    Several shards may have the same names, so of many in several it is only known that there are `distinct` at the
+    least, and `at_most`, as long as they were not all read.
+    """
+
+    distinct: int
+    at_most: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    """What waits in one of several shards, and how many aggregators that are alive serve it."""
+
+    shard: int
+    blocks: int
+    bytes: int
+    oldest_seconds: float | None
+    aggregators_alive: int
+    dead_letters: int
+
+    @property
+    def stuck(self) -> bool:
+        """Whether blocks wait and no aggregator is alive."""
+        return self.blocks > 0 and not self.aggregators_alive
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of the pipeline at one moment."""
 
@@ -69,11 +99,18 @@ class Status:
     aggregators: list[Consumer]
     sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
     sources_total: int
+    distinct_types_at_most: int | None = None  # None where there is one shard
+    distinct_words_at_most: int | None = None
+    shards: list[ShardState] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON, wherever that is given."""
         aggregators = [{**asdict(each), "alive": is_alive(each)} for each in self.aggregators]
-        return {**asdict(self), "aggregators": aggregators, "aggregators_alive": self.alive}
+        found = {**asdict(self), "aggregators": aggregators, "aggregators_alive": self.alive}
+        if self.shards is None:
+            for name in ("distinct_types_at_most", "distinct_words_at_most", "shards"):
+                del found[name]
+        return found
 
     @property
     def alive(self) -> int:
@@ -82,7 +119,9 @@ class Status:
 
     @property
     def stuck(self) -> bool:
-        """Whether blocks wait and no aggregator is alive."""
+        """Whether blocks wait, in any shard, where no aggregator is alive."""
+        if self.shards is not None:
+            return any(shard.stuck for shard in self.shards)
         return self.backlog.blocks > 0 and not self.alive
 
 

@@ -13,7 +13,7 @@ from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.shard import ShardStore
-from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, RejectedSample, SourceState, Status
+from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, Names, RejectedSample, SourceState, Status
 
 _distinct = ReadingScript("distinct")
 
@@ -62,6 +62,11 @@ class StatusReader(ShardStore):
         names, other = await _distinct.run(self._redis, (key,), {"other": OTHER})
         return names, int(other)
 
+    async def names(self, kind: Kind) -> Names:
+        """Return how many names there are of all time."""
+        names, other = await self.distinct(kind)
+        return Names(names, names, other)
+
     async def status(self) -> Status:
         """Return totals, backlog, aggregators and sources."""
         totals = await self.totals()
@@ -75,8 +80,8 @@ class StatusReader(ShardStore):
             backlog=await self.backlog(totals),
             idempotency_keys=await self.idempotency_keys(),
             dead_letters=dead_letters,
-            distinct_types=(await self.distinct("types"))[0],
-            distinct_words=(await self.distinct("words"))[0],
+            distinct_types=(await self.names("types")).distinct,
+            distinct_words=(await self.names("words")).distinct,
             aggregators=await self._pipeline.consumers(),
             sources=await self._sources(),
             sources_total=sources_total,
@@ -100,6 +105,17 @@ class StatusReader(ShardStore):
             if position is not None  # forgotten just now
         ]
         return states[:SHOWN_SOURCES]
+
+    async def source_names(self, *, most: int) -> set[bytes]:
+        """Return the names of so many sources at the most, about."""
+        names: set[bytes] = set()
+        cursor = 0
+        while True:
+            with errors_translated():
+                cursor, some = await self._redis.hscan(self._keys.sources, cursor, count=1000)
+            names.update(some)
+            if not cursor or len(names) >= most:
+                return names
 
     async def backlog(self, totals: dict[str, int]) -> Backlog:
         """Return what waits to be counted."""

@@ -50,7 +50,7 @@ class Sums:
     async def take(self, other: Sums) -> None:
         """Add other sums, which are empty then."""
         if not self.counts:
-            self.counts, self.name_bytes, other.counts = other.counts, other.name_bytes, {}
+            self.counts, self.name_bytes, other.counts, other.name_bytes = other.counts, other.name_bytes, {}, 0
         while other.counts:
             self._move(other.counts)
             await asyncio.sleep(0)

@@ -18,6 +18,8 @@ from tests.fakes import FakeClock
 class Counts:
     """What the feed asks, and how often it did."""
 
+    several = False
+
     def __init__(self) -> None:
         self.reader = self
         self.asked = 0

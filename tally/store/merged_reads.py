@@ -1,0 +1,204 @@
+"""What was counted, over several shards: sums of what CountReader tells of each.
+
+Shards are read at the same time, and each as of a moment of its own. Where one cannot be asked there is no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from tally.keys import OTHER, TOP_WORDS, Kind
+from tally.ranges import TimeRange, Window, Windows, WindowStarts, highest
+from tally.settings import Settings
+from tally.store.merged_status import MergedStatusReader
+from tally.store.moved import WindowsMoved, again_while_moved
+from tally.store.reads import Counting, CountReader, as_text, ranked
+from tally.store.shards import Shards
+from tally.store.status import Names
+from tally.store.sums import Gauge
+from tally.store.together import together
+from tally.store.top_words import Top, missing, proven
+from tally.store.united import add_up_all
+
+#: Of so many names in all shards together it is looked which are the same, whenever there are new ones.
+FEW_NAMES = 20_000
+
+
+class MergedReader(MergedStatusReader):
+    """Reads the counts of all shards. Its methods are those of CountReader, and raise the same."""
+
+    #: Whether there are several shards: then some answers are bounds.
+    several = True
+
+    def __init__(self, shards: Shards, *, settings: Settings) -> None:
+        super().__init__(shards, settings=settings)
+        self._united: dict[Kind, tuple[list[int], int]] = {}  # names of each shard, and of all, when they were all read
+
+    # All time.
+
+    async def types(self) -> dict[str, int]:
+        """Return the count of each event type over all time, the most frequent first."""
+        return ranked(as_text(await self.sum_all("types")))
+
+    async def words(self) -> dict[str, int]:
+        """Return the count of each word over all time, the most frequent first."""
+        return ranked(as_text(await self.sum_all("words")))
+
+    async def sum_all(self, kind: Kind, *, gauge: Gauge | None = None) -> dict[bytes, int]:
+        """Return the counts of all time: name in UTF-8 -> count. Raises what `gauge` raises, too."""
+
+        async def read(reader: CountReader, part: Gauge) -> tuple[int, dict[bytes, int]]:
+            names, _ = await reader.distinct(kind)
+            return names, await reader.sum_all(kind, gauge=part)
+
+        names, counts = await add_up_all(self._readers, read, gauge=gauge)
+        self._united[kind] = names, len(counts) - (OTHER.encode() in counts)
+        return counts
+
+    async def names(self, kind: Kind) -> Names:
+        """Return how many names there are of all time: exactly of few, or as long as there are no new ones.
+
+        They are all there for ever. So what was added to shards since they were all read is so many new ones, or fewer
+        where several shards, or what was read, have them, too.
+        """
+        found = await self._each(lambda reader: reader.distinct(kind))
+        each, other = [names for names, _ in found], sum(count for _, count in found)
+        before, united = self._united.get(kind, ([], 0))
+        if before != each and sum(each) <= FEW_NAMES:
+            await self.sum_all(kind)
+            before, united = self._united[kind]
+        if len(before) != len(each) or any(now < then for then, now in zip(before, each, strict=True)):
+            before, united = [0] * len(each), 0  # not read yet, or flushed since
+        at_most = united + sum(each) - sum(before)
+        return Names(max(united, *each), at_most, other)
+
+    async def top_words(self) -> dict[str, int]:
+        """Return the most frequent words of all time, as many as are so for certain; TOP_WORDS at the most.
+
+        The others are not read. If these are too few, all must be: see top_words.
+        """
+        tops = [Top(top) for top in await self._each(lambda reader: reader.top())]
+        sums: dict[bytes, int] = {}
+        asked = missing(tops)
+        found = await together(
+            [reader.counts_of("words", names) for reader, names in zip(self._readers, asked, strict=True)]
+        )
+        for top, names, counts in zip(tops, asked, found, strict=True):
+            for name, count in (*top.counts.items(), *zip(names, counts, strict=True)):
+                sums[name] = sums.get(name, 0) + (count or 0)
+        if any(asked):
+            tops = [Top(top) for top in await self._each(lambda reader: reader.top())]
+        top_words = ranked(as_text(proven(sums, tops)))
+        return dict(list(top_words.items())[:TOP_WORDS])
+
+    async def size(self, kind: Kind) -> int:
+        """Return how many names there are of all time at the most, `__other__` among them."""
+        return sum(await self._each(lambda reader: reader.size(kind)))
+
+    async def count_of(self, kind: Kind, name: str) -> int:
+        """Return how often this name was counted over all time; see `hidden` for what may be under `__other__`."""
+        return sum(await self._each(lambda reader: reader.count_of(kind, name)))
+
+    async def hidden(self, kind: Kind, names: Sequence[str]) -> list[int]:
+        """Return how much more often each of these names may have been counted over all time.
+
+        That is what is under `__other__` in shards where it has no place of its own.
+        """
+        asked = [OTHER.encode(), *(name.encode("utf-8", "replace") for name in names)]
+        found = await self._each(lambda reader: reader.counts_of(kind, asked))
+        return [
+            sum(other or 0 for other, *counts in found if counts[at] is None) if name != OTHER else 0
+            for at, name in enumerate(names)
+        ]
+
+    # Time ranges.
+
+    async def counting(self) -> Counting:
+        """Return how lines are counted, whatever is set here; where nothing was counted yet, as is set."""
+        return await self._home.counting()
+
+    async def windows(self) -> Windows:
+        """Return the windows that any shard has, as far back as all of them reach."""
+
+        async def look() -> Windows:
+            return (await self._look())[1]
+
+        return await again_while_moved(look)
+
+    async def _look(self) -> tuple[list[CountReader], Windows]:
+        """Return the shards that have windows, and these as `windows` does. Raises WindowsMoved.
+
+        A shard without any may have no layout yet.
+        """
+        lengths = (await self.counting()).lengths
+        readers, found = [], []
+        for reader, windows in zip(self._readers, await self._each(lambda reader: reader.windows()), strict=True):
+            if windows.lengths == lengths:
+                readers.append(reader)
+                found.append(windows)
+            elif windows.all():
+                raise WindowsMoved  # another layout is being accepted
+        return readers, Windows.of_all(found) if found else Windows(lengths, [WindowStarts(())] * len(lengths))
+
+    async def sum_range(
+        self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
+    ) -> tuple[TimeRange, dict[bytes, int]]:
+        """Return the counts of [start, end), widened and cut off to what all shards keep: name in UTF-8 -> count.
+
+        Raises what `gauge` raises, too.
+        """
+
+        async def read() -> tuple[TimeRange, dict[bytes, int]]:
+            readers, windows = await self._look()
+            whole = windows.time_range(start, end)
+            found, counts = await add_up_all(
+                readers,
+                lambda reader, part: reader.sum_range(kind, start, end, gauge=part, floors=windows.floors),
+                gauge=gauge,
+            )
+            if any((each.start, each.end) != (whole.start, whole.end) for each in found):
+                raise WindowsMoved  # a shard no longer reaches as far back as it did
+            return whole, counts
+
+        return await again_while_moved(read)
+
+    async def counts_in(
+        self, kind: Kind, names: Sequence[str], choose: Callable[[Windows], Iterable[Window]]
+    ) -> tuple[Windows, dict[Window, list[int]]]:
+        """Return the windows there are, and how often each name was counted in each of those that are chosen.
+
+        Without names, how many events were counted in each. What `choose` chooses must depend on the windows there are
+        by their floors alone.
+        """
+
+        async def read() -> tuple[Windows, dict[Window, list[int]]]:
+            readers, windows = await self._look()
+            floors = windows.floors
+            found = await together([reader.counts_in(kind, names, choose, floors=floors) for reader in readers])
+            floors = highest([floors, *(each.floors for each, _ in found)])
+            if any(_differ(each, each.since(floors), choose) for each, _ in found):
+                raise WindowsMoved  # a shard no longer reaches as far back as others took it to
+            counted: dict[Window, list[int]] = {}
+            for _, counts in found:
+                for window, row in counts.items():
+                    before = counted.get(window)
+                    counted[window] = row if before is None else [a + b for a, b in zip(before, row, strict=True)]
+            return Windows.of_all([each for each, _ in found]) if found else windows, counted
+
+        return await again_while_moved(read)
+
+
+def _differ(these: Windows, those: Windows, choose: Callable[[Windows], Iterable[Window]]) -> bool:
+    """Return whether other windows are chosen of the one than of the other, which differ by their floors alone."""
+    return tuple(these.floors) != tuple(those.floors) and set(choose(these)) != set(choose(those))
+
+
+#: What reads counts, of one shard or of all.
+Reader = CountReader | MergedReader
+
+
+def reader_of(shards: Shards, *, settings: Settings) -> Reader:
+    """Return what reads the counts of these shards. One is asked itself."""
+    if len(shards) > 1:
+        return MergedReader(shards, settings=settings)
+    return CountReader(shards[0].redis, keys=shards[0].keys, settings=settings)

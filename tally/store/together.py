@@ -1,0 +1,26 @@
+"""What is asked of every shard at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from tally.store.client import StoreUnavailable
+
+T = TypeVar("T")
+
+
+async def together(asked: Sequence[Awaitable[T]]) -> list[T]:
+    """Return the answers of all shards, in their order. Raises what the first one raised that did, when all have ended.
+
+    A command that is called off costs its connection, and the longest of them has a timeout. Of what is unavailable it
+    is said which shard it is.
+    """
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    for index, answer in enumerate(answers):
+        if isinstance(answer, StoreUnavailable) and len(answers) > 1:
+            raise StoreUnavailable(f"shard {index}: {answer}", public=answer.public) from answer
+        if isinstance(answer, BaseException):
+            raise answer
+    return [answer for answer in answers if not isinstance(answer, BaseException)]
