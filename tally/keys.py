@@ -55,6 +55,8 @@
 | `tally:{S}:rewritten`            | string     | `run_id` of the server's last start after which its append-only  |
 |                                  |            | file was rewritten                                               |
 | `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
+| `tally:{S}:absent`               | none       | never there; named by every script that writes, see              |
+|                                  |            | store/scripts/layout_library.lua                                 |
 
 `S` is the tag of the shard, a number; which shard has which is in tally/shards.py. The braces make it the hash tag, so
 that all keys of a shard share a Redis Cluster slot.
@@ -162,6 +164,10 @@ class Keys:
     @property
     def probe(self) -> str:
         return self._key("probe")
+
+    @property
+    def absent(self) -> str:
+        return self._key("absent")
 
     @property
     def once_new(self) -> str:

@@ -40,7 +40,10 @@ def refused(error: exceptions.RedisError) -> Refused:
         )
     if isinstance(error, exceptions.MovedError):
         sentence = "TALLY_REDIS_URL names a node of a Redis Cluster that does not own the slot of Tally's keys"
-        return Refused(f"{sentence}; name the one that does, {error.host}:{error.port}", public=sentence)
+        way_on = f"name the one that does, {error.host}:{error.port}, or write redis+cluster:// for all of them"
+        return Refused(f"{sentence}; {way_on}", public=sentence)
+    if "cluster support disabled" in text:
+        return Refused("TALLY_REDIS_URL names a Redis that is no cluster: write redis:// in place of redis+cluster://")
     if "DB index" in text or "SELECT is not allowed" in text:
         return Refused(f"Redis does not have the database that TALLY_REDIS_URL names: {text}")
     if "unknown command" in text.lower():

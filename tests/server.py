@@ -26,9 +26,16 @@ class Server:
     """One server process at a time, always at the same port, in the same folder."""
 
     def __init__(
-        self, folder: Path, *, durable: bool = False, options: tuple[str, ...] = (), binary: str | None = None
+        self,
+        folder: Path,
+        *,
+        durable: bool = False,
+        options: tuple[str, ...] = (),
+        binary: str | None = None,
+        password: str | None = None,
     ) -> None:
         self.folder = folder
+        self._password = password
         program = binary or os.environ.get("TALLY_TEST_SERVER") or str(server_binary())
         options = ("--appendonly", "yes" if durable else "no", "--save", "", *options)
         self.port = free_port()
@@ -49,7 +56,7 @@ class Server:
 
     def answers(self) -> bool:
         """Return whether it takes commands."""
-        with redis.Redis(port=self.port, socket_timeout=5) as client:
+        with redis.Redis(port=self.port, password=self._password, socket_timeout=5) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:
@@ -60,9 +67,11 @@ class Server:
         """Of the server's process."""
         return self.process.pid
 
-    def client(self) -> redis.Redis:
+    def client(self, *, timeout_seconds: float = 30) -> redis.Redis:
         """Return a blocking client of it, with text replies."""
-        return redis.Redis(port=self.port, decode_responses=True, socket_timeout=30)
+        return redis.Redis(
+            port=self.port, password=self._password, decode_responses=True, socket_timeout=timeout_seconds
+        )
 
     def kill(self) -> bool:
         """SIGKILL: what it has not written to its file is lost. Return whether there was anything to kill."""

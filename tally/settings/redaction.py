@@ -13,8 +13,8 @@ def without_password(url: str) -> str:
     """Return the URL as it may be shown, also when it lacks its scheme."""
     base, mark, query = url.partition("?")
     if "@" in query:  # with these two as they are in a password, its end cannot be told
-        return re.sub(r"^(\w+://)?.*", r"\1***", url, count=1, flags=re.DOTALL)
-    base = re.sub(r"^(\w+://|(?!\w+://))([^:@/]*):.*@", r"\1\2:***@", base, flags=re.DOTALL)
+        return re.sub(r"^([\w+]+://)?.*", r"\1***", url, count=1, flags=re.DOTALL)
+    base = re.sub(r"^([\w+]+://|(?![\w+]+://))([^:@/]*):.*@", r"\1\2:***@", base, flags=re.DOTALL)
     return base + mark + "&".join(map(_shown_option, query.split("&")))
 
 

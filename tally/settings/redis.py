@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tally.redis_urls import option_of, url_problem
+from tally.redis_urls import is_tls, option_of, url_problem
 from tally.settings.environment import SettingsGroup
 from tally.shards import MOST_SHARDS
 
@@ -26,8 +26,9 @@ class RedisSettings(SettingsGroup):
 
     redis_url: str | None = Field(
         None,
-        description="Where Redis is: redis://, rediss:// or unix://. Unset: the server that `tally up` runs in the "
-        "data folder, else redis://127.0.0.1:6379/0",
+        description="Where Redis is: redis://, rediss:// or unix://; redis+cluster://HOST:PORT,HOST:PORT for a Redis "
+        "Cluster, by some of its nodes; redis+sentinel://HOST:PORT,HOST:PORT/SERVICE for what Sentinels watch. Unset: "
+        "the server that `tally up` runs in the data folder, else redis://127.0.0.1:6379/0",
     )
     redis_timeout_seconds: float = Field(
         30.0,
@@ -39,7 +40,7 @@ class RedisSettings(SettingsGroup):
     redis_tls_ca_path: Path | None = Field(
         None,
         description="PEM file with the certificates of the authority that Redis' own is checked against; unset: the "
-        "system's. For a TALLY_REDIS_URL that begins with rediss://, as are the next two",
+        "system's. For a TALLY_REDIS_URL that begins with rediss:// or rediss+, as are the next two",
     )
     redis_tls_certificate_path: Path | None = Field(
         None, description="PEM file with the certificate chain that is shown to a Redis that asks clients for one"
@@ -86,9 +87,9 @@ class RedisSettings(SettingsGroup):
         if "redis_url" not in info.data:
             return value  # that is wrong itself
         url = info.data["redis_url"] or ""
-        if value is not None and not url.startswith("rediss://"):
+        if value is not None and not is_tls(url):
             # Or passwords and events would go over the network in plain text, while somebody thinks otherwise.
-            raise ValueError("it is of use only where TALLY_REDIS_URL begins with rediss://")
+            raise ValueError("it is of use only where TALLY_REDIS_URL begins with rediss:// or rediss+")
         option = TLS_OPTIONS[name]
         if value is not None and option_of(url, option) is not None:
             raise ValueError(f"TALLY_REDIS_URL has the option {option}, too; give one of them")

@@ -207,7 +207,7 @@ class Acceptance(ShardStore):
         """Apply what aggregators with the stored layout have settled."""
         # Both, for what is made of the one is remembered.
         windows = {"windows": stored.fields["windows"], "window_lengths": stored.window_lengths}
-        check = LayoutCheck(self._keys.layout, {name: stored.fields[name] for name in ("format", "digest")})
+        check = LayoutCheck(self._keys, {**stored.of_format, "digest": stored.digest})
         store = AggregatorStore(
             self._redis,
             keys=self._keys,

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from tally.layout import check_format
 from tally.open_files import is_out_of_files
+from tally.redis_urls import Parts, parts_of
 from tally.refused import refused
 
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
@@ -63,6 +66,12 @@ class LayoutChanged(Exception):
     """The stored layout is not ours. Nothing was written. It may be read again, to tell how it differs."""
 
 
+#: Is given a new connection, greets the server, and does what else is to be done first.
+OnConnect = Callable[[Any], Awaitable[None]]
+
+#: Where Sentinels listen if a URL does not say it, and how long one may take to say who the master is.
+SENTINEL_PORT, SENTINEL_SECONDS = 26379, 2.0
+
 #: How many connections a service may have to Redis. Whatever needs one more waits for it.
 MAX_CONNECTIONS = 64
 
@@ -72,9 +81,11 @@ def connect(
     *,
     timeout_seconds: float,
     tls: Mapping[str, str] | None = None,
-    on_connect: Callable[[Any], Awaitable[None]] | None = None,
+    on_connect: OnConnect | None = None,
 ) -> Redis:
-    """Return a client of the server at `url`; it connects with the first command, and by `on_connect` if that is given.
+    """Return a client of the server at `url`, or of the one that Sentinels call the master.
+
+    It connects with the first command, and by `on_connect` if that is given. For a cluster see cluster.py.
 
     `tls` is Settings.redis_tls. Commands that are sent at once share MAX_CONNECTIONS connections: a tail of thousands
     of files sends as many.
@@ -85,9 +96,24 @@ def connect(
 
     Raises ValueError when the URL is not one.
     """
-    options: dict[str, Any] = {
-        "max_connections": MAX_CONNECTIONS,
-        "timeout": max(20.0, timeout_seconds),
+    options = pool_options(timeout_seconds)
+    options |= connection_options(timeout_seconds=timeout_seconds, tls=tls, on_connect=on_connect)
+    parts = parts_of(url)
+    if parts.kind == "sentinel":
+        return Redis.from_pool(_sentinel_pool(parts, options, timeout_seconds=timeout_seconds))
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+
+
+def pool_options(timeout_seconds: float) -> dict[str, Any]:
+    """Return how a pool of connections is made: who needs one more than there may be waits for it."""
+    return {"max_connections": MAX_CONNECTIONS, "timeout": max(20.0, timeout_seconds)}
+
+
+def connection_options(
+    *, timeout_seconds: float, tls: Mapping[str, str] | None = None, on_connect: OnConnect | None = None
+) -> dict[str, Any]:
+    """Return how each connection is made, to whatever server; see `connect`."""
+    return {
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": timeout_seconds,
@@ -96,7 +122,34 @@ def connect(
         "redis_connect_func": on_connect,
         **(tls or {}),
     }
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to the server that the Sentinels call the master now. Who finds none free waits for one."""
+
+    def __init__(self, service: str, sentinel: Sentinel, **options: Any) -> None:
+        super().__init__(service, sentinel, **options)  # type: ignore[no-untyped-call]
+        self._sentinel = sentinel
+
+    async def aclose(self) -> None:
+        """Close the connections, those to the Sentinels as well."""
+        await super().aclose()
+        await self._sentinel.aclose()
+
+
+def _sentinel_pool(parts: Parts, options: dict[str, Any], *, timeout_seconds: float) -> _SentinelPool:
+    plain = [parse_url(each) for each in parts.plain]
+    seeds = [(each.get("host", "localhost"), each.get("port", SENTINEL_PORT)) for each in plain]
+    of_server: dict[str, Any] = {name: value for name, value in plain[0].items() if name not in ("host", "port")}
+    is_tls = of_server.pop("connection_class", None) is not None
+    # What the URL says of the servers is so for the Sentinels, but for databases, and for who asks if that is said.
+    of_sentinels = {name: value for name, value in of_server.items() if name != "db"} | dict(parts.sentinel)
+    of_sentinels |= connection_options(timeout_seconds=min(SENTINEL_SECONDS, timeout_seconds))
+    of_sentinels |= {name: value for name, value in options.items() if name.startswith("ssl_")}
+    if is_tls:
+        of_sentinels["ssl"] = True
+    sentinel = Sentinel(seeds, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+    return _SentinelPool(parts.service, sentinel, ssl=is_tls, **options, **of_server)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Checks:
 def checks(keys: Keys, settings: Settings) -> Checks:
     """Return the checks of a shard for these settings."""
     here = Layout.of(settings)
-    return Checks(LayoutCheck(keys.layout, here.of_format), LayoutCheck(keys.layout, here.fields))
+    return Checks(LayoutCheck(keys, here.of_format), LayoutCheck(keys, here.fields))
 
 
 def stored_layout(names: Sequence[bytes], values: Sequence[bytes | None]) -> Layout:

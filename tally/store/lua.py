@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from redis import exceptions
 
+from tally.keys import Keys
 from tally.store.client import errors_translated, execute
 
 SCRIPTS = files("tally.store") / "scripts"
@@ -63,7 +64,7 @@ def _with_includes(name: str, folder: Traversable, including: tuple[str, ...], i
 class LayoutCheck:
     """What a script that writes is given to compare the stored layout with, and to store where there is none."""
 
-    key: str
+    keys: Keys
     fields: Mapping[str, str]
 
 
@@ -158,4 +159,6 @@ class WritingScript(_Script):
         keys: Sequence[str], arguments: Mapping[str, Any], values: Values = (), *, layout: LayoutCheck
     ) -> tuple[Any, ...]:
         """Return what EVALSHA takes behind the hash: the number of keys, the keys, the arguments, the values."""
-        return (len(keys) + 1, *keys, layout.key, _encode({**arguments, "layout": layout.fields}), *values)
+        at = layout.keys
+        packed = _encode({**arguments, "layout": layout.fields})
+        return (len(keys) + 2, *keys, at.absent, at.layout, packed, *values)

@@ -72,11 +72,18 @@ class ServerState:
 
 @asynccontextmanager
 async def connect_for_writing(
-    url: str, *, timeout_seconds: float, keys: Keys, stop: asyncio.Event, tls: Mapping[str, str] | None = None
+    url: str,
+    *,
+    timeout_seconds: float,
+    keys: Keys,
+    stop: asyncio.Event,
+    tls: Mapping[str, str] | None = None,
+    connect: Callable[..., Redis] = connect,
 ) -> AsyncIterator[Redis]:
     """Give a client whose connections see to the rewrite before they send anything; close it in the end.
 
-    Its commands raise what those of `connect` raise, and ConnectionError while the rewrite is waited for.
+    It is made by `connect`, with the arguments of client.connect. Its commands raise what those of such a client raise,
+    and ConnectionError while the rewrite is waited for.
     """
     rewrite = Rewrite(keys=keys)
     redis = connect(url, timeout_seconds=timeout_seconds, tls=tls, on_connect=rewrite.on_connect)

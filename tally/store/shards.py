@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from redis.asyncio import Redis
 
 from tally.keys import Keys
 from tally.redis_location import redis_url
+from tally.redis_urls import parts_of
 from tally.runtime import Failure
 from tally.settings import Settings
-from tally.shards import HOME_TAG, tags
+from tally.shards import HOME_TAG, slot_of, tags
 from tally.store.client import connect
+from tally.store.cluster import Owners, connect_to_slot
 from tally.store.layouts import LayoutStore
 from tally.store.rewrite import connect_for_writing
 
@@ -36,8 +40,13 @@ class Shards(tuple[Shard, ...]):
     @classmethod
     def over(cls, redis: Redis, settings: Settings) -> Shards:
         """Return them all over one client, as of one server."""
-        shards = cls(Shard(index, Keys(tag), redis) for index, tag in enumerate(tags(settings.shards)))
-        shards.home = Shard(0, Keys(HOME_TAG), redis)
+        return cls.by(lambda _: redis, settings)
+
+    @classmethod
+    def by(cls, client_for: Callable[[int], Redis], settings: Settings) -> Shards:
+        """Return them with what `client_for` gives for the tag of each."""
+        shards = cls(Shard(index, Keys(tag), client_for(tag)) for index, tag in enumerate(tags(settings.shards)))
+        shards.home = Shard(0, Keys(HOME_TAG), client_for(HOME_TAG))
         return shards
 
     async def aclose(self) -> None:
@@ -46,16 +55,40 @@ class Shards(tuple[Shard, ...]):
             await redis.aclose()
 
 
+class _Way:
+    """How clients of the shards are made: of one server or by Sentinels one for all, of a cluster one a slot."""
+
+    def __init__(self, settings: Settings, *, timeout_seconds: float) -> None:
+        self._url = redis_url(settings)
+        self._common: dict[str, Any] = {"timeout_seconds": timeout_seconds, "tls": settings.redis_tls}
+        self._owners = Owners(self._url, **self._common) if parts_of(self._url).kind == "cluster" else None
+
+    def slot(self, tag: int) -> int:
+        """Return the slot of a tag; the same for all where one client is enough."""
+        return slot_of(tag) if self._owners else 0
+
+    def reading(self, slot: int) -> Redis:
+        """Return a client of who only reads."""
+        return self._connect(slot)(self._url, **self._common)
+
+    def writing(self, slot: int, keys: Keys, stop: asyncio.Event) -> AbstractAsyncContextManager[Redis]:
+        """Give a client of who writes, which sees to the rewrite."""
+        return connect_for_writing(self._url, **self._common, keys=keys, stop=stop, connect=self._connect(slot))
+
+    def _connect(self, slot: int) -> Callable[..., Redis]:
+        return partial(connect_to_slot, slot=slot, owners=self._owners) if self._owners else connect
+
+
 def connect_shards(settings: Settings, *, timeout_seconds: float | None = None) -> Shards:
     """Return the shards of who reads only; their clients connect with the first command. To be closed."""
-    return Shards.over(
-        connect(
-            redis_url(settings),
-            timeout_seconds=timeout_seconds or settings.read_timeout_seconds,
-            tls=settings.redis_tls,
-        ),
-        settings,
-    )
+    way = _Way(settings, timeout_seconds=timeout_seconds or settings.read_timeout_seconds)
+    clients = {slot: way.reading(slot) for slot in map(way.slot, _all_tags(settings))}
+    return Shards.by(lambda tag: clients[way.slot(tag)], settings)
+
+
+def _all_tags(settings: Settings) -> tuple[int, ...]:
+    """Return the tags of the shards, the first one first, and that of the layout of all."""
+    return (*tags(settings.shards), HOME_TAG)
 
 
 @asynccontextmanager
@@ -74,14 +107,13 @@ async def open_shards(
         finally:
             await shards.aclose()
         return
-    async with connect_for_writing(
-        redis_url(settings),
-        timeout_seconds=timeout_seconds or settings.redis_timeout_seconds,
-        tls=settings.redis_tls,
-        keys=Keys(tags(settings.shards)[0]),
-        stop=stop,
-    ) as redis:
-        yield Shards.over(redis, settings)
+    way = _Way(settings, timeout_seconds=timeout_seconds or settings.redis_timeout_seconds)
+    async with AsyncExitStack() as stack:
+        clients: dict[int, Redis] = {}
+        for tag in _all_tags(settings):
+            if (slot := way.slot(tag)) not in clients:
+                clients[slot] = await stack.enter_async_context(way.writing(slot, Keys(tag), stop))
+        yield Shards.by(lambda tag: clients[way.slot(tag)], settings)
 
 
 def only(shards: Shards, *, what: str) -> Shard:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tally.keys import Keys
 from tally.store.lua import SCRIPTS, IncludeError, LayoutCheck, WritingScript, assembled
 
 
@@ -56,8 +57,8 @@ def test_no_include_of_ours_is_misspelled() -> None:
 
 
 def test_arguments_go_by_name_before_the_values() -> None:
-    layout = LayoutCheck("key-of-the-layout", {"format": "1"})
+    layout = LayoutCheck(Keys(), {"format": "1"})
     call = WritingScript("append").call(["a", "b"], {"source": "ż\n"}, (b"\xff", 5), layout=layout)
-    assert call[:4] == (3, "a", "b", "key-of-the-layout")
-    assert json.loads(call[4]) == {"source": "ż\n", "layout": {"format": "1"}}
-    assert call[5:] == (b"\xff", 5)
+    assert call[:5] == (4, "a", "b", Keys().absent, Keys().layout)
+    assert json.loads(call[5]) == {"source": "ż\n", "layout": {"format": "1"}}
+    assert call[6:] == (b"\xff", 5)
