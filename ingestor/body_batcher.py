@@ -48,7 +48,12 @@ class BodyBatcher:
         self._max_block_bytes = max_block_bytes
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
-        self._trips: set[asyncio.Task[None]] = set()
+        self._trips: dict[asyncio.Task[None], float] = {}  # with when they began, in monotonic seconds
+
+    @property
+    def waited_seconds(self) -> float:
+        """For how long an answer is waited for."""
+        return self._clock.monotonic() - min(self._trips.values(), default=self._clock.monotonic())
 
     async def append(self, lines: Lines, *, key: str | None) -> OnceWord:
         """Append the lines of one body, all or nothing, once under its key if it has one.
@@ -77,11 +82,11 @@ class BodyBatcher:
         if self._waiting and len(self._trips) < IN_FLIGHT:
             trip = asyncio.create_task(self._trip(list(self._waiting)), name="append bodies")
             self._waiting.clear()
-            self._trips.add(trip)
+            self._trips[trip] = self._clock.monotonic()
             trip.add_done_callback(self._arrive)
 
     def _arrive(self, trip: asyncio.Task[None]) -> None:
-        self._trips.discard(trip)
+        del self._trips[trip]
         self._depart()
 
     async def _trip(self, waiting: list[_Waiting]) -> None:

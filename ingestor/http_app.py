@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
@@ -13,8 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, Lines, too_large
-from ingestor.body_batcher import APPEND_SECONDS, BodyBatcher
+from ingestor.body_batcher import APPEND_SECONDS
 from ingestor.body_buffers import PACE_SECONDS, RETRY_AFTER_SECONDS, BodyBuffers
+from ingestor.body_shards import BodyShards
 from tally import __version__
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
@@ -43,11 +45,11 @@ class Accepted(BaseModel):
 
 
 def create_app(
-    settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event, clock: Clock = SYSTEM
+    settings: Settings, *, stores: Sequence[BodyStore], label: str, ready: asyncio.Event, clock: Clock = SYSTEM
 ) -> FastAPI:
     """Return the ASGI application. Until `ready` is set it takes no events, and says so after a while.
 
-    The store is the caller's to close, after it has stopped to serve.
+    The stores, one a shard, are the caller's to close, after it has stopped to serve.
     """
     app = FastAPI(
         title="Tally's ingestor",
@@ -61,7 +63,7 @@ def create_app(
     )
     problems.install(app, elsewhere="events are sent by POST /events; counts are read from the api")
     app.include_router(_health())
-    app.include_router(_events(_Intake(settings, store=store, label=label, ready=ready, clock=clock)))
+    app.include_router(_events(_Intake(settings, stores=stores, label=label, ready=ready, clock=clock)))
     app.add_middleware(Methods, routes=app.router.routes)
     if origins := parse_origins(settings.ingest_cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"])
@@ -144,10 +146,18 @@ def _events(intake: _Intake) -> APIRouter:
 class _Intake:
     """From request to answer."""
 
-    def __init__(self, settings: Settings, *, store: BodyStore, label: str, ready: asyncio.Event, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, *, stores: Sequence[BodyStore], label: str, ready: asyncio.Event, clock: Clock
+    ) -> None:
         self._settings = settings
         self._ready = ready
-        self._batcher = BodyBatcher(store, source=label, max_block_bytes=settings.max_block_bytes, clock=clock)
+        self._bodies = BodyShards(
+            stores,
+            source=label,
+            max_block_bytes=settings.max_block_bytes,
+            stripe_bytes=settings.stripe_bytes,
+            clock=clock,
+        )
         self._buffers = BodyBuffers(
             # A body of the allowed size always has a chance.
             max_buffered_bytes=max(settings.max_buffered_bytes, settings.max_body_bytes),
@@ -214,7 +224,7 @@ class _Intake:
     async def _append(self, lines: Lines, key: str | None) -> Response:
         if not lines.count:
             return _accepted(lines)
-        word = await self._batcher.append(lines, key=key)
+        word = await self._bodies.append(lines, key=key)
         if word == "full":
             self._log.warning("stream is full, bodies are answered with 429")
             raise ProblemError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from ingestor.durability import wait_until_kept
 from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
 from tally.clock import Clock
 from tally.log_throttle import LASTING_SECONDS
@@ -27,6 +28,14 @@ class Sent(Enum):
     APPENDED = auto()  # all of them are in the stream
     FULL = auto()  # the stream has no room for those that are still in flight
     ELSEWHERE = auto()  # the source does not stand where they begin: Redis lost data, or another ingestor reads it
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How far a source is in a shard by what Redis says, and by what we have appended."""
+
+    stored: int
+    ours: int
 
 
 class Lane:
@@ -72,6 +81,16 @@ class Lane:
         self._in_flight.clear()
 
     @property
+    def positions(self) -> tuple[int, ...]:
+        """The position in each shard: in the only one."""
+        return (self.position,)
+
+    @property
+    def found_elsewhere(self) -> Stand:
+        """What there is to say when it was `ELSEWHERE`."""
+        return Stand(self.stored_position, self.position)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is in flight."""
         return not self._in_flight
@@ -102,6 +121,14 @@ class Lane:
                 self.stored_position = outcome.position
                 return Sent.ELSEWHERE
         return Sent.APPENDED
+
+    async def stands(self) -> list[Stand]:
+        """Ask Redis how far the source is in each shard: in the only one. Raises StoreUnavailable."""
+        return [Stand(await self._store.position(self.name), self.position)]
+
+    async def wait_until_kept(self) -> bool:
+        """Wait until what was appended outlives a crash; False if that is not certain. Raises StoreUnavailable."""
+        return await wait_until_kept(self._store, self.name, stop=self._stop, clock=self._clock)
 
     def _as_stored(self) -> list[Block]:
         base = self._begins_at

@@ -13,13 +13,15 @@ from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.retrying import ask
 from ingestor.source_appender import SourceAppender
 from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source, source_backoff
+from ingestor.spread_appender import SpreadAppender, new_appender
 from tally.backoff import Backoff
 from tally.redis_location import is_demo
 from tally.refused import Refused
 from tally.runtime import Failure, Misuse
 from tally.settings import Settings
 from tally.store import IngestorStore, PipelineStore
-from tally.store.shards import only, open_shards
+from tally.store.ingestor_stores import IngestorStores, ingestor_store
+from tally.store.shards import Shards, check_home, open_shards
 from tally.telemetry import get_logger
 
 
@@ -54,14 +56,12 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
             "them; for counts of their own stop it, and run `tally up --no-source`"
         )
     async with open_shards(settings, stop=stop, for_writing=True) as shards:
-        shard = only(shards, what="an ingestor")
-        store = IngestorStore(shard.redis, keys=shard.keys, settings=settings)
-        pipeline = PipelineStore(shard.redis, keys=shard.keys, settings=settings)
+        store = ingestor_store(shards, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         restarter = Restarter(context)
         running = [asyncio.create_task(restarter.run(source)) for source in sources]
         try:
-            await ask(partial(_tidy, store, pipeline, settings), stop=stop, log=get_logger())
+            await ask(partial(_tidy, shards, store, settings), stop=stop, log=get_logger())
         except BaseException:
             for each in running:
                 each.cancel()
@@ -128,7 +128,7 @@ class Restarter:
             if isinstance(source, Runner):
                 await source.run(context)
                 return
-            appender = SourceAppender(
+            appender = new_appender(
                 source, store=context.store, settings=context.settings, stop=context.stop, clock=context.clock
             )
             if isinstance(source, File):
@@ -158,17 +158,19 @@ class Restarter:
         return self._pointless
 
 
-def _measure(file: File, appender: SourceAppender) -> Measure:
+def _measure(file: File, appender: SourceAppender | SpreadAppender) -> Measure:
     return Measure(file.read_bytes, file.size_bytes, appender.appended_lines, appender.appended_bytes)
 
 
-async def _tidy(store: IngestorStore, pipeline: PipelineStore, settings: Settings) -> None:
+async def _tidy(shards: Shards, store: IngestorStore | IngestorStores, settings: Settings) -> None:
     """Forget what ingestors that were killed left behind, and say what is dangerous.
 
     Raises StoreUnavailable, and LayoutRefused where Redis holds data of a format that we do not know.
     """
+    await check_home(shards, settings=settings, counts=False)
     await store.check_start()
-    for sentence in await pipeline.advice():
+    pipelines = {shard.redis: PipelineStore(shard.redis, keys=shard.keys, settings=settings) for shard in shards}
+    for sentence in dict.fromkeys([each for pipeline in pipelines.values() for each in await pipeline.advice()]):
         get_logger().warning("redis is set up dangerously", problem=sentence)
     await store.create_group()  # before anything can fill Redis, which refuses it when it is full
     before_ms = int((await store.server_seconds() - FORGET_AFTER_SECONDS) * 1000)

@@ -20,17 +20,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
+from functools import partial
 
 from ingestor import log_events
-from ingestor.durability import wait_until_kept
 from ingestor.ending import Ending, Incomplete
-from ingestor.lane import Lane, Sent
+from ingestor.lane import Lane, Sent, Stand
 from ingestor.renewal import keep_known
-from ingestor.source_reader import Mistaken, Reading, SourceReader
+from ingestor.retrying import Tries
+from ingestor.source_reader import Mistaken, NewReader, Reading, SourceReader
 from ingestor.sources.base import Another, Source
+from ingestor.striped_lanes import lanes_over
 from tally.backoff import Backoff
 from tally.clock import SYSTEM, Clock
-from tally.log_throttle import Outage
 from tally.runtime import cancel_and_wait
 from tally.settings import Settings
 from tally.store import StoreUnavailable
@@ -69,11 +70,12 @@ class SourceAppender:
         clock: Clock = SYSTEM,
         backoff: Backoff | None = None,
         flush_seconds: float = FLUSH_SECONDS,
+        new_reader: NewReader | None = None,
     ) -> None:
         """With `confirms`, `run` ends only when the server has what was appended on its disk.
 
         `on_setback` is waited for when Redis has forgotten some of what it had of a source that can be read again,
-        before anything of that is appended again.
+        before anything of that is appended again. `new_reader` makes the reader, if it is not to have one of its own.
         """
         self._source = source
         self._store = store
@@ -81,15 +83,15 @@ class SourceAppender:
         self._after_sending = State.CONFIRMING if confirms else State.FINISHED
         self._on_setback = on_setback
         self._clock = clock
-        self._backoff = backoff or Backoff()
         self._flush_seconds = flush_seconds
-        self._give_up_at: float | None = None  # in monotonic seconds, once we are to stop
         self._log = get_logger().bind(source=source.label)
-        self._outage = Outage(self._log, clock=clock)
+        self._tries = Tries(self._log, stop=stop, clock=clock, backoff=backoff, seconds_after_stop=flush_seconds)
         self._changed = asyncio.Event()  # there may be a block to take, or reading has ended, or we are to stop
-        self._reader = SourceReader(source, settings=settings, log=self._log, on_change=self._changed.set)
-        self._lane = Lane(
-            store=store, settings=settings, stop=stop, log=self._log, clock=clock, is_bulk=lambda: source.is_bulk
+        if new_reader is None:
+            new_reader = partial(SourceReader, source, settings=settings, log=self._log)
+        self._reader = new_reader(on_change=self._changed.set)
+        self._lane = lanes_over(
+            store.shards, settings=settings, stop=stop, log=self._log, clock=clock, is_bulk=lambda: source.is_bulk
         )
         self._never: set[str] = set()  # names under which the source was found to be another
         self._was_set_back = False  # and `on_setback` has not done yet what it does
@@ -106,8 +108,13 @@ class SourceAppender:
 
     @property
     def position(self) -> int:
-        """The position behind what was appended."""
+        """The position behind what was appended; of one that is spread over shards, behind what all of them have."""
         return self._lane.position
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The position in each shard."""
+        return self._lane.positions
 
     @property
     def appended_bytes(self) -> int:
@@ -157,20 +164,7 @@ class SourceAppender:
                 self._log.warning(log_events.OTHER_BYTES, name=self.name)
             self.state = State.OPENING
         except StoreUnavailable as error:
-            return await self._wait_for_redis(error)
-        return True
-
-    async def _wait_for_redis(self, error: StoreUnavailable) -> bool:
-        """Wait before the next try; False when we are to stop and there is no use in another one."""
-        delay_seconds = self._backoff.next_seconds()
-        self._outage.lasts(error, retry_in_seconds=delay_seconds)
-        if not self._stop.is_set():
-            await self._clock.wait(self._stop, delay_seconds)
-            return True
-        self._give_up_at = self._give_up_at or self._clock.monotonic() + self._flush_seconds
-        if self._clock.monotonic() > self._give_up_at or self._source.replayable or not self.name:
-            return False
-        await self._clock.wait(asyncio.Event(), delay_seconds)
+            return await self._tries.wait(error, also_after_stop=bool(self.name) and not self._source.replayable)
         return True
 
     async def _wake_on_stop(self) -> None:
@@ -183,7 +177,7 @@ class SourceAppender:
         self._was_set_back = False
         known = await self._source.known_as(self._store.known, never=self._never)
         self._log.info(log_events.SOURCE_OPENED, name=known.name, position=known.position)
-        if known.position:
+        if known.reached:
             with suppress(StoreUnavailable):  # a full Redis, say, is no reason not to find that all was read
                 await self._store.renew_sources([known.name])
         self._is_at_end = False
@@ -198,16 +192,14 @@ class SourceAppender:
                 return next_state
             appended_before = self.appended_bytes
             sent = await self._lane.send()
-            self._outage.is_over()
-            if self.appended_bytes != appended_before:
-                self._backoff.reset()
+            self._tries.note_answer(is_progress=self.appended_bytes != appended_before)
             if sent is Sent.FULL:
                 seconds_after_stop = 0.0 if self._source.replayable else self._flush_seconds
                 if not await self._lane.wait_for_room(seconds_after_stop=seconds_after_stop):
                     return self._after_sending
             elif sent is Sent.ELSEWHERE:
                 if self._source.replayable:
-                    return await self._read_again(stored=self._lane.stored_position)
+                    return await self._read_again(self._lane.found_elsewhere)
                 await self._go_on_elsewhere()
 
     async def _fill(self) -> State | None:
@@ -216,9 +208,9 @@ class SourceAppender:
             self._changed.clear()
             if self._told_of_setback and self._source.replayable:
                 self._told_of_setback = False
-                stored = await self._store.position(self.name)
-                if stored < self.position:
-                    return await self._read_again(stored=stored)
+                for stand in await self._lane.stands():
+                    if stand.stored < stand.ours:
+                        return await self._read_again(stand)
             if self._stop.is_set():
                 if self._source.replayable:
                     return self._after_sending
@@ -231,20 +223,22 @@ class SourceAppender:
                 self._reader.raise_what_failed()
                 self._is_at_end = self._reader.reading is Reading.ENDED
                 return self._after_sending
+            self._reader.wait()
             await self._changed.wait()
 
     async def _go_on_elsewhere(self) -> None:
         """Go on under a new name: Redis has lost some of what it had of this one, and it cannot be sent again."""
+        assert isinstance(self._lane, Lane)
         name = (await self._source.known_as(self._store.known)).name
         lost_bytes = self._lane.go_on_as(name)
         self._lose(f"{log_events.LINES_LOST}; going on under a new name", lost_bytes, name=name)
 
-    async def _read_again(self, *, stored: int) -> State:
+    async def _read_again(self, stand: Stand) -> State:
         """See to it that the source is known anew: where it stands now, and whether what is there is still the same."""
-        self._log.warning(log_events.READING_AGAIN, ours=self.position, stored=stored)
+        self._log.warning(log_events.READING_AGAIN, ours=stand.ours, stored=stand.stored)
         await self._reader.stop()
         self._never.clear()
-        self._was_set_back = self._was_set_back or stored < self.position
+        self._was_set_back = self._was_set_back or stand.stored < stand.ours
         return State.OPENING
 
     async def _confirm(self) -> State:
@@ -254,16 +248,17 @@ class SourceAppender:
         """
         if self._stop.is_set() and self._source.replayable:
             return State.FINISHED
-        if self._source.replayable and not self.position:
+        if self._source.replayable and not any(self.positions):
             await self._store.register_sources([self.name])  # with its time, unlike what waiting writes
-        kept = await wait_until_kept(self._store, self.name, stop=self._stop, clock=self._clock)
-        stored = await self._store.position(self.name)
-        self._is_kept = kept and stored >= self.position
+        kept = await self._lane.wait_until_kept()
+        stands = await self._lane.stands()
+        self._is_kept = kept and all(stand.stored >= stand.ours for stand in stands)
+        elsewhere = next((stand for stand in stands if stand.stored != stand.ours), None)
         if self._source.replayable:
             # Further than we are: by another ingestor, which may have appended another file under this name.
-            return State.FINISHED if stored == self.position else await self._read_again(stored=stored)
-        if stored < self.position:
-            self._lose(log_events.LINES_LOST, self.position - stored)
+            return State.FINISHED if elsewhere is None else await self._read_again(elsewhere)
+        if elsewhere is not None and elsewhere.stored < elsewhere.ours:
+            self._lose(log_events.LINES_LOST, elsewhere.ours - elsewhere.stored)
         await self._store.forget_sources([self.name])
         return State.FINISHED
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from enum import Enum, auto
+from typing import Protocol, cast
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.framing import Framer
 from ingestor.sources.base import Another, Source
+from ingestor.striped_framing import StripedFramer
 from tally.runtime import cancel_and_wait
 from tally.settings import Settings
 from tally.store import Block, Known
+from tally.stripes import Stripes
 from tally.telemetry import Log
 
 
@@ -28,6 +33,33 @@ class Reading(Enum):
     STOPPED = auto()  # it was not read to its end, because we are to stop
 
 
+class Reader(Protocol):
+    """What an appender takes blocks from; a SourceReader, or a part of one that several take from."""
+
+    @property
+    def held_bytes(self) -> int: ...
+
+    @property
+    def reading(self) -> Reading: ...
+
+    def start(self, known: Known) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def take(self) -> Block | None: ...
+
+    def wait(self) -> None:
+        """Note that who takes has found nothing, and waits for `on_change`."""
+
+    def raise_what_failed(self) -> None: ...
+
+
+class NewReader(Protocol):
+    """Makes a reader that calls this when there may be a block to take, or reading has ended."""
+
+    def __call__(self, *, on_change: Callable[[], None]) -> Reader: ...
+
+
 class SourceReader:
     """Read a source from a position on, and hold what it gave until it is taken, a block at a time.
 
@@ -40,9 +72,11 @@ class SourceReader:
         self._source = source
         self._log = log
         self._on_change = on_change
+        self._settings = settings
         self._most_held_bytes = settings.max_blocks_in_flight * settings.max_block_bytes + max(
             settings.max_line_bytes, settings.max_block_bytes
         )
+        self._is_striped = source.replayable and settings.shards > 1
         self._framer = Framer(
             max_line_bytes=settings.max_line_bytes,
             max_block_bytes=settings.max_block_bytes,
@@ -67,10 +101,22 @@ class SourceReader:
 
     def start(self, known: Known) -> None:
         """Read from where the source is known to stand; nothing stays of what was read before."""
-        self._framer.restart(known.position)
+        if self._is_striped:
+            self._framer = self._striped_framer(known)
+        else:
+            self._framer.restart(known.position)
         self._room.set()
         self._task = asyncio.create_task(self._read(known), name=f"read {self._source.label}")
         self._task.add_done_callback(lambda _: self._on_change())
+
+    def _striped_framer(self, known: Known) -> Framer:
+        settings = self._settings
+        return StripedFramer(
+            known,
+            stripes=Stripes.of(known.name, shards=settings.shards, stripe_bytes=settings.stripe_bytes),
+            max_line_bytes=settings.max_line_bytes,
+            max_block_bytes=settings.max_block_bytes,
+        )
 
     async def stop(self) -> None:
         """Read no more. Raises nothing: what the source gave before an error is to be taken first."""
@@ -83,6 +129,9 @@ class SourceReader:
         if self._framer.piled_bytes < self._most_held_bytes:
             self._room.set()
         return block
+
+    def wait(self) -> None:
+        """Need not be told: there is one who takes, and all changes are for it."""
 
     def raise_what_failed(self) -> None:
         """Raise the error that ended reading, if one did: Mistaken, or what the source raised."""
@@ -109,6 +158,7 @@ class SourceReader:
 
     async def _behind(self, known: Known) -> AsyncIterator[bytes]:
         """Give the bytes behind the stored position, if those before it are the ones that were read then."""
+        await self._check_lanes(known)
         chunks = self._source.chunks(known.position)
         half_line = False
         before_bytes = min(known.position, FINGERPRINT_BYTES) if self._source.replayable else 0
@@ -119,7 +169,7 @@ class SourceReader:
             if last is not None and not last.fits_last(before):
                 raise Mistaken
             self._framer.restart(known.position, before=before)
-            half_line = not before.endswith(b"\n")
+            half_line = known.is_in_a_line if self._is_striped else not before.endswith(b"\n")
             if behind:
                 self._warn_if(half_line, known)
                 half_line = False
@@ -130,6 +180,27 @@ class SourceReader:
                 half_line = False
                 yield chunk
 
+    async def _check_lanes(self, known: Known) -> None:
+        """See whether the lanes that are further have read just what is there: else nothing is to be appended."""
+        ends = deque(sorted((each for each in known.lanes if each.position > known.position), key=lambda e: e.position))
+        if not ends:
+            return
+        position = known.position - min(known.position, FINGERPRINT_BYTES)
+        before = b""
+        # Sources give what generators yield, and those hold files open until they are closed.
+        async with aclosing(cast(AsyncGenerator[bytes], self._source.chunks(known.position))) as chunks:
+            async for chunk in chunks:
+                while position + len(chunk) >= ends[0].position:
+                    end = ends.popleft()
+                    last = Fingerprint.parse(end.last)
+                    if last is not None and not last.fits_last(_last_of(before, chunk[: end.position - position])):
+                        raise Mistaken
+                    if not ends:
+                        return
+                before = _last_of(before, chunk)
+                position += len(chunk)
+        raise Mistaken
+
     def _warn_if(self, half_line: bool, known: Known) -> None:
         """Say that a line goes on whose beginning is counted already: as a whole line it would be counted twice."""
         if half_line:
@@ -137,6 +208,11 @@ class SourceReader:
                 "the last line was taken without its end, and has gone on since: what came is another line",
                 position=known.position,
             )
+
+
+def _last_of(before: bytes, chunk: bytes) -> bytes:
+    """Return the last bytes of both together, as many as a fingerprint takes."""
+    return (before + chunk[-FINGERPRINT_BYTES:])[-FINGERPRINT_BYTES:]
 
 
 async def _at_least(count: int, chunks: AsyncIterator[bytes]) -> bytes:

@@ -197,7 +197,7 @@ def _http_source() -> dict[str, Any]:
         settings = Settings()
         redis = connect("redis://127.0.0.1:1/0", timeout_seconds=1)  # it is never asked anything
         store = IngestorStore(redis, keys=Keys(), settings=settings)
-        found = create_app(settings, store=store, label="http://127.0.0.1:8080", ready=asyncio.Event()).openapi()
+        found = create_app(settings, stores=[store], label="http://127.0.0.1:8080", ready=asyncio.Event()).openapi()
         await redis.aclose()
         return found
 

@@ -27,8 +27,8 @@ class LossyProxy:
         on_loss: Callable[[], object] = lambda: None,
     ) -> None:
         self._target_port = target_port
-        self._word = word
-        self._chance = chance
+        self.word = word
+        self.chance = chance
         self._random = random.Random(seed)
         self._on_loss = on_loss
         self.lost = 0
@@ -50,7 +50,7 @@ class LossyProxy:
     def _forward(self, from_: socket.socket, to: socket.socket, replies: bool = False) -> None:
         with suppress(OSError):
             while chunk := from_.recv(1 << 16):
-                if replies and self._word in chunk and self._random.random() < self._chance:
+                if replies and self.word in chunk and self._random.random() < self.chance:
                     self.lost += 1
                     self._on_loss()
                     break

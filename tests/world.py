@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 class World:
     """A folder with a log in it, somebody who writes to it, and an ingestor that follows it."""
 
-    def __init__(self, folder: Path, server: Server, *, seed: int, sources: list[str]) -> None:
+    def __init__(self, folder: Path, server: Server, *, seed: int, sources: list[str], shards: int = 1) -> None:
         self.folder = folder / "logs"
         self.folder.mkdir()
         self.log = self.folder / "events.log"
@@ -32,8 +32,9 @@ class World:
             log=folder / "ingestor.log",
             TALLY_REDIS_URL=server.url,
             TALLY_MAX_BLOCK_BYTES="4096",
+            **({"TALLY_SHARDS": str(shards), "TALLY_STRIPE_BYTES": "3000"} if shards > 1 else {}),
         )
-        self.stream = Stream(server.port)
+        self.stream = Stream(server.port, shards=shards)
         chunks = Generator(GeneratorSpec(count=100_000, seed=seed, corrupt=0.05)).lines()
         self._lines = (line + b"\n" for chunk in chunks for line in chunk.split(b"\n") if line)
         self.written: list[bytes] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -50,12 +51,18 @@ class FileName:
 
 
 def fits_at(descriptor: int, known: Known) -> bool:
-    """Return whether an open file reaches to the stored position, and has the bytes before it that were there then.
+    """Return whether an open file reaches to what was read of it, and has the bytes that were there then.
+
+    Of those the last before the position, or before each position of one that is spread over shards, are compared.
 
     What was stored before fingerprints of these were kept fits if it is long enough.
     """
-    if known.position > os.fstat(descriptor).st_size:
+    if known.reached > os.fstat(descriptor).st_size:
         return False
+    return all(_fits_at(descriptor, each) for each in known.stands)
+
+
+def _fits_at(descriptor: int, known: Known) -> bool:
     last = Fingerprint.parse(known.last)
     if last is None:
         return True
@@ -113,7 +120,7 @@ class File:
             get_logger().warning(
                 "the file begins like one that was read before, and is another: it is read from its start",
                 path=self.label,
-                read_before=max(each.position for each in alike),
+                read_before=max(each.reached for each in alike),
                 bytes=self.size_bytes,
             )
         return stored.get(name, Known(name))
@@ -144,29 +151,27 @@ class File:
             fitting = await self._fitting_unpacked(alike, content)
         else:
             fitting = alike
-        return max(fitting, key=lambda each: each.position, default=None)
+        return max(fitting, key=lambda each: each.reached, default=None)
 
     async def _fitting_unpacked(self, alike: list[Known], content: IO[bytes]) -> list[Known]:
         """Return those that fit, by unpacking it once up to the furthest of them."""
-        fitting: list[Known] = []
+        fits: set[Known] = set()
         reached, before = 0, b""
-        try:
-            with errors_explained(self._path):
-                await asyncio.to_thread(content.seek, 0)
-                for each in sorted(alike, key=lambda each: each.position):
-                    while reached < each.position:
-                        size = min(CHUNK_BYTES, each.position - reached)
-                        chunk = await asyncio.to_thread(content.read, size)
-                        if not chunk:
-                            return fitting
-                        reached += len(chunk)
-                        before = (before + chunk)[-FINGERPRINT_BYTES:]
-                    last = Fingerprint.parse(each.last)
-                    if last is None or last.fits_last(before):
-                        fitting.append(each)
-        except Failure:
-            pass  # it is broken behind those that fit; reading it says so
-        return fitting
+        stands = sorted((stand for each in alike for stand in each.stands), key=lambda stand: stand.position)
+        # If it is broken somewhere, those that fit are before that; reading it says so.
+        with suppress(Failure), errors_explained(self._path):
+            await asyncio.to_thread(content.seek, 0)
+            for stand in stands:
+                while reached < stand.position:
+                    chunk = await asyncio.to_thread(content.read, min(CHUNK_BYTES, stand.position - reached))
+                    if not chunk:
+                        raise EOFError  # which is explained, as that of an archive that is cut off
+                    reached += len(chunk)
+                    before = (before + chunk)[-FINGERPRINT_BYTES:]
+                last = Fingerprint.parse(stand.last)
+                if last is None or last.fits_last(before):
+                    fits.add(stand)
+        return [each for each in alike if fits.issuperset(each.stands)]
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
         with opened(self._path) as (content, raw):

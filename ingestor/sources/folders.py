@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ingestor.durability import NOT_DURABLE_SECONDS, wait_until_kept
@@ -98,9 +99,8 @@ class Files:
         """
         if not appenders:
             return []
-        name = next(reversed(appenders.values())).name
         try:
-            if not await wait_until_kept(context.store, name, stop=context.stop, clock=context.clock):
+            if not await self._are_kept(context, appenders.values()):
                 return list(appenders)
             stored = await context.store.known(names=[appender.name for appender in appenders.values()])
         except StoreUnavailable:
@@ -110,8 +110,17 @@ class Files:
         elsewhere = [
             file
             for file, appender in appenders.items()
-            if stored.get(appender.name, Known(appender.name)).position != appender.position
+            if not stored.get(appender.name, Known(appender.name)).stands_at(appender.positions)
         ]
         if elsewhere:
             get_logger().warning("reading again from the stored positions", files=[file.label for file in elsewhere])
         return elsewhere
+
+    async def _are_kept(self, context: Context, appenders: Collection[SourceAppender]) -> bool:
+        """Wait until what was appended outlives a crash, in each shard that has something of the files."""
+        waits = []
+        for at, shard in enumerate(context.store.shards):
+            names = [each.name for each in appenders if each.positions[at]]
+            if names:
+                waits.append(wait_until_kept(shard, names[-1], stop=context.stop, clock=context.clock))
+        return all(await asyncio.gather(*waits))

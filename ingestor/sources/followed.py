@@ -145,7 +145,7 @@ class FollowedFile:
         """Return whether it can go on where this stands."""
         if not fits_at(self._descriptor, known):
             return False
-        if known.last:
+        if known.furthest.last:
             return True
         # Stored before fingerprints were: a line end has to do, unless it was seen that this is gone.
         name = TailName.parse(known.name)

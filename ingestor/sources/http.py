@@ -58,7 +58,9 @@ class Http:
                 source=self.label,
             )
         guarded = CrossSite(
-            create_app(settings, store=context.store, label=self.label, ready=context.ready, clock=context.clock),
+            create_app(
+                settings, stores=context.store.shards, label=self.label, ready=context.ready, clock=context.clock
+            ),
             allowed=Allowed(
                 origins=parse_origins(settings.ingest_cors_origins),
                 hosts=taken_hosts(parse_hosts(settings.ingest_allowed_hosts), address=address[0]),

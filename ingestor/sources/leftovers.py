@@ -206,5 +206,5 @@ async def is_copy(leftover: Leftover) -> bool:
             before = (before + chunk)[-FINGERPRINT_BYTES:]
     return any(each.size >= size and each.before(size) == before for each in leftover.alike) or any(
         each.position == size and (last := Fingerprint.parse(each.last)) is not None and last.fits_last(before)
-        for each in leftover.read
+        for each in (known.furthest for known in leftover.read)
     )

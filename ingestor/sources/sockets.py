@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from ingestor.source_appender import SourceAppender
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, NotReplayable
 from ingestor.sources.connections import Connections
+from ingestor.spread_appender import new_appender
 from tally.clock import Clock
 from tally.log_events import LISTENING
 from tally.telemetry import get_logger
@@ -72,7 +72,7 @@ class Sockets:
                 source=self.label,
             )
         hurry = asyncio.Event()
-        appender = SourceAppender(
+        appender = new_appender(
             _Lines(self.label, connections),
             store=context.store,
             settings=context.settings,

@@ -33,7 +33,7 @@ class TailPositions:
         self._store = state.context.store
         self._clock = state.clock
         # By path and name, as Redis should have it; what is being appended just now is further.
-        self._appended: defaultdict[Path, dict[str, int]] = defaultdict(dict)
+        self._appended: defaultdict[Path, dict[str, tuple[int, ...]]] = defaultdict(dict)
         self._appenders: dict[SourceAppender, Path] = {}
         self._not_before: dict[tuple[int, int], float] = {}  # inode -> when it is tried again after a failure
         self._backoffs: dict[tuple[int, int], Backoff] = {}  # of those
@@ -45,7 +45,7 @@ class TailPositions:
             path = Path(name.path)
             if self._state.paths.is_ours(path):
                 self._state.note_followed(path, name.inode)
-                self._appended[path][str(name)] = stored[str(name)].position
+                self._appended[path][str(name)] = stored[str(name)].positions
 
     def may_try(self, identity: tuple[int, int]) -> bool:
         """Return whether a file may be opened: it did not fail, or that is a while ago."""
@@ -89,7 +89,7 @@ class TailPositions:
         finally:
             del self._appenders[appender]
             if appender.name:
-                self._appended[path][appender.name] = appender.position
+                self._appended[path][appender.name] = appender.positions
 
     async def check(self) -> list[Path]:
         """See whether positions fell back: a flush, a backup that was put back, a replica that lagged behind.
@@ -97,16 +97,16 @@ class TailPositions:
         Return the paths of which some did, and nothing is appended just now that could be sent again.
         """
         appended = {path: self._appended_of(path) for path in list(self._appended)}
-        names = [name for names in appended.values() for name, position in names.items() if position]
+        names = [name for names in appended.values() for name, positions in names.items() if any(positions)]
         stored = await self._state.ask(partial(self._store.known, names=names)) or {}
         if self._state.stop.is_set():
             return []
         fell_back = []
-        for path, positions in appended.items():
+        for path, by_name in appended.items():
             behind = {
                 name
-                for name, position in positions.items()
-                if position and (name not in stored or stored[name].position < position)
+                for name, positions in by_name.items()
+                if any(positions) and (name not in stored or stored[name].is_behind(positions))
             }
             appenders = [each for each, of in self._appenders.items() if of == path and each.name in behind]
             for appender in appenders:
@@ -115,8 +115,8 @@ class TailPositions:
                 fell_back.append(path)
         return fell_back
 
-    def _appended_of(self, path: Path) -> dict[str, int]:
-        now = {each.name: each.position for each, of in self._appenders.items() if of == path and each.name}
+    def _appended_of(self, path: Path) -> dict[str, tuple[int, ...]]:
+        now = {each.name: each.positions for each, of in self._appenders.items() if of == path and each.name}
         return self._appended[path] | now
 
     async def restore(self, path: Path) -> None:
@@ -129,12 +129,12 @@ class TailPositions:
         stored = await self._store.known(names=list(appended))
         forgotten = [name for name in appended if name not in stored]
         await self._store.register_sources(forgotten)
-        self._appended[path] = {name: known.position for name, known in stored.items()} | dict.fromkeys(forgotten, 0)
+        self._appended[path] = {name: known.positions for name, known in stored.items()} | dict.fromkeys(forgotten, ())
         self.search_again.add(path)
         self._state.log.warning(
             "redis has forgotten what it had of these files; what is still there of them is read again",
             path=path_text(path),
-            files=len(forgotten) + sum(stored[name].position < appended[name] for name in stored),
+            files=len(forgotten) + sum(stored[name].is_behind(appended[name]) for name in stored),
         )
 
     async def forget_gone(self) -> None:

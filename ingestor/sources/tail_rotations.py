@@ -76,12 +76,12 @@ class TailRotations:
             seen = SeenAtPath(
                 is_known=is_known,
                 holds_what_was_read=bool(originals),
-                may_become_that=any(stored[str(each)].position > size for each in alike),
+                may_become_that=any(stored[str(each)].reached > size for each in alike),
                 is_done_growing=file.retired or now - still_since >= QUIET_SECONDS or now - began >= COPY_SECONDS,
             )
             act = decide(AT_PATH, seen)
             if act is AtPath.OF_THE_ORIGINAL:
-                file.stored_name = max(originals, key=lambda each: stored[str(each)].position)
+                file.stored_name = max(originals, key=lambda each: stored[str(each)].reached)
                 self._state.log.info(
                     "the file is a copy of one that was read before",
                     path=path_text(file.path),

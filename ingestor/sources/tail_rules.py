@@ -174,7 +174,7 @@ def find_name(
     ]
     return max(
         fitting,
-        key=lambda name: (stored[str(name)].position, name.device == device, name.generation, name.fingerprint.length),
+        key=lambda name: (stored[str(name)].reached, name.device == device, name.generation, name.fingerprint.length),
         default=None,
     )
 
@@ -245,7 +245,7 @@ def _by_identity(
         ]
         if fitting:
             found[file] = max(
-                fitting, key=lambda name: (stored[str(name)].position, name.device == device, name.generation)
+                fitting, key=lambda name: (stored[str(name)].reached, name.device == device, name.generation)
             )
     return found
 
@@ -272,11 +272,11 @@ def _by_content(
             if each not in found
             and (each.identity, str(name)) not in mistaken
             and name.fingerprint.fits(each.first)
-            and (each.fits(known) or (name.inode == cut_down and each.size < known.position))
+            and (each.fits(known) or (name.inode == cut_down and each.size < known.reached))
         ]
         if fitting:
             # One that holds all that was read, and not a compressed copy of a copy that is there as well.
-            best = max(fitting, key=lambda each: (each.compressed or each.size >= known.position, not each.compressed))
+            best = max(fitting, key=lambda each: (each.compressed or each.size >= known.reached, not each.compressed))
             found[best] = name
     return found
 

@@ -19,7 +19,7 @@ class Block:
     """A run of whole lines of one source, with the positions of its first byte and behind its last, in bytes.
 
     `last` and `before` are the fingerprints of the source's bytes before `end` and before `start`, as text; empty if it
-    is not replayable.
+    is not replayable. `shard` is the one to which it goes, where that matters.
     """
 
     start: int
@@ -27,6 +27,7 @@ class Block:
     lines: bytes
     last: str = ""
     before: str = ""
+    shard: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from redis import exceptions
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
 from tally.store.idempotent import Body, OnceWord, append_once
-from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew
+from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew, unseen
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
 from tally.store.permissions import INGESTORS, check_permissions
@@ -22,6 +22,11 @@ _append = WritingScript("append")
 
 class IngestorStore(ShardStore):
     """The stream and the sources of one shard. Every method may be called again after a failure."""
+
+    @property
+    def shards(self) -> tuple[IngestorStore, ...]:
+        """The store of each shard: of the only one; see IngestorStores."""
+        return (self,)
 
     async def check_start(self) -> None:
         """Raise LayoutRefused if Redis holds a format that we do not know, or what was spread over other shards.
@@ -127,6 +132,13 @@ class IngestorStore(ShardStore):
         return await forget_files(
             self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
         )
+
+    async def unseen_sources(self, *, unseen_since_ms: int, passed: int) -> list[str]:
+        """Return the next names of sources that were neither appended to nor opened since then; see known.unseen.
+
+        Raises StoreUnavailable.
+        """
+        return await unseen(self._redis, keys=self._keys, unseen_since_ms=unseen_since_ms, passed=passed)
 
     async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
         """Wait until the server has what was appended so far on its disk, as far as it keeps any.

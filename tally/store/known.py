@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from tally.keys import Keys
 from tally.store.client import errors_translated, execute
 from tally.store.lua import LayoutCheck, ReadingScript, WritingScript
+from tally.stripes import IN_A_LINE, Stripes
 
 _known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources")
 _register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
@@ -26,12 +28,58 @@ class Known:
 
     `last` is the fingerprint of the bytes before its position, as append.lua got it; empty if there is none of that
     position. `seen_ms` is when it was last appended to or renewed, in Unix milliseconds; None if that is not known.
+
+    Of one that is spread over shards, `lanes` are the same of each of them, in their order; its position is where
+    reading begins, see tally/stripes.py.
     """
 
     name: str
     position: int = 0
     last: str = ""
     seen_ms: int | None = None
+    lanes: tuple[Known, ...] = ()
+
+    @property
+    def is_in_a_line(self) -> bool:
+        """Whether its position is behind a last line without an end."""
+        return self.last.endswith(IN_A_LINE)
+
+    @property
+    def stands(self) -> tuple[Known, ...]:
+        """How far it is in each shard."""
+        return self.lanes or (self,)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """How far it is in each shard, in bytes."""
+        return tuple(each.position for each in self.stands)
+
+    def stands_at(self, positions: Sequence[int]) -> bool:
+        """Return whether it is just so far in each shard."""
+        return all(stored == ours for stored, ours in zip_longest(self.positions, positions, fillvalue=0))
+
+    def is_behind(self, positions: Sequence[int]) -> bool:
+        """Return whether it is less far in any shard."""
+        return any(stored < ours for stored, ours in zip_longest(self.positions, positions, fillvalue=0))
+
+    @property
+    def furthest(self) -> Known:
+        """The one of `stands` that is furthest. Up to there the source was read."""
+        return max(self.stands, key=lambda each: each.position)
+
+    @property
+    def reached(self) -> int:
+        """Up to where the source was read."""
+        return self.furthest.position
+
+
+def merged(name: str, lanes: Sequence[Known | None], *, stripe_bytes: int) -> Known:
+    """Return what is known of a source by what each shard has of it; None where one has nothing."""
+    found = tuple(lane or Known(name) for lane in lanes)
+    position = Stripes.of(name, shards=len(lanes), stripe_bytes=stripe_bytes).resume_at(found)
+    last = next((lane.last for lane in found if lane.position == position), "")
+    seen = [lane.seen_ms for lane in lanes if lane is not None]
+    return Known(name, position, last, None if None in seen else max(filter(None, seen), default=None), found)
 
 
 def is_listed(name: str) -> bool:
@@ -103,17 +151,29 @@ async def forget_files(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_si
     Raises StoreUnavailable.
     """
     forgotten = passed = 0
-    while True:
-        with errors_translated():
-            found = await redis.zrange(
-                keys.sources_seen, "-inf", f"({unseen_since_ms}", byscore=True, offset=passed, num=PAGE_NAMES
-            )
-        if not found:
-            return forgotten
-        files = [name.decode() for name in found if name.startswith(b"file:")]
+    while names := await unseen(redis, keys=keys, unseen_since_ms=unseen_since_ms, passed=passed):
+        files = [name for name in names if is_file(name)]
         await forget(redis, keys=keys, layout=layout, names=files, unseen_since_ms=unseen_since_ms)
         forgotten += len(files)
-        passed += len(found) - len(files)
+        passed += len(names) - len(files)
+    return forgotten
+
+
+async def unseen(redis: Any, *, keys: Keys, unseen_since_ms: int, passed: int) -> list[str]:
+    """Return names of sources that were neither appended to nor opened since then, a page of them behind so many.
+
+    Raises StoreUnavailable.
+    """
+    with errors_translated():
+        found = await redis.zrange(
+            keys.sources_seen, "-inf", f"({unseen_since_ms}", byscore=True, offset=passed, num=PAGE_NAMES
+        )
+    return [name.decode() for name in found]
+
+
+def is_file(name: str) -> bool:
+    """Return whether it is the name of a file that is read to its end."""
+    return name.startswith("file:")
 
 
 async def register(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str]) -> int:

@@ -32,23 +32,11 @@ class SourceStore(Protocol):
 
     async def known(self, *, names: Sequence[str] = (), beginnings: Sequence[str] = ()) -> dict[str, Known]: ...
 
-    async def position(self, source: str) -> int: ...
-
     async def register_sources(self, names: Sequence[str]) -> int: ...
 
     async def renew_sources(self, names: Sequence[str]) -> None: ...
 
     async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None: ...
-
-
-class LaneStore(Protocol):
-    """What a lane into the stream asks; of IngestorStore."""
-
-    async def append(self, *, source: str, blocks: Sequence[Block], bulk: bool = False) -> list[Append]: ...
-
-    async def has_room(self, *, bulk: bool = False) -> bool: ...
-
-    async def reconcile_backlog(self) -> int: ...
 
 
 class DurabilityStore(Protocol):
@@ -57,8 +45,23 @@ class DurabilityStore(Protocol):
     async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool: ...
 
 
-class AppenderStore(SourceStore, LaneStore, DurabilityStore, Protocol):
-    """What appends a source asks; of IngestorStore."""
+class LaneStore(DurabilityStore, Protocol):
+    """What a lane into the stream asks; of IngestorStore."""
+
+    async def append(self, *, source: str, blocks: Sequence[Block], bulk: bool = False) -> list[Append]: ...
+
+    async def has_room(self, *, bulk: bool = False) -> bool: ...
+
+    async def reconcile_backlog(self) -> int: ...
+
+    async def position(self, source: str) -> int: ...
+
+
+class AppenderStore(SourceStore, Protocol):
+    """What appends a source asks; of IngestorStore, or IngestorStores."""
+
+    @property
+    def shards(self) -> Sequence[LaneStore]: ...
 
 
 class BodyStore(Protocol):
@@ -67,8 +70,15 @@ class BodyStore(Protocol):
     async def append_once(self, *, source: str, bodies: Sequence[Body]) -> list[OnceWord]: ...
 
 
-class ContextStore(AppenderStore, BodyStore, Protocol):
-    """What sources of all kinds ask; of IngestorStore."""
+class ShardAppends(AppenderStore, LaneStore, BodyStore, Protocol):
+    """What sources of all kinds ask of one shard; of IngestorStore."""
+
+
+class ContextStore(AppenderStore, Protocol):
+    """What sources of all kinds ask; of IngestorStore, or IngestorStores."""
+
+    @property
+    def shards(self) -> Sequence[ShardAppends]: ...
 
 
 class BatchStore(Protocol):

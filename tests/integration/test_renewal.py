@@ -23,6 +23,7 @@ from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import NotReplayable
 from tally.keys import Keys
 from tally.settings import Settings
+from tally.store.shards import Shards
 from tests.fakes import FakeClock
 from tests.server import Server, free_port
 from tests.stores import AllStores
@@ -77,7 +78,7 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
         clock.now += RENEW_SECONDS
         await wait_until_async(lambda: _was_seen_now(redis, name), what="it is renewed")
         assert RENEW_SECONDS * 10 < FORGET_AFTER_SECONDS, "some may fail"
-    await service._tidy(store, store, settings)
+    await service._tidy(Shards.over(redis, settings), store, settings)
     assert await _positions(redis) == ({name: len(LINE)} if is_renewed else {})
     lines.given.put_nowait(LINE)
     lines.given.put_nowait(b"")

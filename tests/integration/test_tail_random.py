@@ -34,6 +34,8 @@ class Chaos:
         self.alike = alike
         self.runs = False
         self.done: list[str] = []
+        self.shards = len(world.stream.blocks_by_shard())
+        self.snapshots: dict[int, dict[bytes, bytes]] = {}
 
     def happen(self) -> None:
         """One thing that can happen now."""
@@ -46,6 +48,8 @@ class Chaos:
             self.kill: 3 if self.runs else 0,
             self.start: 0 if self.runs else 6,
             self.forget: 1,
+            self.snapshot: 2 if self.shards > 1 else 0,
+            self.roll_back: 2 if self.snapshots else 0,
         }
         thing = self.chance.choices(list(things), list(things.values()))[0]
         self.done.append(thing.__name__)
@@ -90,15 +94,30 @@ class Chaos:
         assert self.server.kill()
         self.server.start()
 
+    def snapshot(self) -> None:
+        shard = self.chance.randrange(self.shards)
+        self.snapshots[shard] = self.world.stream.snapshot(shard)
+
+    def roll_back(self) -> None:
+        """A single shard comes back with what it had a while ago."""
+        shard = self.chance.choice(sorted(self.snapshots))
+        self.world.stream.roll_back(shard, self.snapshots.pop(shard))
+
 
 @pytest.fixture
-def world(durable_server: Server, tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, durable_server, seed=3, sources=["tail:{}/events.log"])
+def shards() -> int:
+    return 1
+
+
+@pytest.fixture
+def world(durable_server: Server, tmp_path: Path, shards: int) -> Iterator[World]:
+    world = World(tmp_path, durable_server, seed=3, sources=["tail:{}/events.log"], shards=shards)
     yield world
     world.down()
     world.stream.close()
 
 
+@pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("alike", [False, True], ids=["different", "alike"])
 @pytest.mark.parametrize("seed", seeds([0, 1], range(20)))
 def test_whatever_happens_every_line_is_there_once(

@@ -16,8 +16,13 @@ from tests.world import World, compress, rotate
 
 
 @pytest.fixture
-def world(durable_server: Server, tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, durable_server, seed=5, sources=["tail:{}/events.log"])
+def shards() -> int:
+    return 1
+
+
+@pytest.fixture
+def world(durable_server: Server, tmp_path: Path, shards: int) -> Iterator[World]:
+    world = World(tmp_path, durable_server, seed=5, sources=["tail:{}/events.log"], shards=shards)
     yield world
     world.down()
     world.stream.close()

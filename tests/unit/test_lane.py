@@ -41,6 +41,12 @@ class Answering:
         self.reconciled += 1
         return 0
 
+    async def position(self, source: str) -> int:
+        raise NotImplementedError
+
+    async def wait_until_durable(self, source: str, *, timeout_seconds: float) -> bool:
+        raise NotImplementedError
+
 
 def _lane(
     store: Answering,

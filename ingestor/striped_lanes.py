@@ -1,0 +1,185 @@
+"""The lanes of a source that is spread over shards: one into the stream of each, see tally/stripes.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ingestor.lane import Lane, Sent, Stand
+from tally.clock import Clock
+from tally.settings import Settings
+from tally.store import Block, Known, StoreUnavailable
+from tally.store.known import merged
+from tally.store.protocols import LaneStore
+from tally.stripes import Stripes
+from tally.telemetry import Log
+
+#: Blocks in flight in each lane at the least: a stripe may take two of them.
+LEAST_BLOCKS = 2
+
+
+def lanes_over(stores: Sequence[LaneStore], **options: Any) -> Lane | StripedLanes:
+    """Return the lane of a source, or its lanes where there are several shards; `options` are those of both."""
+    return Lane(store=stores[0], **options) if len(stores) == 1 else StripedLanes(stores, **options)
+
+
+class StripedLanes:
+    """To its appender what a Lane is, with one in each shard. Blocks are sent in all of them at once.
+
+    A block that its lane has already is passed over: others needed what was before it.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[LaneStore],
+        *,
+        settings: Settings,
+        stop: asyncio.Event,
+        log: Log,
+        clock: Clock,
+        is_bulk: Callable[[], bool],
+    ) -> None:
+        self._stripe_bytes = settings.stripe_bytes
+        in_flight = max(LEAST_BLOCKS, -(-settings.max_blocks_in_flight // len(stores)))
+        of_one = settings.model_copy(update={"max_blocks_in_flight": in_flight})
+        self._lanes = tuple(
+            _StripeLane(
+                store=store,
+                settings=of_one,
+                stop=stop,
+                log=log.bind(shard=shard),
+                clock=clock,
+                is_bulk=is_bulk,
+            )
+            for shard, store in enumerate(stores)
+        )
+        self._full: list[_StripeLane] = []
+        self._elsewhere: _StripeLane = self._lanes[0]
+
+    @property
+    def name(self) -> str:
+        """The source's in the store."""
+        return self._lanes[0].name
+
+    @property
+    def position(self) -> int:
+        """Where reading would begin, by what is in the streams."""
+        stands = [each.known for each in self._lanes]
+        return merged(self.name, stands, stripe_bytes=self._stripe_bytes).position
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The position in each shard."""
+        return tuple(each.position for each in self._lanes)
+
+    @property
+    def appended_bytes(self) -> int:
+        return sum(each.appended_bytes for each in self._lanes)
+
+    @property
+    def appended_lines(self) -> int:
+        return sum(each.appended_lines for each in self._lanes)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        return sum(each.in_flight_bytes for each in self._lanes)
+
+    @property
+    def found_elsewhere(self) -> Stand:
+        """What there is to say when it was `ELSEWHERE`: of one of those that were."""
+        return self._elsewhere.found_elsewhere
+
+    @property
+    def is_empty(self) -> bool:
+        return all(each.is_empty for each in self._lanes)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another block may be put into it, whichever lane it is for."""
+        return all(each.has_room for each in self._lanes)
+
+    def start(self, known: Known) -> None:
+        """Go on under this name from these positions; what was in flight is not sent any more."""
+        stands = known.lanes or (Known(known.name),) * len(self._lanes)
+        for lane, stand in zip(self._lanes, stands, strict=True):
+            lane.start(replace(stand, name=known.name))
+
+    def put(self, block: Block) -> None:
+        """Take the next block; pass over what its lane had when it started."""
+        self._lanes[block.shard].put(block)
+
+    async def send(self) -> Sent:
+        """Append what is in flight in all lanes; what was not appended stays. Raises StoreUnavailable; send again then.
+
+        One raises only after all have got their answers.
+        """
+        sending = [each for each in self._lanes if not each.is_empty]
+        if len(sending) == 1:
+            outcomes: list[Sent | BaseException] = [await sending[0].send()]
+        else:
+            outcomes = await asyncio.gather(*(each.send() for each in sending), return_exceptions=True)
+        elsewhere = [lane for lane, outcome in zip(sending, outcomes, strict=True) if outcome is Sent.ELSEWHERE]
+        self._full = [lane for lane, outcome in zip(sending, outcomes, strict=True) if outcome is Sent.FULL]
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if errors:
+            raise next((each for each in errors if not isinstance(each, StoreUnavailable)), errors[0])
+        if elsewhere:
+            self._elsewhere = elsewhere[0]
+            return Sent.ELSEWHERE
+        return Sent.FULL if self._full else Sent.APPENDED
+
+    async def wait_for_room(self, *, seconds_after_stop: float) -> bool:
+        """Wait until the streams that were full have room again; see Lane.wait_for_room."""
+        for lane in self._full:
+            if not await lane.wait_for_room(seconds_after_stop=seconds_after_stop):
+                return False
+        return True
+
+    async def stands(self) -> list[Stand]:
+        """Ask Redis how far the source is in each shard. Raises StoreUnavailable."""
+        found = await asyncio.gather(*(each.stands() for each in self._lanes))
+        return [stand for each in found for stand in each]
+
+    async def wait_until_kept(self) -> bool:
+        """Wait until what was appended outlives a crash of each server; False if that is not certain.
+
+        Not asked is who has nothing of the source, but for the first lane, which has the name of an empty one. Raises
+        StoreUnavailable.
+        """
+        first = Stripes.of(self.name, shards=len(self._lanes), stripe_bytes=self._stripe_bytes).first
+        asked = [each for each in self._lanes if each.position] or [self._lanes[first]]
+        return all(await asyncio.gather(*(each.wait_until_kept() for each in asked)))
+
+
+class _StripeLane(Lane):
+    """A lane whose blocks do not follow one another in the source: each begins, for the store, where the last ended."""
+
+    _had = 0  # how far the lane was when it started
+    _last = ""  # the fingerprint of the bytes before its position
+
+    def start(self, known: Known) -> None:
+        super().start(known)
+        self._had, self._last = known.position, known.last
+
+    @property
+    def known(self) -> Known:
+        """The same as is stored of it."""
+        return Known(self.name, self.position, self._last)
+
+    def put(self, block: Block) -> None:
+        if block.end > self._had:
+            super().put(block)
+
+    def _as_stored(self) -> list[Block]:
+        blocks = []
+        start, before = self.position, self._last
+        for block in self._in_flight:
+            blocks.append(replace(block, start=start, before=before))
+            start, before = block.end, block.last
+        return blocks
+
+    def _land(self, block: Block) -> None:
+        super()._land(block)
+        self._last = block.last
