@@ -89,7 +89,7 @@ class Pipeline:
         # An answer that comes as late as the connection waits for one would look like a server that is unavailable.
         self._block_ms = None if drain else min(BLOCK_MS, int(settings.redis_timeout_seconds * 500))
         self._read: Slot[Read] = Slot()
-        self._decoded: Slot[tuple[Batch, Counts]] = Slot()
+        self._decoded: Slot[list[tuple[Batch, Counts]]] = Slot()  # of one, which is taken out as soon as it is settled
         self._batch: Batch | None = None  # the one that grows, and what it has come to
         self._sums = decoder.begin()
         self._began_seconds = 0.0
@@ -153,8 +153,8 @@ class Pipeline:
 
     async def _settle_stage(self) -> None:
         while True:
-            async with self._decoded.take() as (batch, counts):
-                await self._settler.settle(batch, counts)
+            async with self._decoded.take() as handed_on:
+                await self._settler.settle(*handed_on.pop())
                 self._turn.settled()
                 await self._applier.until_waiting(most=MOST_UNAPPLIED)
 
@@ -202,7 +202,7 @@ class Pipeline:
             self._sums = self._decoder.begin()
             await self._turn.hand_on(names)
             await self._decoded.until_done()
-            self._decoded.put((batch, counts))
+            self._decoded.put([(batch, counts)])
 
     async def _take_turn(self, read: Read) -> None:
         """Wait until it is our turn to add these blocks to the batch, unless all of it is only a few lines."""

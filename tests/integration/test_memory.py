@@ -22,10 +22,10 @@ MOST_BYTES = 256 << 20
 BLOCK_BYTES, LINE_BYTES = 256 << 10, 1 << 20
 
 
-def _distinct_words() -> Iterator[bytes]:
+def _distinct_words(shards: int) -> Iterator[bytes]:
     """Lines as long as they may be, of words that come once each, with a character of four bytes."""
     number = 0
-    for _ in range(8):
+    for _ in range(8 if shards == 1 else 24):
         words, size = [], 0
         while size < LINE_BYTES - 200:
             words.append(f"\U00010400{number:x}")
@@ -34,7 +34,7 @@ def _distinct_words() -> Iterator[bytes]:
         yield f'{{"event_type":"t","data":"{" ".join(words)}"}}'.encode()
 
 
-def _minutes() -> Iterator[bytes]:
+def _minutes(_: int) -> Iterator[bytes]:
     """Yield a million minutes, of which the next may be any."""
     now, ages = int(time.time()), list(range(1_000_000))
     random.Random(1).shuffle(ages)
@@ -42,7 +42,7 @@ def _minutes() -> Iterator[bytes]:
         yield b'{"event_type":"t","data":"a b","timestamp":%d}' % (now - 60 * age)
 
 
-def _types() -> Iterator[bytes]:
+def _types(_: int) -> Iterator[bytes]:
     """Yield 10,000 types in hundreds of minutes, and a new word each time."""
     now = int(time.time())
     for number in range(30_000):
@@ -64,7 +64,7 @@ def test_an_aggregator_needs_no_more_memory_than_that(server: Server, tmp_path: 
     block: list[bytes] = []
     size = 0
     with server.client() as client:
-        for streams, line in zip(cycle(keys), lines(), strict=False):
+        for streams, line in zip(cycle(keys), lines(shards), strict=False):
             if block and size + len(line) > BLOCK_BYTES:
                 client.xadd(streams.stream, {"lines": b"\n".join(block)})
                 block, size = [], 0
