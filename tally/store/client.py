@@ -82,13 +82,14 @@ def connect(
     timeout_seconds: float,
     tls: Mapping[str, str] | None = None,
     on_connect: OnConnect | None = None,
+    readers: int = 0,
 ) -> Redis:
     """Return a client of the server at `url`, or of the one that Sentinels call the master.
 
     It connects with the first command, and by `on_connect` if that is given. For a cluster see cluster.py.
 
     `tls` is Settings.redis_tls. Commands that are sent at once share MAX_CONNECTIONS connections: a tail of thousands
-    of files sends as many.
+    of files sends as many. There are so many more where so many `readers` may each wait for a block at once.
 
     It never sends a command twice (redis-py retries ten times by default): what a lost reply leaves in doubt
     is decided by our scripts, when the service's own loop tries again. RESP2 is set on purpose, because the
@@ -96,7 +97,7 @@ def connect(
 
     Raises ValueError when the URL is not one.
     """
-    options = pool_options(timeout_seconds)
+    options = pool_options(timeout_seconds, readers=readers)
     options |= connection_options(timeout_seconds=timeout_seconds, tls=tls, on_connect=on_connect)
     parts = parts_of(url)
     if parts.kind == "sentinel":
@@ -104,9 +105,9 @@ def connect(
     return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
 
 
-def pool_options(timeout_seconds: float) -> dict[str, Any]:
+def pool_options(timeout_seconds: float, *, readers: int = 0) -> dict[str, Any]:
     """Return how a pool of connections is made: who needs one more than there may be waits for it."""
-    return {"max_connections": MAX_CONNECTIONS, "timeout": max(20.0, timeout_seconds)}
+    return {"max_connections": MAX_CONNECTIONS + readers, "timeout": max(20.0, timeout_seconds)}
 
 
 def connection_options(

@@ -60,6 +60,7 @@ class _Way:
 
     def __init__(self, settings: Settings, *, timeout_seconds: float) -> None:
         self._url = redis_url(settings)
+        self._shards = settings.shards
         self._common: dict[str, Any] = {"timeout_seconds": timeout_seconds, "tls": settings.redis_tls}
         self._owners = Owners(self._url, **self._common) if parts_of(self._url).kind == "cluster" else None
 
@@ -76,7 +77,9 @@ class _Way:
         return connect_for_writing(self._url, **self._common, keys=keys, stop=stop, connect=self._connect(slot))
 
     def _connect(self, slot: int) -> Callable[..., Redis]:
-        return partial(connect_to_slot, slot=slot, owners=self._owners) if self._owners else connect
+        if self._owners:
+            return partial(connect_to_slot, slot=slot, owners=self._owners)
+        return partial(connect, readers=self._shards - 1)
 
 
 def connect_shards(settings: Settings, *, timeout_seconds: float | None = None) -> Shards:
