@@ -19,8 +19,9 @@ from tally.ranges import TimeRange, Windows
 from tally.settings import Settings
 from tally.store import StoreUnavailable, connect
 from tally.store.merged_reads import MergedReader
-from tally.store.reads import as_text
+from tally.store.reads import CountReader, as_text
 from tally.store.shards import Shard, Shards
+from tally.store.status import Names
 from tests.effort import seeds
 from tests.oracle import words_of
 from tests.server import Server
@@ -421,6 +422,99 @@ async def test_where_the_first_cannot_be_told_for_certain_all_are_read(
         assert read == ["words"]
         assert (await client.get("/v1/words/sleeper")).json()["rank"] == 1
         assert (await client.get("/events/CountWords?limit=1")).json() == {"sleeper": 27}
+
+
+async def test_what_is_counted_between_two_reads_does_not_make_a_word_certain(
+    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word that no shard had among its first becomes the first of all while they are read."""
+    for shard in range(3):
+        await put(sharded, shard, {f"w{shard}-{number}": 3 for number in range(TOP_WORDS)} | {"often": 4})
+    assert list(await sharded.reader.top_words()) == ["often"]
+    counts_of = CountReader.counts_of
+    counting = asyncio.Lock()
+
+    async def count_first(self: CountReader, kind: Any, names: Any) -> Any:
+        async with counting:
+            if await sharded.reader.count_of("words", "sudden") == 0:
+                for shard in range(3):
+                    await put(sharded, shard, {"sudden": 5})
+        return await counts_of(self, kind, names)
+
+    monkeypatch.setattr(CountReader, "counts_of", count_first)
+    assert await sharded.reader.top_words() == {}
+    assert await sharded.reader.top_words() == {"sudden": 15, "often": 12}
+
+
+async def test_distinct_names_are_a_union_or_between_two_bounds(
+    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shard, words in enumerate(["a b c", "b c d e", "e f"]):
+        await sharded.count([event("t", EPOCH, words)], shard=shard)
+    assert await sharded.reader.names("words") == Names(6, 6, 0)
+    assert await sharded.reader.names("types") == Names(1, 1, 0)
+    monkeypatch.setattr("tally.store.merged_reads.FEW_NAMES", 0)
+    reader = MergedReader(sharded.over, settings=sharded.settings)
+    assert await reader.names("words") == Names(4, 9, 0), "as many as the shard with the most, or as all have"
+    assert len(await reader.words()) == 6
+    assert await reader.names("words") == Names(6, 6, 0)
+    await sharded.count([event("t", EPOCH, "a g h")], shard=2)
+    assert await reader.names("words") == Names(6, 9, 0)
+    await reader.words()
+    assert await reader.names("words") == Names(8, 8, 0)
+    await sharded.shards[0].redis.delete(sharded.shards[0].keys.words)
+    assert await reader.names("words") == Names(5, 9, 0), "what was known of it is no longer so"
+
+
+async def test_a_shard_whose_windows_are_dropped_while_they_are_read_is_not_read_otherwise_than_the_others(
+    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = EPOCH + DAY
+    sharded.now = now + 5 * HOUR
+    for shard in range(3):
+        await sharded.count([event("a", now), event("a", now + 60)], shard=shard)
+    read = CountReader.sum_range
+    hit = 0
+
+    async def drop_first(self: CountReader, *given: Any, **named: Any) -> Any:
+        nonlocal hit
+        if self is sharded.reader._readers[2] and not hit:
+            hit += 1
+            await sharded.count([event("b", now + 5 * HOUR)], shard=2)
+            await sharded.move()
+        return await read(self, *given, **named)
+
+    monkeypatch.setattr(CountReader, "sum_range", drop_first)
+    found, counts = await sharded.reader.sum_range("types", now, now + 60)
+    assert (found.start, found.end, hit) == (now, now + HOUR, 1)
+    assert counts == {b"a": 6}
+
+
+async def test_a_grid_is_of_one_width_when_windows_are_dropped_while_they_are_read(
+    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = EPOCH + DAY
+    sharded.now = now + 5 * HOUR
+    for shard in range(3):
+        await sharded.count([event("a", now), event("a", now + 60)], shard=shard)
+    read = CountReader.counts_in
+    hit = 0
+
+    async def drop_first(self: CountReader, *given: Any, **named: Any) -> Any:
+        nonlocal hit
+        if self is sharded.reader._readers[2] and not hit:
+            hit += 1
+            await sharded.count([event("b", now + 5 * HOUR)], shard=2)
+            await sharded.move()
+        return await read(self, *given, **named)
+
+    monkeypatch.setattr(CountReader, "counts_in", drop_first)
+    windows, counted = await sharded.reader.counts_in(
+        "types", ["a"], lambda windows: windows.time_range(now, now + 60).windows
+    )
+    cell = windows.time_range(now, now + 60)
+    assert (cell.start, cell.end, hit) == (now, now + HOUR, 1)
+    assert sum(counted[window][0] for window in cell.windows) == 6
 
 
 # Bounds.
