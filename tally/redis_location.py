@@ -7,11 +7,18 @@ from pathlib import Path
 
 from tally.redis_urls import is_redis_url
 from tally.settings import Settings
+from tally.shards import MOST_SHARDS
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 
 #: In a data folder, how the embedded server is reached; gone when the server is.
 URL_FILE = "redis.url"
+
+#: In a data folder, how many shards its server has, if there are several of them, or of nodes.
+SHARDS_FILE = "shards"
+
+#: In the folder of a data folder whose server is several nodes, that of the first.
+FIRST_NODE_FOLDER = "node-1"
 
 #: In the data folder, that of a server for made-up events alone: they are in nobody's counts, and easily removed.
 DEMO_FOLDER = "demo"
@@ -37,8 +44,26 @@ def is_at_rest(settings: Settings) -> bool:
     return (
         settings.redis_url is None
         and _url_in(settings.data_dir) is None
-        and (settings.data_dir / "appendonlydir").is_dir()
+        and any((settings.data_dir / folder / "appendonlydir").is_dir() for folder in (".", FIRST_NODE_FOLDER))
     )
+
+
+def with_shards_found(settings: Settings) -> Settings:
+    """Return the settings with as many shards as the data folder's server has, unless Redis or shards are set."""
+    if settings.redis_url is not None or "shards" in settings.model_fields_set:
+        return settings
+    demo = settings.data_dir / DEMO_FOLDER
+    folder = demo if _url_in(settings.data_dir) is None and _url_in(demo) is not None else settings.data_dir
+    return settings.model_copy(update={"shards": shards_in(folder) or 1})
+
+
+def shards_in(folder: Path) -> int | None:
+    """Return how many shards the server of a data folder has; None if that is not written there."""
+    with suppress(OSError, ValueError):
+        shards = int((folder / SHARDS_FILE).read_text(encoding="ascii"))
+        if 1 <= shards <= MOST_SHARDS:
+            return shards
+    return None
 
 
 def _url_in(folder: Path) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tally.local.embedded_server import EmbeddedServer
+from tally.local.embedded_cluster import embedded
 from tally.redis_location import is_at_rest, redis_url
 from tally.runtime import Failure, fail, run_or_exit
 from tally.settings import Settings, without_password
@@ -57,7 +57,10 @@ def server_at_rest(settings: Settings) -> Iterator[Settings]:
     if not is_at_rest(settings):
         yield settings
         return
-    server = EmbeddedServer(settings.data_dir)
+    try:
+        server = embedded(settings.data_dir)
+    except Failure as error:
+        fail(str(error), code=error.exit_code)
     try:
         try:
             server.start()

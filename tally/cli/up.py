@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from tally.cli.options import SOURCE_HELP
+from tally.local.embedded_cluster import MOST_NODES
 from tally.runtime import EXIT_USAGE, fail, load_or_exit, run_or_exit
 from tally.settings import Settings
+from tally.shards import MOST_SHARDS
 from tally.telemetry import configure
 
 
@@ -30,6 +32,24 @@ def up(
     aggregators: Annotated[int, typer.Option(min=0, max=64, help="How many aggregators to run.")] = 1,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the api. Default: TALLY_HTTP_PORT, 9090.")
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_SHARDS,
+            help="How many shards everything is spread over; chosen once for a data folder. Default: TALLY_SHARDS, "
+            "else one a node.",
+        ),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_NODES,
+            help="How many processes the embedded server is, as a Redis Cluster, for a machine with many cores; chosen "
+            "once for a data folder. They are reached by TCP ports of 127.0.0.1, with a password. Default: 1.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -61,8 +81,10 @@ def up(
 
     if source and no_source:
         fail("--source and --no-source contradict each other; give one of them", code=EXIT_USAGE)
-    settings = load_or_exit(http_port=port, data_dir=data)
+    settings = load_or_exit(finds_shards=False, http_port=port, data_dir=data, shards=shards)
     configure(settings, service="up")
+    if nodes is not None and settings.redis_url is not None:
+        fail("--nodes is of the embedded server, and TALLY_REDIS_URL names another; unset one", code=EXIT_USAGE)
     if redis_port is not None and settings.redis_url is not None:
         fail("--redis-port is of the embedded server, and TALLY_REDIS_URL names another; unset one", code=EXIT_USAGE)
     sources = [] if no_source else source or ([settings.source] if settings.source else None)
@@ -73,7 +95,8 @@ def up(
             code=EXIT_USAGE,
         )
     settings = settings.model_copy(update={"http_port": _check_port(settings)})
-    run_or_exit(run_everything(settings, sources=sources, aggregators=aggregators, redis_port=redis_port))
+    running = run_everything(settings, sources=sources, aggregators=aggregators, nodes=nodes, redis_port=redis_port)
+    run_or_exit(running)
 
 
 def _check_port(settings: Settings) -> int:

@@ -46,8 +46,8 @@ class Door:
     before: list[str] = field(default_factory=list)
 
 
-def open_door(data_dir: Path, *, port: int | None = None) -> Door:
-    """Make the door of a server that works in this folder, with a TCP port if one is named.
+def open_door(data_dir: Path, *, port: int | None = None, password: str | None = None) -> Door:
+    """Make the door of a server that works in this folder, with a TCP port if one is named, and with this password.
 
     Raises Failure if the folder `private` is not ours alone, and OSError if it cannot be made.
     """
@@ -57,11 +57,21 @@ def open_door(data_dir: Path, *, port: int | None = None) -> Door:
         options = {"port": "0", "unixsocket": f"{_PRIVATE}/{_SOCKET}", "unixsocketperm": "600"}
         return Door(f"unix://{quote(path)}", options)
     port = port or free_port()
+    if password is not None:
+        write_privately(folder / _PASSWORD, f"requirepass {password}\n")
     return Door(
         f"redis://:{_password(folder / _PASSWORD)}@127.0.0.1:{port}/0",
         {"port": str(port), "bind": "127.0.0.1"},
         [f"{_PRIVATE}/{_PASSWORD}"],
     )
+
+
+def password_of(data_dir: Path) -> str:
+    """Return the password of a server that works in this folder and has a port; one is made if there is none yet.
+
+    Raises as open_door does.
+    """
+    return _password(_private_folder(data_dir) / _PASSWORD)
 
 
 def free_port() -> int:

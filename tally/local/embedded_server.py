@@ -21,7 +21,7 @@ import fcntl
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -63,7 +63,7 @@ _PORT_TRIES = 20
 _LOG_PREFIX = re.compile(r"^\d+:\w .{20,28} [.*#-] ")
 
 
-class _CannotListenError(Failure):
+class CannotListenError(Failure):
     """There is no way in where one was to be. Another one may do."""
 
 
@@ -72,16 +72,38 @@ class EmbeddedServer:
 
     With `durable` it keeps its data; without, the folder is its own and is removed when we are gone. With a `port` it
     is reached by TCP, with a password, otherwise by a Unix socket if it can be.
+
+    One of several, see embedded_cluster, has `options` of its own, the `password` of all, and is not what clients are
+    told: how the whole is reached is in `url_path`, which goes with it.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True, port: int | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        durable: bool = True,
+        port: int | None = None,
+        password: str | None = None,
+        options: Mapping[str, str] | None = None,
+        url_path: Path | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self._data_dir = data_dir.absolute()
         self._durable = durable
         self._port = port
+        self._password = password
+        self._options = dict(options or {})
+        self._is_told = url_path is None
+        self._url_path = (url_path or self._data_dir / URL_FILE).absolute()
         self._clock = clock
         self._door: Door | None = None
         self._lock: IO[str] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def nodes(self) -> int:
+        """Return how many servers it is."""
+        return 1
 
     @property
     def url(self) -> str:
@@ -100,14 +122,14 @@ class EmbeddedServer:
                     f"another tally up uses the data folder {self._data_dir}; stop it, or name another folder with "
                     "--data"
                 )
-            self._door = open_door(self._data_dir, port=self._port)
+            self._door = open_door(self._data_dir, port=self._port, password=self._password)
         except OSError as error:
             raise Failure(f"data folder {self._data_dir}: {error.strerror}; name another with --data") from error
         for tries_left in reversed(range(_PORT_TRIES)):
             try:
                 self._launch(self._door, stopped)
                 return
-            except _CannotListenError:
+            except CannotListenError:
                 if self._port is not None or not tries_left:
                     raise
                 self._door = open_door(self._data_dir, port=free_port())
@@ -135,7 +157,7 @@ class EmbeddedServer:
             with suppress(OSError):
                 # Or else our folder was removed, and the URL is that of another server, in another one of that name.
                 if (self._data_dir / "lock").samefile(f"/dev/fd/{self._lock.fileno()}"):
-                    (self._data_dir / URL_FILE).unlink()
+                    self._url_path.unlink()
             self._lock.close()
         self._guard = self._lock = None
 
@@ -147,16 +169,16 @@ class EmbeddedServer:
                 lock.flush()
                 logged_bytes = os.fstat(log.fileno()).st_size
                 self._spawn(door, lock, log)
-            if self._wait_until_ready(door, logged_bytes, stopped):
-                write_privately(self._data_dir / URL_FILE, f"{door.url}\n")
+            if self._wait_until_ready(door, logged_bytes, stopped) and self._is_told:
+                write_privately(self._url_path, f"{door.url}\n")
         except OSError as error:
             raise Failure(f"the embedded server does not start: {error}") from error
 
     def _spawn(self, door: Door, lock: IO[str], log: IO[bytes]) -> None:
         options = {**door.options, "dir": "."}  # the folder's path may hold anything
-        options |= _DURABLE if self._durable else {"save": ""}
+        options |= (_DURABLE if self._durable else {"save": ""}) | self._options
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        gone_with_us = self._data_dir / URL_FILE if self._durable else self._data_dir
+        gone_with_us = self._url_path if self._durable else self._data_dir
         if self._guard is not None:
             self._cut_lifeline(self._guard)
         self._guard = subprocess.Popen(
@@ -227,7 +249,7 @@ class EmbeddedServer:
                 return False
             if self._guard.poll() is not None:
                 words = _last_words(log_path, logged_bytes)
-                raise (_CannotListenError if words.startswith(_CANNOT_LISTEN) else Failure)(
+                raise (CannotListenError if words.startswith(_CANNOT_LISTEN) else Failure)(
                     f"the embedded server does not start: {words}\nAll that it said is in {log_path}"
                 )
             with suppress(redis.RedisError, OSError), _client(door.url) as client:

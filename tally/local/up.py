@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from tally.clock import SYSTEM
+from tally.local.embedded_cluster import EmbeddedCluster, embedded, settle_shards
 from tally.local.embedded_server import EmbeddedServer
-from tally.local.log_events import CANNOT_WRITE_OUTPUT, STOPPING_SERVER, WAITING_FOR_REDIS
+from tally.local.log_events import BUS_IS_OPEN, CANNOT_WRITE_OUTPUT, STOPPING_SERVER, WAITING_FOR_REDIS
 from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
 from tally.printing import encodable
@@ -24,11 +25,17 @@ READY_POLL_SECONDS, READY_TIMEOUT_SECONDS = 0.05, 10.0
 
 
 async def run_everything(
-    settings: Settings, *, sources: Sequence[str] | None, aggregators: int, redis_port: int | None = None
+    settings: Settings,
+    *,
+    sources: Sequence[str] | None,
+    aggregators: int,
+    nodes: int | None = None,
+    redis_port: int | None = None,
 ) -> None:
     """Run the services until a signal comes. Raises Failure when one of them cannot be run at all.
 
-    With None for the sources, events are made up, and the data folder is one in the data folder of the settings.
+    With None for the sources, events are made up, and the data folder is one in the data folder of the settings. With
+    None for the nodes there are as many as there were in that folder, and as many shards, if they are not set.
     """
     demo = sources is None
     if demo:
@@ -39,7 +46,14 @@ async def run_everything(
     sources = [each for text in sources or () for each in split_sources(text)]
     check_sources(sources)
     stop = asyncio.Event()
-    server = None if settings.redis_url else EmbeddedServer(settings.data_dir, port=redis_port)
+    server = None
+    if settings.redis_url is None:
+        server = embedded(settings.data_dir, nodes=nodes, port=redis_port)
+        wanted = settings.shards if "shards" in settings.model_fields_set else None
+        shards = settle_shards(settings.data_dir, wanted=wanted, nodes=server.nodes)
+        settings = settings.model_copy(update={"shards": shards})
+        if server.nodes > 1:
+            get_logger().warning(BUS_IS_OPEN, nodes=server.nodes, shards=shards)
     supervisor = Supervisor(stop=stop)
 
     # A forced end leaves the server to its guard.
@@ -61,7 +75,7 @@ async def run_everything(
 
 
 def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
-    variables = {"TALLY_REDIS_URL": url}
+    variables = {"TALLY_REDIS_URL": url, "TALLY_SHARDS": str(settings.shards)}
     for at, source in enumerate(sources, start=1):
         supervisor.start(
             Service(
@@ -78,7 +92,7 @@ def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Seq
     supervisor.start(Service(name="api", arguments=["api"], variables=variables | listening))
 
 
-def _tend(server: EmbeddedServer | None) -> None:
+def _tend(server: EmbeddedServer | EmbeddedCluster | None) -> None:
     if server is not None and server.restart_if_dead():
         get_logger().error("the server died and was started again")
 
