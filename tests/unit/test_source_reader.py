@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ingestor.fingerprints import FINGERPRINT_BYTES
 from ingestor.source_reader import Mistaken, Reading, SourceReader
 from ingestor.sources.base import CHUNK_BYTES, Another
 from tally.runtime import Failure
@@ -152,6 +153,45 @@ async def test_a_line_that_was_counted_without_its_end_and_goes_on_is_warned_of(
     source.give(*given)
     await _until(lambda: reader.reading is Reading.ENDED)
     assert len(log.said) == warnings
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        pytest.param(b"a\nbc\nd\nef\n", None, id="the same"),
+        pytest.param(b"a\nbc\nX\nef\n", Mistaken, id="another, where a lane ends that is further"),
+        pytest.param(b"a\nbc\n", Mistaken, id="shorter than what a lane has"),
+    ],
+)
+async def test_nothing_is_given_of_a_source_of_which_one_lane_has_read_something_else(
+    content: bytes, error: type[Exception] | None
+) -> None:
+    """Those that are behind would append lines of it under a name that is not its own."""
+    read = b"a\nbc\nd\n"
+    lanes = (read_of("s", read[:2]), read_of("s", read))
+    source = Always(content)
+    reader = _reader(source, shards=2, stripe_bytes=64)
+    reader.start(Known("s", 2, lanes[0].last, lanes=lanes))
+    await _until(lambda: reader.reading is not Reading.GOES_ON)
+    if error is None:
+        reader.raise_what_failed()
+        assert b"\n".join(_take_all(reader)) == b"bc\nd\nef"
+    else:
+        assert _take_all(reader) == []
+        with pytest.raises(error):
+            reader.raise_what_failed()
+
+
+class Always(Lines):
+    """A source that gives the same whenever it is read, a byte at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(replayable=True)
+        self.content = content
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:
+        for byte in self.content[max(0, position - FINGERPRINT_BYTES) :]:
+            yield bytes((byte,))
 
 
 async def test_reading_is_stopped_also_where_a_source_loses_a_cancellation() -> None:
