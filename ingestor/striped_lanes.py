@@ -97,8 +97,17 @@ class StripedLanes:
 
     @property
     def has_room(self) -> bool:
-        """Whether another block may be put into it, whichever lane it is for."""
-        return all(each.has_room for each in self._lanes)
+        """Whether another block may be put into it, whichever lane it is for.
+
+        At the start of a source, one block after the other: an ingestor on another machine may read another file under
+        this name, which begins alike. The second to append to the first stripe finds that out there, and must not have
+        appended to others meanwhile.
+        """
+        return (self.is_empty or not self._is_in_first_stripe) and all(each.has_room for each in self._lanes)
+
+    @property
+    def _is_in_first_stripe(self) -> bool:
+        return sum(each.position > 0 for each in self._lanes) < 2
 
     def start(self, known: Known) -> None:
         """Go on under this name from these positions; what was in flight is not sent any more."""

@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Lookup
 from ingestor.sources.files import File
-from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import Known
+from tally.store.ingestor_stores import ingestor_store
+from tally.store.shards import Shards
 from tests.server import Server
-from tests.stores import AllStores
 from tests.stream import Stream
 
 
@@ -51,16 +51,16 @@ def lines(event_type: str, count: int) -> list[bytes]:
     return [b'{"event_type": "%s", "data": "%05d"}\n' % (event_type.encode(), at) for at in range(count)]
 
 
+@pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("block_bytes", [1024, 4096, 1_000_000])
 @pytest.mark.parametrize("others", [300, 299, 10, 900], ids=["as long", "a line shorter", "shorter", "longer"])
 async def test_each_line_of_both_is_appended_once(
-    server: Server, redis: Redis, tmp_path: Path, others: int, block_bytes: int
+    server: Server, redis: Redis, tmp_path: Path, others: int, block_bytes: int, shards: int
 ) -> None:
     beginning = lines("begins", 60)
     written = [beginning + lines("a", 300), beginning + lines("b", others)]
-    store = AllStores(
-        redis, keys=Keys(), settings=(settings := Settings(max_block_bytes=block_bytes, max_blocks_in_flight=2))
-    )
+    settings = Settings(max_block_bytes=block_bytes, max_blocks_in_flight=2, shards=shards, stripe_bytes=3000)
+    store = ingestor_store(Shards.over(redis, settings), settings=settings)
     opened = asyncio.Barrier(2)
     appenders = []
     for number, content in enumerate(written):
@@ -69,7 +69,7 @@ async def test_each_line_of_both_is_appended_once(
         file = OnItsMachine(here, path=tmp_path / "events.ndjson", opened=opened)
         appenders.append(SourceAppender(file, store=store, settings=settings, stop=asyncio.Event()))
     await asyncio.gather(*(appender.run() for appender in appenders))
-    stream = Stream(server.port)
+    stream = Stream(server.port, shards=shards)
     assert stream.difference(written[0] + written[1]) == ([], [])
     assert sorted(stream.positions().values()) == sorted(sum(map(len, content)) for content in written)
     stream.close()
