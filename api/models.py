@@ -182,7 +182,7 @@ class AggregatorAnswer(BaseModel):
 
 class SourceAnswer(BaseModel):
     name: str
-    position: int = Field(description="Bytes appended")
+    position: int = Field(description="Bytes appended; with several shards, up to where it was read for them")
     appended_at: float | None = Field(description="When it was last appended to, or opened; null: not known")
 
 

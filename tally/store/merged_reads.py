@@ -6,6 +6,7 @@ Shards are read at the same time, and each as of a moment of its own. Where one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from tally.keys import OTHER, TOP_WORDS, Kind
 from tally.ranges import TimeRange, Window, Windows, WindowStarts, highest
@@ -17,7 +18,7 @@ from tally.store.shards import Shards
 from tally.store.status import Names
 from tally.store.sums import Gauge
 from tally.store.together import together
-from tally.store.top_words import Top, missing, proven
+from tally.store.top_words import DEPTH, Top, candidates, proven
 from tally.store.united import add_up_all
 
 #: Of so many names in all shards together it is looked which are the same, whenever there are new ones.
@@ -77,19 +78,23 @@ class MergedReader(MergedStatusReader):
 
         The others are not read. If these are too few, all must be: see top_words.
         """
-        tops = [Top(top) for top in await self._each(lambda reader: reader.top())]
-        sums: dict[bytes, int] = {}
-        asked = missing(tops)
+        tops = await self._tops()
+        asked = candidates(tops)
+        # Of those that it does not tell as its own most frequent ones, each shard is asked.
+        missing = [[name for name in asked if name not in top.counts] if top.floor else [] for top in tops]
         found = await together(
-            [reader.counts_of("words", names) for reader, names in zip(self._readers, asked, strict=True)]
+            [reader.counts_of("words", names) for reader, names in zip(self._readers, missing, strict=True)]
         )
-        for top, names, counts in zip(tops, asked, found, strict=True):
-            for name, count in (*top.counts.items(), *zip(names, counts, strict=True)):
-                sums[name] = sums.get(name, 0) + (count or 0)
-        if any(asked):
-            tops = [Top(top) for top in await self._each(lambda reader: reader.top())]
-        top_words = ranked(as_text(proven(sums, tops)))
-        return dict(list(top_words.items())[:TOP_WORDS])
+        sums = {name: sum(top.counts.get(name, 0) for top in tops) for name in asked}
+        for names, counts in zip(missing, found, strict=True):
+            for name, count in zip(names, counts, strict=True):
+                sums[name] += count or 0
+        later = await self._tops() if any(missing) else tops
+        top_words = ranked(as_text(proven(sums, later)))
+        return dict(islice(top_words.items(), TOP_WORDS))
+
+    async def _tops(self) -> list[Top]:
+        return [Top(top) for top in await self._each(lambda reader: reader.top(most=DEPTH))]
 
     async def size(self, kind: Kind) -> int:
         """Return how many names there are of all time at the most, `__other__` among them."""

@@ -69,10 +69,10 @@ class CountReader(StatusReader):
         """Return the most frequent words of all time (at most TOP_WORDS), without reading the others."""
         return ranked(as_text(await self.top()))
 
-    async def top(self) -> dict[bytes, int]:
-        """Return the same by name in UTF-8."""
+    async def top(self, *, most: int = TOP_WORDS) -> dict[bytes, int]:
+        """Return the same by name in UTF-8, so many at the most."""
         with errors_translated():
-            found = await self._redis.zrange(self._keys.top, 0, TOP_WORDS - 1, desc=True, withscores=True)
+            found = await self._redis.zrange(self._keys.top, 0, most - 1, desc=True, withscores=True)
         return {name: int(count) for name, count in found}
 
     async def size(self, kind: Kind) -> int:

@@ -183,3 +183,27 @@ def test_what_fails_in_one_shard_stops_the_process_with_a_sentence(server: Serve
         for each in keys:
             if client.exists(each.stream):
                 assert client.xinfo_consumers(each.stream, GROUP) == [], "the others have left"
+
+
+def test_a_file_from_end_to_end_and_what_commands_tell_of_it(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"".join(Generator(GeneratorSpec(count=20_000, seed=5, corrupt=0.02)).lines()))
+    want = Expected.of(path.read_bytes().split(b"\n"))
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_SHARDS": "3", "TALLY_STRIPE_BYTES": "65536"}
+    for _ in range(2):  # what is there already is not counted again
+        done = run("ingestor", str(path), env=variables)
+        assert done.returncode == 0, done.stderr
+        done = run("aggregator", "--drain", env=variables)
+        assert done.returncode == 0, done.stderr
+        with server.client() as client:
+            assert want.difference(counted(client, keys_of(3))) == ""
+    status = json.loads(run("tally", "status", "--json", env=variables).stdout)
+    assert (status["totals"]["events"], status["totals"]["rejected"]) == (want.events, want.rejected)
+    assert (status["distinct_types"], status["distinct_words"]) == (len(want.types), len(want.words))
+    assert [each["position"] for each in status["sources"]] == [path.stat().st_size]
+    assert status["sources_total"] == 1
+    shown = run("tally", "top", env=variables | {"COLUMNS": "200"}).stdout
+    assert f"{want.events:,} events" in shown
+    for counts in (want.types, want.words):
+        for name, count in counts.most_common(3):
+            assert any(name in line and f"{count:,}" in line for line in shown.splitlines()), (name, count)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tally.store import top_words
-from tally.store.top_words import Top, missing, proven
+from tally.store.top_words import Top, candidates, proven
 
 #: How many words a shard knows as its most frequent ones here.
 TOP = 4
@@ -19,7 +19,7 @@ COUNTS = st.dictionaries(st.sampled_from([f"w{at}".encode() for at in range(12)]
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(top_words, "TOP_WORDS", TOP)
+    monkeypatch.setattr(top_words, "DEPTH", TOP)
 
 
 def top_of(counts: Counter[bytes]) -> Top:
@@ -30,10 +30,10 @@ def top_of(counts: Counter[bytes]) -> Top:
 def read(before: list[Counter[bytes]], between: list[Counter[bytes]], after: list[Counter[bytes]]) -> dict[bytes, int]:
     """The sums of what was read, of which the tops were read before, the rest in between, and the tops once more."""
     tops = [top_of(counts) for counts in before]
-    sums: Counter[bytes] = Counter()
-    for top, counts, names in zip(tops, between, missing(tops), strict=True):
-        sums.update(top.counts)
-        sums.update({name: counts[name] for name in names})
+    sums = {
+        name: sum(top.counts.get(name, counts[name]) for top, counts in zip(tops, between, strict=True))
+        for name in candidates(tops)
+    }
     return proven(sums, [top_of(counts) for counts in after])
 
 
@@ -46,7 +46,7 @@ def test_no_other_word_is_more_frequent_than_one_that_is_told(shards: list[dict[
     others = [count for name, count in whole.items() if name not in found]
     assert not found or max(others, default=0) <= min(found.values())
     if all(len(each) < TOP for each in shards):
-        assert found == whole, "where shards know all their words, all are told"
+        assert found == whole, "where shards tell all their words, all are told"
 
 
 @given(st.lists(st.tuples(COUNTS, COUNTS, COUNTS), min_size=1, max_size=4))
