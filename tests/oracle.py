@@ -55,6 +55,14 @@ class Expected:
                 found.words.update(words_of(event["data"]))
         return found
 
+    def __add__(self, other: Expected) -> Expected:
+        return Expected(
+            self.types + other.types,
+            self.words + other.words,
+            self.events + other.events,
+            self.rejected + other.rejected,
+        )
+
     def difference(self, other: Expected) -> str:
         """Return how `other` differs, in a few words; empty when it does not."""
         parts = []
@@ -69,9 +77,9 @@ class Expected:
         return ", ".join(parts)
 
 
-def counted(client: redis.Redis) -> Expected:
-    """Return what the store says."""
-    keys: Any = Keys()
+def counted(client: redis.Redis, keys: Keys | None = None) -> Expected:
+    """Return what the store says, of one shard."""
+    keys = keys or Keys()
     read: Any = client
     totals = read.hgetall(keys.totals)
     return Expected(

@@ -14,9 +14,9 @@ from tally.layout import Layout, shown
 from tally.printing import printable
 from tally.runtime import load_or_exit
 from tally.settings import PREFIX, Settings
-from tally.store.acceptance import Acceptance
+from tally.store.acceptances import Acceptances
 from tally.store.layouts import LayoutStore
-from tally.store.shards import Shard, only
+from tally.store.shards import Shards
 from tally.telemetry import configure
 
 
@@ -40,24 +40,22 @@ def layout(
         typer.echo(
             with_shards(
                 settings,
-                lambda shards: look(
-                    only(shards, what="this command"), settings, accept=accept, drop=drop, as_json=as_json
-                ),
+                lambda shards: look(shards, settings, accept=accept, drop=drop, as_json=as_json),
                 writes=accept or drop,
             )
         )
 
 
-async def look(shard: Shard, settings: Settings, *, accept: bool, drop: bool, as_json: bool) -> str:
+async def look(shards: Shards, settings: Settings, *, accept: bool, drop: bool, as_json: bool) -> str:
     """Accept or drop, if that is asked for, and return what there is then, as text or as JSON.
 
     Raises StoreUnavailable, and LayoutRefused for a format that this program does not know.
     """
     here = Layout.of(settings)
-    acceptance = Acceptance(shard.redis, keys=shard.keys, settings=settings)
+    acceptance = Acceptances(shards, settings=settings)
     accepted = await acceptance.accept() if accept else []
     dropped = await acceptance.drop_leftovers() if drop else {}
-    stored = await LayoutStore(shard.redis, keys=shard.keys, settings=settings).read()
+    stored = await LayoutStore(shards.home.redis, keys=shards.home.keys, settings=settings).read()
     differences = stored.differences(here)
     found: dict[str, Any] = {
         "stored": dict(stored.fields) or None,

@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from tally.keys import Keys
 from tally.redis_location import redis_url
 from tally.redis_urls import parts_of
-from tally.runtime import Failure
 from tally.settings import Settings
 from tally.shards import HOME_TAG, slot_of, tags
 from tally.store.client import connect
@@ -48,6 +47,11 @@ class Shards(tuple[Shard, ...]):
         shards = cls(Shard(index, Keys(tag), client_for(tag)) for index, tag in enumerate(tags(settings.shards)))
         shards.home = Shard(0, Keys(HOME_TAG), client_for(HOME_TAG))
         return shards
+
+    @property
+    def with_home(self) -> tuple[Shard, ...]:
+        """All that have a layout: that with the one of all, and then the others."""
+        return (self.home, *(shard for shard in self if shard.keys != self.home.keys))
 
     async def aclose(self) -> None:
         """Close their clients."""
@@ -117,13 +121,6 @@ async def open_shards(
             if (slot := way.slot(tag)) not in clients:
                 clients[slot] = await stack.enter_async_context(way.writing(slot, Keys(tag), stop))
         yield Shards.by(lambda tag: clients[way.slot(tag)], settings)
-
-
-def only(shards: Shards, *, what: str) -> Shard:
-    """Return the only shard. Raises Failure if there are more, for what cannot do with several yet."""
-    if len(shards) > 1:
-        raise Failure(f"TALLY_SHARDS={len(shards)}: {what} works with one shard only, as yet")
-    return shards[0]
 
 
 async def check_home(shards: Shards, *, settings: Settings, counts: bool) -> None:

@@ -26,7 +26,7 @@ from tests.oracle import Expected
 from tests.waiting import wait_until
 
 #: How many there are of both.
-NODES, SHARDS = "3", "1"
+NODES, SHARDS = "3", "4"
 
 
 def test_it_counts_over_several_nodes_and_has_its_data_again(

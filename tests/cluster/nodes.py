@@ -212,6 +212,16 @@ class Cluster:
             pass
         self.end_migration(tag, to=to)
 
+    def migrate_at_once(self, tag: int, *, to: Node) -> bool:
+        """Have the nodes move the slot of a tag as one thing, as Valkey 9 does; return whether these can."""
+        slot, source = slot_of(tag), self.owner(tag)
+        if not any("MIGRATESLOTS" in line for line in source.ask("CLUSTER", "HELP")):
+            return False
+        source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id)
+        wait_until(lambda: self._owner_by(to, slot) is to, what="the slot has come over")
+        wait_until(lambda: self.owner(tag) is to, what="most know it")
+        return True
+
 
 @contextmanager
 def running_cluster(folder: Path, **options: Any) -> Iterator[Cluster]:

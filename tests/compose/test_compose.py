@@ -59,10 +59,14 @@ ODD_LINES = (
 
 
 class Pipeline:
-    """One `docker compose` project of the test's own, in a folder with a .env and a data folder, as a user has it."""
+    """One `docker compose` project of the test's own, in a folder with a .env and a data folder, as a user has it.
 
-    def __init__(self, folder: Path) -> None:
+    With `others`, more files of compose behind docker-compose.yml.
+    """
+
+    def __init__(self, folder: Path, *others: Path) -> None:
         self._folder = folder
+        self._files = [word for file in (ROOT / "docker-compose.yml", *others) for word in ("--file", str(file))]
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{free_port()}", timeout=10, trust_env=False)
         (folder / "data").mkdir()
         self.source = folder / "data" / "events.ndjson"
@@ -78,8 +82,7 @@ class Pipeline:
 
     def compose(self, *arguments: str) -> str:
         """`docker compose` with these arguments; what it printed."""
-        file = ROOT / "docker-compose.yml"
-        project = ("--project-name", NAME, "--project-directory", str(self._folder), "--file", str(file))
+        project = ("--project-name", NAME, "--project-directory", str(self._folder), *self._files)
         return docker("compose", *project, *arguments)
 
     def build(self) -> None:

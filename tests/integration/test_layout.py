@@ -21,6 +21,7 @@ from tally.layout import Layout, LayoutRefused
 from tally.settings import Settings
 from tally.store import Block, LayoutChanged, WindowStore, connect
 from tally.store.acceptance import Acceptance
+from tally.store.acceptances import Acceptances
 from tally.store.blocks import PendingBlock, Settled
 from tally.store.deltas import NextChunk
 from tally.store.idempotent import Body
@@ -559,6 +560,34 @@ async def test_each_script_compares_over_what_sources_are_spread(redis: Redis, o
     with pytest.raises(LayoutRefused):
         await asleep.ensure_layout()
     assert await redis.xlen(first.keys.stream) == 1
+
+
+@pytest.mark.parametrize("number", [2, 16])
+async def test_another_layout_is_accepted_for_all_shards(redis: Redis, number: int) -> None:
+    """Of 2 none has the layout of all, of 16 one has."""
+    before, after = Settings(shards=number), Settings(shards=number, windows=OTHER_LENGTHS, fold_case=True)
+    shards = Shards.over(redis, before)
+    await check_home(shards, settings=before, counts=True)
+    for shard in shards:
+        store = AllStores(redis, keys=shard.keys, settings=before)
+        await store.ensure_layout()
+        await store.create_group()
+        await redis.xadd(shard.keys.stream, {"lines": b"x"})
+        (entry,) = await store.read(consumer="c", count=1, block_ms=None)
+        await store.count(
+            consumer="c", entries=[entry], counts=in_minutes({DAY: ({"a": 1}, {}), DAY + 60: ({"a": 2}, {})})
+        )
+    acceptances = Acceptances(shards, settings=after)
+    assert {each.variable for each in await acceptances.accept()} == {"TALLY_WINDOWS", "TALLY_FOLD_CASE"}
+    assert await acceptances.accept() == []
+    for shard in shards:
+        await AllStores(redis, keys=shard.keys, settings=after).ensure_layout()
+        with pytest.raises(LayoutRefused, match="TALLY_FOLD_CASE was true"):
+            await AllStores(redis, keys=shard.keys, settings=before).ensure_layout()
+    await check_home(shards, settings=after, counts=True)
+    assert len(await acceptances.history()) == 1
+    assert await acceptances.leftovers() == await acceptances.drop_leftovers() == {60: 2 * number}
+    assert await acceptances.leftovers() == {}
 
 
 # The command.
