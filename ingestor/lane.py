@@ -101,6 +101,11 @@ class Lane:
         return len(self._in_flight) < self._most_blocks
 
     @property
+    def blocks_in_flight(self) -> int:
+        """How many blocks are in flight."""
+        return len(self._in_flight)
+
+    @property
     def in_flight_bytes(self) -> int:
         """How much of the source is in flight, in bytes."""
         return sum(block.end - block.start for block in self._in_flight)

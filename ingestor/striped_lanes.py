@@ -16,9 +16,6 @@ from tally.store.protocols import LaneStore
 from tally.stripes import Stripes
 from tally.telemetry import Log
 
-#: Blocks in flight in each lane at the least: a stripe may take two of them.
-LEAST_BLOCKS = 2
-
 
 def lanes_over(stores: Sequence[LaneStore], **options: Any) -> Lane | StripedLanes:
     """Return the lane of a source, or its lanes where there are several shards; `options` are those of both."""
@@ -42,12 +39,11 @@ class StripedLanes:
         is_bulk: Callable[[], bool],
     ) -> None:
         self._stripe_bytes = settings.stripe_bytes
-        in_flight = max(LEAST_BLOCKS, -(-settings.max_blocks_in_flight // len(stores)))
-        of_one = settings.model_copy(update={"max_blocks_in_flight": in_flight})
+        self._most_blocks = settings.max_blocks_in_flight
         self._lanes = tuple(
             _StripeLane(
                 store=store,
-                settings=of_one,
+                settings=settings,
                 stop=stop,
                 log=log.bind(shard=shard),
                 clock=clock,
@@ -103,7 +99,8 @@ class StripedLanes:
         this name, which begins alike. The second to append to the first stripe finds that out there, and must not have
         appended to others meanwhile.
         """
-        return (self.is_empty or not self._is_in_first_stripe) and all(each.has_room for each in self._lanes)
+        in_flight = sum(each.blocks_in_flight for each in self._lanes)
+        return in_flight < (1 if self._is_in_first_stripe else self._most_blocks)
 
     @property
     def _is_in_first_stripe(self) -> bool:

@@ -61,7 +61,7 @@ class RedisSettings(SettingsGroup):
         "a Redis Cluster. Chosen once: what was counted with another number is refused; see docs/scaling.md",
     )
     stripe_bytes: int = Field(
-        245_760,  # a little less than a block: the line that goes over its end is to fit, too
+        983_040,  # a little less than four blocks: the line that goes over its end is to fit, too
         ge=64,
         le=67_108_864,
         description="Bytes of a file whose lines go to one shard before the next one's turn, where there are several; "

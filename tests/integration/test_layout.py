@@ -517,7 +517,7 @@ async def test_where_there_are_shards_their_number_is_stored_and_another_is_refu
     await check_home(shards, settings=settings, counts=True)
     await check_home(shards, settings=settings, counts=False)
     stored = await _layouts(redis).read()
-    assert (stored.fields["shards"], stored.fields["stripe_bytes"]) == ("4", "245760")
+    assert (stored.fields["shards"], stored.fields["stripe_bytes"]) == ("4", "983040")
     assert stored.digest == Layout.of(settings).digest, "of who counts, whoever was first"
     other = Settings(shards=others)
     store = AllStores(redis, keys=KEYS, settings=other)

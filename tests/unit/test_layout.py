@@ -94,7 +94,7 @@ def test_the_layout_of_one_shard_is_what_it_was_before_there_were_several() -> N
         ({}, {"shards": 4}, "TALLY_SHARDS was 1, and here it is 4"),
         ({"shards": 4}, {}, "TALLY_SHARDS was 4, and here it is 1"),
         ({"shards": 4}, {"shards": 8, "fold_case": True}, "TALLY_SHARDS was 4, and here it is 8"),
-        ({"shards": 4}, {"shards": 4, "stripe_bytes": 1024}, "TALLY_STRIPE_BYTES was 245760, and here it is 1024"),
+        ({"shards": 4}, {"shards": 4, "stripe_bytes": 1024}, "TALLY_STRIPE_BYTES was 983040, and here it is 1024"),
     ],
 )
 def test_what_is_spread_otherwise_is_refused_and_no_accept_is_offered(
