@@ -11,6 +11,7 @@ from typing import TypeVar
 from tally.keys import Kind
 from tally.settings import Settings
 from tally.store.blocks import Consumer
+from tally.store.known import REPLAYABLE
 from tally.store.layouts import LayoutStore
 from tally.store.pipeline import PipelineStore
 from tally.store.reads import CountReader
@@ -186,13 +187,18 @@ def _processes(shards: Sequence[Sequence[Consumer]]) -> list[Consumer]:
 
 
 def _latest(sources: Iterable[SourceState]) -> list[SourceState]:
-    """Return the sources by name, the latest first. One that goes to all shards is as far as it is in the farthest."""
+    """Return the sources by name, the latest first.
+
+    One that can be read again is as far as it is in the farthest shard; of others it is counted what all have got.
+    """
     found: dict[str, SourceState] = {}
     for source in sources:
         before = found.get(source.name)
         if before is not None:
             at = [each for each in (before.appended_at, source.appended_at) if each is not None]
-            source = SourceState(source.name, max(before.position, source.position), max(at, default=None))
+            both = (before.position, source.position)
+            position = max(both) if source.name.startswith(REPLAYABLE) else sum(both)
+            source = SourceState(source.name, position, max(at, default=None))
         found[source.name] = source
     ordered = sorted(found.values(), key=lambda source: -(source.appended_at or 0.0))
     return ordered[:SHOWN_SOURCES]

@@ -14,6 +14,7 @@ from tally.settings import Settings
 from tally.shards import shard_of, tags
 from tally.store import Block, Known
 from tally.store.ingestor_stores import IngestorStores, ingestor_store
+from tally.store.merged_reads import MergedReader
 from tally.store.shards import Shards
 
 SHARDS = 3
@@ -123,3 +124,13 @@ async def test_a_source_is_registered_where_its_first_line_goes(stores: Ingestor
     assert await stores.register_sources([FILE, FILE]) == 1
     assert await stored_in(redis) == [shard == FIRST for shard in range(SHARDS)]
     assert (await stores.known(names=[FILE]))[FILE].positions == (0, 0, 0)
+
+
+async def test_the_status_has_a_file_as_far_as_it_was_read_and_of_others_what_all_shards_got(
+    stores: IngestorStores, redis: Redis
+) -> None:
+    for shard, end in enumerate((30, 20, 10)):
+        await append(stores, FILE, shard, end)
+        await append(stores, "http://127.0.0.1:8080", shard, end)
+    status = await MergedReader(Shards.over(redis, SETTINGS), settings=SETTINGS).status()
+    assert {each.name: each.position for each in status.sources} == {FILE: 30, "http://127.0.0.1:8080": 60}
