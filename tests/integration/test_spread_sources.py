@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -16,11 +19,13 @@ from tally.settings import Settings
 from tally.shards import shard_of, tags
 from tally.store import IngestorStore, connect
 from tally.store.ingestor_stores import IngestorStores
+from tests.processes import Process, run, running
 from tests.proxy import LossyProxy
-from tests.server import Server
+from tests.senders import wait_for_port
+from tests.server import Server, free_port
 from tests.stream import Stream
 from tests.unit.appending import Lines
-from tests.waiting import wait_until_async
+from tests.waiting import wait_until, wait_until_async
 
 SHARDS = 3
 
@@ -108,7 +113,7 @@ async def test_a_source_that_has_much_is_read_by_all_lanes_at_once(world: World)
     source.give(b"")
     await asyncio.wait_for(world.appender(source).run(), 60)
     assert world.stream.difference(lines) == ([], [])
-    assert min(world.stream.blocks_by_shard()) > 20
+    assert min(world.stream.blocks_by_shard()) > 0
 
 
 def bodies_over(world: World) -> BodyShards:
@@ -146,3 +151,46 @@ async def test_a_body_without_a_key_is_refused_only_if_all_streams_are_full(serv
     words = [await bodies.append(body(b"%d" % at), key=None) for at in range(7)]
     assert words == ["appended"] * 6 + ["full"]
     await redis.aclose()
+
+
+def test_each_way_in_fills_all_shards_and_every_line_is_there_once(server: Server, tmp_path: Path) -> None:
+    variables = {
+        "TALLY_REDIS_URL": server.url,
+        "TALLY_SHARDS": str(SHARDS),
+        "TALLY_STRIPE_BYTES": "1000",
+        "TALLY_MAX_BLOCK_BYTES": "1024",
+    }
+    stream = Stream(server.port, shards=SHARDS)
+    written = {
+        way: [b'{"event_type": "%s", "data": "%030d"}\n' % (way, at) for at in range(600)]
+        for way in (b"stdin", b"tcp", b"http", b"key")
+    }
+    done = run("ingestor", "-", given=b"".join(written[b"stdin"]), env=variables)
+    assert done.returncode == 0, done.stderr
+    assert min(stream.blocks_by_shard()) > 0
+    tcp, http = free_port(), free_port()
+    sources = (f"tcp://127.0.0.1:{tcp}", f"http://127.0.0.1:{http}")
+    process = Process("ingestor", *sources, log=tmp_path / "ingestor.log", **variables)
+    with running(process):
+        wait_for_port(tcp)
+        wait_for_port(http)
+        with socket.create_connection(("127.0.0.1", tcp), timeout=60) as connection:
+            connection.sendall(b"".join(written[b"tcp"]))
+        for at in range(0, 600, 10):
+            post(http, b"".join(written[b"http"][at : at + 10]))
+            for answered_before in (False, True):
+                assert post(http, b"".join(written[b"key"][at : at + 10]), key=f"{at}") == answered_before
+        lines = [line for each in written.values() for line in each]
+        wait_until(lambda: stream.difference(lines)[0] == [], what="all is appended")
+        assert process.stop() == 0, process.log()
+    assert stream.difference(lines) == ([], [])
+    stream.close()
+
+
+def post(port: int, body: bytes, *, key: str | None = None) -> bool:
+    """Post a body; return whether it was there already."""
+    headers = {"Content-Type": "application/x-ndjson"} | ({"Idempotency-Key": key} if key else {})
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/events", data=body, headers=headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        assert response.status == 202
+        return "Idempotent-Replayed" in response.headers
