@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,10 +16,12 @@ from api.params import TimeRangeParams, last_windows
 from api.ranking import MAKING_BYTES_PER_NAME, Ranking
 from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, last_seen
 from api.snapshot import Snapshot, Snapshots
-from api.work import Work
+from api.work import Busy, Work
 from tally.clock import SYSTEM, Clock
 from tally.keys import Kind
 from tally.ranges import TimeRange, Windows
+from tally.refused import Refused
+from tally.store import StoreUnavailable
 from tally.store.merged_reads import Reader
 from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.reads import Counting
@@ -31,6 +35,9 @@ _NAME_BYTES = 8
 
 #: How many windows before the present one are the baseline of what is trending.
 BASELINE_WINDOWS = 4
+
+#: How often all words of several shards are read at the most to tell how many there are, and of how many.
+UNITE_SECONDS, MOST_UNITED = 60.0, 2_000_000
 
 #: [from, to) in Unix seconds.
 Bounds = tuple[int, int]
@@ -46,8 +53,11 @@ class CachedCounts:
         self._memory = memory
         self._counting = Snapshot(version=self._now, load=reader.counting, clock=clock)
         self._rankings: Snapshots[Ranking] = Snapshots(make=self._ranking_snapshot, memory=memory)
-        self._top_words = Snapshot(version=reader.version, load=self._load_top_words, clock=clock)
+        self._top_words = Snapshot(version=self._words_version, load=self._load_top_words, clock=clock)
         self._status = Snapshot(version=self._now, load=self._load_status, clock=clock)
+        self._uniting: asyncio.Task[None] | None = None
+        self._unite_due = -math.inf  # in seconds of the monotonic clock
+        self._united = 0  # how often that was done
 
     async def counting(self) -> Counting:
         """Return how lines are counted."""
@@ -159,7 +169,28 @@ class CachedCounts:
         # Of a batch that is being applied the counts come first, and the totals last.
         ranking.total = max(total, ranking.total + names.other)
         ranking.distinct, ranking.distinct_at_most, ranking.other = names.distinct, names.at_most, names.other
+        if names.distinct < names.at_most <= MOST_UNITED:
+            self._begin_to_unite()
         return ranking
+
+    async def _words_version(self) -> object:
+        return await self.reader.version(), self._united
+
+    def _begin_to_unite(self) -> None:
+        """Read all words beside what is answered, so that soon it is known how many there are, and not only about."""
+        now = self.clock.monotonic()
+        if self._uniting is None and now >= self._unite_due:
+            self._unite_due = now + UNITE_SECONDS
+            self._uniting = asyncio.create_task(self._unite(), name="read all words")
+
+    async def _unite(self) -> None:
+        try:
+            await self._rankings.get(("words", None, None))
+            self._united += 1
+        except (NoRoom, Busy, StoreUnavailable, Refused):
+            pass  # who asks for all of them is told; how many there are stays between its bounds
+        finally:
+            self._uniting = None
 
     def _ranking_snapshot(self, key: Hashable) -> Snapshot[Ranking]:
         kind, start, end = cast("tuple[Kind, int | None, int | None]", key)

@@ -26,6 +26,7 @@ from tests.effort import seeds
 from tests.oracle import words_of
 from tests.server import Server
 from tests.sharded import Sharded, asked
+from tests.waiting import wait_until_async
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -373,6 +374,7 @@ def reads_of_all(sharded: Sharded, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
     monkeypatch.setattr(MergedReader, "sum_all", noted)
     monkeypatch.setattr("tally.store.merged_reads.FEW_NAMES", 0)
+    monkeypatch.setattr("api.cached_counts.MOST_UNITED", 0)
     return found
 
 
@@ -515,6 +517,47 @@ async def test_a_grid_is_of_one_width_when_windows_are_dropped_while_they_are_re
     cell = windows.time_range(now, now + 60)
     assert (cell.start, cell.end, hit) == (now, now + HOUR, 1)
     assert sum(counted[window][0] for window in cell.windows) == 6
+
+
+async def test_how_many_words_there_are_is_known_soon(
+    sharded: Sharded, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are read beside what is answered, now and then while there are new ones."""
+    for shard, words in enumerate(["a b c", "b c d e", "e f"]):
+        await sharded.count([event("t", EPOCH, words)], shard=shard)
+    read = reads_of_all(sharded, monkeypatch)
+    monkeypatch.setattr("api.cached_counts.MOST_UNITED", 9)
+    async with asked(sharded.settings, redis, sharded.clock) as client:
+
+        async def distinct() -> tuple[int, int]:
+            answer = (await client.get("/v1/words?limit=1")).json()
+            return answer["distinct"], answer["distinct_at_most"]
+
+        async def is_known() -> bool:
+            sharded.now += 1
+            return await distinct() == (6, 6)
+
+        assert await distinct() == (4, 9)
+        await wait_until_async(is_known, what="they are all read")
+        assert read == ["words"]
+        await sharded.count([event("t", EPOCH, "g")], shard=0)
+        sharded.now += 1
+        assert await distinct() == (6, 7), "not again so soon"
+        sharded.now += 60
+        await sharded.count([event("t", EPOCH, "f g")], shard=0)
+
+        async def is_known_again() -> bool:
+            sharded.now += 1
+            return await distinct() == (7, 7)
+
+        await wait_until_async(is_known_again, what="they are all read again")
+        assert read == ["words"] * 2
+        await sharded.count([event("t", EPOCH, "h i j")], shard=0)
+        sharded.now += 100
+        assert await distinct() == (8, 10), "there may be more than are read for that"
+        sharded.now += 100
+        assert await distinct() == (8, 10)
+        assert read == ["words"] * 2
 
 
 # Bounds.
