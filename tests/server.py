@@ -33,12 +33,13 @@ class Server:
         options: tuple[str, ...] = (),
         binary: str | None = None,
         password: str | None = None,
+        port: int | None = None,
     ) -> None:
         self.folder = folder
         self._password = password
         program = binary or os.environ.get("TALLY_TEST_SERVER") or str(server_binary())
         options = ("--appendonly", "yes" if durable else "no", "--save", "", *options)
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder))
         self.process = Child([program, *where, *options], log=folder / "server.log")

@@ -128,6 +128,12 @@ class IngestorSettings(SettingsGroup):
         False,
         description="Answer a POST only when Redis has it on disk (WAITAOF; needs Redis 7.2 and appendonly yes)",
     )
+    ingest_wait_for_replicas: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Answer a POST, and end after a file, only when so many replicas have it too (WAIT)",
+    )
     tls_certificate_path: Path | None = Field(
         None, description="PEM file with the certificate chain, for the sources tls: and https:"
     )

@@ -17,8 +17,8 @@ from tally.store.lua import WritingScript
 
 _append_once = WritingScript("append_once")
 
-#: How long Redis may take to write to its disk what was appended, when that is waited for.
-DISK_MS = 5000
+#: How long Redis may take to write to its disk what was appended, or replicas to have it, when that is waited for.
+DISK_MS = REPLICAS_MS = 5000
 
 #: Bytes of the hash by which a key is stored, and of that by which its body is. A million keys have two alike with a
 #: chance of one to 10^17; and a client that makes two bodies alike harms only itself.
@@ -51,7 +51,8 @@ async def append_once(
     """Append bodies in one round trip, each whole or not at all; return what append_once.lua says of each.
 
     Raises StoreUnavailable: some may have been appended then, and the same call finds out which. So it does when
-    settings.ingest_wait_for_disk is set and the server does not write them to its disk in time.
+    settings.ingest_wait_for_disk is set and the server does not write them to its disk in time, or as many replicas as
+    settings.ingest_wait_for_replicas do not have them.
     """
     if settings.ingest_wait_for_disk:
         await _check_that_it_can_be_waited_for(redis)
@@ -80,6 +81,8 @@ async def append_once(
             pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, values, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
             pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
+        if settings.ingest_wait_for_replicas:  # likewise
+            pipeline.execute_command("WAIT", settings.ingest_wait_for_replicas, REPLICAS_MS)
         replies = await pipeline.execute(raise_on_error=False)
         if any(isinstance(reply, exceptions.NoScriptError) for reply in replies):
             # The ones that ran, if any, will answer `duplicate` the second time.
@@ -88,13 +91,27 @@ async def append_once(
         for reply in replies[: len(bodies)]:
             if isinstance(reply, Exception):
                 raise reply
-    if settings.ingest_wait_for_disk:
-        reply = replies[-1]
-        if isinstance(reply, Exception):
-            raise StoreUnavailable(f"{type(reply).__name__}: {reply}")
-        if reply[0] < 1:
-            raise StoreUnavailable(f"Redis has not written it to its disk within {DISK_MS} ms")
+    waited = iter(replies[len(bodies) :])
+    if settings.ingest_wait_for_disk and _outcome(next(waited))[0] < 1:
+        raise StoreUnavailable(f"Redis has not written it to its disk within {DISK_MS} ms")
+    if settings.ingest_wait_for_replicas:
+        check_replicas(_outcome(next(waited)), wanted=settings.ingest_wait_for_replicas)
     return [reply.decode() for reply in replies[: len(bodies)]]
+
+
+def _outcome(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise StoreUnavailable(f"{type(reply).__name__}: {reply}")
+    return reply
+
+
+def check_replicas(have: int, *, wanted: int) -> None:
+    """Raise StoreUnavailable unless as many replicas have something as are waited for.
+
+    A master that is cut off from them is one that others may have replaced already.
+    """
+    if have < wanted:
+        raise StoreUnavailable(f"{have} of {wanted} replicas have it after {REPLICAS_MS} ms")
 
 
 def _hash(text: str, *, size: int) -> bytes:

@@ -9,7 +9,7 @@ from redis import exceptions
 
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
-from tally.store.idempotent import Body, OnceWord, append_once
+from tally.store.idempotent import REPLICAS_MS, Body, OnceWord, append_once, check_replicas
 from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew, unseen
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
@@ -144,16 +144,24 @@ class IngestorStore(ShardStore):
         """Wait until the server has what was appended so far on its disk, as far as it keeps any.
 
         False when that did not happen in time, or the server cannot tell (before Redis 7.2). A reader
-        of a replayable source asks for the position once more then. Raises StoreUnavailable.
+        of a replayable source asks for the position once more then. Raises StoreUnavailable, also while fewer replicas
+        have it than settings.ingest_wait_for_replicas.
         """
         # WAITAOF waits for the last write of its own connection, so one goes in front of it.
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hincrby(self._keys.sources, source, 0)
         pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
+        wanted = self._settings.ingest_wait_for_replicas
+        if wanted:
+            pipeline.execute_command("WAIT", wanted, REPLICAS_MS)
         with errors_translated():
-            written, reply = await pipeline.execute(raise_on_error=False)
+            written, reply, *replicas = await pipeline.execute(raise_on_error=False)
             if isinstance(written, Exception):
-                raise written  # the other answer is then about nothing of ours
+                raise written  # the other answers are then about nothing of ours
+            for have in replicas:
+                if isinstance(have, Exception):
+                    raise have
+                check_replicas(have, wanted=wanted)
             if isinstance(reply, exceptions.ResponseError):
                 return "appendonly is disabled" in str(reply)
             if isinstance(reply, Exception):

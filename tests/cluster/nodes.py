@@ -10,8 +10,9 @@ from typing import Any
 
 import redis
 
+from tally.local.access import free_port
 from tally.shards import slot_of
-from tests.server import Server, free_port
+from tests.server import Server
 from tests.waiting import wait_until
 
 SLOTS = 16_384
@@ -28,7 +29,8 @@ class Node(Server):
     ) -> None:
         folder.mkdir()
         self.hangs = False
-        self.bus_port = free_port()  # that of Redis itself would be the other one and 10,000
+        # Of twelve ports at once one would now and then be taken by a connection, if these could be among them.
+        port, self.bus_port = free_port(), free_port()
         of_cluster = (
             *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
             *("--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-port", str(self.bus_port)),
@@ -37,7 +39,9 @@ class Node(Server):
         )
         if password:
             options = (*options, "--requirepass", password, "--masterauth", password)
-        super().__init__(folder, durable=True, options=(*of_cluster, *options), binary=binary, password=password)
+        super().__init__(
+            folder, durable=True, options=(*of_cluster, *options), binary=binary, password=password, port=port
+        )
 
     def ask(self, *words: Any) -> Any:
         """Return the reply to one command. One that hangs does not answer for long."""

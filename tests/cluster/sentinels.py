@@ -10,9 +10,10 @@ from typing import Any
 
 import redis
 
+from tally.local.access import free_port
 from tally.local.server_binary import server_binary
 from tests.processes import Child
-from tests.server import Server, free_port
+from tests.server import Server
 from tests.waiting import wait_until
 
 SERVICE = "tally"
@@ -56,7 +57,12 @@ class Watched:
             (folder / f"server-{at}").mkdir()
             options = () if not at else ("--replicaof", "127.0.0.1", str(self.servers[0].port))
             self.servers.append(
-                Server(folder / f"server-{at}", durable=True, options=(*options, "--repl-diskless-sync-delay", "0"))
+                Server(
+                    folder / f"server-{at}",
+                    durable=True,
+                    options=(*options, "--repl-diskless-sync-delay", "0"),
+                    port=free_port(),
+                )
             )
         self.sentinels = [Sentinel(folder / f"sentinel-{at}", watched=self.servers[0]) for at in range(3)]
 

@@ -32,7 +32,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
 
 def test_masters_that_are_killed(watched: Watched, many_events: Events, tmp_path: Path) -> None:
     path, expected = many_events
-    url = {"TALLY_REDIS_URL": watched.url}
+    url = {"TALLY_REDIS_URL": watched.url, "TALLY_MAX_BACKLOG_BLOCKS": "200"}
     ingestor = Process("ingestor", str(path), log=tmp_path / "ingestor.log", **url, **SMALL)
     workers = [Process("aggregator", log=tmp_path / f"aggregator-{at}.log", **url, **SMALL) for at in range(2)]
     with running(ingestor, *workers):
