@@ -53,9 +53,8 @@ def _types() -> Iterator[bytes]:
         )
 
 
-@pytest.mark.parametrize(
-    "lines", [_distinct_words, *(pytest.param(each, marks=pytest.mark.slow) for each in (_minutes, _types))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [_distinct_words, _minutes, _types])
 def test_an_aggregator_needs_no_more_memory_than_that(server: Server, tmp_path: Path, lines: Any) -> None:
     number = 0
     block: list[bytes] = []
