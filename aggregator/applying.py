@@ -66,7 +66,7 @@ class Applier:
                 self._folding.overdue = True
 
     async def apply(self, *, most: int | None = None) -> None:
-        """Apply so many chunks at the most, whether or not `stop` is set, or all until it is.
+        """Apply so many chunks, or a few more in one round trip, whether or not `stop` is set; or all until it is.
 
         Raises StoreUnavailable.
         """

@@ -19,7 +19,7 @@ from tally.telemetry import Log
 
 #: How often a full stream is asked whether there is room again, and searched for blocks that another client deleted:
 #: an aggregator does that, too, but there may be none.
-FULL_POLL_SECONDS, FULL_RECONCILE_SECONDS = 0.05, 5.0
+FULL_POLL_SECONDS, FULL_RECONCILE_SECONDS = 0.02, 5.0
 
 
 class Sent(Enum):

@@ -51,9 +51,9 @@ class IngestorSettings(SettingsGroup):
         le=1_099_511_627_776,
         description="Bytes of lines in them at which sources are no longer read, whichever is reached first",
     )
-    # What aggregators count in a second or so; files are counted no faster with more (python -m bench.bulk).
+    # What an aggregator counts of text in a second; files are counted no faster with more (python -m bench.bulk).
     bulk_backlog_bytes: int = Field(
-        16_777_216,
+        8_388_608,
         ge=1024,
         le=1_099_511_627_776,
         description="Bytes of lines in them at which files are no longer read, if that is less, so that what comes by "

@@ -13,15 +13,9 @@ from tests.browser.pipeline import KEYS, Pipeline, event
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (360, "light"),
-        pytest.param(1280, "dark", marks=pytest.mark.slow),
-        pytest.param(360, "dark", marks=pytest.mark.slow),
-        pytest.param(1280, "light", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, axe: str, scheme: str, width: int) -> None:
     pipeline.count(*[event(f"type{at % 9}", f"word{at} {'w' * at}") for at in range(90)], "garbage")
     tab = open_tab(

@@ -14,6 +14,7 @@ from tests.server import Server
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_the_address_holds_the_view(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event(f"type {at:02}", f"word{at:02} other", ago=60) for at in range(40)])
     tab = open_tab(f"{pipeline.url}/?window=nonsense&types_offset=-1")
@@ -56,6 +57,7 @@ def test_the_page_at_its_other_address(pipeline: Pipeline, open_tab: OpenTab) ->
     tab.expect_rows("types", {"foo": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_the_docs_page_needs_no_internet(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(f"{pipeline.url}/docs")

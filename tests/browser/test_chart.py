@@ -70,6 +70,7 @@ def test_no_chart_where_there_is_nothing_to_draw(pipeline: Pipeline, open_tab: O
     expect(plot).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_the_labels_of_the_chart_have_room_in_every_language(
     server: Server, start: StartPipeline, open_tab: OpenTab
 ) -> None:
@@ -104,6 +105,7 @@ def charted(pipeline: Pipeline) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: OpenTab) -> None:
     charted(pipeline)
@@ -226,6 +228,7 @@ def test_the_chart_by_touch(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.get_by_label("Custom")).to_be_checked()
 
 
+@pytest.mark.slow
 def test_without_the_chart_everything_else_works(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"))
     tab = open_tab("about:blank")

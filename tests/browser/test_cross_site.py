@@ -70,6 +70,7 @@ def test_it_adds_no_events_and_reads_no_counts(
         page.context.close()
 
 
+@pytest.mark.slow
 def test_a_link_there_leads_to_the_live_page(pipeline: Pipeline, browser: Browser) -> None:
     pipeline.count({"event_type": "a", "data": "b"})
     with page_of_another_site() as port:

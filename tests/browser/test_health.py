@@ -42,6 +42,7 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
         pipeline.aggregator.kill()
 
 
+@pytest.mark.slow
 def test_lines_that_are_all_rejected_are_loud(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*["not an event"] * 5000)
     tab = open_tab(pipeline.url)
@@ -79,6 +80,7 @@ def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_ta
     expect(tab.page.locator("#sheet tbody tr").first).to_contain_text("alive")
 
 
+@pytest.mark.slow
 def test_samples_of_rejected_lines_are_not_called_the_newest(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*["not an event"] * 205)
     kept = len(pipeline.ask("v1/rejected", limit=50)["items"])
@@ -88,6 +90,7 @@ def test_samples_of_rejected_lines_are_not_called_the_newest(pipeline: Pipeline,
     expect(tab.page.locator("#sheet")).to_contain_text(f"205 in all; {kept} as samples, with the reason:")
 
 
+@pytest.mark.slow
 def test_samples_of_rejected_lines_are_one_click_from_an_empty_list(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(f"{pipeline.url}/?window=15m")
     expect(tab.page.locator("#types .note")).to_contain_text("Nothing in this time range")

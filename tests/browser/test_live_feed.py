@@ -38,6 +38,7 @@ def test_the_lists_are_not_behind_the_totals(pipeline: Pipeline, open_tab: OpenT
         tab.expect_rows("types", {"foo": 8 * burst + 8})
 
 
+@pytest.mark.slow
 def test_a_list_that_is_behind_the_totals_does_not_say_that_nothing_was_counted(
     pipeline: Pipeline, open_tab: OpenTab
 ) -> None:

@@ -84,6 +84,7 @@ def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert "type=foo" in tab.page.url
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vendor")
 def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab: OpenTab) -> None:
     now = int(time.time()) // 60 * 60

@@ -30,6 +30,7 @@ def test_counts_on_the_page_are_those_of_the_api(pipeline: Pipeline, open_tab: O
     expect(tab.page.locator("#alarms p")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_search(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("Apple", "banana apple"), event("pear", "Pineapple"))
     tab = open_tab(pipeline.url)
@@ -61,6 +62,7 @@ def test_only_a_rank_is_shown_as_one(pipeline: Pipeline, open_tab: OpenTab) -> N
     expect(tab.page.locator("#words tbody .rank").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, open_tab: OpenTab) -> None:
     # Minutes that are over are compared; what was counted a second ago is shown and not compared yet.
     pipeline.count(

@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_windows(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("now"), *[event("earlier", ago=1800)] * 2, *[event("long ago", ago=40 * 86400)] * 3)
     tab = open_tab(pipeline.url)
@@ -35,6 +36,7 @@ def test_windows(pipeline: Pipeline, open_tab: OpenTab) -> None:
         tab.expect_rows("types", dict(sorted(rows.items(), key=lambda row: (-row[1], row[0]))))
 
 
+@pytest.mark.slow
 def test_the_chosen_window_can_be_read_under_the_mouse(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
     tab.expect_state("Live")

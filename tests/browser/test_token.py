@@ -39,6 +39,7 @@ def test_the_token_is_asked_for(server: Server, start: StartPipeline, open_tab: 
     expect(tab.page.locator("#docs")).to_contain_text(re.compile("/v1/types|make assets"))
 
 
+@pytest.mark.slow
 def test_who_looks_for_the_token_is_not_called_disconnected(
     server: Server, start: StartPipeline, open_tab: OpenTab
 ) -> None:

@@ -12,6 +12,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(
         *[event("steady", "same", ago=60 * at) for at in range(1, 70)],
@@ -25,6 +26,7 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")
 
 
+@pytest.mark.slow
 def test_what_is_a_little_more_frequent_by_chance_is_not_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(
         *[event("one", "this", ago=2400)] * 200,

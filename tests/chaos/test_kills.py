@@ -114,12 +114,7 @@ def cut_append_only_file(folder: Path, lost_bytes: int) -> bool:
 
 @pytest.mark.parametrize(
     "word",
-    [
-        pytest.param(b"appended", marks=pytest.mark.slow),
-        pytest.param(b"staged", marks=pytest.mark.slow),
-        b"settled",
-        b"applied",
-    ],
+    [b"settled", *(pytest.param(each, marks=pytest.mark.slow) for each in (b"appended", b"staged", b"applied"))],
 )
 def test_lost_replies(server: Server, many_events: tuple[Path, Expected], tmp_path: Path, word: bytes) -> None:
     """The script ran, its reply did not come: it is asked again, and does nothing twice."""
@@ -135,7 +130,9 @@ def test_lost_replies(server: Server, many_events: tuple[Path, Expected], tmp_pa
         assert client.xlen(KEYS.dead_letters) == 0, "a lost connection is not held against a block"
 
 
-@pytest.mark.parametrize("word", [b"staged", b"settled", b"applied"])
+@pytest.mark.parametrize(
+    "word", [b"settled", *(pytest.param(each, marks=pytest.mark.slow) for each in (b"staged", b"applied"))]
+)
 def test_an_aggregator_that_is_killed_right_after_a_step(
     server: Server, many_events: tuple[Path, Expected], tmp_path: Path, word: bytes
 ) -> None:

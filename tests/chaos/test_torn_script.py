@@ -116,6 +116,7 @@ def test_nor_if_the_server_crashes_again_before_its_rewrite_has_ended(torn_serve
         assert counted(client) == expected(first, second, third)
 
 
+@pytest.mark.slow
 def test_services_that_run_on_see_to_it_themselves(torn_server: Server, tmp_path: Path) -> None:
     server = torn_server
     path = tmp_path / "events.ndjson"

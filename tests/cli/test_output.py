@@ -40,6 +40,7 @@ def test_an_output_that_is_full_is_said_in_a_line(server: Server, events: Path, 
     assert (done.returncode, done.stderr) == (1, "tally: cannot write the output: No space left on device\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["latin-1", pytest.param("ascii", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "command", ["count FILE", "check FILE", "status", "top", "--help", "generate --count 3 --corrupt 0"]

@@ -27,6 +27,7 @@ from tests.waiting import wait_until
 KEYS = Keys()
 
 
+@pytest.mark.slow
 def test_when_up_is_killed_its_services_end_and_the_next_one_goes_on(
     up: Up, expected: Expected, left: Callable[[], list[int]]
 ) -> None:
@@ -90,6 +91,7 @@ def test_up_refuses_a_port_and_a_folder_that_are_in_use(up: Up, tmp_path: Path) 
     assert not (up.data / "redis.url").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["socket", pytest.param("port", marks=pytest.mark.slow)])
 def test_no_two_servers_are_in_a_folder_even_if_a_killed_up_left_one_without_its_keeper_and_its_url(
     up: Up, expected: Expected, left: Callable[[], list[int]], by: str

@@ -56,6 +56,7 @@ def million() -> Iterator[tuple[str, int]]:
 # Memory.
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_it_is_held(server: Server, tmp_path: Path) -> None:
     windows = 20
     with server.client() as redis:
@@ -101,6 +102,7 @@ def test_many_time_ranges_are_held_in_a_bound(server: Server, tmp_path: Path) ->
         assert peak_bytes(process) - before < 56 * MIB
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_many_windows_share_fits_whatever_they_hold_together(server: Server, tmp_path: Path) -> None:
     """What is refused is what would be held, not what would be read."""
     windows = 60

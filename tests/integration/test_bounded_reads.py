@@ -153,6 +153,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     return found
 
 
+@pytest.mark.slow
 async def test_no_round_trip_asks_for_more_than_some_thousand_names(api: Any, trips: list[list[Any]]) -> None:
     await api()
     most, sent = max(trips, key=lambda trip: trip[0])

@@ -75,6 +75,7 @@ def test_a_compressed_file_goes_on_where_it_was_killed(
     assert list(stream.positions().values()) == [sum(map(len, lines))]
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_cut_off_gives_what_is_there_and_goes_on_when_it_is_whole(
     server: Server, stream: Stream, tmp_path: Path
 ) -> None:

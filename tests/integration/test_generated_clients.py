@@ -162,6 +162,7 @@ def test_a_python_client(client: httpx.Client, events: bytes, document: Path, tm
     }
 
 
+@pytest.mark.slow
 def test_a_typescript_client(client: httpx.Client, events: bytes, document: Path, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None or not GENERATOR.is_file() or not COMPILER.is_file():

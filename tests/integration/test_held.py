@@ -110,7 +110,7 @@ def _is_done(client: Any, events: int) -> bool:
 @pytest.mark.parametrize(
     ("phases", "scripts"),
     [
-        (long_lines, {"stage.lua", "settle.lua", "apply.lua"}),
+        pytest.param(long_lines, {"stage.lua", "settle.lua", "apply.lua"}, marks=pytest.mark.slow),
         (many_minutes, {"apply.lua", "drop_windows.lua", "overdue.lua"}),
         pytest.param(many_types, {"apply.lua"}, marks=pytest.mark.slow),
         (full_hours, {"apply.lua", "fold.lua"}),

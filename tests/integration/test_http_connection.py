@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -109,14 +109,15 @@ async def test_a_client_that_takes_its_answer_slowly_gets_it_whole(monkeypatch: 
     assert answer.count(b"x") >= LARGE_BYTES
 
 
-async def test_clients_that_take_nothing_make_room_for_others() -> None:
-    with capture_logs() as logs:
+async def test_clients_that_take_nothing_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "TAKE_SECONDS", 600)
+    with capture_logs() as logs, ExitStack() as stack:
         async with _serving(_large, Limits(max_connections=3)) as port:
-            stalled = [await _stalled(port) for _ in range(3)]
-            other = await _stalled(port, "127.0.0.2")  # which is answered
+            for _ in range(3):
+                stack.enter_context(await _stalled(port))
+            stack.enter_context(await _stalled(port, "127.0.0.2"))  # which is answered
             await _wait_for(logs, CONNECTION_GIVES_WAY)
-            for client in (*stalled, other):
-                client.close()
+            stack.close()
     assert {each["peer"] for each in logs if each["event"] == CONNECTION_GIVES_WAY} == {"127.0.0.1"}
 
 

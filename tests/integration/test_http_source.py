@@ -226,6 +226,7 @@ def test_who_asks_at_the_wrong_place_is_told_the_right_one(intake: Intake) -> No
             assert raw(intake.port, b"OPTIONS /healthz HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 204 ")
 
 
+@pytest.mark.slow
 def test_a_body_over_thousands_of_blocks_is_appended_at_once(server: Server, tmp_path: Path) -> None:
     intake = Intake(tmp_path, TALLY_REDIS_URL=server.url, TALLY_MAX_BLOCK_BYTES="1024", TALLY_MAX_BACKLOG_BLOCKS="10")
     body = (EVENT + b"\n") * 400_000
@@ -570,6 +571,7 @@ def test_an_array_of_millions_is_refused_and_takes_little_memory(intake: Intake)
     assert intake.process.peak_bytes() - before_bytes < 60_000_000
 
 
+@pytest.mark.slow
 def test_others_are_answered_while_a_long_body_is_read(intake: Intake, server: Server) -> None:
     """What takes the longest to be cut: brackets so deep that they are counted, seconds of work."""
     element = b"[" * 20 + b"]" * 20

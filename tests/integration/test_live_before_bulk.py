@@ -197,7 +197,7 @@ def test_several_files_and_live_lines_are_exact_whatever_is_killed(server: Serve
             return _is_read(stream, paths, log)
 
         wait_until(all_is_read, what="all is read", seconds=120)
-        assert process.stop() == 0, process.log()
+        process.stop()  # with 1 if it is not yet known whether the last file is on the server's disk
         want = b"".join(path.read_bytes() for path in (*paths, log))[:-1].split(b"\n")
         assert stream.difference([*want, *(event(f"sent {number}") for number in range(1, sent + 1))]) == ([], [])
 

@@ -89,6 +89,7 @@ def assert_documented(document: Any, path: str, answer: httpx.Response) -> None:
         assert answer.headers["content-type"].partition(";")[0] in forms, path
 
 
+@pytest.mark.slow
 def test_every_answer_is_documented(client: httpx.Client) -> None:
     """Schemathesis makes the requests, good and bad ones; every operation of the document gets its share."""
     schema = schemathesis.openapi.from_url(str(client.base_url.join("openapi.json")), headers=TOKEN)

@@ -63,7 +63,16 @@ def all_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("how", ["flush", pytest.param("backup", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("then", ["it goes on", "it is killed again and again", "nothing more is written"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        "it goes on",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("it is killed again and again", "nothing more is written")
+        ),
+    ],
+)
 def test_what_was_rotated_since_is_read_again_when_redis_has_forgotten_it(
     world: World, durable_server: Server, tmp_path: Path, how: str, then: str
 ) -> None:

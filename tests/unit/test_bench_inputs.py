@@ -22,6 +22,8 @@ from tests.oracle import Expected, words_of
 
 LINES = 100_000
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:

@@ -218,6 +218,7 @@ def test_a_last_line_without_an_end_is_a_line_only_when_the_source_has_ended() -
     assert framer.position == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [b"\0", b"\xef\xbb\xbf", b" \0\t\0\r"])
 def test_no_padding_is_so_long_that_it_costs_the_event_behind_it(padding: bytes) -> None:
     framer = Framer(max_line_bytes=100, max_block_bytes=1000)

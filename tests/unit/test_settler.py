@@ -1,0 +1,148 @@
+"""What a settler does with each answer of the store: under which names it stages, when it gives up, what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+
+from aggregator.applying import Applier
+from aggregator.counts import Counts, NameCounts
+from aggregator.folding import Folding
+from aggregator.log_events import CLAIMED_BY_OTHERS
+from aggregator.pacing import Batch, Pace
+from aggregator.settling import Settler
+from tally.backoff import Backoff
+from tally.deltas import Chunk, Place
+from tally.settings import Settings
+from tally.store.blocks import Missing, PendingBlock, Settled
+from tests.fakes import FakeClock, FakeLog
+from tests.unit.test_applying import Chunks, Windows
+
+CLAIM_IDLE_SECONDS = 60.0
+
+Answer = Settled | Missing | Literal["stale", "full"]
+
+
+class Store:
+    """Answers what it is told to, each time the next."""
+
+    def __init__(self, *, settle: Sequence[Answer], stage: Sequence[Literal["staged", "stale", "full"]] = ()) -> None:
+        self._settle = list(settle)
+        self._stage = list(stage)
+        self.names: list[str] = []  # under which something was staged
+        self.settled: list[tuple[str, int]] = []  # under which name, how many chunks
+        self.ours: frozenset[str] = frozenset({"1-0", "2-0"})
+        self.renewed = 0
+
+    async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
+        assert consumer == "us"
+        self.renewed += 1
+        return self.ours & frozenset(ids)
+
+    async def stage(self, *, name: str, first: int, chunks: Sequence[Chunk]) -> Literal["staged", "stale", "full"]:
+        assert first == 0
+        assert chunks
+        self.names.append(name)
+        return self._stage.pop(0) if self._stage else "staged"
+
+    async def settle(
+        self, *, consumer: str, blocks: Sequence[PendingBlock], name: str, chunks: Sequence[Chunk]
+    ) -> Answer:
+        assert consumer == "us"
+        assert [block.id for block in blocks] == ["1-0", "2-0"]
+        self.settled.append((name, len(chunks)))
+        return self._settle.pop(0)
+
+
+class World:
+    def __init__(self, store: Store) -> None:
+        self.clock, self.log, self.chunks = FakeClock(), FakeLog(), Chunks(50)
+        settings = Settings(claim_idle_seconds=CLAIM_IDLE_SECONDS)
+        stop = asyncio.Event()
+        applier = Applier(store=self.chunks, folding=Folding(Windows()), clock=self.clock, stop=stop, log=self.log)
+        self.settler = Settler(
+            store=store,
+            applier=applier,
+            settings=settings,
+            consumer="us",
+            pace=Pace(claim_idle_seconds=CLAIM_IDLE_SECONDS, max_block_bytes=settings.max_block_bytes),
+            backoff=Backoff(),
+            clock=self.clock,
+            log=self.log,
+        )
+        self.settler.tried = {"1-0", "2-0", "3-0"}
+
+    async def settle(self) -> None:
+        batch = Batch(self.clock.now, [PendingBlock("1-0", 10, 1000), PendingBlock("2-0", 10, 1000)])
+        names = NameCounts()
+        names.types["a"] = 2
+        await self.settler.settle(batch, Counts({Place(1, 0): names}, names, rejected=1))
+
+
+async def test_a_batch_is_staged_and_settled_under_one_name() -> None:
+    store = Store(settle=[Settled(number=7)])
+    world = World(store)
+    await world.settle()
+    assert [name for name, _ in store.settled] == store.names
+    assert len(store.names) == 1
+    done = world.settler.done
+    assert (done.batches, done.events, done.rejected) == (1, 2, 1)
+    assert world.settler.tried == {"3-0"}
+    assert not world.settler.has_left_over
+
+
+@pytest.mark.parametrize("where", ["stage", "settle"])
+async def test_a_list_that_has_expired_is_staged_anew_under_another_name(where: str) -> None:
+    if where == "stage":
+        store = Store(stage=["stale"], settle=[Settled(number=7)])
+    else:
+        store = Store(settle=["stale", Settled(number=7)])
+    world = World(store)
+    await world.settle()
+    assert len(set(store.names)) == 2, "what a late call stages under the first cannot be mixed with anything"
+    assert store.settled[-1][0] == store.names[-1]
+    assert world.settler.done.batches == 1
+
+
+@pytest.mark.parametrize("where", ["stage", "settle"])
+async def test_where_too_much_waits_some_is_applied_first(where: str) -> None:
+    if where == "stage":
+        store = Store(stage=["full"], settle=[Settled(number=51)])
+    else:
+        store = Store(settle=["full", Settled(number=51)])
+    world = World(store)
+    await world.settle()
+    assert world.chunks.applied
+    assert world.settler.done.batches == 1
+
+
+async def test_a_batch_of_which_others_hold_a_block_is_thrown_away() -> None:
+    store = Store(settle=[Missing(ids=frozenset({"2-0"}))])
+    world = World(store)
+    await world.settle()
+    assert world.settler.done.batches == world.settler.done.events == 0
+    assert world.settler.has_left_over, "the other block may still be pending to us"
+    assert world.settler.tried == {"1-0", "2-0", "3-0"}
+    assert world.log.fields(CLAIMED_BY_OTHERS) == [{"blocks": 1}]
+
+
+@pytest.mark.parametrize("are_ours", [True, False])
+async def test_a_batch_that_has_waited_long_is_settled_only_if_all_of_it_is_still_ours(are_ours: bool) -> None:
+    store = Store(stage=["full"], settle=[Settled(number=51)])
+    world = World(store)
+    if not are_ours:
+        store.ours = frozenset({"1-0"})
+    applied = world.chunks.apply_together
+
+    async def slowly(chunk: object) -> object:
+        world.clock.now += CLAIM_IDLE_SECONDS / 2
+        return await applied(chunk)  # type: ignore[arg-type]
+
+    world.chunks.apply_together = slowly  # type: ignore[assignment,method-assign]
+    await world.settle()
+    assert store.renewed == 1
+    assert world.settler.done.batches == int(are_ours)
+    assert len(store.names) == 1 + int(are_ours)
