@@ -31,7 +31,7 @@ class Sent(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Compared:
     """How far a source is in a shard by what Redis says, and by what we have appended."""
 
     stored: int
@@ -86,9 +86,9 @@ class Lane:
         return (self.position,)
 
     @property
-    def found_elsewhere(self) -> Stand:
+    def found_elsewhere(self) -> Compared:
         """What there is to say when it was `ELSEWHERE`."""
-        return Stand(self.stored_position, self.position)
+        return Compared(self.stored_position, self.position)
 
     @property
     def is_empty(self) -> bool:
@@ -127,9 +127,9 @@ class Lane:
                 return Sent.ELSEWHERE
         return Sent.APPENDED
 
-    async def stands(self) -> list[Stand]:
+    async def stands(self) -> list[Compared]:
         """Ask Redis how far the source is in each shard: in the only one. Raises StoreUnavailable."""
-        return [Stand(await self._store.position(self.name), self.position)]
+        return [Compared(await self._store.position(self.name), self.position)]
 
     async def wait_until_kept(self) -> bool:
         """Wait until what was appended outlives a crash; False if that is not certain. Raises StoreUnavailable."""

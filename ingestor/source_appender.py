@@ -24,7 +24,7 @@ from functools import partial
 
 from ingestor import log_events
 from ingestor.ending import Ending, Incomplete
-from ingestor.lane import Lane, Sent, Stand
+from ingestor.lane import Compared, Lane, Sent
 from ingestor.renewal import keep_known
 from ingestor.retrying import Tries
 from ingestor.source_reader import Mistaken, NewReader, Reading, SourceReader
@@ -233,7 +233,7 @@ class SourceAppender:
         lost_bytes = self._lane.go_on_as(name)
         self._lose(f"{log_events.LINES_LOST}; going on under a new name", lost_bytes, name=name)
 
-    async def _read_again(self, stand: Stand) -> State:
+    async def _read_again(self, stand: Compared) -> State:
         """See to it that the source is known anew: where it stands now, and whether what is there is still the same."""
         self._log.warning(log_events.READING_AGAIN, ours=stand.ours, stored=stand.stored)
         await self._reader.stop()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ingestor.lane import Lane, Sent, Stand
+from ingestor.lane import Compared, Lane, Sent
 from tally.clock import Clock
 from tally.settings import Settings
 from tally.store import Block, Known, StoreUnavailable
@@ -83,7 +83,7 @@ class StripedLanes:
         return sum(each.in_flight_bytes for each in self._lanes)
 
     @property
-    def found_elsewhere(self) -> Stand:
+    def found_elsewhere(self) -> Compared:
         """What there is to say when it was `ELSEWHERE`: of one of those that were."""
         return self._elsewhere.found_elsewhere
 
@@ -143,7 +143,7 @@ class StripedLanes:
                 return False
         return True
 
-    async def stands(self) -> list[Stand]:
+    async def stands(self) -> list[Compared]:
         """Ask Redis how far the source is in each shard. Raises StoreUnavailable."""
         found = await asyncio.gather(*(each.stands() for each in self._lanes))
         return [stand for each in found for stand in each]

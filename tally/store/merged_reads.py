@@ -123,27 +123,27 @@ class MergedReader(MergedStatusReader):
         return await self._home.counting()
 
     async def windows(self) -> Windows:
-        """Return the windows that any shard has, as far back as all of them reach."""
+        """Return how far back all shards reach; of the windows themselves, none."""
 
         async def look() -> Windows:
             return (await self._look())[1]
 
         return await again_while_moved(look)
 
-    async def _look(self) -> tuple[list[CountReader], Windows]:
-        """Return the shards that have windows, and these as `windows` does. Raises WindowsMoved.
+    async def _look(self) -> tuple[list[tuple[CountReader, Windows]], Windows]:
+        """Return the shards that have windows, with these, and what `windows` does. Raises WindowsMoved.
 
         A shard without any may have no layout yet.
         """
         lengths = (await self.counting()).lengths
-        readers, found = [], []
+        found = []
         for reader, windows in zip(self._readers, await self._each(lambda reader: reader.windows()), strict=True):
             if windows.lengths == lengths:
-                readers.append(reader)
-                found.append(windows)
+                found.append((reader, windows))
             elif windows.all():
                 raise WindowsMoved  # another layout is being accepted
-        return readers, Windows.of_all(found) if found else Windows(lengths, [WindowStarts(())] * len(lengths))
+        floors = highest([windows.floors for _, windows in found]) if found else [None] * len(lengths)
+        return found, Windows(lengths, [WindowStarts((), floor=floor) for floor in floors])
 
     async def sum_range(
         self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
@@ -154,14 +154,15 @@ class MergedReader(MergedStatusReader):
         """
 
         async def read() -> tuple[TimeRange, dict[bytes, int]]:
-            readers, windows = await self._look()
-            whole = windows.time_range(start, end)
-            found, counts = await add_up_all(
-                readers,
-                lambda reader, part: reader.sum_range(kind, start, end, gauge=part, floors=windows.floors),
-                gauge=gauge,
-            )
-            if any((each.start, each.end) != (whole.start, whole.end) for each in found):
+            each, reach = await self._look()
+            whole = reach.time_range(start, end)
+
+            async def of(one: tuple[CountReader, Windows], part: Gauge) -> tuple[TimeRange, dict[bytes, int]]:
+                reader, windows = one
+                return await reader.sum_range(kind, start, end, gauge=part, floors=reach.floors, windows=windows)
+
+            found, counts = await add_up_all(each, of, gauge=gauge)
+            if any((one.start, one.end) != (whole.start, whole.end) for one in found):
                 raise WindowsMoved  # a shard no longer reaches as far back as it did
             return whole, counts
 
@@ -170,25 +171,31 @@ class MergedReader(MergedStatusReader):
     async def counts_in(
         self, kind: Kind, names: Sequence[str], choose: Callable[[Windows], Iterable[Window]]
     ) -> tuple[Windows, dict[Window, list[int]]]:
-        """Return the windows there are, and how often each name was counted in each of those that are chosen.
+        """Return the windows that any shard has, and how often each name was counted in each of those that are chosen.
 
-        Without names, how many events were counted in each. What `choose` chooses must depend on the windows there are
-        by their floors alone.
+        Without names, how many events were counted in each. What `choose` chooses of the windows there are must depend
+        on the floors alone.
         """
 
         async def read() -> tuple[Windows, dict[Window, list[int]]]:
-            readers, windows = await self._look()
-            floors = windows.floors
-            found = await together([reader.counts_in(kind, names, choose, floors=floors) for reader in readers])
-            floors = highest([floors, *(each.floors for each, _ in found)])
-            if any(_differ(each, each.since(floors), choose) for each, _ in found):
+            each, reach = await self._look()
+            if not each:
+                return reach, {}
+            found = await together(
+                [
+                    reader.counts_in(kind, names, choose, floors=reach.floors, windows=windows)
+                    for reader, windows in each
+                ]
+            )
+            merged = Windows.of_all([windows for windows, _ in found])
+            if any(_differ(windows, windows.since(merged.floors), choose) for windows, _ in found):
                 raise WindowsMoved  # a shard no longer reaches as far back as others took it to
             counted: dict[Window, list[int]] = {}
             for _, counts in found:
                 for window, row in counts.items():
                     before = counted.get(window)
                     counted[window] = row if before is None else [a + b for a, b in zip(before, row, strict=True)]
-            return Windows.of_all([each for each, _ in found]) if found else windows, counted
+            return merged, counted
 
         return await again_while_moved(read)
 

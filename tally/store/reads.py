@@ -115,15 +115,23 @@ class CountReader(StatusReader):
         return await self._windows.windows()
 
     async def sum_range(
-        self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None, floors: Floors = ()
+        self,
+        kind: Kind,
+        start: float,
+        end: float,
+        *,
+        gauge: Gauge | None = None,
+        floors: Floors = (),
+        windows: Windows | None = None,
     ) -> tuple[TimeRange, dict[bytes, int]]:
         """Return the counts of [start, end), widened as Windows.time_range says: name in UTF-8 -> count.
 
-        With `floors`, as if no more were kept than since these. Raises what `gauge` raises, too.
+        With `floors`, as if no more were kept than since these. `windows` are those that there were just now, for who
+        has them. Raises what `gauge` raises, too.
         """
 
         gauge = gauge or Ungauged()
-        look = self._look(floors)
+        look = self._look(floors, windows)
 
         async def read() -> tuple[TimeRange, dict[bytes, int]]:
             sums = Sums()
@@ -148,25 +156,27 @@ class CountReader(StatusReader):
         choose: Callable[[Windows], Iterable[Window]],
         *,
         floors: Floors = (),
+        windows: Windows | None = None,
     ) -> tuple[Windows, dict[Window, list[int]]]:
         """Return the windows there are, and how often each name was counted in each of those that are chosen.
 
-        Without names, how many events were counted in each. With `floors`, as if no more were kept than since these.
+        Without names, how many events were counted in each. `floors` and `windows` are as those of sum_range.
         """
 
         async def read(windows: Sequence[Window]) -> list[list[int]]:
             keys = [self._key_of(kind, window) for window in windows]
             return await self._counts(keys, names) if names else [[each] for each in await self._added_up(keys)]
 
-        return await read_standing(self._look(floors), choose, read)
+        return await read_standing(self._look(floors, windows), choose, read)
 
-    def _look(self, floors: Floors) -> Callable[[], Awaitable[Windows]]:
-        """Return what tells which windows there are."""
+    def _look(self, floors: Floors, first: Windows | None) -> Callable[[], Awaitable[Windows]]:
+        """Return what tells which windows there are; at its first call what is known."""
         if not floors:
             return self.windows
 
         async def look() -> Windows:
-            found = await self.windows()
+            nonlocal first
+            found, first = first or await self.windows(), None
             if len(found.lengths) != len(floors):
                 raise WindowsMoved  # another layout was accepted
             return found.since(floors)
