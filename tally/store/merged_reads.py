@@ -17,7 +17,7 @@ from tally.store.reads import Counting, CountReader, as_text, ranked
 from tally.store.shards import Shards
 from tally.store.status import Names
 from tally.store.sums import Gauge
-from tally.store.together import together
+from tally.store.together import few_at_once, together
 from tally.store.top_words import DEPTH, Top, candidates, proven
 from tally.store.united import add_up_all
 
@@ -181,12 +181,12 @@ class MergedReader(MergedStatusReader):
             each, reach = await self._look()
             if not each:
                 return reach, {}
-            found = await together(
-                [
-                    reader.counts_in(kind, names, choose, floors=reach.floors, windows=windows)
-                    for reader, windows in each
-                ]
-            )
+
+            async def of(one: tuple[CountReader, Windows]) -> tuple[Windows, dict[Window, list[int]]]:
+                reader, windows = one
+                return await reader.counts_in(kind, names, choose, floors=reach.floors, windows=windows)
+
+            found = await few_at_once(each, of)
             merged = Windows.of_all([windows for windows, _ in found])
             if any(_differ(windows, windows.since(merged.floors), choose) for windows, _ in found):
                 raise WindowsMoved  # a shard no longer reaches as far back as others took it to

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from tally.store.client import StoreUnavailable
 
 T = TypeVar("T")
+Asked = TypeVar("Asked")
+
+#: Of how many shards what takes long is read at the same time. All at once would take each so much longer, and whatever
+#: moves meanwhile is read again.
+LONG_AT_ONCE = 4
 
 
 async def together(asked: Sequence[Awaitable[T]]) -> list[T]:
@@ -24,3 +29,14 @@ async def together(asked: Sequence[Awaitable[T]]) -> list[T]:
         if isinstance(answer, BaseException):
             raise answer
     return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+
+async def few_at_once(each: Sequence[Asked], ask: Callable[[Asked], Awaitable[T]]) -> list[T]:
+    """Return what `ask` gives for each of these, as `together` does: of LONG_AT_ONCE at the same time."""
+    turns = asyncio.Semaphore(LONG_AT_ONCE)
+
+    async def one(asked: Asked) -> T:
+        async with turns:
+            return await ask(asked)
+
+    return await together([one(asked) for asked in each])

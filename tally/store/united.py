@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from tally.store.sums import Gauge, Sums, Ungauged
-from tally.store.together import together
+from tally.store.together import few_at_once
 
 T = TypeVar("T")
 Reader = TypeVar("Reader")
@@ -44,7 +44,7 @@ async def add_up_all(
         return found
 
     try:
-        found = await together([one(reader) for reader in readers])
+        found = await few_at_once(readers, one)
     except BaseException:
         await whole.clear()
         raise
