@@ -1,14 +1,14 @@
 """`python -m bench`: all measurements one after the other, as `make bench` runs them. Takes a few minutes.
 
 `--write` puts the results into bench/results.md; `--file PATH` measures how fast that file is counted, and nothing
-else. `python -m bench.pipeline`, `bench.latency`, `bench.api` and `bench.bulk` have more options each.
+else. `python -m bench.pipeline`, `bench.latency`, `bench.api`, `bench.bulk` and `bench.shards` have more options each.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from bench import api, bulk, latency, pipeline
+from bench import api, bulk, latency, pipeline, shards
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure speed, latency and answers under load, side by side; takes a few minutes.",
-        epilog="python -m bench.pipeline, bench.latency, bench.api and bench.bulk measure one each, with more options.",
+        epilog="python -m bench.pipeline, bench.latency, bench.api, bench.bulk and bench.shards measure one each, with "
+        "more options.",
     )
     parser.add_argument("--write", action="store_true", help="put the reports into bench/results.md")
     parser.add_argument("--file", help="a file of events: measure only how fast it is counted")
@@ -32,6 +33,8 @@ def main() -> None:
     api.main(given)
     print()
     bulk.main(given)
+    print()
+    shards.main(given)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def count_with_tally(source: Input) -> Outcome:
     with fresh_bench() as bench:
         client = bench.start_server()
         probe = bench.start_module("bench.ping", str(bench.port))
-        aggregator = bench.start_module("aggregator", stdin=DEVNULL, **_bounds_over(source.truth))
+        aggregator = bench.start_module("aggregator", stdin=DEVNULL, **bounds_over(source.truth))
         _wait_for_consumer(client, keys.stream, GROUP, aggregator)
         file = _AppendOnlyFile(client)
         ingestor = bench.start_module("ingestor", str(source.path))
@@ -208,7 +208,7 @@ class _AppendOnlyFile:
         return int(self._client.info("persistence")["aof_current_size"])
 
 
-def _bounds_over(truth: Expected) -> dict[str, str]:
+def bounds_over(truth: Expected) -> dict[str, str]:
     """Return settings for what goes over the default bounds, so that nothing is counted under `__other__`."""
     defaults = Settings()
     least = {
