@@ -62,6 +62,7 @@ def all_once(world: World) -> None:
     assert world.stream.difference(world.written) == ([], [])
 
 
+@pytest.mark.parametrize("shards", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", ["flush", pytest.param("backup", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "then",
