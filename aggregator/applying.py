@@ -39,6 +39,7 @@ class Applier:
         self._wake = asyncio.Event()
         self._progress = asyncio.Event()
         self._never = asyncio.Event()
+        self._makes_room = 0  # how many calls of `apply` are for a batch that waits for room
         self._ours: deque[int] = deque()  # the last chunk of each batch of ours that is not yet applied
         #: The floors as the last chunk found them.
         self.known: Known = UNKNOWN
@@ -68,11 +69,23 @@ class Applier:
     async def apply(self, *, most: int | None = None) -> None:
         """Apply so many chunks, or a few more in one round trip, whether or not `stop` is set; or all until it is.
 
+        A call for all makes way for others: while other aggregators settle there is always one more.
         Raises StoreUnavailable.
         """
+        if most is None:
+            await self._apply(None)
+            return
+        self._makes_room += 1
+        try:
+            await self._apply(most)
+        finally:
+            self._makes_room -= 1
+            self._wake.set()
+
+    async def _apply(self, most: int | None) -> None:
         async with self._lock:
             chunk = await self._next()
-            while chunk is not None and most != 0 and not (most is None and self._stop.is_set()):
+            while chunk is not None and most != 0 and not (most is None and (self._makes_room or self._stop.is_set())):
                 results = await self._store.apply_together(chunk)
                 most = None if most is None else max(0, most - len(results))
                 for number, result in enumerate(results, chunk.number):

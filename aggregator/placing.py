@@ -88,8 +88,9 @@ class Placing:
         """
         floors = self._floors.starts
         rest = list(zip(times, events, strict=True))
-        if floors[-1] * units > min(times):
-            oldest = floors[-1] * units
+        # Mostly the longest's, but not if it was not counted from the beginning on.
+        oldest = min(floors) * units
+        if oldest > min(times):
             rest = [each for each in rest if each[0] >= oldest]
         for length, start, groups in zip(self._lengths, floors, levels, strict=True):
             floor, width = start * units, length.seconds * units

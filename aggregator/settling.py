@@ -97,9 +97,14 @@ class Settler:
 
     async def _stage_and_settle(self, batch: Batch, chunks: Sequence[Chunk]) -> Settled | None:
         """Return None if some of the blocks are not ours any more."""
+        name = ""  # of what is staged, which waits with us while there is no room for it
         while await self._still_ours(batch):
-            name = uuid.uuid4().hex  # of this try alone: what a late call stages cannot be mixed with anything
-            outcome: object = await self._store.stage(name=name, first=0, chunks=chunks)
+            outcome: object = "staged"
+            if not name:
+                name = uuid.uuid4().hex  # of this try alone: what a late call stages cannot be mixed with anything
+                outcome = await self._store.stage(name=name, first=0, chunks=chunks)
+                if outcome != "staged":
+                    name = ""
             if outcome == "staged":
                 outcome = await self._store.settle(
                     consumer=self._consumer, blocks=batch.blocks, name=name, chunks=chunks
@@ -111,4 +116,6 @@ class Settler:
                 return None
             if outcome == "full":
                 await self._applier.apply(most=ROOM_CHUNKS)
+            else:
+                name = ""
         return None

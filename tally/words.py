@@ -44,7 +44,10 @@ def normalized(name: str) -> str:
         return name
     if len(name) <= MOST_MARKS:
         return normalize("NFC", name)
-    parts = _many_marks().split(name)
+    # In a run that long three of every tenth characters in a row are marks, and most names have no three such.
+    if not _marks_in_a_row(3).search(name[::10]):
+        return normalize("NFC", name)
+    parts = _marks_in_a_row(MOST_MARKS + 1).split(name)
     parts[::2] = [normalize("NFC", part) for part in parts[::2]]
     return "".join(parts)
 
@@ -62,5 +65,5 @@ def _marks(name: str) -> str:
 
 
 @cache
-def _many_marks() -> re.Pattern[str]:
-    return compile_word_pattern(rf"([\p{{Mn}}\p{{Mc}}]{{{MOST_MARKS + 1},}})")
+def _marks_in_a_row(least: int) -> re.Pattern[str]:
+    return compile_word_pattern(rf"([\p{{Mn}}\p{{Mc}}]{{{least},}})")

@@ -93,7 +93,7 @@ class DeltaStore(ShardStore):
         under a new name. `full`: so much waits to be applied that no more is taken; apply some, then call again.
         Raises StoreUnavailable; may be called again then with the same arguments.
         """
-        keys = (self._keys.delta(name), self._keys.backlog)
+        keys = (self._keys.delta(name), self._keys.backlog, self._keys.deltas)
         limits = {"expires_ms": STAGED_SECONDS * 1000, "max_delta_bytes": MAX_DELTA_BYTES}
         done = 0
         while done < len(chunks):

@@ -386,6 +386,20 @@ async def test_windows_of_a_new_length_are_not_taken_for_whole_where_they_are_no
     assert (found.start, found.end, counts) == (DAY + 900, DAY + 1200, {b"a": 8})
 
 
+async def test_what_was_in_no_window_is_missed_by_none_of_the_next_layout(redis: Redis) -> None:
+    await _layouts(redis).ensure()
+    await _count(redis, {DAY + 660: 1})
+    await Acceptance(redis, keys=KEYS, settings=Settings(windows="5400x100")).accept()
+    await _count(redis, {DAY: 2}, windows="5400x100")  # at any time before DAY + 5400
+    assert not await redis.exists(KEYS.windows(5400))
+    await Acceptance(redis, keys=KEYS, settings=Settings(windows="60x360,3600x336")).accept()
+    await _count(redis, {DAY + 3660: 4, DAY + 7260: 8}, windows="60x360,3600x336")
+    reader = CountReader(redis, keys=KEYS, settings=Settings())
+    # The hour from 3600 on may lack what came before 5400.
+    found, counts = await reader.sum_range("types", DAY + 3600, DAY + 10_800)
+    assert (found.start, found.end, counts) == (DAY + 7200, DAY + 10_800, {b"a": 8})
+
+
 async def test_an_acceptance_that_was_cut_off_is_finished_by_the_next_one(redis: Redis) -> None:
     await _layouts(redis, windows="60x360,3600x336,86400x400").ensure()
     await _count(redis, {DAY: 1, DAY + 3660: 2})

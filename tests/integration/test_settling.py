@@ -15,6 +15,12 @@ from redis.exceptions import OutOfMemoryError
 
 import tally.deltas
 import tally.store.deltas
+from aggregator.applying import Applier
+from aggregator.folding import Folding
+from aggregator.pacing import Batch, Pace
+from aggregator.settling import Settler
+from tally.backoff import Backoff
+from tally.clock import SYSTEM
 from tally.deltas import ALL_TIME, Chunk, Part, Place, Sample, chunks_of
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys, Kind
 from tally.settings import Settings
@@ -22,8 +28,9 @@ from tally.store import Block, GroupMissing, StoreUnavailable, WindowStore, conn
 from tally.store.blocks import Missing, Oldest, PendingBlock, Settled
 from tally.store.deltas import APPLIED_TOGETHER, NextChunk, Progress
 from tally.store.windows import FOLD_FROM_START
+from tally.telemetry import get_logger
 from tests.server import Server
-from tests.stores import AllStores
+from tests.stores import AllStores, in_minutes
 from tests.waiting import wait_until_async
 
 KEYS = Keys()
@@ -247,6 +254,52 @@ async def test_no_more_is_staged_or_settled_while_too_much_waits(shard: Shard, m
     assert await shard.redis.exists(KEYS.delta("o")) == 0
     await store.apply_all()
     assert isinstance(await store.settle(consumer="a", blocks=blocks[1:], name="m", chunks=chunks), Settled)
+
+
+async def test_what_is_staged_waits_for_room_and_is_not_staged_again(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is staged and given up would take memory until it expires."""
+    await shard.settle([chunk({"a": 1})])  # by another aggregator, and not applied yet
+
+    class Store(AllStores):
+        staged = 0
+
+        async def stage(self, **arguments: Any) -> Any:
+            self.staged += 1
+            word = await super().stage(**arguments)
+            monkeypatch.setattr(tally.store.deltas, "MAX_DELTA_BYTES", 1)  # meanwhile there is enough
+            return word
+
+    store, stop, log = Store(shard.redis, keys=KEYS, settings=Settings()), asyncio.Event(), get_logger()
+    folding = Folding(WindowStore(shard.redis, keys=KEYS, settings=Settings()))
+    settler = Settler(
+        store=store,
+        applier=Applier(store=store, folding=folding, clock=SYSTEM, stop=stop, log=log),
+        settings=Settings(),
+        consumer="a",
+        pace=Pace(claim_idle_seconds=60, max_block_bytes=1000),
+        backoff=Backoff(),
+        clock=SYSTEM,
+        log=log,
+    )
+    batch = Batch(SYSTEM.monotonic(), await shard.blocks())
+    await settler.settle(batch, in_minutes({60: ({"t": 1}, {"b": 1})}))
+    assert store.staged == 1
+    await store.apply_all()
+    assert await shard.hash(KEYS.words) == {"a": 1, "b": 1}
+    assert await shard.redis.keys(KEYS.delta("*")) == []
+
+
+async def test_what_waits_is_not_too_much_where_nothing_does(shard: Shard) -> None:
+    await shard.settle([chunk({"a": 1})])
+    await shard.redis.hset(KEYS.backlog, "delta_bytes", tally.store.deltas.MAX_DELTA_BYTES)
+    assert await shard.store().stage(name="n", first=0, chunks=[chunk({"b": 1})]) == "full"
+    await shard.redis.delete(KEYS.deltas)  # somebody has
+    await shard.settle([chunk({"b": 1})])
+    await shard.store().apply_all()
+    assert await shard.hash(KEYS.words) == {"b": 1}
+    assert (await shard.backlog())["delta_bytes"] == 0
 
 
 async def test_without_a_group_nothing_is_settled(shard: Shard) -> None:

@@ -187,3 +187,24 @@ async def test_windows_are_folded_between_round_trips_and_on_when_all_is_applied
     with pytest.raises(asyncio.CancelledError):
         await running
     assert windows.folded == 7
+
+
+async def test_a_batch_that_waits_for_room_does_not_wait_until_there_are_no_more_chunks() -> None:
+    class Endless(Chunks):
+        """Others settle as fast as chunks are applied."""
+
+        async def apply_together(self, chunk: NextChunk) -> list[ApplyResult]:
+            await asyncio.sleep(0)
+            self.last += TOGETHER
+            return await super().apply_together(chunk)
+
+    chunks = Endless(5)
+    applier = applier_of(chunks)
+    running = asyncio.create_task(applier.run())
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            before = chunks.next
+            while chunks.next < before + 100:
+                await asyncio.sleep(0)
+            await applier.apply(most=5)
+    running.cancel()

@@ -201,3 +201,12 @@ def test_what_is_known_to_be_too_old_for_all_lengths_is_counted_for_all_time_alo
     batch.add(Entry("1-0", _line(11_999, "a"), "s", ARRIVED * 10**6))
     parts = parts_of(batch.counts(), DECODER.lengths, (12_000, 12_000, 12_000))
     assert {part.places for part in parts} == {(ALL_TIME,)}
+
+
+def test_shorter_lengths_get_what_a_longer_one_that_came_later_does_not_reach_back_to() -> None:
+    known = (1200, 1200, 2400)  # as it is after another layout was accepted: the longest is counted since then only
+    batch = DECODER.begin(known)
+    batch.add(Entry("1-0", _line(1260, "a") + b"\n" + _line(1320, "a"), "s", ARRIVED * 1000))
+    parts = parts_of(batch.counts(), DECODER.lengths, known)
+    places = [part.places for part in parts if part.kind == "words"]
+    assert places == [(Place(1, 1320),), (Place(1, 1260),), (Place(2, 1200), ALL_TIME)]

@@ -172,6 +172,15 @@ def test_all_spellings_of_a_word_are_one_and_stay_it(text: str, fold_case: bool)
     assert all(is_normalized("NFC", word) for word in words)
 
 
+@pytest.mark.parametrize("before", range(1, 12))
+@pytest.mark.parametrize("marks", range(MOST_MARKS - 1, MOST_MARKS + 3))
+def test_marks_in_a_row_are_put_in_order_up_to_so_many_wherever_they_stand(before: int, marks: int) -> None:
+    name = "e\u0301" + "x" * before + ("\u0301\u0323" * marks)[:marks] + "y" * 40
+    form = normalized(name)
+    assert form.startswith("é")
+    assert ("\u0301\u0323" in form) == (marks > MOST_MARKS)
+
+
 @given(st.lists(_names | st.integers(MOST_MARKS - 1, 200).map("a\u0301\u0323".__mul__), max_size=8).map("".join))
 def test_one_form_is_nfc_but_for_runs_of_marks_that_no_language_has(name: str) -> None:
     form = normalized(name)

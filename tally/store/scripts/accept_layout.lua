@@ -19,8 +19,9 @@
 --
 -- Atomic, or an aggregator with the old layout could count after its windows were looked at. From here on scripts refuse it.
 --
--- A window of a new length lacks what was counted before, if it begins before the newest window there is ends. Where a shorter
--- length goes on that holds it, the two are added up, and it lacks only what is before that length's floor.
+-- A window of a new length lacks what was counted before, if it begins before the newest window there is ends. Or before a
+-- floor: that was above all windows if it was raised here, and what came for a time before it since then is in no window. Where
+-- a shorter length goes on that holds it, the two are added up, and it lacks only what is before that length's floor.
 
 local layout, history, deltas, floors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local arguments = cjson.decode(ARGV[1])
@@ -42,6 +43,12 @@ for at, seconds in ipairs(arguments.lengths) do
   local newest = redis.call('ZRANGE', KEYS[4 + at], -1, -1)[1]
   if newest and not counted_until then
     counted_until = tonumber(newest) + seconds
+  end
+end
+for _, seconds in ipairs(arguments.lengths) do
+  local floor = redis.call('ZSCORE', floors, seconds)
+  if floor then
+    counted_until = math.max(counted_until or -math.huge, tonumber(floor))
   end
 end
 
