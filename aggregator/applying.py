@@ -117,6 +117,10 @@ class Applier:
         self._progress.set()
         self._folding.forget()
 
+    def doubt_floors(self) -> None:
+        """Forget the floors until the next chunk tells them: after a flush others may have begun anew."""
+        self.known = UNKNOWN
+
     async def _next(self) -> NextChunk | None:
         chunk = await self._store.next_chunk()
         self._note(chunk)

@@ -113,6 +113,7 @@ class Settler:
                 return outcome
             if isinstance(outcome, Missing):
                 self._log.info(CLAIMED_BY_OTHERS, blocks=len(outcome.ids))
+                self._applier.doubt_floors()
                 return None
             if outcome == "full":
                 await self._applier.apply(most=ROOM_CHUNKS)

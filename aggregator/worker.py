@@ -155,6 +155,7 @@ class Worker:
         await pipeline.run()
 
     async def _leave(self) -> None:
+        self._applier.forget()  # what ended us may have been a server that lost its last writes
         try:
             await self._pending.leave()
         except (StoreUnavailable, GroupMissing, LayoutChanged) as error:

@@ -462,6 +462,16 @@ async def test_a_key_of_another_type_stops_applying_until_it_is_mended(shard: Sh
     assert (await shard.hash(KEYS.words), (await shard.hash(KEYS.totals))["events"]) == ({"a": 1}, 1)
 
 
+async def test_what_is_no_number_under_other_does_not_end_a_script_in_its_middle(shard: Shard) -> None:
+    """Nor under a name: what another client has written there is gone, and no chunk is."""
+    settings: dict[str, Any] = {"max_words": 1}
+    await shard.redis.hset(KEYS.words, mapping={"a": "many", OTHER: "some"})
+    await shard.count([part({"a": 2, "b": 3, "c": 4}, (0, 0))], **settings)
+    assert await shard.hash(KEYS.words) == {"a": 2, OTHER: 7}
+    assert await shard.hash(KEYS.backlog) != {}
+    assert await shard.redis.llen(KEYS.deltas) == 0
+
+
 async def test_a_total_that_is_no_number_stops_applying(shard: Shard) -> None:
     await shard.settle([chunk({"a": 1}, events=1)])
     await shard.redis.hset(KEYS.totals, "events", "many")

@@ -10,6 +10,7 @@ import pytest
 
 from aggregator.applying import Applier
 from aggregator.counts import Counts, NameCounts
+from aggregator.floors import UNKNOWN
 from aggregator.folding import Folding
 from aggregator.log_events import CLAIMED_BY_OTHERS
 from aggregator.pacing import Batch, Pace
@@ -62,10 +63,10 @@ class World:
         self.clock, self.log, self.chunks = FakeClock(), FakeLog(), Chunks(50)
         settings = Settings(claim_idle_seconds=CLAIM_IDLE_SECONDS)
         stop = asyncio.Event()
-        applier = Applier(store=self.chunks, folding=Folding(Windows()), clock=self.clock, stop=stop, log=self.log)
+        self.applier = Applier(store=self.chunks, folding=Folding(Windows()), clock=self.clock, stop=stop, log=self.log)
         self.settler = Settler(
             store=store,
-            applier=applier,
+            applier=self.applier,
             settings=settings,
             consumer="us",
             pace=Pace(claim_idle_seconds=CLAIM_IDLE_SECONDS, max_block_bytes=settings.max_block_bytes),
@@ -122,11 +123,13 @@ async def test_where_too_much_waits_some_is_applied_first(where: str) -> None:
 async def test_a_batch_of_which_others_hold_a_block_is_thrown_away() -> None:
     store = Store(settle=[Missing(ids=frozenset({"2-0"}))])
     world = World(store)
+    world.applier.known = (0, 0, 0)
     await world.settle()
     assert world.settler.done.batches == world.settler.done.events == 0
     assert world.settler.has_left_over, "the other block may still be pending to us"
     assert world.settler.tried == {"1-0", "2-0", "3-0"}
     assert world.log.fields(CLAIMED_BY_OTHERS) == [{"blocks": 1}]
+    assert world.applier.known == UNKNOWN, "after a flush others have begun anew, with lower floors"
 
 
 @pytest.mark.parametrize("are_ours", [True, False])

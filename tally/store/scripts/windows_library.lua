@@ -166,7 +166,13 @@ local function add_bounded(key, names, numbers, max, other, each)
     end
   end
   if over > 0 then
-    redis.call('HINCRBY', key, other, over)
+    -- As with names: what another client has put there that is no number, HINCRBY would refuse in the middle of our writes.
+    local sum = over + (tonumber(redis.call('HGET', key, other) or 0) or 0)
+    if sum < 2 ^ 53 then
+      redis.call('HSET', key, other, sum)
+    else
+      redis.call('HINCRBY', key, other, over)
+    end
   end
 end
 -- luacheck: pop
