@@ -14,6 +14,7 @@ from tally.layout import Layout, shown
 from tally.printing import printable
 from tally.runtime import load_or_exit
 from tally.settings import PREFIX, Settings
+from tally.shards import slot_of
 from tally.store.acceptances import Acceptances
 from tally.store.layouts import LayoutStore
 from tally.store.shards import Shards
@@ -58,6 +59,7 @@ async def look(shards: Shards, settings: Settings, *, accept: bool, drop: bool, 
     stored = await LayoutStore(shards.home.redis, keys=shards.home.keys, settings=settings).read()
     differences = stored.differences(here)
     found: dict[str, Any] = {
+        "shards": [{"tag": shard.keys.tag, "slot": slot_of(shard.keys.tag)} for shard in shards],
         "stored": dict(stored.fields) or None,
         "here": dict(here.fields),
         "differences": [asdict(each) for each in differences],
@@ -78,6 +80,9 @@ def _text(found: dict[str, Any], stored: Layout, here: Layout) -> list[str]:
         lines.append(f"How events are counted (format {stored.fields['format']}{since}):")
     layout = stored if stored.whole else here
     lines += [f"  {PREFIX}{name.upper()}={printable(layout.fields[name])}" for name in layout.settings]
+    if len(found["shards"]) > 1:
+        each_one = ", ".join(f"{{{shard['tag']}}} in {shard['slot']}" for shard in found["shards"])
+        lines += [f"The hash tags of its shards, and the slots of a Redis Cluster in which they are: {each_one}"]
     if found["differences"]:
         lines += ["Set otherwise here; an aggregator with these settings is refused:"]
         lines += [f"  {each['variable']} = {each['here']}" for each in found["differences"]]

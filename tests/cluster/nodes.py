@@ -73,7 +73,7 @@ class Node(Server):
     def is_synchronized(self) -> bool:
         """Return whether it is a replica that has what its master has, but for what is on its way."""
         about = self.info("replication")
-        return (about["role"], about["master_link_status"]) == ("slave", "up")
+        return (about["role"], about.get("master_link_status")) == ("slave", "up")
 
     def hang(self) -> None:
         """Stop it where it is: connections stay, and nothing is answered."""

@@ -576,6 +576,12 @@ async def test_each_script_compares_over_what_sources_are_spread(redis: Redis, o
     assert await redis.xlen(first.keys.stream) == 1
 
 
+def test_the_command_tells_where_shards_are(server: Server) -> None:
+    assert "{11} in 4310, {13} in 12436" in _run(server, TALLY_SHARDS="2")
+    assert json.loads(_run(server, "--json"))["shards"] == [{"tag": 0, "slot": 13_907}]
+    assert "hash tags" not in _run(server)
+
+
 @pytest.mark.parametrize("number", [2, 16])
 async def test_another_layout_is_accepted_for_all_shards(redis: Redis, number: int) -> None:
     """Of 2 none has the layout of all, of 16 one has."""
