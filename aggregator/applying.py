@@ -11,6 +11,7 @@ from collections import deque
 from aggregator.floors import UNKNOWN, Known
 from aggregator.folding import Folding
 from aggregator.log_events import BATCH_LOST, CHUNK_DEAD_LETTER
+from aggregator.stages import first_of
 from tally.clock import Clock
 from tally.store.deltas import ApplyResult, NextChunk
 from tally.store.protocols import ApplyingStore
@@ -50,10 +51,13 @@ class Applier:
         self._wake.set()
 
     async def until_waiting(self, *, most: int) -> None:
-        """Wait until so many batches of ours are not yet applied at the most. To be used while `run` runs."""
-        while len(self._ours) > most:
+        """Wait until so many batches of ours are not yet applied at the most. To be used while `run` runs.
+
+        Not when `stop` is set: then that applies none.
+        """
+        while len(self._ours) > most and not self._stop.is_set():
             self._progress.clear()
-            await self._progress.wait()
+            await first_of(self._progress.wait(), self._stop.wait())
 
     async def run(self) -> None:
         """Apply and fold for ever. Raises what the store raises."""

@@ -113,7 +113,7 @@ class Pipeline:
             await self._decoded.until_done()
             await self._upkeep.run()
             if self._stop.is_set() or (self._drain is not None and await self._drain.is_over()):
-                await self._applier.apply(most=LEAVE_CHUNKS)
+                await self._applier.apply(most=self._turn.part(LEAVE_CHUNKS))
                 return
             more: bool | None = False
             while more is not None and not self._stop.is_set() and not self._upkeep.is_due():

@@ -46,6 +46,10 @@ class Turn:
         """Return how many blocks to read, of so many that it may be."""
         return most
 
+    def part(self, whole: int) -> int:
+        """Return our part of something that all do."""
+        return whole
+
     @property
     def is_ours(self) -> bool:
         """Return whether it is our turn, and ends when we hand on a batch."""
@@ -109,7 +113,11 @@ class SharedTurn(Turn):
 
     def blocks(self, most: int) -> int:
         """Return how many blocks to read, of so many that it may be."""
-        return max(1, min(most, MOST_BLOCKS // self._turns.workers))
+        return min(most, self.part(MOST_BLOCKS))
+
+    def part(self, whole: int) -> int:
+        """Return our part of something that all do."""
+        return max(1, whole // self._turns.workers)
 
     @property
     def is_ours(self) -> bool:

@@ -171,6 +171,29 @@ def test_a_shard_with_a_long_backlog_holds_up_no_other(server: Server, tmp_path:
             assert client.xlen(slow.stream) > 0
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_it_ends_soon_however_much_waits(server: Server, tmp_path: Path, shards: int) -> None:
+    """What it has taken is settled, and so is some of what waits to be applied; others go on with the rest."""
+    keys = keys_of(shards)
+    variables = {"TALLY_REDIS_URL": server.url, "TALLY_SHARDS": str(shards)}
+    aggregator = Process("aggregator", log=tmp_path / "log", **variables)
+    with server.client() as client:
+        for number in range(20):
+            client.xadd(keys[number % shards].stream, {"lines": _rich(number)})
+        with running(aggregator):
+
+            def settled() -> int:
+                return sum(int(client.hget(each.backlog, "settled_blocks") or 0) for each in keys)
+
+            wait_until(lambda: settled() >= 8, what="batches wait to be applied")
+            assert aggregator.stop() == 0
+        for each in keys:
+            assert client.xinfo_consumers(each.stream, GROUP) == [], "it has left, with nothing pending to it"
+        done = run("aggregator", "--drain", env=variables)
+        assert done.returncode == 0, done.stderr
+        assert sum(int(client.hget(each.totals, "events")) for each in keys) == 20
+
+
 @pytest.mark.parametrize("seed", seeds(range(1), range(5)))
 def test_what_fails_in_one_shard_stops_the_process_with_a_sentence(server: Server, tmp_path: Path, seed: int) -> None:
     keys = keys_of(3)

@@ -158,6 +158,21 @@ async def test_a_batch_of_ours_is_waited_for_until_its_last_chunk_is_applied() -
     await asyncio.wait_for(both, 10)
 
 
+async def test_at_a_stop_nothing_is_waited_for_any_more() -> None:
+    """What is settled is applied by whoever comes next; nothing would be while we wait, and we would never end."""
+    chunks, stop = Chunks(9), asyncio.Event()
+    applier = applier_of(chunks, stop=stop)
+    applier.settled(3)
+    applier.settled(9)
+    waiting = asyncio.create_task(applier.until_waiting(most=1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stop.set()
+    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(applier.until_waiting(most=0), 10)
+    assert chunks.applied == []
+
+
 async def test_after_a_failure_nothing_is_waited_for_any_more() -> None:
     chunks = Chunks(2)
     applier = applier_of(chunks)
