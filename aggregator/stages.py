@@ -67,7 +67,7 @@ class Slot(Generic[Item]):
         await self._free.wait()
 
 
-async def first_of(*waits: Coroutine[Any, Any, None]) -> None:
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
     """Wait until the first of these is over, which all may be called off at any moment."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
