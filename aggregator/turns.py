@@ -27,7 +27,7 @@ FEW_BYTES = 64 << 10
 #: How long all turns take together, about, and how long one takes at the least: large batches are cheaper.
 ROUND_SECONDS, LEAST_SECONDS = 2.0, 0.1
 
-#: How long the turn is kept for blocks that should come and do not: those of a server that hangs come in a minute.
+#: How long the turn is kept for an answer that should come and does not: that of a server that hangs comes in a minute.
 STALL_SECONDS = 0.5
 
 
@@ -172,9 +172,11 @@ class SharedTurn(Turn):
 
     @asynccontextmanager
     async def whole(self) -> AsyncIterator[None]:
-        """Have the turn for something that is not handed on."""
+        """Have the turn for something that is not handed on; but not for as long as a server hangs meanwhile."""
         await self.take()
+        stalled = asyncio.get_running_loop().call_later(STALL_SECONDS, self.end)
         try:
             yield
         finally:
+            stalled.cancel()
             self.end()

@@ -34,6 +34,12 @@ class Hangs(AggregatorStore):
         self.hanging = self.hanging or len(found) == count
         return found
 
+    async def retry(self, *, consumer: str, entry_id: str, deliveries: int) -> Entry | None:
+        if self.when == "retry":
+            self.hanging = True
+            await asyncio.Event().wait()
+        return await super().retry(consumer=consumer, entry_id=entry_id, deliveries=deliveries)
+
     async def stage(self, *, name: str, first: int, chunks: Sequence[Chunk]) -> Literal["staged", "stale", "full"]:
         if self.when == "stage":
             self.hanging = True
@@ -41,8 +47,11 @@ class Hangs(AggregatorStore):
         return await super().stage(name=name, first=first, chunks=chunks)
 
 
-@pytest.mark.parametrize("when", ["read", "stage"])
-async def test_others_go_on(redis: Redis, server: Server, when: str) -> None:
+@pytest.mark.parametrize(
+    ("when", "pending"), [("read", False), ("stage", False), ("retry", True), ("stage", True)], ids=str
+)
+async def test_others_go_on(redis: Redis, server: Server, when: str, pending: bool) -> None:
+    """Blocks are new, or pending to it since before a failure."""
     settings = Settings(redis_url=server.url, shards=2)
     client: Any = redis
     shards = Shards.over(redis, settings)
@@ -67,6 +76,9 @@ async def test_others_go_on(redis: Redis, server: Server, when: str) -> None:
 
     for _ in range(100):  # more than are read at once
         await client.xadd(shards[0].keys.stream, {"lines": LINES})
+    if pending:
+        await stores[0].create_group()
+        await AggregatorStore.read(stores[0], consumer="a", count=2, block_ms=None)
     working = [work(shard) for shard in shards]
 
     async def hangs() -> bool:
