@@ -70,7 +70,7 @@ class Lane:
         self._say_full_next = 0.0  # in monotonic seconds
         self.name = ""  # the source's in the store
         self.position = 0  # behind what is in the stream under that name
-        self.stored_position = 0  # where Redis said that the source stands, when it was `ELSEWHERE`
+        self.stored_position = 0  # where Redis said last that the source stands
         self.appended_bytes = 0
         self.appended_lines = 0
 
@@ -118,12 +118,12 @@ class Lane:
         """Append what is in flight; what was not appended stays in flight. Raises StoreUnavailable; send again then."""
         outcomes = await self._store.append(source=self.name, blocks=self._as_stored(), bulk=self._is_bulk())
         for outcome in outcomes:
+            self.stored_position = outcome.position
             if outcome.outcome in ("appended", "duplicate"):
                 self._land(self._in_flight.popleft())
             elif outcome.outcome == "full":
                 return Sent.FULL
             else:
-                self.stored_position = outcome.position
                 return Sent.ELSEWHERE
         return Sent.APPENDED
 

@@ -97,7 +97,7 @@ class StripedLanes:
 
         At the start of a source, one block after the other: an ingestor on another machine may read another file under
         this name, which begins alike. The second to append to the first stripe finds that out there, and must not have
-        appended to others meanwhile.
+        appended to others meanwhile; nor after it, if all that it has there is before what the other one has.
         """
         in_flight = sum(each.blocks_in_flight for each in self._lanes)
         return in_flight < (1 if self._is_in_first_stripe else self._most_blocks)
@@ -121,12 +121,17 @@ class StripedLanes:
 
         One raises only after all have got their answers.
         """
+        is_in_first_stripe = self._is_in_first_stripe
         sending = [each for each in self._lanes if not each.is_empty]
         if len(sending) == 1:
             outcomes: list[Sent | BaseException] = [await sending[0].send()]
         else:
             outcomes = await asyncio.gather(*(each.send() for each in sending), return_exceptions=True)
-        elsewhere = [lane for lane, outcome in zip(sending, outcomes, strict=True) if outcome is Sent.ELSEWHERE]
+        elsewhere = [
+            lane
+            for lane, outcome in zip(sending, outcomes, strict=True)
+            if outcome is Sent.ELSEWHERE or (outcome is Sent.APPENDED and is_in_first_stripe and lane.is_behind)
+        ]
         self._full = [lane for lane, outcome in zip(sending, outcomes, strict=True) if outcome is Sent.FULL]
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if errors:
@@ -168,6 +173,11 @@ class _StripeLane(Lane):
     def start(self, known: Known) -> None:
         super().start(known)
         self._had, self._last = known.position, known.last
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is stored of it, by another ingestor."""
+        return self.stored_position > self.position
 
     @property
     def known(self) -> Known:

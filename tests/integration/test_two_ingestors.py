@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from ingestor.fingerprints import Fingerprint, path_text
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Lookup
-from ingestor.sources.files import File
+from ingestor.sources.files import File, FileName
 from tally.settings import Settings
-from tally.store import Known
-from tally.store.ingestor_stores import ingestor_store
+from tally.shards import shard_of
+from tally.store import Append, Block, IngestorStore, Known
+from tally.store.ingestor_stores import IngestorStores, ingestor_store
 from tally.store.shards import Shards
 from tests.server import Server
 from tests.stream import Stream
@@ -72,4 +74,50 @@ async def test_each_line_of_both_is_appended_once(
     stream = Stream(server.port, shards=shards)
     assert stream.difference(written[0] + written[1]) == ([], [])
     assert sorted(stream.positions().values()) == sorted(sum(map(len, content)) for content in written)
+    stream.close()
+
+
+class Held(IngestorStore):
+    """A shard into which an ingestor appends only after another one has done something."""
+
+    after: asyncio.Event | None = None
+    reached: asyncio.Event | None = None
+
+    async def append(self, *, source: str, blocks: Sequence[Block], bulk: bool = False) -> list[Append]:
+        if self.reached is not None:
+            self.reached.set()
+        if self.after is not None:
+            await self.after.wait()
+        return await super().append(source=source, blocks=blocks, bulk=bulk)
+
+
+@pytest.mark.parametrize("stripe_bytes", [3000, 3100, 3500])
+async def test_one_that_is_behind_within_the_first_stripe_appends_to_no_other_before_it_knows_that(
+    server: Server, redis: Redis, tmp_path: Path, stripe_bytes: int
+) -> None:
+    """Whatever it has of that stripe ends before what the other one has there, and so looks like its own retry."""
+    beginning = lines("begins", 60)
+    written = [beginning + lines("a" * 500, 30), beginning + lines("b", 300)]
+    settings = Settings(max_block_bytes=1024, shards=3, stripe_bytes=stripe_bytes)
+    is_over, is_told = asyncio.Event(), asyncio.Event()  # its first stripe; and that the other one has found out
+    opened = asyncio.Barrier(2)
+    appenders = []
+    for number, content in enumerate(written):
+        here = tmp_path / f"machine{number}"
+        here.write_bytes(b"".join(content))
+        file = OnItsMachine(here, path=tmp_path / "events.ndjson", opened=opened)
+        shards = [Held(shard.redis, keys=shard.keys, settings=settings) for shard in Shards.over(redis, settings)]
+        name = str(FileName(path_text(tmp_path / "events.ndjson"), Fingerprint.of(b"".join(content)[:1024])))
+        first = shard_of(name, len(shards))
+        for index, shard in enumerate(shards):
+            if number == 1:
+                shard.after = is_over
+                shard.reached = is_told if index != first else None
+            elif index != first:
+                shard.after, shard.reached = is_told, is_over
+        store = IngestorStores(shards, settings=settings)
+        appenders.append(SourceAppender(file, store=store, settings=settings, stop=asyncio.Event()))
+    await asyncio.gather(*(appender.run() for appender in appenders))
+    stream = Stream(server.port, shards=3)
+    assert stream.difference(written[0] + written[1]) == ([], [])
     stream.close()
