@@ -69,7 +69,7 @@ def test_a_custom_time_range(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab.expect_rows("types", {"earlier": 2})
     assert re.search(r"window=custom&from=\d{4}-.*Z&to=", tab.page.url)
     tab.page.get_by_label("to", exact=True).fill(moments[0])
-    tab.page.get_by_role("button", name="Apply").click()
+    tab.page.get_by_label("to", exact=True).press("Enter")  # which is as good as the button, and cannot miss it
     expect(tab.page.locator("#custom-error")).to_have_text("The beginning must be before the end.")
 
 

@@ -55,7 +55,7 @@ def test_a_program_does_not_survive_an_ingestor_that_is_killed(
     with running(ingestor):
         wait_until(lambda: Path("quiet").exists() and Path("quiet").read_text() != "", what="the program runs")
         assert int(Path("quiet").read_text()) in left()
-    wait_until(lambda: not left(), what="the program is gone, and what has ended it", seconds=20)
+    wait_until(lambda: not left(), what="the program is gone, and what has ended it")
 
 
 @pytest.mark.parametrize("command", ["true", "exit 1", "sleep 1000"])
