@@ -80,10 +80,15 @@ def _text(found: dict[str, Any], stored: Layout, here: Layout) -> list[str]:
         lines.append(f"How events are counted (format {stored.fields['format']}{since}):")
     layout = stored if stored.whole else here
     lines += [f"  {PREFIX}{name.upper()}={printable(layout.fields[name])}" for name in layout.settings]
-    if len(found["shards"]) > 1:
+    is_spread_otherwise = bool(stored.spread_differences(here))
+    if len(found["shards"]) > 1 and not is_spread_otherwise:
         each_one = ", ".join(f"{{{shard['tag']}}} in {shard['slot']}" for shard in found["shards"])
         lines += [f"The hash tags of its shards, and the slots of a Redis Cluster in which they are: {each_one}"]
-    if found["differences"]:
+    if is_spread_otherwise:
+        lines += ["Set otherwise here; whatever has these settings is refused:"]
+        lines += [f"  {each['variable']} = {each['here']}" for each in found["differences"]]
+        lines += ["That cannot be accepted, or lines would be counted twice: set it as it was."]
+    elif found["differences"]:
         lines += ["Set otherwise here; an aggregator with these settings is refused:"]
         lines += [f"  {each['variable']} = {each['here']}" for each in found["differences"]]
         lines += ["With `tally layout --accept` these hold from then on."]

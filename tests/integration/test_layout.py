@@ -582,6 +582,16 @@ def test_the_command_tells_where_shards_are(server: Server) -> None:
     assert "hash tags" not in _run(server)
 
 
+async def test_the_command_does_not_advise_to_accept_other_shards(server: Server, redis: Redis) -> None:
+    settings = Settings(shards=3)
+    await check_home(Shards.over(redis, settings), settings=settings, counts=True)
+    shown = _run(server)
+    assert "TALLY_SHARDS=3" in shown
+    assert "  TALLY_SHARDS = 1\nThat cannot be accepted" in shown
+    assert "--accept" not in shown
+    assert "hash tags" not in _run(server, TALLY_SHARDS="4")
+
+
 @pytest.mark.parametrize("number", [2, 16])
 async def test_another_layout_is_accepted_for_all_shards(redis: Redis, number: int) -> None:
     """Of 2 none has the layout of all, of 16 one has."""
