@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.compression import LEAST_BYTES, Encoding, compressed, preferred
+from api.formats import MISSING_SHARDS
 from api.freshness import fresh_seconds
 from api.memory import RETRY_AFTER_SECONDS, Memory
 from tally.clock import SYSTEM, Clock
@@ -33,6 +34,8 @@ SEND_SECONDS, LEAST_BYTES_A_SECOND = 30.0, 65_536
 
 #: When an answer was made, as it stands in JSON. In a name that is a value the quotation marks would be escaped.
 _AS_OF = re.compile(rb'"as_of":[0-9.e+]+')
+
+_MISSING_SHARDS = MISSING_SHARDS.lower().encode()
 
 #: What tells one answer from another: path, query, Accept.
 _Question = tuple[str, bytes, bytes]
@@ -154,7 +157,8 @@ class AnswerCache:
             return None
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         before = self._answers.get(question)
-        if before is not None and before.plain.body == body:
+        missing = _missing_shards(start["headers"])
+        if before is not None and before.plain.body == body and _missing_shards(before.plain.headers) == missing:
             before.made_at, before.given = self._clock.monotonic(), 0
             return before
         del before
@@ -167,7 +171,7 @@ class AnswerCache:
             )
             await refusal(scope, receive, send)
             return None
-        etag = await _etag(body, named=path_below_root(scope).startswith("/events/"))
+        etag = await _etag(body, missing, named=path_below_root(scope).startswith("/events/"))
         headers = [*_varied(start["headers"]), (b"etag", etag.encode()), (b"cache-control", b"no-cache")]
         answer = _Answer(self._clock.monotonic(), etag, _Encoded(headers, body))
         self._memory.hold(answer, _OVERHEAD_BYTES + sum(map(len, question)))
@@ -223,7 +227,12 @@ def _varied(headers: _Headers) -> _Headers:
     return [*(header for header in headers if header[0] != b"vary"), (b"vary", vary)]
 
 
-async def _etag(body: bytes, *, named: bool) -> str:
+def _missing_shards(headers: _Headers) -> bytes:
+    """Return which shards are not in the answer: of a table the header alone tells."""
+    return next((value for name, value in headers if name == _MISSING_SHARDS), b"")
+
+
+async def _etag(body: bytes, missing_shards: bytes, *, named: bool) -> str:
     """Return a weak one, because when an answer was made is left out: it is the same as long as its counts are.
 
     It is the same in every encoding, too. `named` is whether names from events are the answer's keys: there `as_of` is
@@ -231,7 +240,7 @@ async def _etag(body: bytes, *, named: bool) -> str:
     """
     if not named:
         body = _AS_OF.sub(b"", body, count=1)
-    digest = hashlib.blake2b(digest_size=12)
+    digest = hashlib.blake2b(missing_shards, digest_size=12)
     for first in range(0, len(body), SLICE_BYTES):
         if first:
             await asyncio.sleep(0)

@@ -15,10 +15,12 @@ from api import pages
 from api.answer_cache import AnswerCache
 from api.cached_counts import CachedCounts
 from api.compression import CompressedPages
+from api.formats import MISSING_SHARDS
 from api.live import Live
 from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
 from api.param_reading import also_wrong
+from api.parts import Parts
 from api.routes import all_counts, health, names, pipeline
 from api.routes.documented import TAGS
 from api.work import Busy, Work
@@ -46,6 +48,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     work = Work()
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
     counts = CachedCounts(reader_of(shards, settings=settings), memory=rankings, work=work, clock=clock)
+    parts = Parts(counts, shards, settings=settings)
     live = Live(counts, clock=clock)
 
     @asynccontextmanager
@@ -73,8 +76,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     app.add_exception_handler(Busy, _too_much)
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
     for routes in (
-        names.router("types", counts),
-        names.router("words", counts),
+        names.router("types", parts),
+        names.router("words", parts),
         pipeline.router(counts, live),
         all_counts.router(counts, bodies),
     ):
@@ -92,7 +95,13 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     app.add_middleware(TakesNoEvents)  # before the token: one for events would be told to be wrong
     if settings.cors_origins:
         origins = parse_origins(settings.cors_origins)
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET"],
+            allow_headers=["*"],
+            expose_headers=[MISSING_SHARDS],
+        )
     if settings.root_path:
         app.add_middleware(ProxyPath, root_path=settings.root_path)
     return app

@@ -46,8 +46,11 @@ Bounds = tuple[int, int]
 class CachedCounts:
     """Everything that can be asked. Every method raises StoreUnavailable, those about names NoRoom and Busy, too."""
 
-    def __init__(self, reader: Reader, *, memory: Memory, work: Work, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, reader: Reader, *, memory: Memory, work: Work, clock: Clock = SYSTEM, missing: tuple[int, ...] = ()
+    ) -> None:
         self.reader = reader
+        self.missing = missing  # the shards that are not asked, see Parts
         self.work = work
         self.clock = clock
         self._memory = memory
@@ -58,6 +61,14 @@ class CachedCounts:
         self._uniting: asyncio.Task[None] | None = None
         self._unite_due = -math.inf  # in seconds of the monotonic clock
         self._united = 0  # how often that was done
+
+    def of_part(self, reader: Reader, *, missing: tuple[int, ...]) -> CachedCounts:
+        """Return what is read by another reader, of all shards but these, within the same bounds. To be closed."""
+        return CachedCounts(reader, memory=self._memory, work=self.work, clock=self.clock, missing=missing)
+
+    def close(self) -> None:
+        """Forget what was read."""
+        self._rankings.close()
 
     async def counting(self) -> Counting:
         """Return how lines are counted."""

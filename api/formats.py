@@ -17,6 +17,9 @@ from tally.web.problem_types import NOT_ACCEPTABLE, REDIS_REFUSES, REDIS_UNAVAIL
 
 _MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 
+#: The header that says which shards are not in an answer, in whatever form that is. Other answers do not have it.
+MISSING_SHARDS = "Tally-Missing-Shards"
+
 #: What an Accept header may call each; of those that it prefers alike the first is given.
 _ACCEPTABLE: dict[Format, tuple[str, ...]] = {
     "json": ("application/json",),
@@ -50,6 +53,7 @@ def respond(
     *,
     columns: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
+    missing_shards: Sequence[int] = (),
 ) -> Response:
     """Return the answer as JSON; or its rows alone, as CSV below a line with the columns, or as NDJSON.
 
@@ -62,8 +66,8 @@ def respond(
     elif chosen == "ndjson":
         body = _ndjson(rows)
     else:
-        body = msgspec.json.encode(answer)
-    return Response(body, media_type=_MEDIA_TYPES[chosen], headers={"Vary": "Accept"})
+        return as_json(answer, missing_shards=missing_shards)
+    return Response(body, media_type=_MEDIA_TYPES[chosen], headers=_headers(missing_shards))
 
 
 def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -72,9 +76,16 @@ def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
     return {name: {"schema": {"type": "string"}, "example": body.decode()} for name, body in bodies.items()}
 
 
-def as_json(answer: Mapping[str, Any]) -> Response:
-    """Return an answer that is no list, and so comes as JSON alone; `JSON_ONLY` is for its route."""
-    return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"], headers={"Vary": "Accept"})
+def as_json(answer: Mapping[str, Any], *, missing_shards: Sequence[int] = ()) -> Response:
+    """Return an answer as JSON; `JSON_ONLY` is for routes whose answers are no lists, and so come as that alone."""
+    if missing_shards:
+        answer = {**answer, "missing_shards": missing_shards}
+    return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"], headers=_headers(missing_shards))
+
+
+def _headers(missing_shards: Sequence[int]) -> dict[str, str]:
+    missing = {MISSING_SHARDS: ", ".join(map(str, missing_shards))} if missing_shards else {}
+    return {"Vary": "Accept", **missing}
 
 
 def accepts(media_type: str) -> Callable[[Request], Awaitable[None]]:

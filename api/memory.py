@@ -40,6 +40,10 @@ class Memory:
         """Call `drop` when room is needed. It lets go of what was used least lately; False if there is nothing."""
         self._drops.append(drop)
 
+    def no_longer_when_full(self, drop: Callable[[], bool]) -> None:
+        """Call `drop` no more: it has nothing to let go of."""
+        self._drops.remove(drop)
+
     def hold(self, thing: object, bytes_: int) -> None:
         """Count these bytes until `thing` is gone. Never refuses, but makes room by dropping what is not in use."""
         weakref.finalize(thing, self._freed.append, bytes_).atexit = False

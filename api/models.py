@@ -24,6 +24,15 @@ AsOf = Annotated[
 ]
 
 
+MissingShards = Annotated[
+    list[int] | None,
+    Field(
+        description="With partial=true, if some shards are unavailable: these are not in the answer, and its counts "
+        "are lower bounds. Never there in an answer about all shards"
+    ),
+]
+
+
 class Item(BaseModel):
     name: str = Field(examples=["foo"])
     count: int = Field(examples=[3])
@@ -34,7 +43,7 @@ class Item(BaseModel):
     at_most: int | None = Field(
         None,
         description="With several shards: its count and what it may have under `__other__` in those that had no room "
-        "for its name; otherwise `count` is exact",
+        "for its name; null if shards are missing; otherwise `count` is exact",
     )
 
 
@@ -73,7 +82,7 @@ class RankingAnswer(BaseModel):
     distinct_at_most: int | None = Field(
         None,
         description="With several shards, which may have the same names: larger than `distinct` where only the first "
-        "of very many were read",
+        "of very many were read; null if shards are missing",
     )
     matched: int = Field(
         description="Names that pass `prefix` and `q`; ordered by change also those of the one before", examples=[4]
@@ -85,6 +94,7 @@ class RankingAnswer(BaseModel):
         None, description="What is compared, with compare=previous; null if it cannot be, see there"
     )
     as_of: AsOf
+    missing_shards: MissingShards = None
 
 
 class NamedSeries(BaseModel):
@@ -102,6 +112,7 @@ class SeriesAnswer(Grid):
 
     series: list[NamedSeries]
     as_of: AsOf
+    missing_shards: MissingShards = None
 
 
 class OneSeries(Grid):
@@ -131,6 +142,7 @@ class NameAnswer(BaseModel):
     last: TimeRange | None = Field(description="The last one")
     series: OneSeries
     as_of: AsOf
+    missing_shards: MissingShards = None
 
 
 class RiseItem(BaseModel):
@@ -156,6 +168,7 @@ class TrendingAnswer(BaseModel):
     present: TimeRange
     baseline: TimeRange = Field(description="Ends where `present` begins; with a total of 0 there is no past yet")
     as_of: AsOf
+    missing_shards: MissingShards = None
 
 
 class BacklogAnswer(BaseModel):

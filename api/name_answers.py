@@ -9,7 +9,7 @@ from fastapi import Request, Response
 
 from api.cached_counts import CachedCounts
 from api.comparison import Comparison
-from api.formats import respond
+from api.formats import as_json, respond
 from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams, last_windows
 from api.ranking import ByCountOrName, Ranking
 from api.series import Series, WrongStep
@@ -55,27 +55,31 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
         return await counts.work.answer(names, make_response)
     answer, columns = await counts.work.answer(names, make)
     await _add_bounds(counts, kind, found, answer)
-    return respond(request, params.format, answer, columns=(*columns, "at_most"), rows=answer["items"])
+    columns = (*columns, "at_most")
+    return respond(request, params.format, answer, columns=columns, rows=answer["items"], missing_shards=counts.missing)
 
 
-async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> dict[str, Any]:
+async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> Response:
     as_of = counts.clock.time()
     name = (await counts.counting()).name(kind, name)
     count = await counts.reader.count_of(kind, name)
-    if not count:
+    if not count and not counts.missing:  # one of those may have it
         raise ProblemError(NEVER_COUNTED, f"{name!r} is not among the {kind}")
     everything = await counts.first(kind)
     rank = everything.rank(name)
-    if rank is None:
+    if rank is None and count:
         everything = await counts.all_time(kind)
         rank = everything.rank(name)
     first, last = await counts.seen(kind, name)
     series = await _series(counts, kind, [name], params)
-    (hidden,) = await counts.reader.hidden(kind, [name])
-    return {
+    at_most = {}
+    if counts.reader.several:
+        (hidden,) = await counts.reader.hidden(kind, [name])
+        at_most["at_most"] = None if counts.missing else count + hidden
+    answer = {
         "name": name,
         "count": count,
-        **({"at_most": count + hidden} if counts.reader.several else {}),
+        **at_most,
         "share": _share(count, everything.total),
         "rank": rank,
         "first": first and first.as_dict(),
@@ -83,6 +87,7 @@ async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRa
         "series": {**_grid(series), "counts": series.counts[0]},
         "as_of": min(as_of, everything.as_of),
     }
+    return as_json(answer, missing_shards=counts.missing)
 
 
 async def get_series(counts: CachedCounts, kind: Kind, request: Request, params: TypeSeriesParams) -> Response:
@@ -99,7 +104,7 @@ async def get_series(counts: CachedCounts, kind: Kind, request: Request, params:
         for cell, at in enumerate(found.starts_at)
         for name, counts in zip(names, found.counts, strict=True)
     )
-    return respond(request, params.format, answer, columns=CELL_COLUMNS, rows=rows)
+    return respond(request, params.format, answer, columns=CELL_COLUMNS, rows=rows, missing_shards=counts.missing)
 
 
 async def list_trending(counts: CachedCounts, kind: Kind, request: Request, params: TrendingParams) -> Response:
@@ -113,7 +118,7 @@ async def list_trending(counts: CachedCounts, kind: Kind, request: Request, para
         "baseline": _time_range(found.previous),
         "as_of": min(each.as_of for each in found.ranges),
     }
-    return respond(request, params.format, answer, columns=RISE_COLUMNS, rows=items)
+    return respond(request, params.format, answer, columns=RISE_COLUMNS, rows=items, missing_shards=counts.missing)
 
 
 async def _series(counts: CachedCounts, kind: Kind, names: list[str], asked: SeriesRange) -> Series:
@@ -178,9 +183,14 @@ async def _add_bounds(counts: CachedCounts, kind: Kind, found: Ranking, answer: 
     """Add what only several shards have: how often each name was counted at the most, how many there are at the most.
 
     A name may have no place of its own in some of them, and be counted under `__other__` there. Of a time range it is
-    not looked in which shard and window.
+    not looked in which shard and window. What shards have that are missing is not known.
     """
     items = answer["items"]
+    if counts.missing:
+        for item in items:
+            item["at_most"] = None
+        answer["distinct_at_most"] = None
+        return
     hidden = [found.other] * len(items)
     if found.other and found.start is None:
         hidden = await counts.reader.hidden(kind, [item["name"] for item in items])

@@ -36,6 +36,14 @@ AnyFormat = Annotated[
     Optional[Format],
     Field(description="json, csv or ndjson; else what the header Accept prefers", examples=["csv"]),
 ]
+AnswerInPart = Annotated[
+    bool,
+    Field(
+        description="If some shards are unavailable, answer from the others: `missing_shards` and the header "
+        "Tally-Missing-Shards say which, and every count is a lower bound then. Without it that is a 503",
+        examples=[True],
+    ),
+]
 Order = Literal["-count", "count", "name", "-name", "-change", "change"]
 
 
@@ -133,6 +141,7 @@ class RankingParams(TimeRangeParams):
     )
     compare: Optional[Literal["previous"]] = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
+    partial: AnswerInPart = False
 
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""
@@ -167,6 +176,7 @@ class TypeSeriesParams(SeriesRange):
 
     name: _Names = Field(default=[], description="A type to count; it may be given several times; all events without")
     format: AnyFormat = None
+    partial: AnswerInPart = False
 
     @field_validator("name")
     @classmethod
@@ -184,6 +194,8 @@ class WordSeriesParams(TypeSeriesParams):
 
 class NameParams(SeriesRange):
     """What the answers about one name take."""
+
+    partial: AnswerInPart = False
 
 
 class TypeLookupParams(NameParams):
@@ -210,6 +222,7 @@ class TrendingParams(Strict):
     )
     limit: int = Field(10, ge=1, le=1000, description="Items at the most", examples=[5])
     format: AnyFormat = None
+    partial: AnswerInPart = False
 
 
 class RejectedParams(Strict):

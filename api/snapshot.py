@@ -95,6 +95,11 @@ class Snapshots(Generic[T]):
         self._snapshots.move_to_end(key)
         return await snapshot.get()
 
+    def close(self) -> None:
+        """Forget them all. Who waits for one still gets it."""
+        self._snapshots.clear()
+        self._memory.no_longer_when_full(self._drop)
+
     def _drop(self) -> bool:
         """Forget the one that was asked for least lately, but for those that are being made."""
         for key, snapshot in self._snapshots.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api.formats import UNAVAILABLE, UNCHANGED, described_tables
+from api.formats import MISSING_SHARDS, UNAVAILABLE, UNCHANGED, described_tables
 from tally.web import problems
 from tally.web.problem_types import NOT_ACCEPTABLE
 
@@ -22,13 +22,23 @@ TAGS = [
 ERRORS = UNCHANGED | problems.PARAMETERS | UNAVAILABLE
 
 
+_MISSING_SHARDS = {
+    MISSING_SHARDS: {
+        "description": "With partial=true, the shards that are unavailable and not in the answer; else there is none",
+        "schema": {"type": "string"},
+        "example": "0, 3",
+    }
+}
+
+
 def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` of a route: its answer and errors. A list comes as CSV and NDJSON too, in such rows.
 
     JSON stands first: clients that are generated take the first form of an answer.
     """
     forms = {"application/json": {}, **({} if row is None else described_tables(list(row), [row]))}
-    return {200: {"model": model, "content": forms}, **ERRORS, **not_acceptable(*forms)}
+    headers = {"headers": _MISSING_SHARDS} if "missing_shards" in model.model_fields else {}
+    return {200: {"model": model, "content": forms, **headers}, **ERRORS, **not_acceptable(*forms)}
 
 
 def not_acceptable(*media_types: str) -> dict[int | str, dict[str, Any]]:

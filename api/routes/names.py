@@ -9,8 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
 from api import name_answers as answers
-from api.cached_counts import CachedCounts
-from api.formats import JSON_ONLY, as_json
+from api.formats import JSON_ONLY
 from api.models import NameAnswer, RankingAnswer, SeriesAnswer, TrendingAnswer
 from api.param_reading import given
 from api.params import (
@@ -22,6 +21,7 @@ from api.params import (
     WordLookupParams,
     WordSeriesParams,
 )
+from api.parts import Parts
 from api.routes.documented import documented
 from tally.keys import Kind
 from tally.web import problems
@@ -70,7 +70,7 @@ class _Anything(Convertor[str]):
 register_url_convertor("any", _Anything())
 
 
-def router(kind: Kind, counts: CachedCounts) -> APIRouter:
+def router(kind: Kind, parts: Parts) -> APIRouter:
     """Return the routes of a kind of names."""
     called = _CALLED[kind]
     # What depends on the kind cannot stand in an annotation.
@@ -91,7 +91,9 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def list_names(request: Request, params: Annotated[RankingParams, given(RankingParams)]) -> Response:
-        return await answers.list_names(counts, kind, request, params)
+        return await parts.answer(
+            lambda counts: answers.list_names(counts, kind, request, params), partial=params.partial
+        )
 
     @routes.get(
         f"/{kind}:lookup",
@@ -104,7 +106,9 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def lookup(params: Any = lookup_params) -> Response:
-        return as_json(await answers.one_name(counts, kind, params.name, params))
+        return await parts.answer(
+            lambda counts: answers.one_name(counts, kind, params.name, params), partial=params.partial
+        )
 
     @routes.get(
         f"/{kind}:series",
@@ -115,7 +119,9 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def get_series(request: Request, params: Any = series_params) -> Response:
-        return await answers.get_series(counts, kind, request, params)
+        return await parts.answer(
+            lambda counts: answers.get_series(counts, kind, request, params), partial=params.partial
+        )
 
     @routes.get(
         f"/{kind}:trending",
@@ -128,7 +134,9 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         response_class=Response,
     )
     async def list_trending(request: Request, params: Annotated[TrendingParams, given(TrendingParams)]) -> Response:
-        return await answers.list_trending(counts, kind, request, params)
+        return await parts.answer(
+            lambda counts: answers.list_trending(counts, kind, request, params), partial=params.partial
+        )
 
     @routes.get(
         f"/{kind}/{{name:any}}",
@@ -143,7 +151,7 @@ def router(kind: Kind, counts: CachedCounts) -> APIRouter:
         params: Annotated[NameParams, given(NameParams)],
         name: str = in_path,
     ) -> Response:
-        return as_json(await answers.one_name(counts, kind, name, params))
+        return await parts.answer(lambda counts: answers.one_name(counts, kind, name, params), partial=params.partial)
 
     return routes
 

@@ -52,7 +52,7 @@ class MergedReader(MergedStatusReader):
             names, _ = await reader.distinct(kind)
             return names, await reader.sum_all(kind, gauge=part)
 
-        names, counts = await add_up_all(self._readers, read, gauge=gauge)
+        names, counts = await add_up_all(self._readers, read, gauge=gauge, shards=self._places)
         self._united[kind] = names, len(counts) - (OTHER.encode() in counts)
         return counts
 
@@ -83,7 +83,8 @@ class MergedReader(MergedStatusReader):
         # Of those that it does not tell as its own most frequent ones, each shard is asked.
         missing = [[name for name in asked if name not in top.counts] if top.floor else [] for top in tops]
         found = await together(
-            [reader.counts_of("words", names) for reader, names in zip(self._readers, missing, strict=True)]
+            [reader.counts_of("words", names) for reader, names in zip(self._readers, missing, strict=True)],
+            shards=self._places,
         )
         sums = {name: sum(top.counts.get(name, 0) for top in tops) for name in asked}
         for names, counts in zip(missing, found, strict=True):
@@ -130,19 +131,20 @@ class MergedReader(MergedStatusReader):
 
         return await again_while_moved(look)
 
-    async def _look(self) -> tuple[list[tuple[CountReader, Windows]], Windows]:
-        """Return the shards that have windows, with these, and what `windows` does. Raises WindowsMoved.
+    async def _look(self) -> tuple[dict[int, tuple[CountReader, Windows]], Windows]:
+        """Return the shards that have windows by their places, and what `windows` does. Raises WindowsMoved.
 
         A shard without any may have no layout yet.
         """
         lengths = (await self.counting()).lengths
-        found = []
-        for reader, windows in zip(self._readers, await self._each(lambda reader: reader.windows()), strict=True):
+        found = {}
+        all_windows = await self._each(lambda reader: reader.windows())
+        for place, reader, windows in zip(self._places, self._readers, all_windows, strict=True):
             if windows.lengths == lengths:
-                found.append((reader, windows))
+                found[place] = reader, windows
             elif windows.all():
                 raise WindowsMoved  # another layout is being accepted
-        floors = highest([windows.floors for _, windows in found]) if found else [None] * len(lengths)
+        floors = highest([windows.floors for _, windows in found.values()]) if found else [None] * len(lengths)
         return found, Windows(lengths, [WindowStarts((), floor=floor) for floor in floors])
 
     async def sum_range(
@@ -161,7 +163,7 @@ class MergedReader(MergedStatusReader):
                 reader, windows = one
                 return await reader.sum_range(kind, start, end, gauge=part, floors=reach.floors, windows=windows)
 
-            found, counts = await add_up_all(each, of, gauge=gauge)
+            found, counts = await add_up_all(list(each.values()), of, gauge=gauge, shards=list(each))
             if any((one.start, one.end) != (whole.start, whole.end) for one in found):
                 raise WindowsMoved  # a shard no longer reaches as far back as it did
             return whole, counts
@@ -186,7 +188,7 @@ class MergedReader(MergedStatusReader):
                 reader, windows = one
                 return await reader.counts_in(kind, names, choose, floors=reach.floors, windows=windows)
 
-            found = await few_at_once(each, of)
+            found = await few_at_once(list(each.values()), of, shards=list(each))
             merged = Windows.of_all([windows for windows, _ in found])
             if any(_differ(windows, windows.since(merged.floors), choose) for windows, _ in found):
                 raise WindowsMoved  # a shard no longer reaches as far back as others took it to

@@ -55,12 +55,13 @@ class MergedStatusReader:
     """Reads the state of all shards' pipelines. Every method raises StoreUnavailable if one of them cannot be asked."""
 
     def __init__(self, shards: Shards, *, settings: Settings) -> None:
+        self._places = [shard.index for shard in shards]
         self._readers = [CountReader(shard.redis, keys=shard.keys, settings=settings) for shard in shards]
         self._home = CountReader(shards.home.redis, keys=shards.home.keys, settings=settings)
         self._layout = LayoutStore(shards.home.redis, keys=shards.home.keys, settings=settings)
 
     async def _each(self, ask: Callable[[CountReader], Awaitable[T]]) -> list[T]:
-        return await together([ask(reader) for reader in self._readers])
+        return await together([ask(reader) for reader in self._readers], shards=self._places)
 
     async def totals(self) -> dict[str, int]:
         """Return every total. Raises LayoutRefused where there is another format, or other shards."""

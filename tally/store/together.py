@@ -16,22 +16,24 @@ Asked = TypeVar("Asked")
 LONG_AT_ONCE = 4
 
 
-async def together(asked: Sequence[Awaitable[T]]) -> list[T]:
+async def together(asked: Sequence[Awaitable[T]], *, shards: Sequence[int] | None = None) -> list[T]:
     """Return the answers of all shards, in their order. Raises what the first one raised that did, when all have ended.
 
     A command that is called off costs its connection, and the longest of them has a timeout. Of what is unavailable it
-    is said which shard it is.
+    is said which shard it is; they are the first ones unless it is given which.
     """
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    for index, answer in enumerate(answers):
-        if isinstance(answer, StoreUnavailable) and len(answers) > 1:
+    for index, answer in zip(shards or range(len(asked)), answers, strict=True):
+        if isinstance(answer, StoreUnavailable) and (shards or len(answers) > 1):
             raise StoreUnavailable(f"shard {index}: {answer}", public=answer.public) from answer
         if isinstance(answer, BaseException):
             raise answer
     return [answer for answer in answers if not isinstance(answer, BaseException)]
 
 
-async def few_at_once(each: Sequence[Asked], ask: Callable[[Asked], Awaitable[T]]) -> list[T]:
+async def few_at_once(
+    each: Sequence[Asked], ask: Callable[[Asked], Awaitable[T]], *, shards: Sequence[int] | None = None
+) -> list[T]:
     """Return what `ask` gives for each of these, as `together` does: of LONG_AT_ONCE at the same time."""
     turns = asyncio.Semaphore(LONG_AT_ONCE)
 
@@ -39,4 +41,4 @@ async def few_at_once(each: Sequence[Asked], ask: Callable[[Asked], Awaitable[T]
         async with turns:
             return await ask(asked)
 
-    return await together([one(asked) for asked in each])
+    return await together([one(asked) for asked in each], shards=shards)

@@ -22,8 +22,9 @@ async def add_up_all(
     read: Callable[[Reader, Gauge], Awaitable[tuple[T, dict[bytes, int]]]],
     *,
     gauge: Gauge | None = None,
+    shards: Sequence[int] | None = None,
 ) -> tuple[list[T], dict[bytes, int]]:
-    """Return what `read` gives for each of these, in their order, and the sum of all counts.
+    """Return what `read` gives for each of these, in their order, and the sum of all counts; `shards` as in together.
 
     Raises what `read` and `gauge` raise. Of large sums one is made after the other, and added to the rest.
     """
@@ -44,7 +45,7 @@ async def add_up_all(
         return found
 
     try:
-        found = await few_at_once(readers, one)
+        found = await few_at_once(readers, one, shards=shards)
     except BaseException:
         await whole.clear()
         raise

@@ -1,12 +1,15 @@
-"""The api over the shards of a cluster: exact answers, and none while one of the nodes does not answer."""
+"""The api over the shards of a cluster: exact answers, and while a node does not answer none, or one in part."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import httpx
 
 from tally.generator import Generator, GeneratorSpec
+from tally.keys import Keys
+from tally.shards import tags
 from tests.cluster.nodes import running_cluster
 from tests.oracle import Expected
 from tests.processes import Process, run, running
@@ -20,7 +23,7 @@ def test_they_equal_an_independent_count_and_wait_for_every_node(tmp_path: Path)
     want = Expected.of(path.read_bytes().split(b"\n"))
     folder, port = tmp_path / "cluster", free_port()
     folder.mkdir()
-    with running_cluster(folder) as cluster:
+    with running_cluster(folder, options=("--cluster-require-full-coverage", "no")) as cluster:
         variables = {"TALLY_REDIS_URL": cluster.url, "TALLY_SHARDS": "4", "TALLY_STRIPE_BYTES": "65536"}
         for arguments in (["ingestor", str(path)], ["aggregator", "--drain"]):
             done = run(*arguments, env=variables)
@@ -48,8 +51,20 @@ def test_they_equal_an_independent_count_and_wait_for_every_node(tmp_path: Path)
             assert (stats["totals"]["events"], stats["totals"]["rejected"]) == (want.events, want.rejected)
             assert client.get("/readyz").status_code == 200
             node = cluster.nodes[1]
+            keys = [Keys(tag) for tag in tags(4)]
+            missing = [place for place, each in enumerate(keys) if cluster.owner(each.tag) is node]
+            assert 0 < len(missing) < 4
+            rest: Counter[str] = Counter()
+            for place, each in enumerate(keys):
+                if place not in missing:
+                    with cluster.owner(each.tag).client() as shard:
+                        rest.update({name: int(count) for name, count in shard.hgetall(each.types).items()})
             node.hang()
             try:
+                for question in ("/v1/types?partial=true&limit=1000", "/v1/types?partial=true&limit=1000&window=1h"):
+                    answer = client.get(question)
+                    assert (answer.status_code, answer.json()["missing_shards"]) == (200, missing), answer.text
+                    assert {item["name"]: item["count"] for item in answer.json()["items"]} == rest
                 for question in ("/v1/types?limit=3", "/v1/words?window=2h", "/v1/stats", "/readyz"):
                     answer = client.get(question)
                     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/redis-unavailable"), question
@@ -57,4 +72,7 @@ def test_they_equal_an_independent_count_and_wait_for_every_node(tmp_path: Path)
             finally:
                 node.go_on()
             wait_until(is_right, what="it answers again")
+            wait_until(
+                lambda: "missing_shards" not in client.get("/v1/types?partial=true").json(), what="and about all of it"
+            )
         assert "Traceback" not in api.log()

@@ -103,3 +103,24 @@ async def test_snapshots_are_forgotten_by_their_bytes_the_least_lately_asked_for
     await snapshots.get(99)
     await snapshots.get(50)
     assert loads[100:] == [50]
+
+
+async def test_snapshots_that_are_closed_hold_nothing_and_are_not_asked_for_room() -> None:
+    memory = Memory(1_000_000)
+
+    async def load() -> Thing:
+        thing = Thing()
+        memory.hold(thing, 1000)
+        return thing
+
+    async def version() -> int:
+        return 1
+
+    snapshots: Snapshots[Thing] = Snapshots(make=lambda _: Snapshot(version=version, load=load), memory=memory)
+    await snapshots.get("a")
+    assert memory.held_bytes > 1000
+    snapshots.close()
+    gc.collect()
+    assert memory.held_bytes == 0
+    await snapshots.get("b")
+    assert not memory.make_room(memory.most_bytes)

@@ -1,0 +1,91 @@
+"""Which shards can be asked just now, for who would rather have an answer about some of them than none."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+
+from tally.clock import SYSTEM, Clock
+from tally.keys import Keys
+from tally.layout import Layout
+from tally.refused import Refused
+from tally.settings import Settings
+from tally.store.client import NO_ANSWER, StoreUnavailable
+from tally.store.layouts import LayoutStore
+from tally.store.shards import Shard, Shards
+from tally.telemetry import get_logger
+
+#: How long one that could not be asked is left out before anybody waits for it again.
+LEFT_OUT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of one of them."""
+
+    store: LayoutStore
+    layout: Layout | None = None
+    is_missing: bool = False
+    asked_at: float = -math.inf  # when that was found out, in seconds of the monotonic clock
+    asking: asyncio.Task[None] | None = None
+
+
+class AvailableShards:
+    """Asks all shards at the same time whether they can be asked.
+
+    One that hangs is waited for once, as long as any read may take. While it does not answer it is asked beside what
+    others answer; who comes after LEFT_OUT_SECONDS in which nobody did waits for it again.
+    """
+
+    def __init__(self, shards: Shards, *, settings: Settings, clock: Clock = SYSTEM) -> None:
+        self._shards = shards
+        self._seen = {
+            shard.keys: _Seen(LayoutStore(shard.redis, keys=shard.keys, settings=settings))
+            for shard in shards.with_home
+        }
+        self._timeout_seconds = settings.read_timeout_seconds
+        self._clock = clock
+
+    async def find(self) -> Shards:
+        """Return the shards that can be asked, all of them as they were given. Raises StoreUnavailable if none can.
+
+        Where the layout of all cannot be read, a shard that has a copy of it stands in for its home.
+        """
+        now = self._clock.monotonic()
+        for keys, seen in self._seen.items():
+            if seen.asking is None:
+                seen.is_missing = seen.is_missing and now - seen.asked_at < LEFT_OUT_SECONDS
+                seen.asking = asyncio.create_task(self._ask(keys, seen), name="ask a shard whether it is there")
+        waited_for = [seen.asking for seen in self._seen.values() if seen.asking and not seen.is_missing]
+        if waited_for:
+            await asyncio.wait(waited_for)  # who goes away meanwhile ends none of them
+        if not any(seen.is_missing for seen in self._seen.values()):
+            return self._shards
+        found = Shards(shard for shard in self._shards if not self._seen[shard.keys].is_missing)
+        if not found:
+            raise StoreUnavailable("none of the shards can be asked", public=NO_ANSWER)
+        home = self._shards.home
+        found.home = home if not self._seen[home.keys].is_missing else next(filter(self._has_layout, found), found[0])
+        return found
+
+    def _has_layout(self, shard: Shard) -> bool:
+        layout = self._seen[shard.keys].layout
+        return layout is not None and "windows" in layout.fields
+
+    async def _ask(self, keys: Keys, seen: _Seen) -> None:
+        was_missing, why = seen.is_missing, ""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                seen.layout = await seen.store.read()
+        except (StoreUnavailable, TimeoutError) as error:
+            why = str(error) or "it does not answer"
+        except Refused:
+            seen.layout = None  # it is there, and tells the same to who asks it more
+        finally:
+            seen.asked_at, seen.is_missing, seen.asking = self._clock.monotonic(), bool(why), None
+        place = next((shard.index for shard in self._shards if shard.keys == keys), "with the layout of all")
+        if why and not was_missing:
+            get_logger().warning("a shard cannot be asked", shard=place, error=why)
+        elif was_missing and not why:
+            get_logger().info("a shard can be asked again", shard=place)
