@@ -88,6 +88,7 @@ def _client(folder: Path, port: int) -> Any:
     return redis.Redis(port=port, password=password, decode_responses=True, socket_timeout=30)
 
 
+@pytest.mark.slow
 def test_its_url_stays_and_its_files_are_nobody_elses(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with started(data) as cluster:
@@ -134,6 +135,7 @@ def test_what_a_killed_start_left_half_done_is_finished(tmp_path: Path) -> None:
         assert any(first <= slot_of(0) <= last for first, last, *_ in client.execute_command("CLUSTER", "SLOTS"))
 
 
+@pytest.mark.slow
 def test_a_data_folder_keeps_its_nodes_and_its_shards(tmp_path: Path) -> None:
     several, one = tmp_path / "several", tmp_path / "one"
     (several / "node-1").mkdir(parents=True)

@@ -166,7 +166,14 @@ Fault = Callable[[Pipeline, random.Random], None]
 
 
 @pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.slow), 4])
-@pytest.mark.parametrize("fault", [kill_master, hang_master, move_slot, move_slot_at_once])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        kill_master,
+        move_slot,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (hang_master, move_slot_at_once)),
+    ],
+)
 def test_a_fault_while_everything_flows(
     replicated_cluster: Cluster, many_events: Events, tmp_path: Path, fault: Fault, shards: int
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import redis
 
 from tally.keys import GROUP, Keys
@@ -29,6 +30,7 @@ def _is_served(client: redis.Redis, keys: Keys) -> bool:
     return bool(client.exists(keys.stream)) and bool(client.xinfo_consumers(keys.stream, GROUP))
 
 
+@pytest.mark.slow
 def test_what_other_nodes_have_is_counted_on(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
     folder.mkdir()

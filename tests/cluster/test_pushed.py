@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tally.keys import Keys
 from tally.shards import tags
@@ -51,6 +52,7 @@ class Client:
         return status == 202
 
 
+@pytest.mark.slow
 def test_bodies_through_fail_overs(replicated_cluster: Cluster, tmp_path: Path) -> None:
     cluster, chance = replicated_cluster, random.Random(1)
     port = free_port()

@@ -54,7 +54,7 @@ def _types(_: int) -> Iterator[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shards", [1, 4, 16])
+@pytest.mark.parametrize("shards", [1, 16])
 @pytest.mark.parametrize("lines", [_distinct_words, _minutes, _types])
 def test_an_aggregator_needs_no_more_memory_than_that(server: Server, tmp_path: Path, lines: Any, shards: int) -> None:
     """However many shards it serves."""

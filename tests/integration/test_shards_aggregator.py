@@ -171,7 +171,7 @@ def test_a_shard_with_a_long_backlog_holds_up_no_other(server: Server, tmp_path:
             assert client.xlen(slow.stream) > 0
 
 
-@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("shards", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_it_ends_soon_however_much_waits(server: Server, tmp_path: Path, shards: int) -> None:
     """What it has taken is settled, and so is some of what waits to be applied; others go on with the rest."""
     keys = keys_of(shards)
@@ -210,6 +210,7 @@ def test_what_fails_in_one_shard_stops_the_process_with_a_sentence(server: Serve
                 assert client.xinfo_consumers(each.stream, GROUP) == [], "the others have left"
 
 
+@pytest.mark.slow
 def test_a_file_from_end_to_end_and_what_commands_tell_of_it(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"".join(Generator(GeneratorSpec(count=20_000, seed=5, corrupt=0.02)).lines()))

@@ -54,7 +54,9 @@ def lines(event_type: str, count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-@pytest.mark.parametrize("block_bytes", [1024, 4096, 1_000_000])
+@pytest.mark.parametrize(
+    "block_bytes", [1024, *(pytest.param(each, marks=pytest.mark.slow) for each in (4096, 1_000_000))]
+)
 @pytest.mark.parametrize("others", [300, 299, 10, 900], ids=["as long", "a line shorter", "shorter", "longer"])
 async def test_each_line_of_both_is_appended_once(
     server: Server, redis: Redis, tmp_path: Path, others: int, block_bytes: int, shards: int
