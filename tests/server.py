@@ -34,14 +34,16 @@ class Server:
         binary: str | None = None,
         password: str | None = None,
         port: int | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
+        self.address = address
         self._password = password
         program = binary or os.environ.get("TALLY_TEST_SERVER") or str(server_binary())
         options = ("--appendonly", "yes" if durable else "no", "--save", "", *options)
         self.port = port or free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder))
+        self.url = f"redis://{address}:{self.port}/0"
+        where = ("--port", str(self.port), "--bind", address, "--dir", str(folder))
         self.process = Child([program, *where, *options], log=folder / "server.log")
 
     def start(self, *, tries: int = 1) -> None:
@@ -57,7 +59,7 @@ class Server:
 
     def answers(self) -> bool:
         """Return whether it takes commands."""
-        with redis.Redis(port=self.port, password=self._password, socket_timeout=5) as client:
+        with self.client(timeout_seconds=5) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:
@@ -71,7 +73,11 @@ class Server:
     def client(self, *, timeout_seconds: float = 30) -> redis.Redis:
         """Return a blocking client of it, with text replies."""
         return redis.Redis(
-            port=self.port, password=self._password, decode_responses=True, socket_timeout=timeout_seconds
+            host=self.address,
+            port=self.port,
+            password=self._password,
+            decode_responses=True,
+            socket_timeout=timeout_seconds,
         )
 
     def kill(self) -> bool:

@@ -25,7 +25,13 @@ class Node(Server):
     """A server in cluster mode."""
 
     def __init__(
-        self, folder: Path, *, options: Sequence[str] = (), binary: str | None = None, password: str | None = None
+        self,
+        folder: Path,
+        *,
+        options: Sequence[str] = (),
+        binary: str | None = None,
+        password: str | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         folder.mkdir()
         self.hangs = False
@@ -36,11 +42,19 @@ class Node(Server):
             *("--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-port", str(self.bus_port)),
             # A replica is tried whatever it lacks, and soon.
             *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+            # Other nodes see it at its address, whoever of the two connects.
+            *("--bind-source-addr", address, "--protected-mode", "no"),
         )
         if password:
             options = (*options, "--requirepass", password, "--masterauth", password)
         super().__init__(
-            folder, durable=True, options=(*of_cluster, *options), binary=binary, password=password, port=port
+            folder,
+            durable=True,
+            options=(*of_cluster, *options),
+            binary=binary,
+            password=password,
+            port=port,
+            address=address,
         )
 
     def ask(self, *words: Any) -> Any:
@@ -91,7 +105,7 @@ class Node(Server):
 
 
 class Cluster:
-    """Masters that share the slots evenly, each with some replicas."""
+    """Masters that share the slots evenly, each with some replicas; on loopback, at addresses of their own if given."""
 
     def __init__(
         self,
@@ -102,10 +116,11 @@ class Cluster:
         options: Sequence[str] = (),
         binary: str | None = None,
         password: str | None = None,
+        addresses: Sequence[str] = (),
     ) -> None:
         self.nodes = [
-            Node(folder / f"node-{at}", options=options, binary=binary, password=password)
-            for at in range(masters * (1 + replicas))
+            Node(folder / f"node-{at}", options=options, binary=binary, password=password, address=address)
+            for at, address in enumerate(addresses or ["127.0.0.1"] * (masters * (1 + replicas)))
         ]
         self._masters = masters
         self._login = f":{password}@" if password else ""
@@ -113,7 +128,7 @@ class Cluster:
     @property
     def url(self) -> str:
         """The URL of the whole, by two of its nodes."""
-        return f"redis+cluster://{self._login}{','.join(f'127.0.0.1:{node.port}' for node in self.nodes[:2])}"
+        return f"redis+cluster://{self._login}{','.join(f'{node.address}:{node.port}' for node in self.nodes[:2])}"
 
     def start(self) -> None:
         """Start all nodes, and make a cluster of them."""
@@ -125,7 +140,7 @@ class Cluster:
             first, last = (round(SLOTS * part / len(masters)) for part in (at, at + 1))
             node.ask("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
         for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port, self.nodes[0].bus_port)
+            node.ask("CLUSTER", "MEET", self.nodes[0].address, self.nodes[0].port, self.nodes[0].bus_port)
         self.wait_until_whole()
         for at, node in enumerate(replicas):
             node.ask("CLUSTER", "REPLICATE", masters[at % len(masters)].id)
@@ -200,7 +215,7 @@ class Cluster:
         """Move up to so many of its keys; return how many were moved."""
         keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot_of(tag), at_once)
         if keys:
-            source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 60_000, "KEYS", *keys)
+            source.ask("MIGRATE", to.address, to.port, "", 0, 60_000, "KEYS", *keys)
         return len(keys)
 
     def end_migration(self, tag: int, *, to: Node) -> None:

@@ -88,12 +88,15 @@ class Pipeline:
 
 
 @contextmanager
-def flowing(cluster: Cluster, events: Events, folder: Path, *, shards: int) -> Iterator[Pipeline]:
+def flowing(
+    cluster: Cluster, events: Events, folder: Path, *, shards: int, wait_for_replicas: int = 0
+) -> Iterator[Pipeline]:
     """Run an ingestor and two aggregators, which are none of those that end."""
     path, expected = events
     # The file is not to be in the streams whole before the first fault, however many there are.
     of_shards = {"TALLY_SHARDS": str(shards), "TALLY_MAX_BACKLOG_BLOCKS": str(max(8, 200 // shards))}
-    variables = {"TALLY_REDIS_URL": cluster.url, **of_shards, **SMALL}
+    waiting = {"TALLY_INGEST_WAIT_FOR_REPLICAS": str(wait_for_replicas)}
+    variables = {"TALLY_REDIS_URL": cluster.url, **of_shards, **waiting, **SMALL}
     ingestor = Process("ingestor", str(path), log=folder / "ingestor.log", **variables)
     aggregators = [Process("aggregator", log=folder / f"aggregator-{at}.log", **variables) for at in range(2)]
     with running(ingestor, *aggregators):
@@ -227,4 +230,48 @@ def test_replicas_that_lag_are_promoted(many_events: Events, tmp_path: Path) -> 
             cluster.wait_for_another_owner(keys.tag, master)
             master.start()
             wait_until(master.is_synchronized, what="the old master is a replica")
+        pipeline.finish()
+
+
+def kill_replica(pipeline: Pipeline, chance: random.Random) -> None:
+    """Its master, which is to write nothing that only it has, refuses until the replica is back."""
+    master = pipeline.owner(chance.choice(pipeline.keys))
+    replica = pipeline.cluster.replica_of(master)
+    assert replica.kill()
+    wait_until(lambda: "errorstat_NOREPLICAS" in master.info("errorstats"), what="the master refuses writes")
+    replica.start()
+    wait_until(replica.is_synchronized, what="the replica is back")
+
+
+def kill_all(pipeline: Pipeline, chance: random.Random) -> None:
+    """At once, as where the power goes."""
+    del chance
+    for node in pipeline.cluster.nodes:
+        assert node.kill()
+    for node in pipeline.cluster.nodes:
+        node.start()
+    pipeline.cluster.wait_until_whole()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "faults"),
+    [
+        (("--min-replicas-to-write", "1"), [kill_replica, kill_master]),
+        (("--appendfsync", "always"), [kill_all, kill_master]),
+    ],
+)
+def test_faults_of_nodes_that_promise_more(
+    many_events: Events, tmp_path: Path, options: tuple[str, ...], faults: list[Fault]
+) -> None:
+    chance = random.Random(1)
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with (
+        running_cluster(folder, replicas=1, options=options) as cluster,
+        flowing(cluster, many_events, tmp_path, shards=4) as pipeline,
+    ):
+        for share, fault in zip((0.15, 0.4), faults, strict=True):
+            pipeline.reaches(share)
+            fault(pipeline, chance)
         pipeline.finish()

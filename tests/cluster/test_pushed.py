@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -27,8 +28,9 @@ BODIES = 200
 class Client:
     """Sends bodies one after the other, each under its key until it is answered with 202."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, numbers: range = range(BODIES)) -> None:
         self.answered = 0
+        self._numbers = numbers
         self.refused: Counter[int] = Counter()
         self._url = url
         self._pause = threading.Event()
@@ -36,7 +38,7 @@ class Client:
 
     def _send(self) -> None:
         with httpx.Client(timeout=60, trust_env=False) as http:
-            for number in range(BODIES):
+            for number in self._numbers:
                 line = json.dumps({"event_type": f"type-{number % 7}", "data": f"word-{number}"})
                 while not self._is_taken(http, f"{line}\n", key=f"key-{number}"):
                     self._pause.wait(0.1)  # as clients do before they try again
@@ -50,6 +52,20 @@ class Client:
         if status != 202:
             self.refused[status] += 1
         return status == 202
+
+
+def check_that_each_is_counted_once(cluster: Cluster, every: Sequence[Keys]) -> None:
+    """Wait until all bodies are counted; each has a word of its own."""
+
+    def found() -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for each in every:
+            with cluster.owner(each.tag).client() as redis:
+                counts.update({name: int(count) for name, count in redis.hgetall(each.words).items()})
+        return counts
+
+    wait_until(lambda: found().total() >= BODIES, what="all is counted")
+    assert found() == {f"word-{number}": 1 for number in range(BODIES)}
 
 
 @pytest.mark.slow
@@ -80,13 +96,4 @@ def test_bodies_through_fail_overs(replicated_cluster: Cluster, tmp_path: Path) 
         client.thread.join(240)
         assert client.answered == BODIES, (client.refused, ingestor.log()[-3000:])
         assert client.refused, "there was a moment when nothing was promised"
-
-        def found() -> Counter[str]:
-            counts: Counter[str] = Counter()
-            for each in every:
-                with cluster.owner(each.tag).client() as redis:
-                    counts.update({name: int(count) for name, count in redis.hgetall(each.words).items()})
-            return counts
-
-        wait_until(lambda: found().total() >= BODIES, what="all is counted")
-        assert found() == {f"word-{number}": 1 for number in range(BODIES)}
+        check_that_each_is_counted_once(cluster, every)
