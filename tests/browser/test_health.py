@@ -14,6 +14,7 @@ from tests.server import Server
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     pipeline = start(server, aggregator=False)
     pipeline.send(event("foo"))
@@ -67,6 +68,7 @@ def test_lines_that_are_all_rejected_are_loud(pipeline: Pipeline, open_tab: Open
     expect(cell).to_have_attribute("data-level", "")
 
 
+@pytest.mark.slow
 def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"), "<b>not json</b>")
     tab = open_tab(pipeline.url)

@@ -77,6 +77,7 @@ def test_pages_that_are_hidden_leave_connections_for_the_one_that_is_looked_at(
     expect(hidden[1].locator("#connection-text")).to_have_text("Live")
 
 
+@pytest.mark.slow
 def test_the_api_goes_away_and_comes_back(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("foo"))
     tab = open_tab(pipeline.url)
@@ -95,6 +96,7 @@ def test_the_api_goes_away_and_comes_back(pipeline: Pipeline, open_tab: OpenTab)
     expect(tab.page.get_by_role("button", name="Retry now")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_an_api_that_stops_does_not_wait_for_open_pages(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
     tab.forgive("ERR_")

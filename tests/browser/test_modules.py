@@ -46,6 +46,7 @@ def test_server_sent_events_cut_anywhere(pipeline: Pipeline, open_tab: OpenTab) 
         assert all(each == MESSAGES for each in found)
 
 
+@pytest.mark.slow
 def test_a_question_is_asked_again_after_a_nudge_that_came_too_early(pipeline: Pipeline, open_tab: OpenTab) -> None:
     page = open_tab("about:blank").page
     page.clock.install()
@@ -94,6 +95,7 @@ def test_a_question_is_asked_again_after_a_nudge_that_came_too_early(pipeline: P
     assert loads_after(600) == 8
 
 
+@pytest.mark.slow
 def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> None:
     page = open_tab(f"{pipeline.url}/static/index.html").page
     found = page.evaluate(
@@ -119,6 +121,7 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_a_moment_of_another_day_has_its_date(pipeline: Pipeline, open_tab: OpenTab) -> None:
     page = open_tab(f"{pipeline.url}/static/index.html").page
     found = page.evaluate(

@@ -14,6 +14,7 @@ from tests.server import Server
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 def test_the_token_is_asked_for(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     pipeline = start(server, TALLY_API_TOKEN="sésame".encode().hex())
     pipeline.count(event("foo"))

@@ -63,6 +63,7 @@ def test_count_takes_several_files_and_standard_input_and_prints_tables_of_what_
     assert "and 1 more" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "told to end twice", "its server dies"])
 def test_count_leaves_nothing_behind_however_it_ends(tmp_path: Path, left: Callable[[], list[int]], how: str) -> None:
     folder = tmp_path / "tmp"

@@ -17,6 +17,7 @@ from tests.server import Server
 KEYS = Keys()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize(
     "command",
@@ -75,6 +76,7 @@ def test_help_names_every_command_and_version_says_which() -> None:
     assert (version.returncode, version.stdout.split()[0]) == (0, "tally")
 
 
+@pytest.mark.slow
 def test_generate_repeats_itself_for_a_seed_and_makes_as_many_lines_as_asked_for() -> None:
     arguments = ("generate", "--count", "3000", "--seed", "5", "--start", "1632663984")
     first, second = (subprocess.run([*TALLY, *arguments], capture_output=True, check=True) for _ in range(2))

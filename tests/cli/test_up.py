@@ -129,6 +129,7 @@ def test_a_folder_whose_name_is_not_a_word_is_as_good_as_any(tmp_path: Path, up:
     assert up.interrupt() == 0, up.log()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -190,6 +191,7 @@ def test_up_uses_the_redis_that_is_set_and_takes_standard_input(
     assert left() == []
 
 
+@pytest.mark.slow
 def test_up_says_that_it_waits_for_a_redis_that_is_not_there_and_counts_when_it_comes(
     up: Up, tmp_path: Path, expected: Expected, monkeypatch: pytest.MonkeyPatch
 ) -> None:

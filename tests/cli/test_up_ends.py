@@ -152,6 +152,7 @@ def test_up_stops_although_its_server_is_not_ready_yet(up: Up, left: Callable[[]
     wait_until(lambda: not left(), what="nothing is left", seconds=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_an_up_whose_folder_was_removed_leaves_the_one_in_its_place_alone(
     up: Up, tmp_path: Path, left: Callable[[], list[int]], how: signal.Signals

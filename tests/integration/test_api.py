@@ -118,6 +118,7 @@ async def test_counts_over_53_bits_are_exact(client: httpx.AsyncClient, redis: R
     assert (await client.get(TYPES)).text == '{"foo":9007199254740993}'
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand_words_come_complete_and_in_slices(client: httpx.AsyncClient, redis: Redis) -> None:
     words = {f"word{at}": at % 1000 + 1 for at in range(100_000)}
     await redis.hset(KEYS.words, items=[each for pair in words.items() for each in pair])
@@ -146,6 +147,7 @@ async def test_what_is_counted_later_is_there_at_the_next_question(client: httpx
             )
 
 
+@pytest.mark.slow
 async def test_a_thousand_who_ask_at_once_cost_redis_a_few_reads(client: httpx.AsyncClient, redis: Redis) -> None:
     await _count(redis, {"foo": 1}, {f"word{at}": 1 for at in range(6000)})
     await redis.config_resetstat()

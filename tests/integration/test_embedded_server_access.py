@@ -105,6 +105,7 @@ for path in ("server.lock", "redis.url", "valkey.log", "appendonlydir"):
             assert asking.get("kept") == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("why", ["it is asked for", "its path is too long", "there can be no socket"])
 def test_a_tcp_port_has_a_password_which_no_command_line_tells(tmp_path: Path, stack: ExitStack, why: str) -> None:
     data = too_long(tmp_path) if "long" in why else tmp_path / "data"
@@ -139,6 +140,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path, stack: ExitStack) -> None:
         started(stack, tmp_path / "second", port=port)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["sockets", "ports"])
 def test_many_may_start_at_the_same_moment(
     tmp_path: Path, stack: ExitStack, how: str, monkeypatch: pytest.MonkeyPatch

@@ -119,6 +119,7 @@ def test_a_corrupt_archive_is_an_error_and_what_is_before_the_damage_is_taken(
     assert stream.difference(lines[:3000] * 3)[0] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["folder", "pattern"])
 def test_the_files_of_a_folder_or_a_pattern_are_read_one_after_the_other(
     server: Server, stream: Stream, tmp_path: Path, what: str

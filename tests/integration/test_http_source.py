@@ -368,6 +368,7 @@ def test_redis_that_is_away_is_503_and_then_it_goes_on(durable_server: Server, t
     assert intake.drain(durable_server).events == 2, "what was on disk when it was answered survived the kill"
 
 
+@pytest.mark.slow
 def test_it_listens_before_redis_does_and_takes_events_once_that_answers(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     server = Server(tmp_path / "server")
@@ -387,6 +388,7 @@ def test_it_listens_before_redis_does_and_takes_events_once_that_answers(tmp_pat
             server.stop()
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped_before_redis_answers(tmp_path: Path) -> None:
     intake = Intake(tmp_path, TALLY_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     with running(intake.process):

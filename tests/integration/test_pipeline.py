@@ -180,10 +180,11 @@ def test_standard_input_is_appended_as_it_comes_and_its_source_is_forgotten(serv
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit",
     [
-        pytest.param({"TALLY_MAX_BACKLOG_BLOCKS": "20"}, marks=pytest.mark.slow),
+        {"TALLY_MAX_BACKLOG_BLOCKS": "20"},
         {"TALLY_MAX_BACKLOG_BYTES": str(1_250_000)},
     ],
 )
@@ -255,6 +256,7 @@ def test_a_stop_leaves_nothing_behind_and_loses_nothing(server: Server, tmp_path
         assert ended["appended_bytes"] > 0
 
 
+@pytest.mark.slow
 def test_an_ingestor_that_cannot_reach_redis_stops_when_told(tmp_path: Path) -> None:
     ingestor = Process("ingestor", "demo:?rate=1000", log=tmp_path / "log", TALLY_REDIS_URL="redis://127.0.0.1:1/0")
     with running(ingestor):

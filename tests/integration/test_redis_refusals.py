@@ -114,6 +114,7 @@ def _is_up(client: Any) -> bool:
     return "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO"))
 
 
+@pytest.mark.slow
 async def test_a_node_that_does_not_own_the_slot_is_said(cluster: tuple[Server, Server], tmp_path: Path) -> None:
     without, owner = cluster
     sentence = "names a node of a Redis Cluster that does not own the slot"
@@ -430,6 +431,7 @@ def _variables(tls: TlsServer) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 async def test_everything_works_over_tls_with_a_clients_certificate(
     tls_server: TlsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

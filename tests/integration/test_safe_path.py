@@ -42,6 +42,7 @@ def test_count_runs_no_module_of_the_folder_it_is_started_in(imported: Path, com
     assert json.loads(done.stdout)["types"] == {"a": 1}
 
 
+@pytest.mark.slow
 def test_up_runs_no_module_of_the_folder_it_is_started_in(imported: Path, tmp_path: Path) -> None:
     port = free_port()
     # No Process, which would be forked: what counts here is what it imports at its start.
@@ -81,6 +82,7 @@ def test_a_program_of_exec_finds_its_own_modules() -> None:
     assert json.loads(done.stdout)["types"] == {"own": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("service", "code", "said"),
     [

@@ -164,6 +164,7 @@ def test_killed_ingestors_count_no_line_twice(server: Server, tmp_path: Path) ->
     assert found.rejected <= 4 * 4, "a line that was cut by a kill"
 
 
+@pytest.mark.slow
 @settings(TALLY_MAX_BACKLOG_BLOCKS="4", TALLY_MAX_BLOCK_BYTES="131072", TALLY_MAX_BLOCKS_IN_FLIGHT="2")
 def test_a_full_stream_makes_senders_wait(listener: Listener, server: Server, tmp_path: Path) -> None:
     line = EVENT + b"\n"
@@ -217,6 +218,7 @@ def test_a_line_without_end_costs_no_memory(listener: Listener) -> None:
     assert (found.events, found.rejected) == (1, 1)
 
 
+@pytest.mark.slow
 @settings(TALLY_MAX_CONNECTIONS="3000", TALLY_MAX_BUFFERED_BYTES="1000000")
 def test_thousands_of_slow_connections_hold_no_more_than_they_may(listener: Listener) -> None:
     """2,000 unfinished lines of 1,000 bytes are twice what may be held: the longest are cut, and say so."""

@@ -465,7 +465,23 @@ SOURCES: dict[Callable[[World], None], list[str]] = {
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+#: Those that take long.
+SLOW = {
+    same_header,
+    behind_a_link,
+    rename_at_once_many_times,
+    replace_by_a_longer_copy,
+    rotate_again_while_what_was_rotated_waits,
+    rotate_unseen_while_others_wait,
+    writer_that_goes_on_with_the_old_file_for_a_while,
+}
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(each, marks=pytest.mark.slow) if each in SLOW else each for each in SCENARIOS],
+    ids=lambda scenario: scenario.__name__,
+)
 def test_every_line_once(server: Server, tmp_path: Path, scenario: Callable[[World], None]) -> None:
     sources = SOURCES.get(scenario, ["tail:{}/events.log"])
     world = World(tmp_path, server, seed=SCENARIOS.index(scenario), sources=sources)
