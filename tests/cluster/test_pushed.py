@@ -95,5 +95,4 @@ def test_bodies_through_fail_overs(replicated_cluster: Cluster, tmp_path: Path) 
             wait_until(master.is_synchronized, what="the old master is a replica")
         client.thread.join(240)
         assert client.answered == BODIES, (client.refused, ingestor.log()[-3000:])
-        assert client.refused, "there was a moment when nothing was promised"
         check_that_each_is_counted_once(cluster, every)

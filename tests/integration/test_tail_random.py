@@ -119,7 +119,7 @@ def world(durable_server: Server, tmp_path: Path, shards: int) -> Iterator[World
 
 @pytest.mark.parametrize("shards", [3, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("alike", [False, True], ids=["different", "alike"])
-@pytest.mark.parametrize("seed", seeds([0], range(7)))
+@pytest.mark.parametrize("seed", seeds([0], range(20)))
 def test_whatever_happens_every_line_is_there_once(
     world: World, durable_server: Server, seed: int, alike: bool
 ) -> None:
