@@ -1,9 +1,9 @@
 """How much the tests try: what every change needs, or, with TALLY_TEST_THOROUGH=1, what is worth a night.
 
-What every change needs is in two parts. `make test` runs all but what is marked as slow: of what has many seeds or
-variants, which take long, one or two. `make test-slow` runs the other variants. Both try few examples of a property,
-and always the same ones, so that a failure is the change's. The thorough way has more seeds, draws many new ones at each run, makes
-longer histories, and starts each process for real.
+What every change needs is in two parts. `make test` runs all but what is marked as slow: of what has many variants,
+which take long, one or two. `make test-slow` runs the others. Both try few examples of a property and one or two random
+seeds, always the same ones, so that a failure is the change's. The thorough way has more seeds, draws many new examples
+at each run, makes longer histories, and starts each process for real.
 """
 
 from __future__ import annotations
@@ -39,6 +39,6 @@ def examples(short: int, thorough: int) -> settings:
 
 
 def seeds(short: Iterable[int], others: Iterable[int]) -> list[Any]:
-    """Return the parameters of a test by its random seed: those of every change, and in the thorough way others, too."""
+    """Return the parameters of a test by its random seed: those of every change, and others in the thorough way."""
     few = list(short)
     return [*few, *(pytest.param(each, marks=pytest.mark.slow) for each in others if each not in few and THOROUGH)]
