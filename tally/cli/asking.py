@@ -44,7 +44,11 @@ def with_shards(settings: Settings, work: Callable[[Shards], Awaitable[T]], *, w
 
 
 def _no_answer(settings: Settings, error: StoreUnavailable) -> Failure:
-    hint = "" if settings.redis_url else "\nIs `tally up` running in this folder? Otherwise set TALLY_REDIS_URL."
+    hint = (
+        ""
+        if settings.redis_url
+        else "\nIs `tally up` running in this folder? Otherwise set TALLY_REDIS_URL, or TALLY_DATA_DIR to its --data."
+    )
     return Failure(f"no answer from {without_password(redis_url(settings))}: {error}{hint}")
 
 
