@@ -119,6 +119,7 @@ def test_the_focus_is_never_behind_the_toolbar(pipeline: Pipeline, open_tab: Ope
             assert not tab.page.evaluate(behind)
 
 
+@pytest.mark.slow
 def test_the_focus_stays_on_a_name_whose_place_changes(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("foo")] * 2, event("bar"))
     tab = open_tab(pipeline.url)

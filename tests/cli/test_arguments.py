@@ -75,6 +75,7 @@ def test_what_can_be_read_once_is_refused_as_a_file_and_a_second_time(
         assert not client.keys("*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [

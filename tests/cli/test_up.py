@@ -160,6 +160,7 @@ def test_a_server_that_cannot_start_is_quoted(up: Up, left: Callable[[], list[in
     assert left() == []
 
 
+@pytest.mark.slow
 def test_up_uses_the_redis_that_is_set_and_takes_standard_input(
     server: Server, tmp_path: Path, left: Callable[[], list[int]]
 ) -> None:

@@ -49,6 +49,7 @@ def test_when_up_is_killed_its_services_end_and_the_next_one_goes_on(
     assert left() == [], "not even the server that the killed one left behind"
 
 
+@pytest.mark.slow
 def test_up_starts_a_service_again_that_was_killed_and_its_server_too(
     up: Up, expected: Expected, left: Callable[[], list[int]], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
@@ -17,6 +18,7 @@ from tests.server import free_port
 from tests.waiting import wait_until
 
 
+@pytest.mark.slow
 def test_they_equal_an_independent_count_and_wait_for_every_node(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"".join(Generator(GeneratorSpec(count=20_000, seed=5, corrupt=0.02)).lines()))

@@ -114,7 +114,8 @@ def isolated_master(cluster: Cluster, tag: int, *, shards: int) -> Iterator[Isol
         yield Isolated(cluster, master, keys, the_cut=the_cut)
 
 
-@pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.slow), SHARDS])
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, SHARDS])
 def test_a_file_while_a_master_is_cut_off(many_events: Events, tmp_path: Path, shards: int) -> None:
     """No ingestor that waits for replicas ends with what only the isolated master has."""
     chance = random.Random(shards)

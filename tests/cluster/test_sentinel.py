@@ -30,6 +30,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield found
 
 
+@pytest.mark.slow
 def test_masters_that_are_killed(watched: Watched, many_events: Events, tmp_path: Path) -> None:
     path, expected = many_events
     url = {"TALLY_REDIS_URL": watched.url, "TALLY_MAX_BACKLOG_BLOCKS": "200"}

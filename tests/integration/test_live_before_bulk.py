@@ -107,6 +107,7 @@ def ingestors(server: Server, tmp_path: Path, request: pytest.FixtureRequest) ->
         yield made
 
 
+@pytest.mark.slow
 def test_what_is_live_is_appended_while_a_file_waits_and_the_file_goes_on_when_it_is_counted(
     ingestors: Ingestors,
 ) -> None:
