@@ -121,7 +121,7 @@ class Pipeline:
 
     async def _read_one(self, *, wait: bool) -> bool | None:
         """Read blocks and hand them on; return whether there seem to be more, None if there was nothing to read."""
-        asked_for = self._turn.blocks(self._pace.blocks)
+        asked_for = self._turn.part(self._pace.blocks)
         block_ms = self._block_ms if wait else None
         entries = await self._store.read(consumer=self._consumer, count=asked_for, block_ms=block_ms)
         now_seconds = self._clock.monotonic()

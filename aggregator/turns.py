@@ -18,9 +18,6 @@ from aggregator.pacing import BATCH_NAMES, BATCH_SECONDS
 #: Names of batches that are decoded and not yet settled, of all workers together: two of the largest.
 MOST_NAMES = 2 * BATCH_NAMES
 
-#: Blocks that are read at once, by all workers together: each of them may hold two reads.
-MOST_BLOCKS = 64
-
 #: Bytes of lines that are counted outside of the turns, by each worker.
 FEW_BYTES = 64 << 10
 
@@ -41,10 +38,6 @@ class Turn:
     def batch_seconds(self) -> float:
         """Return how long a batch may grow although it could be settled."""
         return BATCH_SECONDS
-
-    def blocks(self, most: int) -> int:
-        """Return how many blocks to read, of so many that it may be."""
-        return most
 
     def part(self, whole: int) -> int:
         """Return our part of something that all do."""
@@ -110,10 +103,6 @@ class SharedTurn(Turn):
     def batch_seconds(self) -> float:
         """Return how long a batch may grow although it could be settled: the shorter, the more others wait."""
         return max(LEAST_SECONDS, min(BATCH_SECONDS, ROUND_SECONDS / (1 + self._turns.waiting)))
-
-    def blocks(self, most: int) -> int:
-        """Return how many blocks to read, of so many that it may be."""
-        return min(most, self.part(MOST_BLOCKS))
 
     def part(self, whole: int) -> int:
         """Return our part of something that all do."""

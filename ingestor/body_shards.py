@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from ingestor.bodies import Lines
 from ingestor.body_batcher import BodyBatcher
+from ingestor.lane import STUCK_SECONDS
 from tally.clock import SYSTEM, Clock
 from tally.shards import shard_of
 from tally.store.idempotent import OnceWord
 from tally.store.protocols import BodyStore
-
-#: After so long without an answer a shard is left alone with what it has got: bodies that wait may go to another one.
-STUCK_SECONDS = 0.25
 
 
 class BodyShards:

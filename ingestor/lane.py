@@ -21,6 +21,9 @@ from tally.telemetry import Log
 #: an aggregator does that, too, but there may be none.
 FULL_POLL_SECONDS, FULL_RECONCILE_SECONDS = 0.02, 5.0
 
+#: After so long without an answer a shard is left with what it has got: what comes meanwhile may go to another one.
+STUCK_SECONDS = 0.25
+
 
 class Sent(Enum):
     """What became of the blocks in flight."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ingestor.ending import Incomplete
+from ingestor.lane import STUCK_SECONDS
 from ingestor.log_events import LINES_NOT_TAKEN
 from ingestor.source_appender import SourceAppender
 from ingestor.source_reader import Reading, SourceReader
@@ -30,10 +31,6 @@ def new_appender(
     if source.replayable or len(store.shards) == 1:
         return SourceAppender(source, store=store, settings=settings, stop=stop, clock=clock)
     return SpreadAppender(source, store=store, settings=settings, stop=stop, clock=clock)
-
-
-#: After so long without an answer what has come meanwhile may go to another shard.
-STUCK_SECONDS = 0.25
 
 
 class SpreadAppender:

@@ -4,9 +4,9 @@ A source is cut into stripes of so many bytes, which go to the shards in turn. A
 first byte lies, however long it is. So each shard has a *lane* of the source: the lines of every Nth stripe, and a
 position of its own up to which it has them, which may fall back alone.
 
-Where a line begins is decided by the content alone, for whoever reads it whenever: behind a line end. What was taken as
-the last line of a source, without its end, and has gone on since goes to the same lane as its beginning did. That lane
-*stands in a line* meanwhile, which is noted behind the fingerprint of the bytes before its position.
+Where a line begins is decided by the content alone, whichever ingestor reads it and when: behind a line end. What was
+taken as the last line of a source, without its end, and has gone on since goes to the same lane as its beginning did.
+That lane *stands in a line* meanwhile, which is noted behind the fingerprint of the bytes before its position.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from api.cached_counts import CachedCounts
 from api.formats import JSON_ONLY, accepts, as_json, respond
 from api.live import Live
-from api.models import RejectedAnswer, StatusAnswer
 from api.param_reading import given
 from api.params import NoParams, Optional, RejectedParams
 from api.routes.documented import documented, not_acceptable
+from api.status_models import RejectedAnswer, StatusAnswer
 from tally.web import problems
 
 #: What a row of the list of rejected lines has, as CSV and NDJSON.

@@ -13,8 +13,8 @@ from tally.store.shards import Shards
 class Acceptances:
     """The stored layout of all, its copy in each shard, and its history. Every method raises StoreUnavailable.
 
-    That of all goes first: from then on whoever starts with the one before is refused. All may be called again after a
-    failure, and go on then.
+    That of all goes first: from then on a service that starts with the one before is refused. All may be called again
+    after a failure, and go on then.
     """
 
     def __init__(self, shards: Shards, *, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Which shards can be asked just now, for who would rather have an answer about some of them than none."""
+"""Which shards can be asked just now: some people would rather have an answer about these than none."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class AvailableShards:
         except (StoreUnavailable, TimeoutError) as error:
             why = str(error) or "it does not answer"
         except Refused:
-            seen.layout = None  # it is there, and tells the same to who asks it more
+            seen.layout = None  # it is there, and tells the same when it is asked more
         finally:
             seen.asked_at, seen.is_missing, seen.asking = self._clock.monotonic(), bool(why), None
         place = next((shard.index for shard in self._shards if shard.keys == keys), "with the layout of all")

@@ -56,7 +56,7 @@ class LayoutStore:
     async def ensure_format(self) -> None:
         """Store over what sources are spread, where nothing is stored. Raises LayoutRefused as `check` does.
 
-        For who appends: what its lines are counted as is the aggregators' part.
+        For ingestors: what their lines are counted as is the aggregators' part.
         """
         stored = await self.read()
         if not stored.fields:

@@ -126,8 +126,8 @@ class CountReader(StatusReader):
     ) -> tuple[TimeRange, dict[bytes, int]]:
         """Return the counts of [start, end), widened as Windows.time_range says: name in UTF-8 -> count.
 
-        With `floors`, as if no more were kept than since these. `windows` are those that there were just now, for who
-        has them. Raises what `gauge` raises, too.
+        With `floors`, as if no more were kept than since these. `windows` are those that there were just now, if
+        they are known. Raises what `gauge` raises, too.
         """
 
         gauge = gauge or Ungauged()

@@ -73,11 +73,11 @@ class _Way:
         return slot_of(tag) if self._owners else 0
 
     def reading(self, slot: int) -> Redis:
-        """Return a client of who only reads."""
+        """Return a client for reading."""
         return self._connect(slot)(self._url, **self._common)
 
     def writing(self, slot: int, keys: Keys, stop: asyncio.Event) -> AbstractAsyncContextManager[Redis]:
-        """Give a client of who writes, which sees to the rewrite."""
+        """Give a client for writing, which sees to the rewrite."""
         return connect_for_writing(self._url, **self._common, keys=keys, stop=stop, connect=self._connect(slot))
 
     def _connect(self, slot: int) -> Callable[..., Redis]:
@@ -87,7 +87,7 @@ class _Way:
 
 
 def connect_shards(settings: Settings, *, timeout_seconds: float | None = None) -> Shards:
-    """Return the shards of who reads only; their clients connect with the first command. To be closed."""
+    """Return the shards with clients for reading, which connect with the first command. To be closed."""
     way = _Way(settings, timeout_seconds=timeout_seconds or settings.read_timeout_seconds)
     clients = {slot: way.reading(slot) for slot in map(way.slot, _all_tags(settings))}
     return Shards.by(lambda tag: clients[way.slot(tag)], settings)
@@ -105,7 +105,7 @@ async def open_shards(
     """Give the shards; close their clients in the end. Nothing is asked before the first command is.
 
     Those for writing see to the rewrite of the append-only file first, until `stop` is set; see rewrite. They wait
-    longer for an answer than those of who reads, unless it is said how long.
+    longer for an answer than those for reading, unless it is said how long.
     """
     if not for_writing:
         shards = connect_shards(settings, timeout_seconds=timeout_seconds)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conftest import many_events
-from tests.cluster.nodes import Cluster, running_cluster
+from tests.cluster.nodes import PATIENT_TIMEOUT_MS, Cluster, running_cluster
 
 __all__ = ["many_events"]
 
 
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with running_cluster(tmp_path_factory.mktemp("cluster"), timeout_ms=PATIENT_TIMEOUT_MS) as cluster:
         yield cluster
 
 

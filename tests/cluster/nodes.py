@@ -17,8 +17,13 @@ from tests.waiting import wait_until
 
 SLOTS = 16_384
 
-#: After how long without an answer a node is taken for failed: soon, as far as a busy machine allows.
+#: After how long without an answer a node is taken for failed, where that is waited for: soon, as far as a busy machine
+#: allows.
 NODE_TIMEOUT_MS = 2000
+
+#: Where it is not: longer than any machine is busy, since a cluster that takes a node for failed answers nothing for
+#: seconds.
+PATIENT_TIMEOUT_MS = 60_000
 
 
 class Node(Server):
@@ -32,6 +37,7 @@ class Node(Server):
         binary: str | None = None,
         password: str | None = None,
         address: str = "127.0.0.1",
+        timeout_ms: int = NODE_TIMEOUT_MS,
     ) -> None:
         folder.mkdir()
         self.hangs = False
@@ -39,10 +45,10 @@ class Node(Server):
         port, self.bus_port = free_port(), free_port()
         of_cluster = (
             *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),
-            *("--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-port", str(self.bus_port)),
+            *("--cluster-node-timeout", str(timeout_ms), "--cluster-port", str(self.bus_port)),
             # A replica is tried whatever it lacks, and soon.
             *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
-            # Other nodes see it at its address, whoever of the two connects.
+            # Other nodes see it at its address, whichever of the two connects.
             *("--bind-source-addr", address, "--protected-mode", "no"),
         )
         if password:
@@ -117,9 +123,17 @@ class Cluster:
         binary: str | None = None,
         password: str | None = None,
         addresses: Sequence[str] = (),
+        timeout_ms: int = NODE_TIMEOUT_MS,
     ) -> None:
         self.nodes = [
-            Node(folder / f"node-{at}", options=options, binary=binary, password=password, address=address)
+            Node(
+                folder / f"node-{at}",
+                options=options,
+                binary=binary,
+                password=password,
+                address=address,
+                timeout_ms=timeout_ms,
+            )
             for at, address in enumerate(addresses or ["127.0.0.1"] * (masters * (1 + replicas)))
         ]
         self._masters = masters

@@ -17,7 +17,7 @@ from tally.settings import Settings
 from tally.store import Block, IngestorStore, PipelineStore, StoreUnavailable
 from tally.store.blocks import Settled
 from tally.store.shards import Shards, open_shards
-from tests.cluster.nodes import Cluster, running_cluster
+from tests.cluster.nodes import PATIENT_TIMEOUT_MS, Cluster, running_cluster
 from tests.server import Server
 from tests.stores import AllStores, in_minutes, plain_parts
 
@@ -124,7 +124,7 @@ async def test_a_server_that_is_no_cluster_is_said(server: Server) -> None:
 
 
 async def test_a_password_is_for_every_node(tmp_path: Path) -> None:
-    with running_cluster(tmp_path, password="s3cret") as cluster:
+    with running_cluster(tmp_path, password="s3cret", timeout_ms=PATIENT_TIMEOUT_MS) as cluster:
         assert "s3cret" in cluster.url
         async with opened(cluster.url, shards=8) as shards:
             for shard in shards:

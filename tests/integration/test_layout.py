@@ -532,7 +532,7 @@ async def test_where_there_are_shards_their_number_is_stored_and_another_is_refu
     await check_home(shards, settings=settings, counts=False)
     stored = await _layouts(redis).read()
     assert (stored.fields["shards"], stored.fields["stripe_bytes"]) == ("4", "983040")
-    assert stored.digest == Layout.of(settings).digest, "of who counts, whoever was first"
+    assert stored.digest == Layout.of(settings).digest, "that of aggregators, though an ingestor was first"
     other = Settings(shards=others)
     store = AllStores(redis, keys=KEYS, settings=other)
     for refused in (
@@ -561,7 +561,7 @@ async def test_what_one_shard_holds_is_not_spread_afterwards(redis: Redis, whole
 
 @pytest.mark.parametrize("other", [{"shards": 8}, {"shards": 4, "stripe_bytes": 1024}])
 async def test_each_script_compares_over_what_sources_are_spread(redis: Redis, other: dict[str, Any]) -> None:
-    """Whoever was asleep when all was flushed and begun anew with others, say."""
+    """As by a service that was asleep when all was flushed and begun anew with others."""
     settings = Settings(shards=4)
     first = Shards.over(redis, settings)[0]
     store = AllStores(redis, keys=first.keys, settings=settings)

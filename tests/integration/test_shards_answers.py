@@ -468,54 +468,52 @@ async def test_distinct_names_are_a_union_or_between_two_bounds(
     assert await reader.names("words") == Names(5, 9, 0), "what was known of it is no longer so"
 
 
-async def test_a_shard_whose_windows_are_dropped_while_they_are_read_is_not_read_otherwise_than_the_others(
-    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = EPOCH + DAY
-    sharded.now = now + 5 * HOUR
+@pytest.fixture
+async def dropped_in_between(sharded: Sharded, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have the last shard drop its minutes when it is read for the first time; return what was asked of it then.
+
+    Each shard has two events at the first two minutes of a day.
+    """
+    sharded.now = EPOCH + DAY + 5 * HOUR
     for shard in range(3):
-        await sharded.count([event("a", now), event("a", now + 60)], shard=shard)
-    read = CountReader.sum_range
-    hit = 0
+        await sharded.count([event("a", EPOCH + DAY), event("a", EPOCH + DAY + 60)], shard=shard)
+    dropped: list[str] = []
 
-    async def drop_first(self: CountReader, *given: Any, **named: Any) -> Any:
-        nonlocal hit
-        if self is sharded.reader._readers[2] and not hit:
-            hit += 1
-            await sharded.count([event("b", now + 5 * HOUR)], shard=2)
-            await sharded.move()
-        return await read(self, *given, **named)
+    def dropping_first(name: str) -> Any:
+        read = getattr(CountReader, name)
 
-    monkeypatch.setattr(CountReader, "sum_range", drop_first)
-    found, counts = await sharded.reader.sum_range("types", now, now + 60)
-    assert (found.start, found.end, hit) == (now, now + HOUR, 1)
+        async def drop_first(self: CountReader, *given: Any, **named: Any) -> Any:
+            if self is sharded.reader._readers[2] and not dropped:
+                dropped.append(name)
+                await sharded.count([event("b", sharded.now)], shard=2)
+                await sharded.move()
+            return await read(self, *given, **named)
+
+        return drop_first
+
+    for name in ("sum_range", "counts_in"):
+        monkeypatch.setattr(CountReader, name, dropping_first(name))
+    return dropped
+
+
+async def test_a_shard_whose_windows_are_dropped_while_they_are_read_is_not_read_otherwise_than_the_others(
+    sharded: Sharded, dropped_in_between: list[str]
+) -> None:
+    start = EPOCH + DAY
+    found, counts = await sharded.reader.sum_range("types", start, start + 60)
+    assert (found.start, found.end, dropped_in_between) == (start, start + HOUR, ["sum_range"])
     assert counts == {b"a": 6}
 
 
 async def test_a_grid_is_of_one_width_when_windows_are_dropped_while_they_are_read(
-    sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+    sharded: Sharded, dropped_in_between: list[str]
 ) -> None:
-    now = EPOCH + DAY
-    sharded.now = now + 5 * HOUR
-    for shard in range(3):
-        await sharded.count([event("a", now), event("a", now + 60)], shard=shard)
-    read = CountReader.counts_in
-    hit = 0
-
-    async def drop_first(self: CountReader, *given: Any, **named: Any) -> Any:
-        nonlocal hit
-        if self is sharded.reader._readers[2] and not hit:
-            hit += 1
-            await sharded.count([event("b", now + 5 * HOUR)], shard=2)
-            await sharded.move()
-        return await read(self, *given, **named)
-
-    monkeypatch.setattr(CountReader, "counts_in", drop_first)
+    start = EPOCH + DAY
     windows, counted = await sharded.reader.counts_in(
-        "types", ["a"], lambda windows: windows.time_range(now, now + 60).windows
+        "types", ["a"], lambda windows: windows.time_range(start, start + 60).windows
     )
-    cell = windows.time_range(now, now + 60)
-    assert (cell.start, cell.end, hit) == (now, now + HOUR, 1)
+    cell = windows.time_range(start, start + 60)
+    assert (cell.start, cell.end, dropped_in_between) == (start, start + HOUR, ["counts_in"])
     assert sum(counted[window][0] for window in cell.windows) == 6
 
 

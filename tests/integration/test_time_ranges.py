@@ -13,18 +13,17 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.decoding import Decoder
-from aggregator.folding import Folding
 from api.app import create_app
 from api.moments import read_duration
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import WindowStore, connect
+from tally.store import connect
 from tally.store.reads import CountReader, as_text
+from tally.store.shards import Shard
 from tests.effort import seeds
 from tests.fakes import FakeClock
 from tests.server import Server
-from tests.stores import AllStores
+from tests.sharded import OneShard
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -39,13 +38,8 @@ class Pipeline:
         self.settings = settings
         self.clock = FakeClock(float(EPOCH))
         keys = Keys()
-        self._redis: Any = redis
-        self._blocks = AllStores(redis, keys=keys, settings=settings)
-        self._stream = keys.stream
-        self._decoder = Decoder(settings)
-        self._folding = Folding(WindowStore(redis, keys=keys, settings=settings))
+        self._shard = OneShard(Shard(0, keys, redis), settings)
         self.reader = CountReader(redis, keys=keys, settings=settings)
-        self._sequence = 0
 
     @property
     def now(self) -> float:
@@ -57,20 +51,11 @@ class Pipeline:
 
     async def count(self, lines: list[bytes]) -> None:
         """Count these lines as one block that arrives now."""
-        self._sequence += 1
-        id_ = f"{int(self.now * 1000) + self._sequence}-0"
-        await self._redis.xadd(self._stream, {"lines": b"\n".join(lines)}, id=id_)
-        await self._blocks.create_group()
-        entries = await self._blocks.read(consumer="test", count=100, block_ms=None)
-        await self._blocks.count(consumer="test", entries=entries, counts=self._decoder.count(entries))
+        await self._shard.count(lines, now=self.now)
 
     async def move(self, steps: int = 1_000_000) -> None:
         """Fold and drop what is behind its floor as an aggregator does; with `steps`, so much of it."""
-        self._folding.overdue = True
-        for _ in range(steps):
-            if not self._folding.overdue:
-                break
-            await self._folding.step()
+        await self._shard.move(steps)
 
 
 @pytest.fixture

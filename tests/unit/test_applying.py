@@ -159,7 +159,7 @@ async def test_a_batch_of_ours_is_waited_for_until_its_last_chunk_is_applied() -
 
 
 async def test_at_a_stop_nothing_is_waited_for_any_more() -> None:
-    """What is settled is applied by whoever comes next; nothing would be while we wait, and we would never end."""
+    """What is settled is applied by the next aggregator; nothing would be while we wait, and we would never end."""
     chunks, stop = Chunks(9), asyncio.Event()
     applier = applier_of(chunks, stop=stop)
     applier.settled(3)

@@ -116,4 +116,11 @@ async def test_alone_it_is_always_ones_turn() -> None:
     async with alone.whole():
         await alone.take()
         await alone.hand_on(10 * MOST_NAMES)
-    assert (alone.blocks(500), alone.batch_seconds, alone.is_wanted) == (500, BATCH_SECONDS, False)
+    assert (alone.part(500), alone.batch_seconds, alone.is_wanted) == (500, BATCH_SECONDS, False)
+
+
+@pytest.mark.parametrize(("workers", "whole", "part"), [(4, 64, 16), (16, 64, 4), (16, 10, 1)])
+async def test_all_read_as_much_together_as_one_would_alone_but_each_at_least_a_block(
+    workers: int, whole: int, part: int
+) -> None:
+    assert [each.part(whole) for each in Turns(workers).of_each()] == [part] * workers

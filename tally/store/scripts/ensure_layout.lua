@@ -3,7 +3,7 @@
 -- KEYS 1 layout   hash  how lines are counted; see tally/layout.py
 -- ARGV 1 JSON:
 --        layout   field -> value of the caller's layout, `format`, `digest` and `windows` among them, and `shards` and
---                 `stripe_bytes` where there is more than one shard; of who only appends without `digest` and `windows`
+--                 `stripe_bytes` where there is more than one shard; an ingestor's without `digest` and `windows`
 --
 -- Returns {field, value, …} of what is stored afterwards, which is another layout than the caller's if its format, shards,
 -- stripes or digest differ; nothing was written then. Nor is anything where it is equal, so that a server that takes no

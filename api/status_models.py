@@ -1,0 +1,144 @@
+"""The shapes of the answers about the pipeline. Moments, whose names end with `_at`, are Unix seconds."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from api.models import AsOf, example
+
+
+class BacklogAnswer(BaseModel):
+    blocks: int = Field(description="In the stream, or settled")
+    settled_blocks: int = Field(description="Those of them that are decoded; their counts are about to be applied")
+    bytes: int = Field(description="Of the lines that sources have appended")
+    lines: int = Field(description="About; Redis does not count them")
+    oldest_seconds: float | None = Field(description="How long the oldest has waited")
+    full: bool = Field(description="Whether it is as large as may be, and sources are not read")
+    bulk_full: bool = Field(description="Whether files are not read for now, so that there is room for live sources")
+
+
+class IdempotencyKeysAnswer(BaseModel):
+    known: int = Field(description="How many")
+    since_at: float | None = Field(description="Since when each that was sent is known; null: none is")
+
+
+class AggregatorAnswer(BaseModel):
+    name: str
+    pending: int = Field(description="Blocks that it holds")
+    idle_seconds: float
+    alive: bool
+
+
+class SourceAnswer(BaseModel):
+    name: str
+    position: int = Field(description="Bytes appended; with several shards, up to where it was read for them")
+    appended_at: float | None = Field(description="When it was last appended to, or opened; null: not known")
+
+
+class ShardAnswer(BaseModel):
+    shard: int = Field(description="Its place among all, from 0")
+    blocks: int = Field(description="Of its backlog")
+    bytes: int
+    oldest_seconds: float | None
+    aggregators_alive: int = Field(description="Those that serve it; with 0 and a backlog nothing of it is counted")
+    dead_letters: int
+
+
+class TotalsAnswer(BaseModel):
+    events: int
+    words: int
+    rejected: int
+    padded: int = Field(
+        description="Lines, whether or not rejected, in front of which NULs or byte order marks were passed over"
+    )
+    lost: int = Field(description="Blocks that somebody deleted from the stream before they were counted")
+    lines: int
+    bytes: int
+    blocks: int
+
+
+class StatusAnswer(BaseModel):
+    model_config = example(
+        {
+            "totals": {
+                "events": 90,
+                "words": 180,
+                "rejected": 10,
+                "padded": 1,
+                "lost": 0,
+                "lines": 100,
+                "bytes": 7200,
+                "blocks": 3,
+            },
+            "events_per_second": {"1": 99.0, "10": 100.2, "60": None},
+            "backlog": {
+                "blocks": 2,
+                "settled_blocks": 1,
+                "bytes": 3600,
+                "lines": 50,
+                "oldest_seconds": 0.04,
+                "full": False,
+                "bulk_full": False,
+            },
+            "idempotency_keys": {"known": 2, "since_at": 1632577631.2},
+            "dead_letters": 0,
+            "distinct_types": 6,
+            "distinct_words": 19,
+            "aggregators": [{"name": "host-1-4f2a90", "pending": 1, "idle_seconds": 0.02, "alive": True}],
+            "aggregators_alive": 1,
+            "sources": [{"name": "/data/events.ndjson", "position": 7200, "appended_at": 1632664031.2}],
+            "sources_total": 1,
+            "as_of": 1632664031.25,
+        }
+    )
+
+    totals: TotalsAnswer
+    events_per_second: dict[str, float | None] = Field(
+        description="Over the last 1, 10 and 60 s; null until known",
+        examples=[{"1": 99.0, "10": 100.2, "60": None}],
+    )
+    backlog: BacklogAnswer
+    idempotency_keys: IdempotencyKeysAnswer
+    dead_letters: int = Field(
+        description="Blocks that ended every aggregator that tried them, and chunks of counts that cannot be read"
+    )
+    distinct_types: int
+    distinct_words: int
+    aggregators: list[AggregatorAnswer]
+    aggregators_alive: int
+    sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")
+    sources_total: int = Field(description="How many sources are known")
+    distinct_types_at_most: int | None = Field(None, description="With several shards, see the list of types")
+    distinct_words_at_most: int | None = Field(None, description="Likewise")
+    shards: list[ShardAnswer] | None = Field(None, description="Each, where there are several")
+    as_of: AsOf
+
+
+class RejectedItem(BaseModel):
+    id: str
+    rejected_at: float
+    line: str
+    reason: str
+    source: str
+
+
+class RejectedAnswer(BaseModel):
+    model_config = example(
+        {
+            "items": [
+                {
+                    "id": "1632664031200-0",
+                    "rejected_at": 1632664031.2,
+                    "line": '{"event_type": 7}',
+                    "reason": "not an event: Expected `str`, got `int` - at `$.event_type`",
+                    "source": "/data/events.ndjson",
+                }
+            ],
+            "total": 10,
+            "as_of": 1632664031.25,
+        }
+    )
+
+    items: list[RejectedItem]
+    total: int = Field(description="All rejected lines; only the newest are kept as samples")
+    as_of: AsOf
