@@ -123,6 +123,8 @@ def url_problem(url: str) -> str | None:
         right = f"right is {_EXAMPLES[parts.kind]}"
         if any(_host(each) == "" for each in parts.plain):
             return f"a host is missing; {right}"
+        if any(re.search(r"\s", _host(each) or "") for each in parts.plain):
+            return f"hosts have a comma between them and no white space; {right}"
         if parts.kind == "sentinel" and not parts.service:
             return f"the name of what the Sentinels watch is missing; {right}"
     for plain in parts.plain:

@@ -129,28 +129,46 @@ class EmbeddedCluster:
                 return
 
     def _join(self, stopped: Callable[[], bool]) -> None:
+        """Make a cluster of the nodes, and wait until it is one. A node that ends meanwhile is started again."""
+        deadline = self._clock.monotonic() + _JOIN_SECONDS
+        introduced, problem = False, None
+        while not stopped():
+            if self._clock.monotonic() > deadline:
+                said = (
+                    f"do not make a cluster: {problem}" if problem else "do not find each other; see valkey.log of each"
+                )
+                raise Failure(f"the nodes of {self._data_dir} {said}") from problem
+            try:
+                if not introduced:
+                    self._introduce()
+                introduced, problem = True, None
+                if self._is_whole():
+                    return
+            except redis.RedisError as error:
+                introduced, problem = False, error
+                self.restart_if_dead()
+            self._clock.block(0.05)
+
+    def _introduce(self) -> None:
         """Give each node its slots, if it does not have them yet, and tell it where the others are."""
-        clients = [self._client(ports) for ports in self._ports]
-        try:
-            for at, client in enumerate(clients):
-                first, last = (REDIS_CLUSTER_HASH_SLOTS * part // len(clients) for part in (at, at + 1))
+        for at, ports in enumerate(self._ports):
+            first, last = (REDIS_CLUSTER_HASH_SLOTS * part // self.nodes for part in (at, at + 1))
+            with self._client(ports) as client:
                 if not any(range_[0] <= first <= range_[1] for range_ in client.execute_command("CLUSTER", "SLOTS")):
                     client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
-                for other, ports in enumerate(self._ports):
-                    if other != at:
-                        client.execute_command("CLUSTER", "MEET", "127.0.0.1", ports.clients, ports.bus)
-            deadline = self._clock.monotonic() + _JOIN_SECONDS
-            while not all(_is_whole(client, nodes=len(clients)) for client in clients):
-                if stopped():
-                    return
-                if self._clock.monotonic() > deadline:
-                    raise Failure(f"the nodes of {self._data_dir} do not find each other; see valkey.log of each")
-                self._clock.block(0.05)
-        except redis.RedisError as error:
-            raise Failure(f"the nodes of {self._data_dir} do not make a cluster: {error}") from error
-        finally:
-            for client in clients:
-                client.close()
+                for other in self._ports:
+                    if other is not ports:
+                        client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.clients, other.bus)
+
+    def _is_whole(self) -> bool:
+        """Return whether all nodes know each other, and all slots are served."""
+        for ports in self._ports:
+            with self._client(ports) as client:
+                said = client.execute_command("CLUSTER", "INFO")
+                text = said.decode() if isinstance(said, bytes) else str(said)
+                if "cluster_state:ok" not in text or f"cluster_known_nodes:{self.nodes}\r" not in text:
+                    return False
+        return True
 
     def _client(self, ports: _Ports) -> Any:
         return redis.Redis(port=ports.clients, password=self._password, socket_timeout=5, retry=Retry(NoBackoff(), 0))
@@ -161,12 +179,6 @@ def _stored_ports(path: Path) -> _Ports | None:
         if found := re.fullmatch(r"port (\d+)\ncluster-port (\d+)\n", path.read_text(encoding="utf-8")):
             return _Ports(int(found[1]), int(found[2]))
     return None
-
-
-def _is_whole(client: Any, *, nodes: int) -> bool:
-    said = client.execute_command("CLUSTER", "INFO")
-    text = said.decode() if isinstance(said, bytes) else str(said)
-    return "cluster_state:ok" in text and f"cluster_known_nodes:{nodes}\r" in text
 
 
 def embedded(data_dir: Path, *, nodes: int | None = None, port: int | None = None) -> EmbeddedServer | EmbeddedCluster:

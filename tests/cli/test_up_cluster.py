@@ -136,6 +136,32 @@ def test_what_a_killed_start_left_half_done_is_finished(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_node_that_is_killed_while_they_are_started_is_started_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    cluster = EmbeddedCluster(data, nodes=3)
+    killed: list[bool] = []
+
+    def kill_one() -> bool:
+        """As it is asked whether to stop: once all run, and before they make a cluster."""
+        if not killed and len(_ports(data)) == 3:
+            _kill_server(data / "node-2")
+            killed.append(True)
+        return False
+
+    try:
+        cluster.start(stopped=kill_one)
+        assert killed
+        for port in _ports(data):
+            with _client(data, port) as client:
+                wait_until(
+                    lambda client=client: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")),  # type: ignore[misc]
+                    what="the nodes make a cluster",
+                )
+    finally:
+        cluster.stop()
+
+
+@pytest.mark.slow
 def test_a_data_folder_keeps_its_nodes_and_its_shards(tmp_path: Path) -> None:
     several, one = tmp_path / "several", tmp_path / "one"
     (several / "node-1").mkdir(parents=True)

@@ -52,6 +52,7 @@ def test_defaults_need_no_environment() -> None:
         ("TALLY_REDIS_URL", "rediss://localhost?ssl_cert_reqs=some", "cannot be read"),
         ("TALLY_REDIS_URL", "redis+cluster://", "a host is missing; right is redis+cluster://127.0.0.1:7000,"),
         ("TALLY_REDIS_URL", "redis+cluster://a:7000,,b:7000", "a host is missing; right is redis+cluster://"),
+        ("TALLY_REDIS_URL", "redis+cluster://a:7000, b:7000", "hosts have a comma between them and no white space;"),
         ("TALLY_REDIS_URL", "redis+cluster://a:7000,b:port", "cannot be read; right is redis+cluster://"),
         ("TALLY_REDIS_URL", "redis+cluster://a:7000,b:7000/1", "a Redis Cluster has database 0 alone"),
         ("TALLY_REDIS_URL", "redis+cluster://a:7000?db=1", "a Redis Cluster has database 0 alone"),
