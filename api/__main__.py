@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from tally.early_signals import hold
+
+if __name__ == "__main__":
+    hold()  # before what takes long to import
+
 from api.service import STOP_SECONDS, run
 from tally.runtime import run_service
 

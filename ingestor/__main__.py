@@ -6,6 +6,11 @@ restart of the machine, one whose source has ended must not be gone.
 
 from __future__ import annotations
 
+from tally.early_signals import hold
+
+if __name__ == "__main__":
+    hold()  # before what takes long to import
+
 import asyncio
 import sys
 

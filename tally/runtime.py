@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import uvloop
 from redis.exceptions import RedisError
 
+from tally import early_signals
 from tally.layout import LayoutRefused
 from tally.log_events import STOPPING
 from tally.redis_location import with_shards_found
@@ -63,6 +64,8 @@ def stop_on_signals(
 ) -> Iterator[None]:
     """Set `stop` on SIGINT and SIGTERM; a second one calls `at_once` and ends the process. Restores what was there.
 
+    One that came while the process was being imported is the first one.
+
     With `most_seconds` the process ends so long after the first one, whatever it does then, and says on standard error
     where it was: a thread that does not come to an end would otherwise be waited for. Nothing depends on an orderly
     stop: it only makes the next start quicker.
@@ -87,6 +90,8 @@ def stop_on_signals(
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     for each in before:
         loop.add_signal_handler(each, handle, each)
+    if (early := early_signals.taken()) is not None:
+        handle(early)
     lifeline = os.environ.get(LIFELINE_VARIABLE)
     if lifeline is not None:
         loop.add_reader(int(lifeline), _lifeline_cut, loop, int(lifeline), begin_to_stop)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tally import __version__
+from tally import __version__, early_signals
 from tally.cli.aggregate import aggregate
 from tally.cli.check import check
 from tally.cli.count import count
@@ -21,6 +21,9 @@ from tally.cli.top import top
 from tally.cli.up import up
 from tally.printing import let_output_lack_characters
 from tally.runtime import EXIT_FAILURE, fail
+
+#: Commands that take signals to stop by; any other one ends by them.
+_STOP_IN_ORDER = frozenset({"up", "ingest", "aggregate", "serve", "count", "top"})
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -44,12 +47,15 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def _tally(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     del version
+    if context.invoked_subcommand not in _STOP_IN_ORDER:
+        early_signals.release()
 
 
 for command in (up, ingest, aggregate, serve, generate, count, check, status, layout, top):
