@@ -16,6 +16,7 @@ from api.freshness import fresh_seconds
 from api.memory import RETRY_AFTER_SECONDS, Memory
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
+from tally.telemetry import shared_context
 from tally.web.paths import path_below_root
 from tally.web.problem_types import TOO_MUCH_ASKED
 from tally.web.problems import problem
@@ -184,7 +185,9 @@ class AnswerCache:
         if encoding_it is not None and encoding_it.done():
             return encoding_it.result()
         if encoding_it is None:
-            encoding_it = answer.encoded[encoding] = asyncio.create_task(self._encode(answer.plain, encoding))
+            encoding_it = answer.encoded[encoding] = asyncio.create_task(
+                self._encode(answer.plain, encoding), context=shared_context()
+            )
         return await asyncio.shield(encoding_it)
 
     async def _encode(self, plain: _Encoded, encoding: Encoding) -> _Encoded:

@@ -34,6 +34,7 @@ from tally.store.shards import Shards, connect_shards
 from tally.web import problems
 from tally.web.methods import Methods
 from tally.web.problem_types import TOO_MUCH_ASKED
+from tally.web.request_ids import REQUEST_ID
 
 #: How much of TALLY_MAX_SNAPSHOT_BYTES is for rankings, and for making them; the rest is for answers that are sent.
 RANKINGS = 0.75
@@ -100,7 +101,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
             allow_origins=list(origins),
             allow_methods=["GET"],
             allow_headers=["*"],
-            expose_headers=[MISSING_SHARDS],
+            expose_headers=[MISSING_SHARDS, REQUEST_ID],
         )
     if settings.root_path:
         app.add_middleware(ProxyPath, root_path=settings.root_path)

@@ -26,6 +26,7 @@ from tally.store.merged_reads import Reader
 from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.reads import Counting
 from tally.store.status import Status
+from tally.telemetry import shared_context
 
 #: A sum of more names than these is made with a slot: a few at once.
 FEW_SUMMED = 20_000
@@ -192,7 +193,7 @@ class CachedCounts:
         now = self.clock.monotonic()
         if self._uniting is None and now >= self._unite_due:
             self._unite_due = now + UNITE_SECONDS
-            self._uniting = asyncio.create_task(self._unite(), name="read all words")
+            self._uniting = asyncio.create_task(self._unite(), name="read all words", context=shared_context())
 
     async def _unite(self) -> None:
         try:

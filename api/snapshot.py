@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from api.freshness import HALF_SECONDS, MOMENT_SECONDS, fresh_seconds
 from api.memory import Memory
 from tally.clock import SYSTEM, Clock
+from tally.telemetry import shared_context
 
 T = TypeVar("T")
 
@@ -52,7 +53,9 @@ class Snapshot(Generic[T]):
         """Return the value."""
         if self._clock.monotonic() - self._checked_at >= MOMENT_SECONDS:
             if self._refreshing is None:
-                self._refreshing = asyncio.create_task(self._refresh(), name="refresh snapshot")
+                self._refreshing = asyncio.create_task(
+                    self._refresh(), name="refresh snapshot", context=shared_context()
+                )
                 self._refreshing.add_done_callback(self._refreshed)
             await asyncio.shield(self._refreshing)
         return self._value

@@ -13,6 +13,7 @@ from tally.clock import SYSTEM, Clock
 from tally.store import StoreUnavailable
 from tally.store.idempotent import Body, DiskNotWaitedFor, OnceWord
 from tally.store.protocols import BodyStore
+from tally.telemetry import shared_context
 
 #: How long an Idempotency-Key is kept at the least; unless there are too many, see TALLY_MAX_IDEMPOTENCY_KEYS.
 KEY_MS = 86_400_000
@@ -80,7 +81,7 @@ class BodyBatcher:
 
     def _depart(self) -> None:
         if self._waiting and len(self._trips) < IN_FLIGHT:
-            trip = asyncio.create_task(self._trip(list(self._waiting)), name="append bodies")
+            trip = asyncio.create_task(self._trip(list(self._waiting)), name="append bodies", context=shared_context())
             self._waiting.clear()
             self._trips[trip] = self._clock.monotonic()
             trip.add_done_callback(self._arrive)

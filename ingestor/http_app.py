@@ -29,6 +29,7 @@ from tally.web import problem_types as types
 from tally.web import problems
 from tally.web.methods import Methods
 from tally.web.problem_types import ProblemError
+from tally.web.request_ids import REQUEST_ID
 
 #: Characters in an Idempotency-Key.
 MAX_KEY_CHARACTERS = 255
@@ -66,7 +67,13 @@ def create_app(
     app.include_router(_events(_Intake(settings, stores=stores, label=label, ready=ready, clock=clock)))
     app.add_middleware(Methods, routes=app.router.routes)
     if origins := parse_origins(settings.ingest_cors_origins):
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["POST"],
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID],
+        )
     return app
 
 

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from tally.settings import Settings, unknown_variables
@@ -86,6 +87,22 @@ def configure(settings: Settings, *, service: str) -> Logger:
     for sentence in unknown_variables():
         log.warning("setting has no effect", problem=sentence)
     return log
+
+
+#: What lines about a request have besides.
+_OF_A_REQUEST = ("request_id", "peer")
+
+
+def bind_request(*, request_id: str, peer: str | None) -> None:
+    """Have all that the present task logs from now on say which request it is about, and who asked."""
+    structlog.contextvars.bind_contextvars(**dict(zip(_OF_A_REQUEST, (request_id, peer), strict=True)))
+
+
+def shared_context() -> Context:
+    """Return the context for a task that works for several requests, the present one among them: it is of none."""
+    context = copy_context()
+    context.run(structlog.contextvars.unbind_contextvars, *_OF_A_REQUEST)
+    return context
 
 
 def get_logger() -> Logger:

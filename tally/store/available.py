@@ -14,7 +14,7 @@ from tally.settings import Settings
 from tally.store.client import NO_ANSWER, StoreUnavailable
 from tally.store.layouts import LayoutStore
 from tally.store.shards import Shard, Shards
-from tally.telemetry import get_logger
+from tally.telemetry import get_logger, shared_context
 
 #: How long one that could not be asked is left out before anybody waits for it again.
 LEFT_OUT_SECONDS = 5.0
@@ -56,7 +56,9 @@ class AvailableShards:
         for keys, seen in self._seen.items():
             if seen.asking is None:
                 seen.is_missing = seen.is_missing and now - seen.asked_at < LEFT_OUT_SECONDS
-                seen.asking = asyncio.create_task(self._ask(keys, seen), name="ask a shard whether it is there")
+                seen.asking = asyncio.create_task(
+                    self._ask(keys, seen), name="ask a shard whether it is there", context=shared_context()
+                )
         waited_for = [seen.asking for seen in self._seen.values() if seen.asking and not seen.is_missing]
         if waited_for:
             await asyncio.wait(waited_for)  # who goes away meanwhile ends none of them

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tally.log_throttle import LogThrottle
 from tally.peers import Peers
+from tally.telemetry import shared_context
 from tally.web import log_events
-from tally.web.problem_types import HEAD_TOO_LARGE, MALFORMED_REQUEST, TOO_MANY_PIPELINED, ProblemType, problem_members
+from tally.web.last_answer import last_answer
+from tally.web.problem_types import HEAD_TOO_LARGE, MALFORMED_REQUEST, TOO_MANY_PIPELINED, ProblemType
+from tally.web.request_ids import made_id
 from tally.web.room import Occupant, one_to_leave
 
 #: Bytes of a request's line and headers, or of its trailers; uvicorn has no limit of its own here.
@@ -70,7 +72,7 @@ class Connection(HttpToolsProtocol):
     _steps = 0  # parts of a body, and ends of heads and of requests, that came
     _bytes_since_step = 0  # in whole reads
     _came_bytes = 0  # the same at the most: with what is being parsed, and the whole read in which the last step came
-    _malformed: tuple[HTTPStatus, bytes] | None = None  # what it is answered with; nothing more is read
+    _malformed: bytes | None = None  # what it is answered with; nothing more is read
 
     @staticmethod
     def limited(limits: Limits) -> type[Connection]:
@@ -231,24 +233,21 @@ class Connection(HttpToolsProtocol):
 
         Nothing is known of the request, so the page of the type is where it is without a proxy's path.
         """
-        self.refused.warning(log_events.REQUEST_REFUSED, status=type_.status, title=type_.title, peer=self._peer)
+        request_id = made_id()
+        self._warn(log_events.REQUEST_REFUSED, status=type_.status, title=type_.title, request_id=request_id)
         self._expect_nothing()
-        self._malformed = HTTPStatus(type_.status), json.dumps(problem_members(type_, detail)).encode()
+        self._malformed = last_answer(type_, detail, request_id=request_id, headers=self.server_state.default_headers)
         if (not self.pipeline) if self._is_in_body else self._is_answered:
             self._send_refusal()
 
     def _send_refusal(self) -> None:
         if self._malformed is not None and not (self._is_in_body and self.cycle.response_started):
-            status, body = self._malformed
-            headers = [
-                *self.server_state.default_headers,
-                (b"content-type", b"application/problem+json"),
-                (b"content-length", b"%d" % len(body)),
-                (b"connection", b"close"),
-            ]
-            lines = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode()), *(b"%s: %s" % each for each in headers)]
-            self.transport.write(b"\r\n".join([*lines, b"", body]))
+            self.transport.write(self._malformed)
         self.transport.close()
+
+    def _warn(self, event: str, **fields: Any) -> None:
+        """Log it of a request that is not known yet, and not of the one before, in whose task we may be."""
+        shared_context().run(self.refused.warning, event, peer=self._peer, **fields)
 
     # What is waited for.
 
@@ -264,7 +263,7 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         if self._in_head:
-            self.refused.warning(log_events.HEAD_TOO_LATE, seconds=self.limits.head_seconds, peer=self._peer)
+            self._warn(log_events.HEAD_TOO_LATE, seconds=self.limits.head_seconds)
         self.transport.close()
 
     # Who may stay.

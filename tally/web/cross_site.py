@@ -25,9 +25,9 @@ from tally.log_throttle import LogThrottle
 from tally.origins import ANY, is_origin_of, is_taken_name
 from tally.printing import printable
 from tally.web.log_events import REQUEST_REFUSED
+from tally.web.paths import logged_path
 from tally.web.problem_types import CROSS_SITE_REQUEST, HOST_NOT_ALLOWED, ProblemType
 from tally.web.problems import problem
-from tally.web.refusals import MAX_PATH_CHARACTERS
 
 #: The headers that are read.
 _READ = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"})
@@ -135,7 +135,7 @@ class CrossSite:
             f"{REQUEST_REFUSED} with {type_.status}",
             title=type_.title,
             method=scope["method"],
-            path=printable(scope["path"])[:MAX_PATH_CHARACTERS],
+            path=logged_path(scope),
             peer=(scope.get("client") or ("",))[0],
             **headers,
         )

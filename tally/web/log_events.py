@@ -5,6 +5,9 @@ from __future__ import annotations
 #: LogRefusals adds the status.
 REQUEST_REFUSED = "request refused"
 
+#: By no fault of the client's: a bug.
+REQUEST_FAILED = "request failed"
+
 HEAD_TOO_LATE = "request's head did not come in time"
 NOT_TAKEN = "a client does not take its answers"
 

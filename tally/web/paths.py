@@ -1,8 +1,13 @@
-"""The path of a request below the one under which a proxy has the service."""
+"""The path of a request: below the one under which a proxy has the service, and as it is logged."""
 
 from __future__ import annotations
 
 from starlette.types import Scope
+
+from tally.printing import printable
+
+#: Characters of a path that are logged.
+_MAX_CHARACTERS = 200
 
 
 def path_below_root(scope: Scope) -> str:
@@ -14,3 +19,8 @@ def path_below_root(scope: Scope) -> str:
     root_path = scope.get("root_path", "")
     below = path.removeprefix(root_path)
     return below if below == "" or below.startswith("/") else path
+
+
+def logged_path(scope: Scope) -> str:
+    """Return the path as it may be logged: without its query, in which a token may stand."""
+    return printable(scope["path"])[:_MAX_CHARACTERS]

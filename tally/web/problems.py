@@ -19,7 +19,6 @@ from tally.log_throttle import LogThrottle
 from tally.refused import Refused
 from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
-from tally.telemetry import get_logger
 from tally.web import problem_types as types
 from tally.web.methods import allow_header
 from tally.web.problem_pages import problem_pages
@@ -180,8 +179,7 @@ def install(
         return problem(wrong.type, wrong.detail, **wrong.members)
 
     @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> Response:
-        get_logger().error("request failed", path=request.url.path, exc_info=error)
+    async def _unexpected(_: Request, __: Exception) -> Response:  # logged by RequestIds, as it goes on to there
         return problem(types.INTERNAL_ERROR, "see the service's log")
 
 

@@ -11,12 +11,10 @@ from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.printing import printable
 from tally.web.log_events import REQUEST_REFUSED
+from tally.web.paths import logged_path
 
 #: What is no refusal, or is logged where it is decided with more than is known here: 403 and 421 by CrossSite.
 _NOT_LOGGED = frozenset({403, 404, 421, 429})
-
-#: Characters of a path that are logged.
-MAX_PATH_CHARACTERS = 200
 
 
 class LogRefusals:
@@ -46,7 +44,7 @@ class LogRefusals:
             f"{REQUEST_REFUSED} with {status}",
             title=_title(body),
             method=scope["method"],
-            path=printable(scope["path"])[:MAX_PATH_CHARACTERS],  # without its query, in which a token may stand
+            path=logged_path(scope),
             peer=client[0] if client else None,
         )
 

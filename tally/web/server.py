@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import uvicorn
 
 from tally.web.connection import HEAD_SECONDS, Connection, Limits
 from tally.web.listening import ACCEPT_BACKLOG
+from tally.web.request_ids import RequestIds
 
 #: How long open requests may go on after a stop.
 GRACE_SECONDS = 3
@@ -38,7 +40,7 @@ async def serve(
     """Serve the ASGI application `app` on `listener` until `stop` is set; requests then have a few seconds to end."""
     server = _Server(
         uvicorn.Config(
-            app,
+            RequestIds(app),
             http=Connection.limited(limits or Limits()),
             ws="none",
             log_config=None,
@@ -50,6 +52,7 @@ async def serve(
             ssl_keyfile=certificate.key if certificate else None,
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_not_logged_yet)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -58,6 +61,11 @@ async def serve(
         server.should_exit = True
         stopping.cancel()
     await serving
+
+
+def _is_not_logged_yet(record: logging.LogRecord) -> bool:
+    """Leave out what uvicorn says of an exception, which RequestIds has logged."""
+    return not (record.exc_info and record.getMessage().startswith("Exception in ASGI application"))
 
 
 class _Server(uvicorn.Server):

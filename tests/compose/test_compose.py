@@ -235,6 +235,7 @@ def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> No
         assert found["HostConfig"]["CapDrop"] == ["ALL"], service
         assert not found["HostConfig"]["CapAdd"], service
         assert "no-new-privileges:true" in found["HostConfig"]["SecurityOpt"], service
+        _assert_log_is_bounded(found)
         published = found["HostConfig"]["PortBindings"]
         assert [each["HostIp"] for ports in published.values() for each in ports] == (
             ["127.0.0.1"] if service == "api" else []
@@ -245,12 +246,18 @@ def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> No
     assert found["HostConfig"]["ReadonlyRootfs"]
     assert found["HostConfig"]["CapDrop"] == ["ALL"]
     assert not found["HostConfig"]["PortBindings"]
+    _assert_log_is_bounded(found)
     # Its entry point begins as root; the server must not.
     capabilities = dict(
         line.split(":", 1) for line in docker("exec", redis, "cat", "/proc/1/status").splitlines() if ":" in line
     )
     assert capabilities["Uid"].split()[0] != "0"
     assert int(capabilities["CapEff"], 16) == 0
+
+
+def _assert_log_is_bounded(found: dict[str, Any]) -> None:
+    """Docker keeps the whole log of a container otherwise."""
+    assert set(found["HostConfig"]["LogConfig"]["Config"]) == {"max-size", "max-file"}
 
 
 def test_nothing_can_be_written_or_installed_in_a_container(pipeline: Pipeline) -> None:
