@@ -12,12 +12,14 @@ from functools import partial
 
 from aggregator.decoding import Decoder
 from aggregator.log_events import STARTED
+from aggregator.readiness import Readiness
 from aggregator.turns import Turns
 from aggregator.worker import Worker
 from tally.settings import Settings
 from tally.store import AggregatorStore, WindowStore
 from tally.store.shards import check_home, open_shards
 from tally.telemetry import get_logger
+from tally.web.metrics_server import metrics_served
 
 #: How long one thread may go on when another one could.
 SWITCH_SECONDS = 0.001
@@ -40,8 +42,8 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
         served = [shards[index] for index in settings.served_shards]
         name, decoder, turns = consumer_name(), Decoder(settings), Turns(len(served)).of_each()
         check_layout = partial(check_home, shards, settings=settings, counts=True) if several else None
-        workers = [
-            Worker(
+        workers = {
+            shard: Worker(
                 store=AggregatorStore(shard.redis, keys=shard.keys, settings=settings),
                 windows=WindowStore(shard.redis, keys=shard.keys, settings=settings),
                 settings=settings,
@@ -54,9 +56,10 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
                 check_home=check_layout,
             )
             for shard, turn in zip(served, turns, strict=True)
-        ]
+        }
         get_logger().info(STARTED, drain=drain, **({"shards": settings.served_shards} if several else {}))
-        await _run_all(workers, stop)
+        async with metrics_served(settings, readiness=Readiness(workers, settings=settings)):
+            await _run_all([*workers.values()], stop)
 
 
 async def _run_all(workers: Sequence[Worker], stop: asyncio.Event) -> None:

@@ -58,6 +58,7 @@ class Worker:
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._check_home = check_home
+        self.is_member = False  # of the group, as far as it knows
         self._log = get_logger().bind(consumer=consumer, **({} if shard is None else {"shard": shard}))
         self._outage = Outage(self._log, clock=clock)
         self._decoder = decoder or Decoder(settings)
@@ -109,19 +110,24 @@ class Worker:
         while not self._stop.is_set():
             try:
                 await self._join()
+                self.is_member = True
                 await self._count()
                 break
             except GroupMissing as error:
+                self.is_member = False
                 # A flush, or a server that came back without its data. The ingestors send again what they can.
                 self._log.error(STREAM_LOST, error=str(error))
                 self._settler.tried.clear()
             except LayoutChanged:
+                self.is_member = False
                 # The next look at it says how, or finds ours: Redis may have been flushed.
                 await self._clock.wait(self._stop, Backoff().next_seconds())
             except StoreUnavailable as error:
+                self.is_member = False
                 delay_seconds = self._backoff.next_seconds()
                 self._outage.lasts(error, retry_in_seconds=delay_seconds)
                 await self._clock.wait(self._stop, delay_seconds)
+        self.is_member = False
         await self._leave()
 
     async def _join(self) -> None:

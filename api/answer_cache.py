@@ -18,8 +18,8 @@ from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
 from tally.telemetry import shared_context
 from tally.web.paths import path_below_root
+from tally.web.problem_answers import problem
 from tally.web.problem_types import TOO_MUCH_ASKED
-from tally.web.problems import problem
 
 #: For how long an answer that is no longer fresh is remembered: one that comes out the same is not compressed again.
 REMEMBERED_SECONDS = 60.0

@@ -33,6 +33,7 @@ from tally.store.merged_status import pipeline_of
 from tally.store.shards import Shards, connect_shards
 from tally.web import problems
 from tally.web.methods import Methods
+from tally.web.problem_answers import problem
 from tally.web.problem_types import TOO_MUCH_ASKED
 from tally.web.request_ids import REQUEST_ID
 
@@ -118,4 +119,4 @@ async def _too_much(_: Request, error: Exception) -> Response:
     """More is asked for at once than there is memory or time for: 503, and when to ask again."""
     assert isinstance(error, NoRoom | Busy)
     headers = {"Retry-After": str(error.retry_after_seconds)}
-    return problems.problem(TOO_MUCH_ASKED, str(error), headers=headers)
+    return problem(TOO_MUCH_ASKED, str(error), headers=headers)

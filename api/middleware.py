@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tally.web import problem_types as types
 from tally.web.methods import allow_header
 from tally.web.paths import path_below_root
+from tally.web.problem_answers import problem
 from tally.web.problem_types import PATH as PROBLEMS_PATH
-from tally.web.problems import problem
 
 #: Where no token is asked for: health, and the pages, which hold no counts and ask for the token themselves. Nor
 #: for their files, and for the pages of problems, which somebody without a token has to read.

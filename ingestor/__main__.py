@@ -14,12 +14,10 @@ if __name__ == "__main__":
 import asyncio
 import sys
 
-from ingestor.log_events import ALL_SOURCES_ENDED
 from ingestor.service import parse_sources, run
 from tally.runtime import EXIT_USAGE, Failure, Misuse, fail, load_or_exit, run_service
 from tally.settings import Settings
 from tally.sources import split_sources
-from tally.telemetry import get_logger
 
 STAY = "--stay"
 
@@ -36,10 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         fail(str(error), code=EXIT_USAGE)
 
     async def ingest(settings: Settings, stop: asyncio.Event) -> None:
-        await run(settings, stop, sources=sources)
-        if stay and not stop.is_set():
-            get_logger().info(ALL_SOURCES_ENDED)
-            await stop.wait()
+        await run(settings, stop, sources=sources, stay=stay)
 
     run_service("ingestor", ingest)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from ingestor.ending import Incomplete
-from ingestor.log_events import FILES_FORGOTTEN, SOURCE_FAILED
+from ingestor.log_events import ALL_SOURCES_ENDED, FILES_FORGOTTEN, SOURCE_FAILED
 from ingestor.progress import Measure
+from ingestor.readiness import Readiness
 from ingestor.renewal import FORGET_AFTER_SECONDS
 from ingestor.retrying import ask
 from ingestor.source_appender import SourceAppender
@@ -23,6 +24,10 @@ from tally.store import IngestorStore, PipelineStore
 from tally.store.ingestor_stores import IngestorStores, ingestor_store
 from tally.store.shards import Shards, check_home, open_shards
 from tally.telemetry import get_logger
+from tally.web.metrics_server import metrics_served
+
+#: A source that has failed and was begun again is taken for open if it has not failed anew after so long.
+OPENING_SECONDS = 1.0
 
 
 def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
@@ -43,8 +48,10 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
     return sources
 
 
-async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Source | Runner]) -> None:
-    """Append every source until it ends or `stop` is set.
+async def run(
+    settings: Settings, stop: asyncio.Event, *, sources: Sequence[Source | Runner], stay: bool = False
+) -> None:
+    """Append every source until it ends or `stop` is set. To `stay` is to wait for `stop` when all have ended.
 
     A source that fails does not stop the others, and is tried again as long as another one runs, if it can come
     back: a file that cannot be read now, an address that is taken. Raises Failure, when all have ended, with each
@@ -58,20 +65,35 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
     async with open_shards(settings, stop=stop, for_writing=True) as shards:
         store = ingestor_store(shards, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
-        restarter = Restarter(context)
-        running = [asyncio.create_task(restarter.run(source)) for source in sources]
-        try:
-            await ask(partial(_tidy, shards, store, settings), stop=stop, log=get_logger())
-        except BaseException:
-            for each in running:
-                each.cancel()
-            await asyncio.wait(running)
-            raise
-        context.ready.set()
-        showing = asyncio.create_task(context.progress.run(settings))
-        outcomes = await asyncio.gather(*running, return_exceptions=True)
-        showing.cancel()
-        await asyncio.wait((showing,))
+        restarter = Restarter(context, sources=sources)
+        readiness = Readiness(shards, settings=settings, ready=context.ready, closed=restarter.closed)
+        async with metrics_served(settings, readiness=readiness):
+            await _run_all(sources, restarter, partial(_tidy, shards, store, settings), context)
+            if stay and not stop.is_set():
+                get_logger().info(ALL_SOURCES_ENDED)
+                await stop.wait()
+
+
+async def _run_all(
+    sources: Sequence[Source | Runner],
+    restarter: Restarter,
+    tidy: Callable[[], Awaitable[None]],
+    context: Context,
+) -> None:
+    """Run them all; what is not early waits until Redis is tidied. Raises as `run` does."""
+    running = [asyncio.create_task(restarter.run(source)) for source in sources]
+    try:
+        await ask(tidy, stop=context.stop, log=get_logger())
+    except BaseException:
+        for each in running:
+            each.cancel()
+        await asyncio.wait(running)
+        raise
+    context.ready.set()
+    showing = asyncio.create_task(context.progress.run(context.settings))
+    outcomes = await asyncio.gather(*running, return_exceptions=True)
+    showing.cancel()
+    await asyncio.wait((showing,))
     failures = []
     for source, outcome in zip(sources, outcomes, strict=True):
         if isinstance(outcome, Failure):
@@ -85,11 +107,26 @@ async def run(settings: Settings, stop: asyncio.Event, *, sources: Sequence[Sour
 class Restarter:
     """Runs the sources of a process, each by itself, and those that fail again."""
 
-    def __init__(self, context: Context, *, new_backoff: Callable[[], Backoff] = source_backoff) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        sources: Sequence[Source | Runner],
+        new_backoff: Callable[[], Backoff] = source_backoff,
+    ) -> None:
         self._context = context
         self._new_backoff = new_backoff
+        self._to_begin = list(sources)
         self._running = 0
         self._none_runs = asyncio.Event()
+        self._failed: dict[str, float | None] = {}  # sources, and when they were begun again
+
+    def closed(self) -> list[str]:
+        """Return the sources that have failed and are not open again, as far as that can be told."""
+        now = self._context.clock.monotonic()
+        return [
+            label for label, again_at in self._failed.items() if again_at is None or now - again_at < OPENING_SECONDS
+        ]
 
     async def run(self, source: Source | Runner) -> None:
         """Run one source; after a failure again, as long as another one runs. Raises Failure with the last one."""
@@ -99,14 +136,18 @@ class Restarter:
         backoff = self._new_backoff()
         while True:
             backoff.begin()
+            if source.label in self._failed:
+                self._failed[source.label] = self._context.clock.monotonic()
             try:
                 await self._run_once(source)
+                self._failed.pop(source.label, None)
                 return
             except Refused:
                 raise  # the same for all of them, and no source's fault
             except Incomplete:
                 raise  # it was told to stop, or has ended and cannot be read again
             except Exception as error:
+                self._failed[source.label] = None
                 unexpected = not isinstance(error, Failure)
                 failure = Failure(f"{type(error).__name__}: {error}; see the log") if unexpected else error
                 delay_seconds = backoff.next_seconds()
@@ -121,6 +162,8 @@ class Restarter:
                     raise failure from error
 
     async def _run_once(self, source: Source | Runner) -> None:
+        if source in self._to_begin:
+            self._to_begin.remove(source)
         self._running += 1
         self._none_runs.clear()
         context = self._context
@@ -138,7 +181,7 @@ class Restarter:
                 await appender.run()
         finally:
             self._running -= 1
-            if not self._running:
+            if not self._running and not self._to_begin:
                 self._none_runs.set()
 
     def _may_come_back(self, source: Source | Runner) -> bool:

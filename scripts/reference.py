@@ -39,6 +39,7 @@ GROUPS = {
     "type_field": "Fields",
     "claim_idle_seconds": "Aggregators",
     "http_host": "The api",
+    "metrics_port": "Metrics and health",
     "log_level": "Log",
 }
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
+from tally.metrics import count_log_message, set_service
 from tally.settings import Settings, unknown_variables
 
 
@@ -53,6 +54,7 @@ def configure(settings: Settings, *, service: str) -> Logger:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        count_log_message,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
@@ -83,6 +85,7 @@ def configure(settings: Settings, *, service: str) -> Logger:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
+    set_service(service)
     log = get_logger()
     for sentence in unknown_variables():
         log.warning("setting has no effect", problem=sentence)

@@ -74,6 +74,9 @@ def up(
     Each service is a process of its own and is started again when it dies. A second Ctrl-C ends everything at once; no
     count is lost by it.
 
+    With TALLY_METRICS_PORT the ingestor serves its metrics there, and its aggregators on the ports above it; the api on
+    its own port.
+
     Without a source, events are made up. They are kept apart, in the folder `demo` of the data folder: remove that to
     be rid of them.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tally.clock import SYSTEM
 from tally.local.embedded_cluster import EmbeddedCluster, embedded, settle_shards
@@ -15,7 +15,7 @@ from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
 from tally.printing import encodable
 from tally.redis_location import DEMO_FOLDER
-from tally.runtime import stop_on_signals
+from tally.runtime import Misuse, stop_on_signals
 from tally.settings import Settings, without_password
 from tally.sources import split_sources
 from tally.telemetry import get_logger
@@ -76,20 +76,40 @@ async def run_everything(
 
 def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
     variables = {"TALLY_REDIS_URL": url, "TALLY_SHARDS": str(settings.shards)}
+    metrics = metrics_ports(settings, ingestors=len(sources), aggregators=aggregators)
     for at, source in enumerate(sources, start=1):
         supervisor.start(
             Service(
                 name=f"ingestor-{at}",
                 arguments=["ingestor", source],
-                variables=variables,
+                variables=variables | next(metrics),
                 standard_input=source == "-",
                 ends=True,
             )
         )
     for at in range(1, aggregators + 1):
-        supervisor.start(Service(name=f"aggregator-{at}", arguments=["aggregator"], variables=variables))
+        arguments = ["aggregator"]
+        supervisor.start(Service(name=f"aggregator-{at}", arguments=arguments, variables=variables | next(metrics)))
     listening = {"TALLY_HTTP_PORT": str(settings.http_port), "TALLY_HTTP_HOST": settings.http_host}
     supervisor.start(Service(name="api", arguments=["api"], variables=variables | listening))
+
+
+def metrics_ports(settings: Settings, *, ingestors: int, aggregators: int) -> Iterator[dict[str, str]]:
+    """Give each ingestor and then each aggregator its port for metrics, as a variable, from TALLY_METRICS_PORT upwards.
+
+    Raises Misuse if one is the api's, or there are not so many.
+    """
+    first, services = settings.metrics_port, ingestors + aggregators
+    if not first:  # none, or any that is free
+        return iter([{}] * services)
+    ports = range(first, first + services)
+    if settings.http_port in ports or ports.stop > 65_536:
+        raise Misuse(
+            f"TALLY_METRICS_PORT={first}: the ingestors and aggregators take {services} ports from there on, to "
+            f"{ports[-1]}, which "
+            + (f"the api's {settings.http_port} is among" if settings.http_port in ports else "is more than there are")
+        )
+    return iter([{"TALLY_METRICS_PORT": str(port)} for port in ports])
 
 
 def _tend(server: EmbeddedServer | EmbeddedCluster | None) -> None:

@@ -1,7 +1,7 @@
 """All settings, read once: environment variables with the prefix `TALLY_`, the same from a `.env` file,
 and, for secrets, a file named by the variable with `_FILE` behind it. The environment wins over `.env`.
 
-A module a group: redis, ingestor, counting, api. Where their values come from is in environment.
+A module a group: redis, ingestor, counting, api, metrics. Where their values come from is in environment.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tally.settings.environment import (
     without_effect,
 )
 from tally.settings.ingestor import IngestorSettings
+from tally.settings.metrics import MetricsSettings
 from tally.settings.redaction import without_password
 from tally.settings.redis import TLS_OPTIONS, RedisSettings
 from tally.shards import parse_some_shards
@@ -45,7 +46,7 @@ class LogSettings(SettingsGroup):
 
 
 # The last one first, because pydantic has fields in the order of the bases from right to left.
-class Settings(LogSettings, ApiSettings, CountingSettings, IngestorSettings, RedisSettings):
+class Settings(LogSettings, MetricsSettings, ApiSettings, CountingSettings, IngestorSettings, RedisSettings):
     """One attribute a variable: `redis_url` is `TALLY_REDIS_URL`."""
 
     model_config = SettingsConfigDict(

@@ -17,31 +17,11 @@ from tally.layout import check_format
 from tally.open_files import is_out_of_files
 from tally.redis_urls import Parts, parts_of
 from tally.refused import refused
+from tally.store.measured import MeasuredRedis
+from tally.store.passing import PASSING_ERRORS, passes_by_itself
 
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
 _LAYOUT_DIFFERS = "TALLYLAYOUT "
-
-#: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
-_PASSING = (
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "LOADING",
-    "BUSY",
-    "OOM",
-    "MISCONF",
-    "NOREPLICAS",
-    "UNBLOCKED",
-)
-
-#: Those of them that redis-py takes the first word off; the last two come while a slot goes to another node.
-_PASSING_ERRORS = (
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    exceptions.OutOfMemoryError,
-    exceptions.AskError,
-    exceptions.TryAgainError,
-)
 
 #: What clients are told of a connection that cannot be had: the error itself has the host and the port.
 NO_ANSWER = "Redis does not answer; the log of this service says more"
@@ -101,8 +81,8 @@ def connect(
     options |= connection_options(timeout_seconds=timeout_seconds, tls=tls, on_connect=on_connect)
     parts = parts_of(url)
     if parts.kind == "sentinel":
-        return Redis.from_pool(_sentinel_pool(parts, options, timeout_seconds=timeout_seconds))
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+        return MeasuredRedis.from_pool(_sentinel_pool(parts, options, timeout_seconds=timeout_seconds))
+    return MeasuredRedis.from_pool(BlockingConnectionPool.from_url(url, **options))
 
 
 def pool_options(timeout_seconds: float, *, readers: int = 0) -> dict[str, Any]:
@@ -172,18 +152,11 @@ def errors_translated() -> Iterator[None]:
             raise LayoutChanged("Redis holds another layout by now; `tally layout` says which") from error
         if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
-        if isinstance(error, _PASSING_ERRORS) and passes_by_itself(error):
+        if isinstance(error, PASSING_ERRORS) and passes_by_itself(error):
             raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
         if passes_by_itself(error):
             raise StoreUnavailable(text) from error
         raise refused(error) from error
-
-
-def passes_by_itself(error: exceptions.RedisError) -> bool:
-    """Return whether the server refuses a command for now only, and not because of what it is or who sends it."""
-    if isinstance(error, exceptions.MovedError):  # an AskError to redis-py, but the node stays the wrong one
-        return False
-    return isinstance(error, _PASSING_ERRORS) or str(error).partition(" ")[0] in _PASSING
 
 
 async def execute(pipeline: Any) -> list[Any]:

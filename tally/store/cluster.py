@@ -24,6 +24,7 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 
 from tally.redis_urls import is_tls, parts_of
 from tally.store.client import OnConnect, connection_options, pool_options
+from tally.store.measured import MeasuredRedis
 
 #: How long a node may take to say who owns what. Another one is asked then.
 LOOKUP_SECONDS = 2.0
@@ -198,7 +199,7 @@ def connect_to_slot(
         **_of_nodes(parse_url(parts_of(url).plain[0])),
         **connection_options(timeout_seconds=timeout_seconds, tls=tls, on_connect=on_connect),
     )
-    return Redis.from_pool(pool)
+    return MeasuredRedis.from_pool(pool)
 
 
 def _of_nodes(options: Mapping[str, Any]) -> dict[str, Any]:

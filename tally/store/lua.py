@@ -21,6 +21,7 @@ from redis import exceptions
 
 from tally.keys import Keys
 from tally.store.client import errors_translated, execute
+from tally.store.measured import SCRIPT_NAMES
 
 SCRIPTS = files("tally.store") / "scripts"
 
@@ -76,6 +77,7 @@ class _Script:
     def __init__(self, name: str) -> None:
         self.text = assembled(name)
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        SCRIPT_NAMES.update({self.sha: name, self.text: name})
 
     @property
     def commands(self) -> list[tuple[str, ...]]:

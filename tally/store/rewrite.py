@@ -26,7 +26,8 @@ from tally.clock import SYSTEM, Clock
 from tally.keys import Keys
 from tally.log_events import REWRITE_FAILED, REWRITE_NOT_WAITED_FOR, REWRITE_WAITED_FOR
 from tally.runtime import cancel_and_wait
-from tally.store.client import connect, passes_by_itself
+from tally.store.client import connect
+from tally.store.passing import passes_by_itself
 from tally.telemetry import get_logger
 
 #: How long nothing is written while the server cannot begin, because of another child process: a snapshot, a replica.

@@ -26,8 +26,8 @@ from tally.origins import ANY, is_origin_of, is_taken_name
 from tally.printing import printable
 from tally.web.log_events import REQUEST_REFUSED
 from tally.web.paths import logged_path
+from tally.web.problem_answers import problem
 from tally.web.problem_types import CROSS_SITE_REQUEST, HOST_NOT_ALLOWED, ProblemType
-from tally.web.problems import problem
 
 #: The headers that are read.
 _READ = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"})

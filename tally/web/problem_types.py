@@ -129,7 +129,8 @@ HOST_NOT_ALLOWED = ProblemType(
     "Asked by a name that is not allowed",
     "The header Host has a name that is not known to belong to this server. A page of another site could use such a "
     "name to reach it through somebody's browser (DNS rebinding).",
-    "If the name is right, add it to TALLY_ALLOWED_HOSTS (the api) or TALLY_INGEST_ALLOWED_HOSTS (an http source).",
+    "If the name is right, add it to TALLY_ALLOWED_HOSTS (the api) or TALLY_INGEST_ALLOWED_HOSTS (an http source); the "
+    "port for metrics is asked by a name of loopback while it listens there.",
 )
 REDIS_UNAVAILABLE = ProblemType(
     "redis-unavailable",
@@ -145,6 +146,14 @@ REDIS_REFUSES = ProblemType(
     "Redis refuses",
     "Redis answers, and refuses what is asked of it: for a password, a permission, or data of another format.",
     "It will not pass by itself: change what `detail` and the service's log name.",
+)
+NOT_READY = ProblemType(
+    "not-ready",
+    503,
+    "The service is not ready",
+    "Redis answers, but this service does not do all of its work: it is starting, stopping, or something it needs is "
+    "not there, as a file of a source or a port.",
+    "Wait while it starts. If it lasts, `detail` says what is missing, and the service's log why.",
 )
 INTERNAL_ERROR = ProblemType(
     "internal-error",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from tally.log_events import REDIS_REFUSES, REDIS_UNAVAILABLE
 from tally.log_throttle import LogThrottle
@@ -21,13 +19,9 @@ from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
 from tally.web import problem_types as types
 from tally.web.methods import allow_header
+from tally.web.problem_answers import MEDIA_TYPE, ProblemResponse, problem, unavailable
 from tally.web.problem_pages import problem_pages
 from tally.web.problem_types import ProblemError, ProblemType, WrongParameters, problem_members
-
-MEDIA_TYPE = "application/problem+json"
-
-#: When a client may ask again while Redis is unavailable, in seconds.
-RETRY_AFTER_SECONDS = 1
 
 
 class ParameterError(BaseModel):
@@ -50,37 +44,6 @@ class Problem(BaseModel):
     errors: list[ParameterError] | None = Field(None, description="All parameters that are wrong")
     paths: list[str] | None = Field(None, description="The paths that there are")
     media_types: list[str] | None = Field(None, description="The forms in which the answer can be given")
-
-
-class ProblemResponse(Response):
-    """An answer with problem details."""
-
-    media_type = MEDIA_TYPE
-
-    def __init__(self, members: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> None:
-        self._members = members
-        super().__init__(b"", members["status"], headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. Under a path of a proxy the page of the type is under that path, too."""
-        type_ = self._members["type"]
-        if type_.startswith("/"):
-            type_ = scope.get("app_root_path", scope.get("root_path", "")) + type_
-        self.body = msgspec.json.encode({**self._members, "type": type_})
-        self.headers["content-length"] = str(len(self.body))
-        await super().__call__(scope, receive, send)
-
-
-def problem(
-    type_: ProblemType, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
-) -> ProblemResponse:
-    """Return a response with problem details."""
-    return ProblemResponse(problem_members(type_, detail, **members), headers=headers)
-
-
-def unavailable(error: StoreUnavailable) -> ProblemResponse:
-    """Return 503, and when to ask again. Does not say where Redis is."""
-    return problem(types.REDIS_UNAVAILABLE, error.public, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def described(

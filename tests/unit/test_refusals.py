@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 from tally.web.cross_site import Allowed, CrossSite
 from tally.web.log_events import REQUEST_REFUSED
+from tally.web.problem_answers import ProblemResponse
 from tally.web.problem_types import CROSS_SITE_REQUEST, HOST_NOT_ALLOWED
-from tally.web.problems import ProblemResponse
 from tally.web.refusals import LogRefusals
 from tests.fakes import FakeClock
 

@@ -71,20 +71,23 @@ class Scripted:
         await self.may_end.wait()
 
 
-@pytest.fixture
-def restarter() -> Restarter:
+def restarter(*sources: Scripted) -> Restarter:
     store: Any = None
     ready = asyncio.Event()
     ready.set()
     return Restarter(
         Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready),
+        sources=sources,
         new_backoff=lambda: Backoff(most_seconds=0.01),
     )
 
 
-async def test_a_source_that_fails_is_tried_again_while_another_one_runs(restarter: Restarter) -> None:
+@pytest.mark.parametrize("steady_first", [True, False])
+async def test_a_source_that_fails_is_tried_again_while_another_one_runs(steady_first: bool) -> None:
     steady, failing = Scripted("steady"), Scripted("failing", Failure("taken"), KeyError("a defect"))
-    running = [asyncio.ensure_future(restarter.run(each)) for each in (steady, failing)]
+    sources = (steady, failing) if steady_first else (failing, steady)
+    runs = restarter(*sources)
+    running = [asyncio.ensure_future(runs.run(each)) for each in sources]
     await asyncio.wait_for(failing.runs_well.wait(), 10)
     assert (steady.runs, failing.runs) == (1, 3)
     steady.may_end.set()
@@ -92,9 +95,10 @@ async def test_a_source_that_fails_is_tried_again_while_another_one_runs(restart
     await asyncio.gather(*running)
 
 
-async def test_a_source_that_fails_is_given_up_when_no_other_one_runs(restarter: Restarter) -> None:
+async def test_a_source_that_fails_is_given_up_when_no_other_one_runs() -> None:
     steady, failing = Scripted("steady"), Scripted("failing", *[Failure("taken")] * 1_000_000)
-    running = [asyncio.ensure_future(restarter.run(each)) for each in (steady, failing)]
+    runs = restarter(steady, failing)
+    running = [asyncio.ensure_future(runs.run(each)) for each in (steady, failing)]
     await steady.runs_well.wait()
     steady.may_end.set()
     with pytest.raises(Failure, match="taken"):
@@ -105,10 +109,10 @@ async def test_a_source_that_fails_is_given_up_when_no_other_one_runs(restarter:
 @pytest.mark.parametrize(
     ("error", "said"), [(Failure("gone"), "^gone$"), (KeyError("x"), "^KeyError: 'x'; see the log$")]
 )
-async def test_a_source_that_is_alone_fails_at_once(restarter: Restarter, error: Exception, said: str) -> None:
+async def test_a_source_that_is_alone_fails_at_once(error: Exception, said: str) -> None:
     source = Scripted("alone", error)
     with pytest.raises(Failure, match=said):
-        await restarter.run(source)
+        await restarter(source).run(source)
     assert source.runs == 1
 
 
