@@ -155,14 +155,18 @@ def commands() -> str:
         env={**os.environ, "TERM": "dumb", "COLUMNS": "120", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
     )
     text = re.sub(r"…([\]}])\.\.\.$", r"…\1", done.stdout, flags=re.MULTILINE)  # SOURCE… says it already
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-
-    def whole(line: re.Match[str]) -> str:
-        name = line[1]
-        first = " ".join((commands[name].help or "").split("\n\n")[0].split())
-        return f"* [`{name}`](#tally-{name}): {first}"
-
-    text = re.sub(rf"^\* `({'|'.join(commands)})`: .*$", whole, text, flags=re.MULTILINE)
+    lines = text.splitlines()
+    group: Any = get_command(app)
+    for at, line in enumerate(lines):
+        if heading := re.fullmatch(r"#+ `tally ([\w -]+)`", line):
+            group = get_command(app)
+            for name in heading[1].split():
+                group = group.commands[name]
+        elif (command := re.match(r"\* `([\w-]+)`: ", line)) and command[1] in getattr(group, "commands", ()):
+            name = f"{group.name}-{command[1]}" if group.name != "tally" else command[1]
+            first = " ".join((group.commands[command[1]].help or "").split("\n\n")[0].split())
+            lines[at] = f"* [`{command[1]}`](#tally-{name}): {first}"
+    text = "\n".join(lines)
     return NOTICE.format(source="the commands in tally/cli") + text.strip() + "\n"
 
 

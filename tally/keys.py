@@ -42,7 +42,8 @@
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
 |                                  |            | `rejected_ms`, when that was, in Unix milliseconds               |
 | `tally:{S}:dead-letters`         | stream     | whole blocks that ended every aggregator that tried them, and    |
-|                                  |            | whole chunks that cannot be read; see store/scripts/apply.lua    |
+|                                  |            | whole chunks that cannot be read; see                            |
+|                                  |            | store/scripts/dead_letter.lua and store/scripts/apply.lua        |
 | `tally:{S}:once:new`             | hash       | hash of an `Idempotency-Key` -> hash of its body; and since when |
 |                                  |            | keys are put here, under the empty one, in Unix milliseconds     |
 | `tally:{S}:once:old`             | hash       | what was `once:new` before that; gone after a day or two         |

@@ -11,6 +11,7 @@ from tally import __version__, early_signals
 from tally.cli.aggregate import aggregate
 from tally.cli.check import check
 from tally.cli.count import count
+from tally.cli.dead_letters import dead_letters
 from tally.cli.generate import generate
 from tally.cli.ingest import ingest
 from tally.cli.layout import layout
@@ -60,6 +61,7 @@ def _tally(
 
 for command in (up, ingest, aggregate, serve, generate, count, check, status, layout, top):
     app.command()(command)
+app.add_typer(dead_letters, name="dead-letters")
 
 
 def main() -> None:

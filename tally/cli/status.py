@@ -54,7 +54,7 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
         whose = f" that serves shard {where}" if where else ""
         console.print(f"[bold red]No aggregator is alive{whose}: lines wait and nothing is being counted[/]")
     if found.dead_letters:
-        what = "blocks that ended every aggregator, or chunks that cannot be read"
+        what = "blocks that ended every aggregator, or chunks that cannot be read; see `tally dead-letters list`"
         console.print(f"[bold red]Dead letters: {found.dead_letters:,} {what}[/]")
     keys = found.idempotency_keys
     if keys.since_at is not None:

@@ -1,7 +1,8 @@
 """Blocks as they are appended, read and counted: what the stores take and answer.
 
 A block is not appended, or waiting in the stream, or settled, or counted and gone. Only scripts move it: `append` and
-`append_once`, `settle`, the `apply` of its batch's last chunk, and `dead_letter` one that ends its readers.
+`append_once`, `settle`, the `apply` of its batch's last chunk, `dead_letter` one that ends its readers, and
+`append_dead_letter` one of these.
 """
 
 from __future__ import annotations

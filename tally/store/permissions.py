@@ -37,6 +37,9 @@ AGGREGATORS = (
     "stage",
 )
 
+#: Those of somebody who looks after the dead letters.
+DEAD_LETTERS = ("append_dead_letter", "drop_dead_letter", "settle_dead_letter")
+
 #: What a call begins with where its key is not the word behind the command.
 _BEGINNINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("XREADGROUP",): ("XREADGROUP", "GROUP", "group", "consumer", "STREAMS"),

@@ -14,7 +14,7 @@ from ingestor.log_events import READING_AGAIN
 from tally.keys import GROUP, Keys
 from tests.effort import seeds
 from tests.oracle import Expected, counted
-from tests.processes import Process, running
+from tests.processes import Process, run, running
 from tests.proxy import LossyProxy
 from tests.server import Server
 from tests.waiting import wait_until
@@ -245,3 +245,9 @@ def test_block_that_kills_its_reader_goes_to_the_dead_stream_alone(server: Serve
         assert dead["lines"] == '{"event_type": "POISON", "data": "x"}'
         assert (dead["source"], dead["deliveries"]) == ("test", "3")
         assert client.xlen(KEYS.stream) == 0
+        url = {"TALLY_REDIS_URL": server.url}
+        retried = run("tally", "dead-letters", "retry", "--all", env=url)
+        assert retried.returncode == 0, retried.stderr
+        assert run("aggregator", "--drain", env=url).returncode == 0, "a program that it does not end"
+        assert counted(client).types == {"fine": 19, "POISON": 1}
+        assert client.xlen(KEYS.dead_letters) == 0

@@ -22,6 +22,7 @@ from tally.settings import Settings
 from tally.store import Block, Entry, WindowStore, connect
 from tally.store.aggregator import CLAIM_FROM_START
 from tally.store.blocks import Missing, Settled
+from tally.store.dead_letters import DeadLetterStore
 from tally.store.idempotent import Body
 from tally.store.reads import CountReader
 from tests.effort import examples
@@ -281,6 +282,8 @@ _steps = st.lists(
         st.tuples(st.just("read"), st.integers(1, 4)),
         st.tuples(st.just("count"), st.integers(1, 4)),
         st.tuples(st.just("dead_letter"), st.integers(0, 3)),
+        st.tuples(st.just("retry_dead_letter"), st.integers(0, 3)),
+        st.tuples(st.just("drop_dead_letter"), st.integers(0, 3)),
         st.tuples(st.just("claim"), st.just(0)),
         st.tuples(st.just("trim"), st.integers(0, 6)),
         st.tuples(st.just("delete"), st.integers(0, 6)),
@@ -302,6 +305,8 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
     held: dict[str, Entry] = {}
     deleted: set[str] = set()
     dealt_with: set[str] = set()  # counted, or a dead letter
+    dropped = 0
+    letters = DeadLetterStore(redis, keys=KEYS, settings=Settings())
     for step, argument in steps:
         ids = [id_.decode() for id_, _ in await shard.redis.xrange(KEYS.stream)]
         if step == "append":
@@ -319,6 +324,13 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
             if await shard.store.dead_letter(consumer="a", entry_id=entry_id) == "moved":
                 dealt_with.add(entry_id)
                 del held[entry_id]
+        elif step in ("retry_dead_letter", "drop_dead_letter"):
+            there = [letter async for letter in letters.all()]
+            if argument < len(there) and step == "retry_dead_letter":
+                assert (await letters.retry(there[argument]))[0] == "appended"
+            elif argument < len(there):
+                assert await letters.drop(there[argument]) == "dropped"
+                dropped += 1
         elif step == "claim":
             await shard.store.claim(consumer="b", cursor=CLAIM_FROM_START, count=100)
         elif step == "trim":
@@ -332,7 +344,7 @@ async def test_whatever_is_done_to_the_stream_what_waits_and_what_is_lost_is_kno
     await shard.store.reconcile_backlog()
     waiting = [len(fields[b"lines"]) for _, fields in await shard.redis.xrange(KEYS.stream) if b"source" in fields]
     assert await shard.backlog() == (len(waiting), sum(waiting))
-    assert await shard.lost() == len(deleted - dealt_with)
+    assert await shard.lost() == len(deleted - dealt_with) + dropped
 
 
 # Bounded, in blocks and in bytes.

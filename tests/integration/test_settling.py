@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -409,6 +410,7 @@ async def test_a_chunk_that_cannot_be_read_is_a_dead_letter_and_the_next_is_appl
     good = chunk({"a": 1})
     bad = Chunk(good.targets if targets is None else targets, good.body if body is None else body, 1)
     await shard.settle([good, bad, chunk({"b": 1}, events=1)], blocks=2)
+    batch = json.loads(await shard.redis.lindex(KEYS.deltas, 0))
     store = shard.store()
     following, words = await store.next_chunk(), []
     while following is not None:
@@ -418,7 +420,14 @@ async def test_a_chunk_that_cannot_be_read_is_a_dead_letter_and_the_next_is_appl
     assert words == ["applied", "poison", "applied"]
     assert (await shard.hash(KEYS.words), await shard.hash(KEYS.totals)) == ({"a": 1, "b": 1}, {"events": 1})
     ((_, dead),) = await shard.redis.xrange(KEYS.dead_letters)
-    assert dead == {b"targets": bad.targets, b"body": bad.body, b"chunk": b"2", b"blocks": b"2"}
+    assert dead == {
+        b"targets": bad.targets,
+        b"body": bad.body,
+        b"chunk": b"2",
+        b"blocks": b"2",
+        b"lengths": b"60,3600,86400",
+        b"appended_ms": str(batch["appended_ms"]).encode(),
+    }
     assert await shard.backlog() == {
         "settled_blocks": 0,
         "settled_bytes": 0,

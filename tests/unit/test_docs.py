@@ -49,7 +49,7 @@ def test_every_command_that_a_document_names_exists() -> None:
     for name, text in DOCUMENTS.items():
         # In code alone, a block or `…`: elsewhere it may be the verb.
         code = re.findall(r"`[^`\n]+`|^(?: {4,}|\$ ).*$", text, flags=re.MULTILINE)
-        named = {each for line in code for each in re.findall(r"(?:^|[`|(]|&& |\$ ) *tally ([a-z]+)", line)}
+        named = {each for line in code for each in re.findall(r"(?:^|[`|(]|&& |\$ ) *tally ([a-z]+(?:-[a-z]+)*)", line)}
         assert named <= commands, name
 
 

@@ -5,7 +5,8 @@
 --      3 backlog       hash        see backlog_library.lua
 --      4 totals        hash        events, words, rejected, padded, lost, lines, bytes, blocks
 --      5 rejected      stream      samples
---      6 dead_letters  stream      chunks that cannot be read: `targets`, `body`, `chunk`, their number, `blocks`, of their batch
+--      6 dead_letters  stream      chunks that cannot be read: `targets`, `body`, `chunk`, their number, `blocks`, of their batch,
+--                                  `lengths`, of the windows that levels are of, in seconds, `appended_ms`, of their batch
 --      7 top           sorted set  the most frequent names of one kind
 --      8 floors        sorted set  see windows_library.lua
 --      then, a level:              windows (sorted set)
@@ -53,6 +54,7 @@ if not batch or batch.list ~= list or batch.last + 1 - math.ceil(redis.call('LLE
   return {'moved'}
 end
 local stored = redis.call('HMGET', backlog, 'delta_bytes', 'settled_blocks', 'settled_bytes')
+local appended_ms = string.format('%d', tonumber(batch.appended_ms) or 0)
 
 -- Returns the places, each with its names, their counts and its keys, and the totals and the samples. Raises an error if anything
 -- is not as it should be.
@@ -127,7 +129,12 @@ end
 
 local word = #chunk == 0 and 'lost' or readable and 'applied' or 'poison'
 if word == 'poison' then
-  redis.call('XADD', dead_letters, '*', 'targets', chunk[1], 'body', chunk[2] or '', 'chunk', number, 'blocks', batch.blocks)
+  local lengths = {}
+  for level, length in ipairs(levels) do
+    lengths[level] = length.seconds
+  end
+  redis.call('XADD', dead_letters, '*', 'targets', chunk[1], 'body', chunk[2] or '', 'chunk', number, 'blocks', batch.blocks,
+    'lengths', table.concat(lengths, ','), 'appended_ms', appended_ms)
 elseif word == 'applied' then
   for _, place in ipairs(content.places) do
     local most = arguments.kinds[place.kind]

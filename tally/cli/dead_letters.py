@@ -1,0 +1,301 @@
+"""`tally dead-letters`: what could not be counted is listed, looked at, tried again, or dropped."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from tally.cli.asking import with_shards
+from tally.printing import encodable, markup, printable
+from tally.runtime import EXIT_FAILURE, EXIT_USAGE, fail, load_or_exit
+from tally.settings import Settings
+from tally.store.dead_letters import DeadLetter, DeadLetterStore
+from tally.store.layouts import LayoutStore
+from tally.store.shards import Shards
+from tally.telemetry import configure
+
+T = TypeVar("T")
+
+#: An ID as it is shown: with the number of its shard in front, where there are several.
+_ID = re.compile(r"(?:([0-9]{1,5})/)?([0-9]{1,20}-[0-9]{1,20})")
+
+#: Characters of a line that `show` prints.
+MOST_CHARACTERS = 1000
+
+#: Why a letter is where it was.
+_NOT_MOVED = {
+    "gone": "there is no such dead letter (any more): somebody, or an earlier try, has moved or dropped it",
+    "changed": "another dead letter has this ID by now, or it is neither a block nor a chunk; it stays",
+    "full": "as much waits to be counted as may; it stays. Try again when aggregators have counted some of it",
+    "windows": "it holds counts of windows of other lengths than are counted now, and can go into none; it stays",
+}
+
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="IDs, as `list` shows them.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+dead_letters = typer.Typer(
+    no_args_is_help=True,
+    help="List, show, retry or drop what could not be counted.\n\n"
+    "A dead letter is a block that ended every aggregator that tried it, or a chunk of counts that nobody could read. "
+    "It was set aside whole and is not counted, so that everything else goes on. It stays until you retry or drop it.",
+)
+
+
+@dead_letters.command("list")
+def list_(
+    as_json: JsonOption = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the table; --json has all.")] = 50,
+) -> None:
+    """List the dead letters, the oldest first."""
+
+    async def ask(stores: Sequence[DeadLetterStore]) -> list[DeadLetter]:
+        return [letter async for letter in _all(stores)]
+
+    settings, found = _with_stores(ask)
+    if as_json:
+        typer.echo(json.dumps([_as_dict(letter, settings) for letter in found]))
+        return
+    if not found:
+        typer.echo("There are no dead letters.")
+        return
+    table = Table(title="Dead letters", title_justify="left")
+    for column in ("id", "kind", "set aside (UTC)", "lines", "bytes", "of"):
+        table.add_column(column, justify="right" if column in ("lines", "bytes") else "left", no_wrap=column == "id")
+    for letter in found[:limit]:
+        lines = "" if letter.lines is None else f"{letter.lines:,}"
+        cells = (letter.kind, _moment(letter.set_aside_at), lines, f"{letter.bytes:,}", markup(_of(letter)))
+        table.add_row(_id(letter, settings), *cells)
+    if len(found) > limit:
+        table.caption = f"and {len(found) - limit:,} more"
+    Console().print(table)
+
+
+@dead_letters.command()
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="Its ID, as `list` shows it.")],
+    most_lines: Annotated[int, typer.Option("--lines", min=0, help="How many of its lines to print; 0 for all.")] = 10,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Print what it holds, byte for byte, and nothing else: as into `tally check -`."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one of them and what it holds. Nothing is changed by that."""
+    if raw and as_json:
+        fail("--raw and --json contradict each other; give one of them", code=EXIT_USAGE)
+
+    async def ask(stores: Sequence[DeadLetterStore]) -> tuple[DeadLetter, dict[bytes, bytes]] | None:
+        shard, entry_id = _place(letter_id, stores)
+        letter, fields = await stores[shard].find(entry_id), await stores[shard].content(entry_id)
+        return (letter, fields) if letter and fields is not None else None
+
+    settings, found = _with_stores(ask)
+    if found is None:
+        fail(f"{letter_id}: {_NOT_MOVED['gone']}", code=EXIT_FAILURE)
+    letter, fields = found
+    content = fields.get(b"body" if letter.kind == "chunk" else b"lines", b"")
+    if raw:
+        sys.stdout.buffer.write(content + (b"" if letter.kind == "chunk" or content.endswith(b"\n") else b"\n"))
+        sys.stdout.buffer.flush()
+        return
+    targets = fields.get(b"targets", b"").decode("utf-8", "replace") if letter.kind == "chunk" else None
+    if as_json:
+        text = None if letter.kind == "chunk" else content.decode("utf-8", "replace")
+        held = {"content_base64": base64.b64encode(content).decode(), "text": text, "targets": targets}
+        typer.echo(json.dumps({**_as_dict(letter, settings), **held}))
+        return
+    typer.echo(encodable("\n".join(_described(letter, _id(letter, settings)))))
+    if targets is not None:
+        typer.echo(encodable(f"Where its counts go: {_cut(targets)}"))
+        return
+    lines = content.split(b"\n")
+    shown = lines[: most_lines or None]
+    for line in shown:
+        typer.echo(encodable(f"  {_cut(line.decode('utf-8', 'replace'))}"))
+    if len(lines) > len(shown):
+        typer.echo(f"  … {len(lines) - len(shown):,} more lines; --lines 0 prints all")
+
+
+@dead_letters.command()
+def retry(
+    ids: IdsArgument = None,
+    every: Annotated[bool, typer.Option("--all", help="All that there are now.")] = False,
+) -> None:
+    """Have them counted after all: a block goes back onto the stream, a chunk behind those that wait to be applied.
+
+    Each is moved once, whatever fails meanwhile. What still cannot be counted is a dead letter again afterwards; a
+    block that ends aggregators ends some more before that. Exits with 1 when one of them was not moved.
+    """
+    _check_which(ids, every)
+
+    async def move(stores: Sequence[DeadLetterStore]) -> bool:
+        failed = False
+        chosen = await _chosen(ids, stores)
+        await _check_permissions(chosen, stores)
+        for shard, letter_id, letter in chosen:
+            word, became = await stores[shard].retry(letter) if letter else ("gone", "")
+            if word == "appended":
+                typer.echo(f"{letter_id}: waits to be counted again, as block {became}")
+            elif word == "settled":
+                typer.echo(f"{letter_id}: waits to be applied, as chunk {became}")
+            else:
+                failed = True
+                _complain(letter_id, word)
+        return failed
+
+    _, failed = _with_stores(move, writes=True)
+    raise typer.Exit(EXIT_FAILURE if failed else 0)
+
+
+@dead_letters.command()
+def drop(
+    ids: IdsArgument = None,
+    every: Annotated[bool, typer.Option("--all", help="All that there are now.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete them for good, after asking. A block is counted under `lost` then.
+
+    Exits with 1 when one of them was not dropped.
+    """
+    _check_which(ids, every)
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+        fail("what is dropped is gone for good, and nobody can be asked here: add --yes", code=EXIT_USAGE)
+
+    _, chosen = _with_stores(lambda stores: _chosen(ids, stores))
+    there = [(letter_id, letter) for _, letter_id, letter in chosen if letter]
+    if there and not yes:  # outside of the event loop, which would keep Ctrl-C from ending it
+        for letter_id, letter in there:
+            typer.echo(encodable(", ".join(_described(letter, letter_id))))
+        typer.confirm(f"Drop {'it' if len(there) == 1 else f'these {len(there):,}'} for good?", abort=True)
+
+    async def delete(stores: Sequence[DeadLetterStore]) -> bool:
+        failed = False
+        await _check_permissions(chosen, stores)
+        for shard, letter_id, letter in chosen:
+            word = await stores[shard].drop(letter) if letter else "gone"
+            if word == "dropped":
+                typer.echo(f"{letter_id}: dropped")
+            else:
+                failed = True
+                _complain(letter_id, word)
+        return failed
+
+    _, failed = _with_stores(delete, writes=True)
+    raise typer.Exit(EXIT_FAILURE if failed else 0)
+
+
+def _with_stores(
+    work: Callable[[Sequence[DeadLetterStore]], Awaitable[T]], *, writes: bool = False
+) -> tuple[Settings, T]:
+    """Return the settings, and what some work with the dead letters of all shards gives."""
+    settings = load_or_exit(log_level="warning")
+    configure(settings, service="dead-letters")
+
+    async def body(shards: Shards) -> T:
+        await LayoutStore(shards.home.redis, keys=shards.home.keys, settings=settings).check()
+        stores = [
+            DeadLetterStore(shard.redis, keys=shard.keys, settings=settings, shard=shard.index) for shard in shards
+        ]
+        return await work(stores)
+
+    return settings, with_shards(settings, body, writes=writes)
+
+
+async def _all(stores: Sequence[DeadLetterStore]) -> AsyncIterator[DeadLetter]:
+    for store in stores:
+        async for letter in store.all():
+            yield letter
+
+
+#: A letter that was asked for: its shard, its ID as it was asked for, and the letter; None where there is none.
+Chosen = tuple[int, str, DeadLetter | None]
+
+
+async def _chosen(ids: Sequence[str] | None, stores: Sequence[DeadLetterStore]) -> list[Chosen]:
+    """Return the letters that were asked for, as they are now; all of them without IDs.
+
+    None of them has been touched by then: one that is moved may come back, under an ID behind all others.
+    """
+    if ids:
+        places = {text: _place(text, stores) for text in ids}
+        return [(shard, text, await stores[shard].find(entry_id)) for text, (shard, entry_id) in places.items()]
+    several = len(stores) > 1
+    letters = [letter async for letter in _all(stores)]
+    if not letters:
+        typer.echo("There are no dead letters.")
+    return [(each.shard, f"{each.shard}/{each.id}" if several else each.id, each) for each in letters]
+
+
+async def _check_permissions(chosen: Sequence[Chosen], stores: Sequence[DeadLetterStore]) -> None:
+    for shard in {shard for shard, _, _ in chosen}:
+        await stores[shard].check_permissions()
+
+
+def _check_which(ids: Sequence[str] | None, every: bool) -> None:
+    if bool(ids) == every:
+        fail("say which: IDs, as `tally dead-letters list` shows them, or --all", code=EXIT_USAGE)
+
+
+def _place(text: str, stores: Sequence[DeadLetterStore]) -> tuple[int, str]:
+    """Return the shard of a letter and its ID there. Ends the process where the text is none."""
+    match = _ID.fullmatch(text)
+    shard = int(match[1] or 0) if match else 0
+    if match is None or shard >= len(stores):
+        fail(f"{text}: this is no ID of a dead letter; `tally dead-letters list` shows them", code=EXIT_USAGE)
+    if match[1] is None and len(stores) > 1:
+        way_on = f"write the number of its own in front, as in 0/{text}"
+        fail(f"{text}: there are {len(stores)} shards; {way_on}", code=EXIT_USAGE)
+    return shard, match[2]
+
+
+def _id(letter: DeadLetter, settings: Settings) -> str:
+    return f"{letter.shard}/{letter.id}" if settings.shards > 1 else letter.id
+
+
+def _as_dict(letter: DeadLetter, settings: Settings) -> dict[str, Any]:
+    return {**asdict(letter), "id": _id(letter, settings)}
+
+
+def _of(letter: DeadLetter) -> str:
+    if letter.kind == "chunk":
+        return f"{letter.blocks or 0:,} blocks"
+    return letter.source or ""
+
+
+def _described(letter: DeadLetter, letter_id: str) -> list[str]:
+    parts = [f"{letter_id}: {letter.kind}, set aside {_moment(letter.set_aside_at)} UTC"]
+    if letter.kind == "chunk":
+        return [*parts, f"a part of what {letter.blocks or 0:,} blocks added up to", decimal(letter.bytes)]
+    if letter.deliveries is not None:
+        parts[0] += f" after {letter.deliveries:,} deliveries as block {letter.block_id}"
+    if letter.appended_at is not None:
+        parts.append(f"appended {_moment(letter.appended_at)} UTC")
+    parts.append(f"source {printable(letter.source or '(none)')}")
+    lines = f"{letter.lines:,} line{'' if letter.lines == 1 else 's'}"
+    return [*parts, f"{lines}, {decimal(letter.bytes)}"]
+
+
+def _cut(text: str) -> str:
+    return printable(text[:MOST_CHARACTERS]) + ("…" if len(text) > MOST_CHARACTERS else "")
+
+
+def _moment(unix_seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_seconds} s since 1970"
+
+
+def _complain(letter_id: str, word: str) -> None:
+    typer.echo(f"tally: {letter_id}: {_NOT_MOVED[word]}", err=True)

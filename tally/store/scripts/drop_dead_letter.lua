@@ -1,0 +1,41 @@
+-- drop_dead_letter: delete a dead letter, which nobody wants counted; of a block, count it as lost.
+--
+-- KEYS 1 dead_letters  stream  see dead_letter.lua and apply.lua
+--      2 totals        hash    its `lost`
+-- ARGV 1 JSON:
+--        id      of the dead letter
+--        digest  of what it holds, as list_dead_letters.lua told it
+--
+-- Returns
+--   {'dropped'}
+--   {'gone'}     there is none under this ID: the reply to an earlier try was lost, or somebody else has moved or dropped it
+--   {'changed'}  another one is there than the one that was looked at
+--   {'wrong-type', key, type, expected type}
+-- Nothing was written then.
+--
+-- Atomic, or what somebody retries meanwhile could be lost, or a block be counted as lost twice.
+
+--- @include layout_library
+--- @include types_library
+--- @include dead_letters_library
+
+local dead_letters, totals = KEYS[1], KEYS[2]
+local id = arguments.id
+
+local wrong = wrong_type({dead_letters}, 'stream') or wrong_type({totals}, 'hash')
+if wrong then
+  return wrong
+end
+local entry = redis.call('XRANGE', dead_letters, id, id)[1]
+if not entry then
+  return {'gone'}
+end
+if digest_of(entry[2]) ~= arguments.digest then
+  return {'changed'}
+end
+
+redis.call('XDEL', dead_letters, id)
+if kind_of(entry[2]) == 'block' then
+  redis.call('HINCRBY', totals, 'lost', 1)
+end
+return {'dropped'}
