@@ -44,11 +44,12 @@ RUN python -c "import importlib.util as u, shutil; [shutil.rmtree(found.submodul
       for found in map(u.find_spec, ('pip', 'ensurepip')) if found]"
 
 # PYTHONSAFEPATH: the working folder is the user's, and a file api.py among the data must not be imported as ours.
-# TALLY_HTTP_HOST: nothing outside a container reaches its loopback; who may connect is decided where the port is published.
+# The hosts: nothing outside a container reaches its loopback; who may connect is decided where the port is published.
 ENV PATH=/opt/tally/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1 \
-    TALLY_HTTP_HOST=0.0.0.0
+    TALLY_HTTP_HOST=0.0.0.0 \
+    TALLY_METRICS_HOST=0.0.0.0
 USER 10001:10001
 WORKDIR /data
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write docs/reference: the settings, commands and endpoints, as the code has them.
+"""Write docs/reference: the settings, commands, endpoints and metrics, as the code has them.
 
     python scripts/reference.py             write the pages anew, as `make reference` does
     python scripts/reference.py --check     write nothing; exit with 1 if a page is not what the code says, and say how
 
 Everything on these pages is text of the code: the descriptions in tally/settings/, the help of the commands in
-tally/cli, the OpenAPI documents of the api and of the http source. Change it there.
+tally/cli, the OpenAPI documents of the api and of the http source, the metrics.py of each service. Change it there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import difflib
+import importlib.util
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+from metric_list import described
 from openapi_markdown import as_markdown, cell
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +63,23 @@ Both serve this as `/openapi.json`, and the api as a page at `/docs`. [api.md](.
 """
 
 
+#: The headings of metrics.md, each with the module whose metrics stand under it.
+METRICS = {
+    "Every service": "tally.metrics",
+    "The ingestor": "ingestor.metrics",
+    "The aggregator": "aggregator.metrics",
+    "The api": "api.metrics",
+}
+
+METRICS_HEAD = """\
+# Metrics
+
+The api serves them at `/metrics` of its port, behind `TALLY_API_TOKEN` if that is set; an ingestor and an aggregator at
+`/metrics` of `TALLY_METRICS_PORT`, if that is. Besides these each has the process's own: `process_…`, `python_gc_…`,
+`python_info`. A histogram is three series, as Prometheus has them: `…_bucket`, `…_sum` and `…_count`.
+"""
+
+
 def main() -> int:
     """Write the pages, or compare them."""
     parser = argparse.ArgumentParser(description="Write docs/reference, as the code has it.")
@@ -71,7 +90,12 @@ def main() -> int:
     differ = False
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # in which no .env lies
-        pages = {"settings.md": settings(), "commands.md": commands(), "endpoints.md": endpoints()}
+        pages = {
+            "settings.md": settings(),
+            "commands.md": commands(),
+            "endpoints.md": endpoints(),
+            "metrics.md": metrics(),
+        }
     for name, text in pages.items():
         path = FOLDER / name
         before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -207,6 +231,22 @@ def _http_source() -> dict[str, Any]:
         return found
 
     return asyncio.run(document())
+
+
+# Metrics
+
+
+def metrics() -> str:
+    """A table for each module with metrics, from the objects in it."""
+    parts = [NOTICE.format(source="the modules metrics.py"), METRICS_HEAD]
+    for title, name in METRICS.items():
+        if importlib.util.find_spec(name) is None:
+            continue
+        parts.append(f"\n## {title}\n\n| metric | type | labels | what it tells |\n| --- | --- | --- | --- |\n")
+        for metric in described(importlib.import_module(name)):
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            parts.append(f"| `{metric.name}` | {metric.type} | {labels} | {cell(metric.help)} |\n")
+    return "".join(parts)
 
 
 if __name__ == "__main__":

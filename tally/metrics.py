@@ -41,7 +41,7 @@ def _left_out(*names: str) -> Iterator[None]:
 
 # The library has a server and a client for push gateways, which we do not use: half of what it takes to import it.
 with _left_out("http.server", "urllib.request", "wsgiref.simple_server"):
-    from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, disable_created_metrics
+    from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
     from prometheus_client.exposition import choose_encoder
 
 # A second series beside each of a counter or histogram, with the time at which the process made it.
@@ -56,7 +56,7 @@ MOST_SOURCES = 100
 #: How often it is looked how late the event loop is.
 LOOP_CHECK_SECONDS = 0.5
 
-BUILD = Info("tally_build", "The version that runs, and which of the services this process is.")
+BUILD = Gauge("tally_build_info", "1, for the version that runs and what this process is.", ["version", "service"])
 LOOP_LAG = Histogram(
     "tally_event_loop_lag_seconds",
     "How much later than it should the event loop went on, looked at twice a second.",
@@ -106,7 +106,8 @@ def source_label(source: str) -> str:
 
 def set_service(name: str) -> None:
     """Say which service this process is."""
-    BUILD.info({"version": __version__, "service": name})
+    BUILD.clear()
+    BUILD.labels(__version__, name).set(1)
 
 
 async def watch_event_loop(clock: Clock) -> None:
@@ -130,7 +131,6 @@ __all__ = [
     "Counter",
     "Gauge",
     "Histogram",
-    "Info",
     "count_log_message",
     "exposition",
     "set_service",

@@ -28,7 +28,7 @@ _NO_ANSWER = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _child = cache(REDIS_SECONDS.labels)
 
 
-class _Answers:
+class Answers:
     """Which clients of this process did not get an answer when they last asked."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class _Answers:
         return self._any and not self._unanswered
 
 
-_answers = _Answers()
-REDIS_UP.set_function(_answers.all_are_there)
+answers = Answers()
+REDIS_UP.set_function(answers.all_are_there)
 
 
 class MeasuredRedis(Redis):
@@ -116,4 +116,4 @@ def _note(client: Redis, command: Sequence[Any], began: float, error: Exception 
         passes = not answered or (isinstance(error, exceptions.RedisError) and passes_by_itself(error))
         outcome = "unavailable" if passes else "refused"
     _child(_name(command), outcome).observe(perf_counter() - began)
-    _answers.note(client, answered=answered)
+    answers.note(client, answered=answered)
