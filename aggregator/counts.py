@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tally.deltas import Place, Sample
+from tally.rejections import Reason, reason_totals
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Counts:
 
     windows: dict[Place, NameCounts] = field(default_factory=dict)
     whole: NameCounts = field(default_factory=NameCounts)
-    rejected: int = 0
+    rejected_by_reason: Counter[Reason] = field(default_factory=Counter)
     padded: int = 0
     bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
@@ -54,6 +55,10 @@ class Counts:
     def words(self) -> int:
         return self.whole.words.total()
 
+    @property
+    def rejected(self) -> int:
+        return self.rejected_by_reason.total()
+
     def totals(self, *, blocks: int) -> dict[str, int]:
         """Return what this adds to the totals, with the number of blocks that it is of."""
         return {
@@ -64,4 +69,5 @@ class Counts:
             "lines": self.events + self.rejected,
             "bytes": self.bytes,
             "blocks": blocks,
+            **reason_totals(self.rejected_by_reason),
         }

@@ -75,7 +75,7 @@ class Accumulator:
     def add(self, entry: Entry) -> None:
         """Add a block."""
         if entry.lines is None:
-            self._rejects.add([b""], entry.source, "the entry has no field 'lines'")
+            self._rejects.add([b""], ["no_lines"], entry.source, why="the entry has no field 'lines'")
             return
         self.bytes += len(entry.lines)
         events = self._decoder.events(entry.lines, entry.source, self._rejects)
@@ -104,7 +104,7 @@ class Accumulator:
         return Counts(
             windows,
             NameCounts.sum_of(whole),
-            self._rejects.number,
+            self._rejects.by_reason,
             self._rejects.padded,
             self.bytes,
             self._rejects.samples(self._decoder.reason),

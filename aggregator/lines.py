@@ -10,6 +10,7 @@ from aggregator.events import Event, EventFields
 from aggregator.rejects import Rejects
 from aggregator.words import WordCounter
 from tally.padding import NUL, is_blank, torn, without_padding
+from tally.rejections import Reason
 from tally.settings import Settings
 
 #: How much of a block is looked at before all of it is: garbage seldom comes alone.
@@ -20,6 +21,9 @@ _UNREADABLE = b"\xff"
 
 #: Without this no time is a leap second, and most garbage need not be looked at twice.
 _SECOND_60 = b":60"
+
+#: Why a line is rejected that is short enough and UTF-8, by the error; for any other it is not JSON.
+_REASONS: dict[type[Exception], Reason] = {msgspec.ValidationError: "not_an_event", RecursionError: "too_deep"}
 
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -60,7 +64,7 @@ class LineDecoder:
         try:
             return self._decode_alone(line), None
         except _UNDECODABLE as error:
-            return None, None if is_blank(line) else self._reason(line, error)
+            return None, None if is_blank(line) else self._sentence(line, error)
 
     def _decode_clean(self, block: bytes) -> list[Event] | None:
         """Decode all lines at once; return None unless every one of them is an event, and now and then although it is.
@@ -90,37 +94,59 @@ class LineDecoder:
             readable = [line if len(line) <= self._max_line_bytes else _UNREADABLE for line in readable]
         events: list[Event] = []
         rejected: list[bytes] = []
-        failures = 0
+        reasons: list[Reason] = []
+        failures, reason_of = 0, _REASONS.get
         # `map` goes on behind the line that raised, and `extend` keeps what came before it: an exception costs nothing
         # where there is none.
         rest = map(self.fields.decode, readable)
         while True:
             try:
                 events.extend(rest)
-            except _UNDECODABLE:
-                line = lines[len(events) + failures]
+            except _UNDECODABLE as error:
+                at = len(events) + failures
+                line = lines[at]
                 failures += 1
                 if line and not line.isspace():
                     rejected.append(line)
+                    if readable[at] is not _UNREADABLE:
+                        reasons.append(reason_of(type(error), "not_json"))
+                    else:
+                        reasons.append("too_long" if len(line) > self._max_line_bytes else "not_utf8")
             else:
-                # Few of those need a second look. (A byte is a number here: Python looks for that ten times as fast.)
-                leaps = _SECOND_60 in b"\n".join(rejected)
-                odd = [each for each in rejected if 0 in each or 0xEF in each or (leaps and _SECOND_60 in each)]
-                well = {each for each in odd if self._turns_out_well(each, events, rejects)}
-                rejects.add([each for each in rejected if each not in well] if well else rejected, source)
+                rejects.add(*self._judged_again(rejected, reasons, events, rejects), source)
                 return events
 
-    def _turns_out_well(self, line: bytes, events: list[Event], rejects: Rejects) -> bool:
-        """Return whether a line that raised is blank, or an event after all, which is added to the others."""
+    def _judged_again(
+        self, lines: list[bytes], reasons: list[Reason], events: list[Event], rejects: Rejects
+    ) -> tuple[list[bytes], list[Reason]]:
+        """Return which of the lines that raised are rejected, and why; those that are events are added to them."""
+        # Few need a second look. (A byte is a number here: Python looks for that ten times as fast.)
+        leaps = _SECOND_60 in b"\n".join(lines)
+        odd = [at for at, line in enumerate(lines) if 0 in line or 0xEF in line or (leaps and _SECOND_60 in line)]
+        well = set()
+        for at in odd:
+            reason = self._look_again(lines[at], reasons[at], events, rejects)
+            if reason is None:
+                well.add(at)
+            else:
+                reasons[at] = reason
+        if well:
+            lines = [line for at, line in enumerate(lines) if at not in well]
+            reasons = [reason for at, reason in enumerate(reasons) if at not in well]
+        return lines, reasons
+
+    def _look_again(self, line: bytes, why: Reason, events: list[Event], rejects: Rejects) -> Reason | None:
+        """Return why a line that raised is rejected; None if it is blank, or an event after all, which is added."""
         text = without_padding(line)
         event = None
         if text is not line or _SECOND_60 in line or torn(line):
-            with suppress(*_UNDECODABLE):
+            try:
                 event = self._decode_alone(text)
-        if event is not None:
-            events.append(event)
+                events.append(event)
+            except _UNDECODABLE as error:
+                why = self._reason(text, error)  # without its padding it may not be too long
         rejects.padded += text is not line or (event is not None and NUL in line)
-        return event is not None or is_blank(line)
+        return None if event is not None or is_blank(line) else why
 
     def _decode_alone(self, text: bytes) -> Event:
         """Return the event on a line, without its padding. Raises what is in _UNDECODABLE."""
@@ -158,16 +184,23 @@ class LineDecoder:
             at = end + 1
         return True
 
-    def _reason(self, line: bytes, error: Exception) -> str:
+    def _reason(self, line: bytes, error: Exception) -> Reason:
         if len(line) > self._max_line_bytes:
-            return f"longer than {self._max_line_bytes} bytes (TALLY_MAX_LINE_BYTES)"
-        if not _is_text(line):
-            return "not UTF-8"
-        if isinstance(error, RecursionError):
-            return "nested too deeply"
-        if isinstance(error, msgspec.ValidationError):
-            return f"not an event: {error}"
-        return f"not JSON: {error}"
+            return "too_long"
+        return _REASONS.get(type(error), "not_json") if _is_text(line) else "not_utf8"
+
+    def _sentence(self, line: bytes, error: Exception) -> str:
+        match self._reason(line, error):
+            case "too_long":
+                return f"longer than {self._max_line_bytes} bytes (TALLY_MAX_LINE_BYTES)"
+            case "not_utf8":
+                return "not UTF-8"
+            case "too_deep":
+                return "nested too deeply"
+            case "not_an_event":
+                return f"not an event: {error}"
+            case _:
+                return f"not JSON: {error}"
 
 
 def _ends_between_braces(block: bytes) -> int | None:

@@ -1,12 +1,13 @@
-"""Lines of a batch that are no events: how many, and samples of them."""
+"""Lines of a batch that are no events: how many for which reason, and samples of them."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 
 from tally.deltas import Sample
 from tally.padding import NUL, padding_bytes
+from tally.rejections import Reason
 
 #: How much of a rejected line is kept.
 SAMPLE_BYTES = 1024
@@ -16,17 +17,19 @@ MAX_SAMPLES = 20
 
 
 class Rejects:
-    """How many lines of a batch were rejected, and the newest: (line, source, why, unless the line shows it).
+    """How many lines of a batch were rejected by reason, and the newest: (line, source, why, unless the line shows it).
 
     And how many lines had padding, whether or not they were rejected.
     """
 
     def __init__(self) -> None:
-        self.number = self.padded = 0
+        self.by_reason: Counter[Reason] = Counter()
+        self.padded = 0
         self.newest: deque[tuple[bytes, str, str]] = deque(maxlen=MAX_SAMPLES)
 
-    def add(self, lines: list[bytes], source: str, why: str = "") -> None:
-        self.number += len(lines)
+    def add(self, lines: list[bytes], reasons: Iterable[Reason], source: str, *, why: str = "") -> None:
+        """Add lines, with the reason of each; `why` says it as a sentence where the line does not show it."""
+        self.by_reason.update(reasons)
         self.newest.extend((line, source, why) for line in lines[-MAX_SAMPLES:])
 
     def samples(self, reason: Callable[[bytes], str | None]) -> list[Sample]:

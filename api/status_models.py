@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from api.models import AsOf, example
+from tally.rejections import REASONS, UNKNOWN
 
 
 class BacklogAnswer(BaseModel):
@@ -57,6 +60,18 @@ class TotalsAnswer(BaseModel):
     blocks: int
 
 
+#: How many lines were rejected for each reason.
+ByReason = Annotated[
+    dict[str, int],
+    Field(
+        description="Rejected lines by reason: `too_long`, `not_utf8`, `too_deep`, `not_json`, `not_an_event`, "
+        "`no_lines` (an entry of the stream without any), `unknown` (counted by a version that told none)"
+    ),
+]
+
+_BY_REASON = {**dict.fromkeys((*REASONS, UNKNOWN), 0), "not_json": 8, "not_an_event": 2}
+
+
 class StatusAnswer(BaseModel):
     model_config = example(
         {
@@ -70,6 +85,7 @@ class StatusAnswer(BaseModel):
                 "bytes": 7200,
                 "blocks": 3,
             },
+            "rejected_by_reason": _BY_REASON,
             "events_per_second": {"1": 99.0, "10": 100.2, "60": None},
             "backlog": {
                 "blocks": 2,
@@ -93,6 +109,7 @@ class StatusAnswer(BaseModel):
     )
 
     totals: TotalsAnswer
+    rejected_by_reason: ByReason
     events_per_second: dict[str, float | None] = Field(
         description="Over the last 1, 10 and 60 s; null until known",
         examples=[{"1": 99.0, "10": 100.2, "60": None}],
@@ -135,10 +152,12 @@ class RejectedAnswer(BaseModel):
                 }
             ],
             "total": 10,
+            "by_reason": _BY_REASON,
             "as_of": 1632664031.25,
         }
     )
 
     items: list[RejectedItem]
     total: int = Field(description="All rejected lines; only the newest are kept as samples")
+    by_reason: ByReason
     as_of: AsOf

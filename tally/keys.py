@@ -26,7 +26,7 @@
 | `tally:{S}:words`                | hash       | word -> count                                                    |
 | `tally:{S}:top`                  | sorted set | the most frequent words of all time, exact                       |
 | `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `padded`, `lost`, `lines`,        |
-|                                  |            | `bytes`, `blocks`                                                |
+|                                  |            | `bytes`, `blocks`; `rejected:REASON`, see tally/rejections.py    |
 | `tally:{S}:windows:L`            | sorted set | starts of the windows of length L that are kept                  |
 | `tally:{S}:rolled:L`             | sorted set | of format 1, deleted when another layout is accepted             |
 | `tally:{S}:dropped`              | sorted set | likewise                                                         |

@@ -68,7 +68,8 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
         as_of = counts.clock.time()
         samples = await counts.reader.rejected(params.limit)
         items = [asdict(each) for each in samples]
-        answer = {"items": items, "total": (await counts.reader.totals())["rejected"], "as_of": as_of}
+        by_reason = await counts.reader.rejected_by_reason()
+        answer = {"items": items, "total": sum(by_reason.values()), "by_reason": by_reason, "as_of": as_of}
         return respond(request, params.format, answer, columns=SAMPLE_COLUMNS, rows=items)
 
     @routes.get(
@@ -86,8 +87,8 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     ) -> AsyncIterator[ServerSentEvent]:
         """What changes, once a second: first a `snapshot`, then `tick` with what changed; `unavailable` without Redis.
 
-        An event has the fields of `/v1/stats` but for `aggregators`, `sources` and `idempotency_keys`, and the most
-        frequent `types` and `words` with their counts.
+        An event has the fields of `/v1/stats` but for `aggregators`, `sources`, `idempotency_keys` and
+        `rejected_by_reason`, and the most frequent `types` and `words` with their counts.
         """
         async for event in live.watch(last_event_id):
             yield event

@@ -12,7 +12,10 @@ const MOST_SAMPLES = 50;
  * @param {HTMLElement} body
  */
 export async function rejected(body) {
-  const { items, total } = await getJson("v1/rejected", { limit: MOST_SAMPLES });
+  const { items, total, by_reason: byReason } = await getJson("v1/rejected", { limit: MOST_SAMPLES });
+  const reasons = Object.entries(byReason).filter(([, number]) => number > 0).sort(([, a], [, b]) => b - a);
+  const each = reasons.map(([reason, number]) => `${reason} ${whole(number)}`).join(", ");
+  if (each) body.append(make("p", { className: "reasons", textContent: `By reason: ${each}` }));
   // Of those that were counted together only so many are kept: these need not be the newest lines.
   body.append(make("p", { className: "muted", textContent: `${whole(total)} in all; ${whole(items.length)} as samples, with the reason:` }));
   body.append(make("ol", { className: "samples" }, ...items.map(({ rejected_at: at, reason, line, source }) => make("li", {},

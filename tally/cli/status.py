@@ -38,6 +38,8 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     console = Console()
     console.print(f"Redis: {url}", highlight=False, soft_wrap=True)
     console.print(counts_table("Totals", found.totals, limit=100))
+    if reasons := {name: number for name, number in found.rejected_by_reason.items() if number}:
+        console.print(counts_table("Rejected", reasons, limit=len(reasons)))
     waiting = (
         f", the oldest for {found.backlog.oldest_seconds:.1f} s" if found.backlog.oldest_seconds is not None else ""
     )

@@ -74,6 +74,11 @@ class MergedStatusReader:
         found = await self._each(lambda reader: reader.version())
         return _added(totals for totals, _ in found), [(list(totals.values()), applied) for totals, applied in found]
 
+    async def rejected_by_reason(self) -> dict[str, int]:
+        """Return how many lines were rejected for each reason. Raises LayoutRefused as `totals` does."""
+        await self._layout.check()
+        return _added(await self._each(lambda reader: reader.rejected_by_reason()))
+
     async def names(self, kind: Kind) -> Names:
         """Return how many names there are of all time."""
         raise NotImplementedError
@@ -85,6 +90,7 @@ class MergedStatusReader:
         types, words = await self.names("types"), await self.names("words")
         return Status(
             totals=_added(each.totals for each in found),
+            rejected_by_reason=_added(each.rejected_by_reason for each in found),
             backlog=_one_backlog([each.backlog for each in found]),
             idempotency_keys=_all_keys([each.idempotency_keys for each in found]),
             dead_letters=sum(each.dead_letters for each in found),

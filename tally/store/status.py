@@ -91,6 +91,7 @@ class Status:
     """The state of the pipeline at one moment."""
 
     totals: dict[str, int]
+    rejected_by_reason: dict[str, int]
     backlog: Backlog
     idempotency_keys: IdempotencyKeys
     dead_letters: int

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from redis.asyncio import Redis
 
 from tally.keys import OTHER, Keys, Kind, all_time_key
 from tally.layout import FORMAT_FIELDS, Layout
+from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
 from tally.store.blocks import Consumer
 from tally.store.client import errors_translated, execute
@@ -17,8 +20,10 @@ from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, Names, R
 
 _distinct = ReadingScript("distinct")
 
-#: The fields of the hash of totals.
+#: The fields of the hash of totals, but for those of `rejections`.
 TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "blocks")
+
+_ALL_TOTALS = (*TOTALS, *REASON_FIELDS)
 
 _FORMAT_FIELDS = [name.encode() for name in FORMAT_FIELDS]
 
@@ -47,14 +52,22 @@ class StatusReader(ShardStore):
 
         Totals alone do not, for they come last of a batch. Raises LayoutRefused as `totals` does.
         """
+        return await self._totals(TOTALS)
+
+    async def _totals(self, fields: Sequence[str]) -> tuple[dict[str, int], int]:
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hget(self._keys.backlog, "applied")
-            pipeline.hmget(self._keys.totals, list(TOTALS))
+            pipeline.hmget(self._keys.totals, list(fields))
             pipeline.hmget(self._keys.layout, list(FORMAT_FIELDS))
             applied, values, stored = await execute(pipeline)
         stored_layout(_FORMAT_FIELDS, stored).check_spread(self._here)
-        return {field: int(value or 0) for field, value in zip(TOTALS, values, strict=True)}, int(applied or 0)
+        return {field: int(value or 0) for field, value in zip(fields, values, strict=True)}, int(applied or 0)
+
+    async def rejected_by_reason(self) -> dict[str, int]:
+        """Return how many lines were rejected for each reason. Raises LayoutRefused as `totals` does."""
+        totals, _ = await self._totals(_ALL_TOTALS)
+        return rejected_by_reason(totals)
 
     async def distinct(self, kind: Kind) -> tuple[int, int]:
         """Return how many names there are of all time besides `__other__`, and the count under that."""
@@ -69,7 +82,8 @@ class StatusReader(ShardStore):
 
     async def status(self) -> Status:
         """Return totals, backlog, aggregators and sources."""
-        totals = await self.totals()
+        all_totals, _ = await self._totals(_ALL_TOTALS)
+        totals = {field: all_totals[field] for field in TOTALS}
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.dead_letters)
@@ -77,6 +91,7 @@ class StatusReader(ShardStore):
             dead_letters, sources_total = await execute(pipeline)
         return Status(
             totals=totals,
+            rejected_by_reason=rejected_by_reason(all_totals),
             backlog=await self.backlog(totals),
             idempotency_keys=await self.idempotency_keys(),
             dead_letters=dead_letters,

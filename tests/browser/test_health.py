@@ -77,6 +77,7 @@ def test_rejected_samples_and_the_pipeline_on_demand(pipeline: Pipeline, open_ta
     expect(tab.page.locator("#sheet .samples li")).to_have_count(1)
     expect(tab.page.locator("#sheet .samples .line")).to_have_text("<b>not json</b>")
     expect(tab.page.locator("#sheet .samples .reason")).to_contain_text("not JSON")
+    expect(tab.page.locator("#sheet .reasons")).to_have_text("By reason: not_json 1")
     tab.page.keyboard.press("Escape")
     tab.page.get_by_role("button", name="Show all").click()
     expect(tab.page.locator("#sheet tbody tr").first).to_contain_text("alive")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,7 +95,7 @@ async def test_a_sample_has_the_time_at_which_it_was_rejected(redis: Redis, stor
     await _id_of_tomorrow(redis, KEYS.rejected)
     await store.append(source="s", blocks=[Block(0, 1, b"x")])
     (entry,) = await store.read(consumer="a", count=1, block_ms=None)
-    counts = Counts(rejected=1, samples=[Sample(b"x", "why", "s")])
+    counts = Counts(rejected_by_reason=Counter({"not_json": 1}), samples=[Sample(b"x", "why", "s")])
     assert isinstance(await store.count(consumer="a", entries=[entry], counts=counts), Settled)
     newest, before = await CountReader(redis, keys=KEYS, settings=Settings()).rejected(2)
     assert newest.rejected_at == pytest.approx(time.time(), abs=60)

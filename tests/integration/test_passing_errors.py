@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -106,13 +107,13 @@ async def test_blocks_are_appended_and_counted_when_the_server_takes_them_again(
     assert [each.outcome for each in await store.append(source="s", blocks=blocks)] == ["appended"] * 2
     entries = await store.read(consumer="c", count=2, block_ms=None)
     for refused in (
-        lambda: store.count(consumer="c", entries=entries, counts=Counts(rejected=2)),
+        lambda: store.count(consumer="c", entries=entries, counts=Counts(rejected_by_reason=Counter({"not_json": 2}))),
         lambda: store.forget_sources(["s"]),
         lambda: store.wait_until_durable("s", timeout_seconds=1),
     ):
         with refusing(server), pytest.raises(StoreUnavailable):
             await refused()
-    await store.count(consumer="c", entries=entries, counts=Counts(rejected=2))
+    await store.count(consumer="c", entries=entries, counts=Counts(rejected_by_reason=Counter({"not_json": 2})))
     assert (await redis.hgetall(Keys().totals))[b"rejected"] == b"2"
 
 

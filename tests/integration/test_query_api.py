@@ -398,6 +398,23 @@ def test_status_and_rejected(client: httpx.Client, server: Server, events: bytes
     rejected = client.get("/v1/rejected?limit=5").json()
     assert (len(rejected["items"]), rejected["total"]) == (5, want.rejected)
     assert all(item["reason"] for item in rejected["items"])
+    by_reason = rejected["by_reason"]
+    assert by_reason == status["rejected_by_reason"]
+    assert sum(by_reason.values()) == want.rejected
+    assert by_reason["not_json"] > 0
+    assert by_reason["unknown"] == 0
+
+
+def test_lines_that_were_rejected_without_a_reason_are_of_an_unknown_one(client: httpx.Client, server: Server) -> None:
+    before = client.get("/v1/stats").json()
+    with server.client() as redis:
+        redis.hincrby(KEYS.totals, "rejected", 3)  # as a version does that knows no reasons
+    want = before["totals"]["rejected"] + 3
+    wait_until(lambda: client.get("/v1/stats").json()["totals"]["rejected"] == want, what="it is read anew")
+    by_reason = client.get("/v1/stats").json()["rejected_by_reason"]
+    assert by_reason == before["rejected_by_reason"] | {"unknown": 3}
+    shown = run("tally", "status", env={"TALLY_REDIS_URL": server.url}).stdout
+    assert any(line.split() == ["│", "unknown", "│", "3", "│"] for line in shown.splitlines()), shown
 
 
 def test_trending_finds_what_rises_and_not_what_is_merely_frequent(server: Server, tmp_path: Path) -> None:

@@ -225,6 +225,8 @@ def test_a_file_from_end_to_end_and_what_commands_tell_of_it(server: Server, tmp
             assert want.difference(counted(client, keys_of(3))) == ""
     status = json.loads(run("tally", "status", "--json", env=variables).stdout)
     assert (status["totals"]["events"], status["totals"]["rejected"]) == (want.events, want.rejected)
+    assert sum(status["rejected_by_reason"].values()) == want.rejected
+    assert status["rejected_by_reason"]["not_json"] > 0
     assert (status["distinct_types"], status["distinct_words"]) == (len(want.types), len(want.words))
     assert [each["position"] for each in status["sources"]] == [path.stat().st_size]
     assert status["sources_total"] == 1

@@ -18,6 +18,7 @@ from aggregator.placing import EARLIEST_SECONDS
 from aggregator.rejects import MAX_SAMPLES, SAMPLE_BYTES
 from tally.deltas import Place
 from tally.keys import OTHER
+from tally.rejections import Reason
 from tally.settings import Settings
 from tally.store import Entry
 from tests.oracle import is_nothing, plain_count, words_of
@@ -43,6 +44,18 @@ def _types(counts: Counts) -> dict[str, int]:
 def _words(counts: Counts) -> dict[str, int]:
     assert counts.whole.words == sum((window.words for window in counts.windows.values()), Counter())
     return counts.whole.words
+
+
+def _reason_of(sentence: str) -> Reason:
+    """Return the reason that a sample's sentence tells."""
+    beginnings: dict[str, Reason] = {
+        "longer than": "too_long",
+        "not UTF-8": "not_utf8",
+        "nested": "too_deep",
+        "not JSON": "not_json",
+        "not an event": "not_an_event",
+    }
+    return next(reason for beginning, reason in beginnings.items() if sentence.startswith(beginning))
 
 
 def _event(data: str = "lorem", event_type: str = "foo", **others: Any) -> bytes:
@@ -181,6 +194,7 @@ def test_rejects_a_line_with_a_reason(line: bytes, reason: str, company: bytes) 
     assert (counts.events, counts.rejected) == (2 if company else 0, 1)
     assert [sample.line for sample in counts.samples] == [line[:SAMPLE_BYTES]]
     assert counts.samples[0].reason.startswith(reason)
+    assert counts.rejected_by_reason == {_reason_of(counts.samples[0].reason): 1}
 
 
 @pytest.mark.parametrize("over", [0, 1])
@@ -191,6 +205,7 @@ def test_a_line_over_the_limit_is_rejected_though_it_is_an_event(over: int, comp
     assert counts.rejected == over
     if over:
         assert counts.samples[0].reason == "longer than 200 bytes (TALLY_MAX_LINE_BYTES)"
+        assert counts.rejected_by_reason == {"too_long": 1}
 
 
 @pytest.mark.parametrize(
@@ -259,6 +274,7 @@ def test_an_entry_without_lines_is_rejected_once() -> None:
     assert (counts.events, counts.rejected, counts.bytes) == (1, 1, len(EVENT))
     assert (counts.samples[0].source, counts.samples[0].line) == ("elsewhere", b"")
     assert "lines" in counts.samples[0].reason
+    assert counts.rejected_by_reason == {"no_lines": 1}
 
 
 def test_a_flood_of_garbage_leaves_a_bounded_number_of_bounded_samples() -> None:
@@ -284,7 +300,8 @@ def _compare(block: bytes) -> None:
     each = Decoder(Settings()).count([_entry(line) for line in block.split(b"\n")])
     plain = plain_count(block, arrived_seconds=ARRIVED)
 
-    assert (at_once.windows, at_once.rejected, at_once.samples) == (each.windows, each.rejected, each.samples)
+    assert (at_once.windows, at_once.samples) == (each.windows, each.samples)
+    assert at_once.rejected_by_reason == each.rejected_by_reason
     assert (at_once.events, at_once.rejected, at_once.padded) == (plain.events, plain.rejected, plain.padded)
     assert {place.start: window.types for place, window in at_once.windows.items()} == plain.types
     assert {place.start: window.words for place, window in at_once.windows.items()} == plain.words
@@ -311,9 +328,15 @@ def test_scraps_of_events_count_as_their_lines_do_and_as_plain_json_does(block: 
 
 
 @given(st.lists(st.binary(max_size=80) | events(), max_size=6), st.sampled_from([b"", b"\n", b"\x00"]))
+@example([b"\0" * 70 + b"x", b"\0" * 70 + EVENT[:60]], b"\n")
+@example([b"\xff" * 70, b"\xef\xbb\xbf" + b"\xff" * 60], b"\n")
+@example([b"\0 " * 40, b"\0{}", b"\0{", EVENT[:20] + b"\0" + EVENT[:20]], b"\n")
 def test_no_bytes_make_it_raise_and_every_line_is_accounted_for(pieces: list[bytes], between: bytes) -> None:
     block = between.join(pieces)
-    counts = _count(block, max_line_bytes=64)
+    decoder = Decoder(Settings(max_line_bytes=64))
+    counts = decoder.count([_entry(block)])
+    sentences = map(decoder.reason, block.split(b"\n"))
+    assert counts.rejected_by_reason == Counter(_reason_of(each) for each in sentences if each is not None)
     assert counts.events + counts.rejected == sum(1 for line in block.split(b"\n") if not is_nothing(line))
     assert counts.bytes == len(block)
 

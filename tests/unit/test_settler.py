@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -80,7 +81,7 @@ class World:
         batch = Batch(self.clock.now, [PendingBlock("1-0", 10, 1000), PendingBlock("2-0", 10, 1000)])
         names = NameCounts()
         names.types["a"] = 2
-        await self.settler.settle(batch, Counts({Place(1, 0): names}, names, rejected=1))
+        await self.settler.settle(batch, Counts({Place(1, 0): names}, names, Counter({"not_json": 1})))
 
 
 async def test_a_batch_is_staged_and_settled_under_one_name() -> None:

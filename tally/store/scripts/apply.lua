@@ -3,7 +3,7 @@
 -- KEYS 1 deltas        list        settled batches; see settle.lua
 --      2 list          list        the chunks of the first of them: targets and body of each, by turns; see tally/deltas.py
 --      3 backlog       hash        see backlog_library.lua
---      4 totals        hash        events, words, rejected, padded, lost, lines, bytes, blocks
+--      4 totals        hash        events, words, rejected, padded, lost, lines, bytes, blocks; rejected lines by reason
 --      5 rejected      stream      samples
 --      6 dead_letters  stream      chunks that cannot be read: `targets`, `body`, `chunk`, their number, `blocks`, of their batch,
 --                                  `lengths`, of the windows that levels are of, in seconds, `appended_ms`, of their batch
