@@ -28,7 +28,8 @@ def test_the_node_of_the_build_has_one_version() -> None:
 def test_every_variable_that_a_document_names_is_a_setting() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {f"{name}_FILE" for name in known}
-    known |= {"TALLY_IMAGE", "TALLY_PUBLISH", "TALLY_REDIS_IMAGE"}  # those of docker-compose.yml
+    # Those of docker-compose.yml.
+    known |= set(re.findall(r"\$\{(TALLY_\w+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
     for name, text in DOCUMENTS.items():
         named = set(re.findall(r"TALLY_[A-Z_]*[A-Z]", text))
         of_tests = {each for each in named if each.startswith(("TALLY_TEST_", "TALLY_REQUIRE_"))}
