@@ -63,7 +63,7 @@ lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/python scripts/lint_page.py
 	$(BIN)/python scripts/lint_lua.py
 
-## Write docs/reference anew: settings, commands and endpoints, as the code has them. A test compares them.
+## Write docs/reference anew, as the code has it, and what of the code is in the Helm chart. A test compares them.
 reference: $(DEVELOPMENT)
 	$(BIN)/python scripts/reference.py
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/reference: the settings, commands, endpoints and metrics, as the code has them.
+"""Write docs/reference: settings, commands, endpoints, metrics, as the code has them; and what of it is in the chart.
 
     python scripts/reference.py             write the pages anew, as `make reference` does
     python scripts/reference.py --check     write nothing; exit with 1 if a page is not what the code says, and say how
@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+from chart_files import chart_files
 from metric_list import described
 from openapi_markdown import as_markdown, cell
 
@@ -96,8 +97,9 @@ def main() -> int:
             "endpoints.md": endpoints(),
             "metrics.md": metrics(),
         }
-    for name, text in pages.items():
-        path = FOLDER / name
+        files = {FOLDER / name: text for name, text in pages.items()} | chart_files()
+    for path, text in files.items():
+        name = str(path.relative_to(ROOT))
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before == text:
             continue
@@ -108,11 +110,13 @@ def main() -> int:
             )
             print("\n".join(list(lines)[:40]))
         else:
-            FOLDER.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            print(f"docs/reference/{name} is written anew")
+            print(f"{name} is written anew")
     if check and differ:
-        print("docs/reference is not what the code says: run `make reference`, and commit what it writes")
+        print(
+            "docs/reference, or the chart, is not what the code says: run `make reference`, and commit what it writes"
+        )
     return int(check and differ)
 
 

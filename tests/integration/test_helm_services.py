@@ -1,0 +1,90 @@
+"""The containers of the Helm chart, run as processes: their commands, variables, files and probes are the services'."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests import helm
+from tests.helm import Object, Values, container_of, found, variables_of
+from tests.processes import Process, running
+from tests.senders import post
+from tests.server import Server, free_port
+from tests.waiting import wait_until
+
+TOKEN = "ingest-me"
+
+
+class Container:
+    """A container of the chart on this machine, with files in a folder in place of its volumes."""
+
+    def __init__(self, deployment: Object, folder: Path) -> None:
+        self._spec = container_of(deployment)
+        self.ports: dict[str, int] = {port["name"]: port["containerPort"] for port in self._spec["ports"]}
+        variables = variables_of(deployment, pod_ip="127.0.0.1")
+        for name, path in variables.items():
+            if name.endswith("_FILE"):
+                variables[name] = str(folder / Path(path).name)
+        python, dash, *arguments = self._spec["command"]
+        assert (python, dash) == ("python", "-m")
+        self.process = Process(*arguments, log=folder / f"{self._spec['name']}.log", **variables)
+
+    def answers(self, probe: str) -> bool:
+        """Whether a kubelet would find it so."""
+        get = self._spec[probe]["httpGet"]
+        with closing(http.client.HTTPConnection("127.0.0.1", self.ports[get["port"]], timeout=10)) as kubelet:
+            try:
+                kubelet.request("GET", get["path"], headers={"Host": "10.1.2.3"})
+                return 200 <= kubelet.getresponse().status < 400
+            except OSError:
+                return False
+
+
+def containers(values: Values, folder: Path) -> dict[str, Container]:
+    """What the chart would run, each with ports that are free here."""
+    made: dict[str, Container] = {}
+    for component in ("ingestor", "aggregator", "api"):
+        ports = {
+            "ingestors": [{"name": "http", "sources": [f"http://0.0.0.0:{free_port()}"], "token": TOKEN}],
+            "metrics": {"port": free_port()},
+            "api": {"port": free_port()},
+        }
+        for deployment in found(helm.render(values | ports), "Deployment").values():
+            if container_of(deployment)["name"] == component:
+                made[component] = Container(deployment, folder)
+    return made
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_containers_become_ready_count_and_end(server: Server, tmp_path: Path, shards: int) -> None:
+    (tmp_path / "redis-url").write_text(server.url, encoding="utf-8")
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+    made = containers({"shards": shards}, tmp_path)
+    with running(*(each.process for each in made.values())):
+        for name, each in made.items():
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                wait_until(partial(each.answers, probe), what=f"the {probe} of the {name} is answered")
+
+        port = made["ingestor"].ports
+        (source,) = (port[name] for name in port if name != "metrics")
+        assert post(source, b'{"event_type": "login", "data": "hello"}').status == 401
+        answer = post(source, b'{"event_type": "login", "data": "hello"}', Authorization=f"Bearer {TOKEN}")
+        assert answer.status == 202
+
+        def counted() -> bool:
+            with closing(http.client.HTTPConnection("127.0.0.1", made["api"].ports["http"], timeout=10)) as api:
+                api.request("GET", "/events/CountByEventType")
+                counts: dict[str, int] = json.loads(api.getresponse().read())
+            return counts == {"login": 1}
+
+        wait_until(counted, what="the event is counted")
+        for each in made.values():
+            each.process.send(signal.SIGTERM)
+        for each in made.values():
+            assert each.process.wait() == 0, each.process.log()
