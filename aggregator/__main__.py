@@ -8,21 +8,21 @@ if __name__ == "__main__":
     hold()  # before what takes long to import
 
 import asyncio
-import sys
 
 from aggregator.service import run
-from tally.runtime import EXIT_USAGE, fail, run_service
+from tally.arguments import Arguments
+from tally.runtime import run_service
 from tally.settings import Settings
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run until a signal comes."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if given not in ([], ["--drain"]):
-        fail(f"unknown arguments {' '.join(given)!r}; the only one is --drain", code=EXIT_USAGE)
+    parser = Arguments("aggregator", "Count blocks of the stream until a signal comes.")
+    parser.add_argument("--drain", action="store_true", help="count what is in the stream now, then exit")
+    given = parser.parse_args(arguments)
 
     async def aggregate(settings: Settings, stop: asyncio.Event) -> None:
-        await run(settings, stop, drain=bool(given))
+        await run(settings, stop, drain=given.drain)
 
     run_service("aggregator", aggregate)
 

@@ -12,29 +12,29 @@ if __name__ == "__main__":
     hold()  # before what takes long to import
 
 import asyncio
-import sys
 
 from ingestor.service import parse_sources, run
+from tally.arguments import Arguments
 from tally.runtime import EXIT_USAGE, Failure, Misuse, fail, load_or_exit, run_service
 from tally.settings import Settings
-from tally.sources import split_sources
-
-STAY = "--stay"
+from tally.sources import SOURCE_HELP, split_sources
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run until the sources end or a signal comes."""
-    texts = list(arguments if arguments is not None else sys.argv[1:])
-    stay = texts[:1] == [STAY]
-    if stay:
-        del texts[0]
+    parser = Arguments("ingestor", "Append what the sources give to the stream, until they end or a signal comes.")
+    parser.add_argument(
+        "--stay", action="store_true", help="when they have ended, wait to be stopped, as in containers"
+    )
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help=f"{SOURCE_HELP} Default: TALLY_SOURCE.")
+    given = parser.parse_args(arguments)
     try:
-        sources = parse_sources(texts or _sources_set())
+        sources = parse_sources(given.sources or _sources_set())
     except Failure as error:
         fail(str(error), code=EXIT_USAGE)
 
     async def ingest(settings: Settings, stop: asyncio.Event) -> None:
-        await run(settings, stop, sources=sources, stay=stay)
+        await run(settings, stop, sources=sources, stay=given.stay)
 
     run_service("ingestor", ingest)
 

@@ -1,10 +1,17 @@
-"""TALLY_SOURCE: one source, or several as a JSON array."""
+"""Sources as they are named: on the command line, and in TALLY_SOURCE, one or several as a JSON array."""
 
 from __future__ import annotations
 
 import json
 
 from tally.runtime import Failure
+
+#: What may be named as a source.
+SOURCE_HELP = (
+    "Where lines come from: `-` (standard input), a path, a folder or a pattern, `tail:PATH`, `exec:COMMAND`, "
+    "`tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:PATH`, `http://HOST:PORT`, `https://HOST:PORT` or "
+    "`demo:?rate=100&corrupt=0.1`."
+)
 
 _RIGHT = 'several sources are a JSON array of texts, as in ["tail:/var/log/app.log", "demo:?rate=10"]'
 

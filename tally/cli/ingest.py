@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tally.cli.options import SOURCE_HELP
+from tally.sources import SOURCE_HELP
 
 
 def ingest(
@@ -20,4 +20,4 @@ def ingest(
     """
     from ingestor.__main__ import main  # only now: other commands need not wait for it
 
-    main(sources or [])
+    main(["--", *(sources or [])])

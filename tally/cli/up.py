@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from tally.cli.options import SOURCE_HELP
 from tally.local.embedded_cluster import MOST_NODES
 from tally.runtime import EXIT_USAGE, fail, load_or_exit, run_or_exit
 from tally.settings import Settings
 from tally.shards import MOST_SHARDS
+from tally.sources import SOURCE_HELP
 from tally.telemetry import configure
 
 

@@ -81,7 +81,7 @@ def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Seq
         supervisor.start(
             Service(
                 name=f"ingestor-{at}",
-                arguments=["ingestor", source],
+                arguments=["ingestor", "--", source],
                 variables=variables | next(metrics),
                 standard_input=source == "-",
                 ends=True,
