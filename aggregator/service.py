@@ -17,7 +17,7 @@ from aggregator.turns import Turns
 from aggregator.worker import Worker
 from tally.settings import Settings
 from tally.store import AggregatorStore, WindowStore
-from tally.store.shards import check_home, open_shards
+from tally.store.shards import check_home_or_copy, open_shards
 from tally.telemetry import get_logger
 from tally.web.metrics_server import metrics_served
 
@@ -41,7 +41,6 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
         several = len(shards) > 1
         served = [shards[index] for index in settings.served_shards]
         name, decoder, turns = consumer_name(), Decoder(settings), Turns(len(served)).of_each()
-        check_layout = partial(check_home, shards, settings=settings, counts=True) if several else None
         workers = {
             shard: Worker(
                 store=AggregatorStore(shard.redis, keys=shard.keys, settings=settings),
@@ -53,7 +52,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
                 decoder=decoder,
                 turn=turn,
                 shard=shard.index if several else None,
-                check_home=check_layout,
+                check_home=partial(check_home_or_copy, shards, shard, settings=settings) if several else None,
             )
             for shard, turn in zip(served, turns, strict=True)
         }

@@ -12,6 +12,8 @@ READING_AGAIN = "reading again from the stored position"
 STREAM_FULL = "stream is full, source is not read for now"
 STREAM_HAS_ROOM = "stream has room again"
 
+LET_IN = "shards do not answer: what is pushed goes to the others meanwhile"
+
 FOLLOWING = "following"
 FILES_FORGOTTEN = "files forgotten; see TALLY_FORGET_FILES_AFTER_DAYS"
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ingestor.ending import Incomplete
-from ingestor.log_events import ALL_SOURCES_ENDED, FILES_FORGOTTEN, SOURCE_FAILED
+from ingestor.log_events import ALL_SOURCES_ENDED, SOURCE_FAILED
 from ingestor.progress import Measure
 from ingestor.readiness import Readiness
-from ingestor.renewal import FORGET_AFTER_SECONDS
-from ingestor.retrying import ask
 from ingestor.source_appender import SourceAppender
 from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source, source_backoff
 from ingestor.spread_appender import SpreadAppender, new_appender
+from ingestor.starting import Start
 from tally.backoff import Backoff
 from tally.redis_location import is_demo
 from tally.refused import Refused
 from tally.runtime import Failure, Misuse
 from tally.settings import Settings
-from tally.store import IngestorStore, PipelineStore
-from tally.store.ingestor_stores import IngestorStores, ingestor_store
-from tally.store.shards import Shards, check_home, open_shards
+from tally.store.ingestor_stores import ingestor_store
+from tally.store.shards import open_shards
 from tally.telemetry import get_logger
 from tally.web.metrics_server import metrics_served
 
@@ -68,7 +66,7 @@ async def run(
         restarter = Restarter(context, sources=sources)
         readiness = Readiness(shards, settings=settings, ready=context.ready, closed=restarter.closed)
         async with metrics_served(settings, readiness=readiness):
-            await _run_all(sources, restarter, partial(_tidy, shards, store, settings), context)
+            await _run_all(sources, restarter, Start(shards, store, context=context), context)
             if stay and not stop.is_set():
                 get_logger().info(ALL_SOURCES_ENDED)
                 await stop.wait()
@@ -77,19 +75,18 @@ async def run(
 async def _run_all(
     sources: Sequence[Source | Runner],
     restarter: Restarter,
-    tidy: Callable[[], Awaitable[None]],
+    start: Start,
     context: Context,
 ) -> None:
-    """Run them all; what is not early waits until Redis is tidied. Raises as `run` does."""
+    """Run them all; what is not early waits until there is something to append to. Raises as `run` does."""
     running = [asyncio.create_task(restarter.run(source)) for source in sources]
     try:
-        await ask(tidy, stop=context.stop, log=get_logger())
+        await start.run()
     except BaseException:
         for each in running:
             each.cancel()
         await asyncio.wait(running)
         raise
-    context.ready.set()
     showing = asyncio.create_task(context.progress.run(context.settings))
     outcomes = await asyncio.gather(*running, return_exceptions=True)
     showing.cancel()
@@ -203,23 +200,3 @@ class Restarter:
 
 def _measure(file: File, appender: SourceAppender | SpreadAppender) -> Measure:
     return Measure(file.read_bytes, file.size_bytes, appender.appended_lines, appender.appended_bytes)
-
-
-async def _tidy(shards: Shards, store: IngestorStore | IngestorStores, settings: Settings) -> None:
-    """Forget what ingestors that were killed left behind, and say what is dangerous.
-
-    Raises StoreUnavailable, and LayoutRefused where Redis holds data of a format that we do not know.
-    """
-    await check_home(shards, settings=settings, counts=False)
-    await store.check_start()
-    pipelines = {shard.redis: PipelineStore(shard.redis, keys=shard.keys, settings=settings) for shard in shards}
-    for sentence in dict.fromkeys([each for pipeline in pipelines.values() for each in await pipeline.advice()]):
-        get_logger().warning("redis is set up dangerously", problem=sentence)
-    await store.create_group()  # before anything can fill Redis, which refuses it when it is full
-    before_ms = int((await store.server_seconds() - FORGET_AFTER_SECONDS) * 1000)
-    await store.forget_left_behind(unseen_since_ms=before_ms)
-    if settings.forget_files_after_days is not None:
-        before_ms = int((await store.server_seconds() - settings.forget_files_after_days * 86_400) * 1000)
-        forgotten = await store.forget_files(unseen_since_ms=before_ms)
-        if forgotten:
-            get_logger().info(FILES_FORGOTTEN, files=forgotten)

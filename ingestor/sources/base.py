@@ -75,7 +75,7 @@ class Source(Protocol):
 class Context:
     """What a runner works with. All runners of a process share it, and none closes anything of it.
 
-    `ready` is set when Redis has answered for the first time and may be appended to.
+    `ready` is set when Redis, or some of its shards, has answered for the first time and may be appended to.
     """
 
     store: ContextStore

@@ -28,13 +28,15 @@ class IngestorStore(ShardStore):
         """The store of each shard: of the only one; see IngestorStores."""
         return (self,)
 
-    async def check_start(self) -> None:
-        """Raise LayoutRefused if Redis holds a format that we do not know, or what was spread over other shards.
+    async def check_start(self) -> bool:
+        """Return whether a layout is stored, that is, whether anything was spread as our settings say.
 
-        Raises Refused if our user may not do all that an ingestor does, and StoreUnavailable.
+        Raises LayoutRefused if Redis holds a format that we do not know, or what was spread over other shards, Refused
+        if our user may not do all that an ingestor does, and StoreUnavailable.
         """
-        await LayoutStore(self._redis, keys=self._keys, settings=self._settings).check()
+        is_stored = await LayoutStore(self._redis, keys=self._keys, settings=self._settings).check()
         await check_permissions(self._redis, key=self._keys.layout, scripts=INGESTORS)
+        return is_stored
 
     async def create_group(self) -> bool:
         """Create the consumer group if it is missing; see stream.create_group. Raises StoreUnavailable."""

@@ -79,14 +79,6 @@ class IngestorStores:
         seen = {name: [lane.seen_ms for lane in each.lanes] for name, each in known.items()}
         return [name for name in names if all(each is None or each < since_ms for each in seen.get(name, ()))]
 
-    async def check_start(self) -> None:
-        """Raise what IngestorStore.check_start raises."""
-        await asyncio.gather(*(shard.check_start() for shard in self._shards))
-
-    async def create_group(self) -> bool:
-        """Create the consumer groups that are missing."""
-        return any(await asyncio.gather(*(shard.create_group() for shard in self._shards)))
-
     async def server_seconds(self) -> float:
         """Return the time by the clock of the server that is furthest behind, in Unix seconds."""
         return min(await asyncio.gather(*(shard.server_seconds() for shard in self._shards)))

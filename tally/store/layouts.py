@@ -49,9 +49,11 @@ class LayoutStore:
         with errors_translated():
             return Layout.stored(await self._redis.hgetall(self._keys.layout))
 
-    async def check(self) -> None:
-        """Raise LayoutRefused too where sources are spread over other shards. Nothing is written."""
-        (await self.read()).check_spread(self._here)
+    async def check(self) -> bool:
+        """Return whether one is stored. Raises LayoutRefused too where sources are spread over other shards."""
+        stored = await self.read()
+        stored.check_spread(self._here)
+        return bool(stored.fields)
 
     async def ensure_format(self) -> None:
         """Store over what sources are spread, where nothing is stored. Raises LayoutRefused as `check` does.

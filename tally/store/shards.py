@@ -16,10 +16,13 @@ from tally.redis_location import redis_url
 from tally.redis_urls import parts_of
 from tally.settings import Settings
 from tally.shards import HOME_TAG, slot_of, tags
-from tally.store.client import connect
+from tally.store.client import NO_ANSWER, StoreUnavailable, connect
 from tally.store.cluster import Owners, connect_to_slot
 from tally.store.layouts import LayoutStore
 from tally.store.rewrite import connect_for_writing
+
+#: How long the server with the layout of all is waited for where a copy would do.
+HOME_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +136,16 @@ async def check_home(shards: Shards, *, settings: Settings, counts: bool) -> Non
         return
     store = LayoutStore(shards.home.redis, keys=shards.home.keys, settings=settings)
     await (store.ensure() if counts else store.ensure_format())
+
+
+async def check_home_or_copy(shards: Shards, shard: Shard, *, settings: Settings) -> None:
+    """Do what `check_home` does for who counts in a shard, unless home does not answer and the shard has a whole copy.
+
+    A copy is there only if the layout of all was; whether it is that of our settings its own store tells.
+    """
+    try:
+        async with asyncio.timeout(HOME_SECONDS):
+            await check_home(shards, settings=settings, counts=True)
+    except (StoreUnavailable, TimeoutError) as error:
+        if not (await LayoutStore(shard.redis, keys=shard.keys, settings=settings).read()).whole:
+            raise StoreUnavailable(f"the layout of all cannot be read: {str(error) or NO_ANSWER}") from error

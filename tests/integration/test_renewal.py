@@ -20,7 +20,8 @@ from ingestor import renewal, service
 from ingestor.ending import Incomplete
 from ingestor.renewal import FORGET_AFTER_SECONDS, RENEW_SECONDS
 from ingestor.source_appender import SourceAppender
-from ingestor.sources.base import NotReplayable
+from ingestor.sources.base import Context, NotReplayable
+from ingestor.starting import Start
 from tally.keys import Keys
 from tally.settings import Settings
 from tally.store.shards import Shards
@@ -78,7 +79,8 @@ async def test_a_source_that_is_silent_for_days_goes_on_without_a_loss(redis: Re
         clock.now += RENEW_SECONDS
         await wait_until_async(lambda: _was_seen_now(redis, name), what="it is renewed")
         assert RENEW_SECONDS * 10 < FORGET_AFTER_SECONDS, "some may fail"
-    await service._tidy(Shards.over(redis, settings), store, settings)
+    context = Context(store=store, settings=settings, stop=asyncio.Event(), ready=asyncio.Event())
+    await Start(Shards.over(redis, settings), store, context=context).run()
     assert await _positions(redis) == ({name: len(LINE)} if is_renewed else {})
     lines.given.put_nowait(LINE)
     lines.given.put_nowait(b"")
