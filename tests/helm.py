@@ -34,16 +34,21 @@ class Refused(Exception):
     """Helm takes no such values; the text is what it says."""
 
 
-def render(values: Values | None = None, *, release: str = RELEASE) -> list[Object]:
+def render(values: Values | None = None, *, release: str = RELEASE, chart: Path = CHART) -> list[Object]:
     """Return the objects that `helm template` would print, with these values over the LEAST. Raises Refused."""
-    texts = templates(values, release=release)
+    texts = templates(values, release=release, chart=chart)
     found = [each for name, text in texts.items() if name.endswith(".yaml") for each in yaml.load_all(text, _Loader)]
     return [each for each in found if each]
 
 
-def templates(values: Values | None = None, *, release: str = RELEASE) -> dict[str, str]:
+def templates(values: Values | None = None, *, release: str = RELEASE, chart: Path = CHART) -> dict[str, str]:
     """Return what each template gives, by its path in the chart; NOTES.txt is one of them. Raises Refused."""
-    return _templates(json.dumps(LEAST | (values or {})), release)
+    return _templates(json.dumps(LEAST | (values or {})), release, chart)
+
+
+def package(folder: Path) -> Path:
+    """Return the archive that `helm package` makes, in this folder."""
+    return Path(_helm().submit(_package, folder).result())
 
 
 def lint(values: Values) -> list[str]:
@@ -84,8 +89,8 @@ def variables_of(deployment: Object, *, pod_ip: str = "10.0.0.7") -> dict[str, s
 
 
 @cache
-def _templates(values: str, release: str) -> dict[str, str]:
-    texts, refusal = _helm().submit(_render, json.loads(values), release).result()
+def _templates(values: str, release: str, chart: Path) -> dict[str, str]:
+    texts, refusal = _helm().submit(_render, json.loads(values), release, chart).result()
     if refusal:
         raise Refused(refusal)
     return {name.removeprefix("tally/templates/"): text for name, text in texts.items()}
@@ -101,12 +106,12 @@ def _helm() -> ProcessPoolExecutor:
 # In that process
 
 
-def _render(values: Values, release: str) -> tuple[dict[str, str], str]:
+def _render(values: Values, release: str, path: Path) -> tuple[dict[str, str], str]:
     from helm_python.chart import Chart
     from helm_python.errors import HelmError
 
     try:
-        with Chart.load(CHART) as chart:
+        with Chart.load(path) as chart:
             chart.validate_schema(values)
             return chart.render(values, name=release, namespace=NAMESPACE), ""
     except HelmError as error:
@@ -120,3 +125,9 @@ def _lint(values: Values) -> list[str]:
     report = lint(CHART, values, strict=True)
     wrong = [f"{each['path']}: {each['error']}" for each in report["messages"] if each["severity"] > information]
     return wrong + list(report["errors"])
+
+
+def _package(folder: Path) -> str:
+    from helm_python.chart import package
+
+    return package(CHART, destination=folder)

@@ -86,7 +86,11 @@ ALL: Values = {
         "ingress": {"enabled": True, "host": "tally.example.com", "path": "/tally", "annotations": {"a": "b"}},
         "settings": {"TALLY_ROOT_PATH": "/tally"},
     },
-    "metrics": {"port": 9101, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "metrics": {
+        "port": 9101,
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    },
     "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 6379}]}]},
 }
 
@@ -97,6 +101,7 @@ MODELS = {
     "ScaledObject": "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject",
     "TriggerAuthentication": "@kubernetes-models/keda/keda.sh/v1alpha1/TriggerAuthentication",
     "ServiceMonitor": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor",
+    "PrometheusRule": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule",
 }
 
 #: Reads objects, and writes what is wrong with each.
@@ -173,6 +178,11 @@ def test_operators_take_their_objects() -> None:
     ]
     done = subprocess.run([*command[:-1], json.dumps(wrong)], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "must be" in done.stdout
+
+
+def test_a_packaged_chart_is_the_same(tmp_path: Path) -> None:
+    """Also where a file of it is a link to one that is outside of it."""
+    assert helm.render(ALL, chart=helm.package(tmp_path)) == helm.render(ALL)
 
 
 def test_names_are_short_enough_and_of_the_release() -> None:
@@ -521,6 +531,12 @@ def test_monitors_find_all_pods_and_those_that_are_not_ready() -> None:
         "job"
     ]
     assert job == "tally-counts-api"  # alerts look for a job with tally in its name
+
+
+def test_alerts_are_those_of_prometheus() -> None:
+    (rule,) = found(helm.render(ALL), "PrometheusRule").values()
+    assert rule["spec"] == yaml.safe_load((ROOT / "deploy/prometheus/tally.rules.yml").read_text(encoding="utf-8"))
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
 
 
 def scaling(shards: int, **redis: Any) -> Object:
