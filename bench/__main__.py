@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import api, bulk, latency, pipeline, shards
+from bench import api, bulk, latency, memory, pipeline, shards
 
 
 def main() -> None:
@@ -16,8 +16,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description="Measure speed, latency and answers under load, side by side; takes a few minutes.",
-        epilog="python -m bench.pipeline, bench.latency, bench.api, bench.bulk and bench.shards measure one each, with "
-        "more options.",
+        epilog="python -m bench.pipeline, bench.latency, bench.api, bench.bulk, bench.shards and bench.memory measure "
+        "one each, with more options.",
     )
     parser.add_argument("--write", action="store_true", help="put the reports into bench/results.md")
     parser.add_argument("--file", help="a file of events: measure only how fast it is counted")
@@ -35,6 +35,8 @@ def main() -> None:
     bulk.main(given)
     print()
     shards.main(given)
+    print()
+    memory.main(given)
 
 
 if __name__ == "__main__":

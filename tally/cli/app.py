@@ -18,6 +18,7 @@ from tally.cli.ingest import ingest
 from tally.cli.layout import layout
 from tally.cli.output import discard_output
 from tally.cli.serve import serve
+from tally.cli.size import size
 from tally.cli.status import status
 from tally.cli.top import top
 from tally.cli.up import up
@@ -60,7 +61,7 @@ def _tally(
         early_signals.release()
 
 
-for command in (up, ingest, aggregate, serve, generate, count, check, status, layout, top):
+for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(completion)
