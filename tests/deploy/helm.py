@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-CHART = Path(__file__).parents[1] / "deploy" / "helm" / "tally"
+CHART = Path(__file__).parents[2] / "deploy" / "helm" / "tally"
 
 RELEASE, NAMESPACE = "tally", "counting"
 

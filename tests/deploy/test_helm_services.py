@@ -5,14 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests import helm
-from tests.helm import Object, Values, container_of, found, variables_of
+from tests.deploy import helm
+from tests.deploy.helm import Object, Values, container_of, found, variables_of
 from tests.processes import Process, running
 from tests.senders import post
 from tests.server import Server, free_port
@@ -61,15 +62,30 @@ def containers(values: Values, folder: Path) -> dict[str, Container]:
     return made
 
 
-@pytest.mark.parametrize("shards", [1, 3])
-def test_containers_become_ready_count_and_end(server: Server, tmp_path: Path, shards: int) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """One that is not started yet."""
+    server = Server(tmp_path)
+    yield server
+    server.kill()
+
+
+def test_containers_are_alive_become_ready_count_and_end(server: Server, tmp_path: Path) -> None:
     (tmp_path / "redis-url").write_text(server.url, encoding="utf-8")
     (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
-    made = containers({"shards": shards}, tmp_path)
-    with running(*(each.process for each in made.values())):
+    made = containers({"shards": 3}, tmp_path)
+
+    def wait_for(probe: str) -> None:
         for name, each in made.items():
-            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-                wait_until(partial(each.answers, probe), what=f"the {probe} of the {name} is answered")
+            wait_until(partial(each.answers, probe), what=f"the {probe} of the {name} is answered")
+
+    with running(*(each.process for each in made.values())):
+        # Without Redis: no pod is to be started anew because that one is away.
+        wait_for("startupProbe")
+        wait_for("livenessProbe")
+        assert not any(each.answers("readinessProbe") for each in made.values())
+        server.start()
+        wait_for("readinessProbe")
 
         port = made["ingestor"].ports
         (source,) = (port[name] for name in port if name != "metrics")

@@ -1,7 +1,7 @@
 """The Helm chart: what it makes of its values is what Kubernetes, its operators and Tally itself take.
 
 There is no cluster here. Helm's own library renders it, kubernetes-validate and the models of KEDA and Prometheus'
-operator check what it makes, and tests/integration/test_helm_services.py runs its commands.
+operator check what it makes, and tests/deploy/test_helm_services.py runs its commands.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tally import __version__
 from tally.keys import Keys
 from tally.settings import PREFIX, Settings
 from tally.shards import tags
-from tests import helm
-from tests.helm import Object, Values, container_of, found, pod_of, variables_of
+from tests.deploy import helm
+from tests.deploy.helm import Object, Values, container_of, found, pod_of, variables_of
 
 ROOT = Path(__file__).parents[2]
 
