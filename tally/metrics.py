@@ -40,7 +40,7 @@ def _left_out(*names: str) -> Iterator[None]:
 
 
 # The library has a server and a client for push gateways, which we do not use: half of what it takes to import it.
-with _left_out("http.server", "urllib.request", "wsgiref.simple_server"):
+with _left_out("gzip", "http.server", "socketserver", "urllib.request", "wsgiref.simple_server"):
     from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
     from prometheus_client.exposition import choose_encoder
 

@@ -38,6 +38,7 @@ _IMPORTED = (
         "tally.local.count",
     ),
     "tally.local.up",
+    "tally.web.metrics_app",
 )
 
 _LENGTH, _PID, _CODE = struct.Struct("!I"), struct.Struct("!i"), struct.Struct("!i")

@@ -32,25 +32,27 @@ class Answers:
     """Which clients of this process did not get an answer when they last asked."""
 
     def __init__(self) -> None:
-        self._any = False
+        self.was_asked = False
         self._unanswered: WeakSet[Redis] = WeakSet()
+        self.any_missing = False  # as far as is known: who is gone may still be missed
 
     def note(self, client: Redis, *, answered: bool) -> None:
         """Note what came of an operation."""
-        self._any = True
+        self.was_asked = True
         if not answered:
             self._unanswered.add(client)
-        elif self._unanswered and client in self._unanswered:
+        elif client in self._unanswered:
             self._unanswered.discard(client)
             REDIS_RECONNECTS.inc()
+        self.any_missing = bool(self._unanswered)
 
     def all_are_there(self) -> bool:
         """Return whether something was asked, and no client asked in vain."""
-        return self._any and not self._unanswered
+        return self.was_asked and not self._unanswered
 
 
 answers = Answers()
-REDIS_UP.set_function(answers.all_are_there)
+REDIS_UP.set_function(lambda: answers.all_are_there())
 
 
 class MeasuredRedis(Redis):
@@ -62,9 +64,9 @@ class MeasuredRedis(Redis):
         try:
             reply = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except (exceptions.RedisError, OSError) as error:
-            _note(self, args, began, error)
+            _note_failure(self, _name(args), began, error)
             raise
-        _note(self, args, began, None)
+        _note_success(self, _name(args), began)
         return reply
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
@@ -81,39 +83,38 @@ class _MeasuredPipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Execute them and return their replies."""
-        commands = [command for command, _ in self.command_stack]
+        names = {_name(command) for command, _ in self.command_stack}
+        name = names.pop() if len(names) == 1 else "pipeline"
         began = perf_counter()
         try:
             replies: list[Any] = await super().execute(raise_on_error)
         except (exceptions.RedisError, OSError) as error:
-            _note(self.of_client, _common(commands), began, error)
+            _note_failure(self.of_client, name, began, error)
             raise
-        failed = next((reply for reply in replies if isinstance(reply, Exception)), None)
-        _note(self.of_client, _common(commands), began, failed)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                _note_failure(self.of_client, name, began, reply)
+                break
+        else:
+            _note_success(self.of_client, name, began)
         return replies
 
 
-def _common(commands: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """Return what names the operation that these commands are."""
-    names = {_name(command) for command in commands}
-    return commands[0] if len(names) == 1 else ("PIPELINE",)
-
-
 def _name(command: Sequence[Any]) -> str:
-    if command[0] in _SCRIPT_COMMANDS:
-        return SCRIPT_NAMES.get(command[1], "eval")
-    return str(command[0]).lower()
+    word = command[0]
+    return SCRIPT_NAMES.get(command[1], "eval") if word in _SCRIPT_COMMANDS else str(word).lower()
 
 
-def _note(client: Redis, command: Sequence[Any], began: float, error: Exception | None) -> None:
+def _note_success(client: Redis, name: str, began: float) -> None:
+    _child(name, "ok").observe(perf_counter() - began)
+    if answers.any_missing or not answers.was_asked:
+        answers.note(client, answered=True)
+
+
+def _note_failure(client: Redis, name: str, began: float, error: Exception) -> None:
     if isinstance(error, exceptions.NoScriptError):
         return  # it goes on: the script is sent again, as text
-    refuses = isinstance(error, _REFUSES)
-    answered = refuses or not isinstance(error, _NO_ANSWER)
-    if error is None:
-        outcome = "ok"
-    else:
-        passes = not answered or (isinstance(error, exceptions.RedisError) and passes_by_itself(error))
-        outcome = "unavailable" if passes else "refused"
-    _child(_name(command), outcome).observe(perf_counter() - began)
+    answered = isinstance(error, _REFUSES) or not isinstance(error, _NO_ANSWER)
+    passes = not answered or (isinstance(error, exceptions.RedisError) and passes_by_itself(error))
+    _child(name, "unavailable" if passes else "refused").observe(perf_counter() - began)
     answers.note(client, answered=answered)

@@ -224,6 +224,13 @@ def test_counts_stay_exact_when_aggregators_are_killed(pipeline: Pipeline) -> No
     wait_until(lambda: pipeline.compose("logs", "ingestor").count(ended) == 2, what="it finds nothing new")
     assert inspect(ingestor)["State"]["Running"]
     assert pipeline.totals()["lines"] == expected.events + expected.rejected
+    for service in (ingestor, second, third):
+        wait_until(lambda service=service: _health(service) == "healthy", what="its health is looked at")  # type: ignore[misc]
+
+
+def _health(container: str) -> str:
+    health: str = inspect(container)["State"]["Health"]["Status"]
+    return health
 
 
 def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tally import __version__
 from tally.local.up import metrics_ports
+from tally.log_events import STOPPING
 from tally.runtime import Misuse
 from tally.settings import Settings
 from tests.processes import Process, running
@@ -96,6 +98,19 @@ def test_an_ingestor_says_which_source_is_not_open(server: Server, tmp_path: Pat
             wait_until(lambda: _is_ready(url), what="it has the address")
         finally:
             ingestor.kill()
+
+
+def test_it_answers_until_the_work_is_done(durable_server: Server, tmp_path: Path) -> None:
+    """A stop waits for Redis, for a while: what is done then is to be seen, too."""
+    aggregator, url = _service(tmp_path, durable_server, "aggregator")
+    with running(aggregator):
+        wait_until(lambda: _is_ready(url), what="it is ready")
+        durable_server.process.send(signal.SIGSTOP)
+        aggregator.send(signal.SIGTERM)
+        wait_until(lambda: STOPPING in aggregator.log(), what="it is told to stop")
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+        durable_server.process.send(signal.SIGCONT)
+        assert aggregator.wait() == 0
 
 
 def test_what_is_no_path_and_who_asks_by_another_name_is_refused(server: Server, tmp_path: Path) -> None:
