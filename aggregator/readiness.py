@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from aggregator.worker import Worker
@@ -15,12 +16,15 @@ from tally.web.problem_types import NOT_READY, ProblemError
 class Readiness:
     """Is called to find out."""
 
-    def __init__(self, workers: Mapping[Shard, Worker], *, settings: Settings) -> None:
+    def __init__(self, workers: Mapping[Shard, Worker], *, settings: Settings, stop: asyncio.Event) -> None:
         self._workers = workers
+        self._stop = stop
         self._stores = [PipelineStore(shard.redis, keys=shard.keys, settings=settings) for shard in workers]
 
     async def __call__(self) -> None:
         """Raise ProblemError while a worker is not in its group, StoreUnavailable while Redis cannot be written to."""
+        if self._stop.is_set():
+            raise ProblemError(NOT_READY, "it is stopping")
         await together([store.check_writable() for store in self._stores])
         outside = [shard.index for shard, worker in self._workers.items() if not worker.is_member]
         if outside:

@@ -57,7 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
             for shard, turn in zip(served, turns, strict=True)
         }
         get_logger().info(STARTED, drain=drain, **({"shards": settings.served_shards} if several else {}))
-        async with metrics_served(settings, readiness=Readiness(workers, settings=settings)):
+        async with metrics_served(settings, readiness=Readiness(workers, settings=settings, stop=stop)):
             await _run_all([*workers.values()], stop)
 
 

@@ -18,10 +18,17 @@ class Readiness:
     """Is called to find out. `closed` tells which sources are not open just now."""
 
     def __init__(
-        self, shards: Shards, *, settings: Settings, ready: asyncio.Event, closed: Callable[[], Sequence[str]]
+        self,
+        shards: Shards,
+        *,
+        settings: Settings,
+        ready: asyncio.Event,
+        stop: asyncio.Event,
+        closed: Callable[[], Sequence[str]],
     ) -> None:
         self._stores = [PipelineStore(shard.redis, keys=shard.keys, settings=settings) for shard in shards]
         self._ready = ready
+        self._stop = stop
         self._closed = closed
 
     async def __call__(self) -> None:
@@ -29,6 +36,8 @@ class Readiness:
 
         One shard is enough: lines that are pushed go to those that there are.
         """
+        if self._stop.is_set():
+            raise ProblemError(NOT_READY, "it is stopping")
         await self._any_is_writable()
         if not self._ready.is_set():
             raise ProblemError(NOT_READY, "it has not prepared Redis yet")

@@ -64,7 +64,7 @@ async def run(
         store = ingestor_store(shards, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         restarter = Restarter(context, sources=sources)
-        readiness = Readiness(shards, settings=settings, ready=context.ready, closed=restarter.closed)
+        readiness = Readiness(shards, settings=settings, ready=context.ready, stop=stop, closed=restarter.closed)
         async with metrics_served(settings, readiness=readiness):
             await _run_all(sources, restarter, Start(shards, store, context=context), context)
             if stay and not stop.is_set():

@@ -109,6 +109,7 @@ def test_it_answers_until_the_work_is_done(durable_server: Server, tmp_path: Pat
         aggregator.send(signal.SIGTERM)
         wait_until(lambda: STOPPING in aggregator.log(), what="it is told to stop")
         assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+        assert ready(url) == (503, "it is stopping")
         durable_server.process.send(signal.SIGCONT)
         assert aggregator.wait() == 0
 
