@@ -12,14 +12,14 @@ from typing import cast
 from api.comparison import Comparison, Rise, rising
 from api.freshness import RANKING_SECONDS
 from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
-from api.params import TimeRangeParams, last_windows
+from api.params import TimeRangeParams
 from api.ranking import MAKING_BYTES_PER_NAME, Ranking
 from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, last_seen
 from api.snapshot import Snapshot, Snapshots
 from api.work import Busy, Work
 from tally.clock import SYSTEM, Clock
 from tally.keys import Kind
-from tally.ranges import TimeRange, Windows
+from tally.ranges import TimeRange, Windows, last_windows
 from tally.refused import Refused
 from tally.store import StoreUnavailable
 from tally.store.merged_reads import Reader

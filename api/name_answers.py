@@ -10,10 +10,11 @@ from fastapi import Request, Response
 from api.cached_counts import CachedCounts
 from api.comparison import Comparison
 from api.formats import as_json, respond
-from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams, last_windows
+from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
 from api.ranking import ByCountOrName, Ranking
 from api.series import Series, WrongStep
 from tally.keys import TOP_WORDS, Kind
+from tally.ranges import last_windows
 from tally.web.problem_types import NEVER_COUNTED, ProblemError, WrongParameters
 
 #: What a series covers when it is not said.

@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema
 
 from api.moments import Duration, Moment, read_duration
 from api.param_reading import Strict
+from tally.ranges import last_windows
 
 
 class _NeverNull:
@@ -105,11 +106,6 @@ class TimeRangeParams(Strict):
         if self.end is not None:
             end = min(end, -int(-self.end // unit_seconds) * unit_seconds)
         return (start, end) if start < end else None
-
-
-def last_windows(seconds: int, *, unit_seconds: int, now: float) -> tuple[int, int]:
-    """[from, to): the last so many seconds, widened to whole windows of `unit_seconds`, the current one among them."""
-    return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds
 
 
 #: Why both time ranges are chosen together is told in CachedCounts.comparison.

@@ -244,3 +244,8 @@ class Windows:
                         sums[whole] = sums.get(whole, 0) + count
             wholes.append(sums)
         return wholes
+
+
+def last_windows(seconds: int, *, unit_seconds: int, now: float) -> tuple[int, int]:
+    """Return [from, to): the last so many seconds, in whole windows of `unit_seconds`, the current one among them."""
+    return int((now - seconds) // unit_seconds) * unit_seconds, (int(now // unit_seconds) + 1) * unit_seconds

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -39,11 +41,40 @@ def test_into_a_pipe_it_prints_once_and_nothing_that_a_name_could_do_to_a_termin
     assert "quits" not in done.stdout, "there is no key to press"
 
 
+def test_of_the_last_minutes_and_as_json(server: Server) -> None:
+    counted(server)
+    now = int(time.time())
+    with server.client() as client:
+        # Longer than a test takes, whatever the clock says.
+        client.hset(Keys().layout, mapping={"format": "2", "windows": "86400x400"})
+        day = now // 86_400 * 86_400
+        for start, times in ((day, 7), (day - 86_400, 8), (day - 20 * 86_400, 9)):
+            client.zadd(Keys().windows(86_400), {str(start): start})
+            client.hset(Keys().window_types(86_400, start), mapping={"new": times, "a": times})
+    url = {"TALLY_REDIS_URL": server.url}
+    done = run("tally", "top", "--window", "1d", "--sort", "name", "--json", env=url)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["to"] - found["from"] == 2 * 86_400, "a day, in whole windows, the current one among them"
+    times = 15 if found["from"] == day - 86_400 else 7  # unless midnight has come meanwhile
+    assert list(found["types"].items()) == [("a", times), ("new", times)]
+    assert (found["words"], found["status"]["totals"]["events"]) == ({}, 4)
+    assert "the last 2w" in run("tally", "top", "--window", "2w", env=url).stdout
+    everything = json.loads(run("tally", "top", "--json", env=url).stdout)
+    assert (everything["from"], everything["types"], everything["words"]) == (
+        None,
+        {"foo": 3, "[red]bar\x1b[2J": 1},
+        {"lorem": 2},
+    )
+    refused = run("tally", "top", "--window", "soon", env=url)
+    assert (refused.returncode, "--window soon: a duration is a number and one of" in refused.stderr) == (2, True)
+
+
 @contextmanager
-def terminal(server: Server) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def terminal(server: Server, **more: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """`tally top` on a terminal of the most common size."""
     ours, theirs = pty.openpty()
-    variables = {**os.environ, "TALLY_REDIS_URL": server.url, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    variables = {**os.environ, "TALLY_REDIS_URL": server.url, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", **more}
     process = subprocess.Popen(COMMAND, stdin=theirs, stdout=theirs, stderr=theirs, env=variables)
     os.close(theirs)
     try:
@@ -77,12 +108,32 @@ def test_on_a_terminal_it_says_that_redis_is_away_and_goes_on_when_it_is_back(du
         assert process.wait(20) == 0
 
 
-def _read_until(descriptor: int, condition: Callable[[str], bool]) -> None:
-    text, deadline = "", time.monotonic() + 30
+def test_a_terminal_that_can_do_no_more_is_printed_on_once(server: Server) -> None:
+    counted(server)
+    with terminal(server, TERM="dumb") as (ours, process):
+        text = _read_until(ours, lambda text: "lorem" in text)
+        assert process.wait(60) == 0
+    assert "\x1b" not in text
+
+
+def test_who_wants_no_colours_gets_none(server: Server) -> None:
+    counted(server)
+    with server.client() as client:
+        client.xadd(Keys().dead_letters, {"lines": "an alarm"})
+    with terminal(server, NO_COLOR="1") as (ours, process):
+        text = _read_until(ours, lambda text: "1 dead letters" in text and "lorem" in text)
+        os.write(ours, b"q")
+        assert process.wait(20) == 0
+    assert not re.search(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|4[0-7]|38;|48;)[0-9;]*m", text)
+
+
+def _read_until(descriptor: int, condition: Callable[[str], bool]) -> str:
+    text, deadline = "", time.monotonic() + 60
     while not condition(text):
         assert time.monotonic() < deadline, text
         if select.select([descriptor], [], [], 1)[0]:
             text += os.read(descriptor, 65536).decode(errors="replace")
+    return text
 
 
 def test_without_redis_it_says_so() -> None:

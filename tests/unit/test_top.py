@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tally.cli.top import Frame, page, screen
+from tally.cli.top_screen import Frame, Sort, View, page, screen
 from tally.store.blocks import Consumer
 from tally.store.status import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
 
@@ -52,13 +52,13 @@ def frame(
         sources_total=0,
     )
     names = {f"name{at}": 100 - at for at in range(60)}
-    return Frame(status, types=names, words=names, rates={"1": 801_234.0, "10": 799_000.0, "60": None})
+    return Frame(status, {"types": names, "words": names}, rates={"1": 801_234.0, "10": 799_000.0, "60": None})
 
 
-def shown(frame: Frame, *, width: int = 80, height: int = 24, problem: str = "") -> str:
+def shown(frame: Frame, *, width: int = 80, height: int = 24, problem: str = "", view: View | None = None) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system="standard")
     with console.capture() as captured:
-        console.print(screen(frame, console, problem, "q quits"))
+        console.print(screen(frame, console, problem, "q quits", view=view))
     return captured.get()
 
 
@@ -90,7 +90,7 @@ def test_the_rest_of_the_screen_is_filled_with_names() -> None:
 
 
 def test_a_narrow_terminal_has_the_names_of_both_tables() -> None:
-    big = replace(frame(ALIVE), types={"a-type": 98_765_432_109}, words={"a-word": 98_765_432_109})
+    big = replace(frame(ALIVE), counts={"types": {"a-type": 98_765_432_109}, "words": {"a-word": 98_765_432_109}})
     text = shown(big, width=40, height=30)
     for part in ("a-type", "a-word", "98,765,432,109"):
         assert part in text
@@ -98,7 +98,7 @@ def test_a_narrow_terminal_has_the_names_of_both_tables() -> None:
 
 
 def test_of_a_batch_that_is_applied_in_part_no_share_is_over_all() -> None:
-    text = shown(replace(frame(ALIVE, events=10), types={"a-type": 30, "b-type": 10}, words={}))
+    text = shown(replace(frame(ALIVE, events=10), counts={"types": {"a-type": 30, "b-type": 10}, "words": {}}))
     assert "75.0%" in text
     assert "300.0%" not in text
 
@@ -150,3 +150,30 @@ def test_a_pipe_is_told_of_no_key() -> None:
     assert "backlog 2 blocks" in captured.get()
     assert "settled" not in captured.get(), "nothing is"
     assert "quits" not in captured.get()
+
+
+COUNTS = {"a": 5, "d": 9, "c": 7, "b": 9}
+CHANGES = {"a": 3, "d": 0, "c": -4, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("sort", "rows"),
+    [
+        ("count", [("b", 9), ("d", 9), ("c", 7)]),
+        ("name", [("b", 9), ("c", 7), ("d", 9)]),
+        ("change", [("c", 7), ("a", 5), ("b", 9)]),
+    ],
+)
+def test_rows_are_the_first_ones_in_the_order_that_was_asked_for(sort: Sort, rows: list[tuple[str, int]]) -> None:
+    one = replace(frame(ALIVE), counts={"types": COUNTS, "words": {}}, changes={"types": CHANGES})
+    assert one.rows("types", sort, 3) == rows
+    assert sorted(one.rows("types", sort)) == sorted(COUNTS.items())
+
+
+def test_what_has_changed_and_of_which_time_is_shown() -> None:
+    one = replace(frame(ALIVE), counts={"types": COUNTS, "words": {}}, changes={"types": CHANGES})
+    text = shown(one, view=View("15m", 900, "change"))
+    for each in ("Event types, the last 15m", "Words, the last 15m", "change", "-4", "+3", "+0"):
+        assert each in text
+    # Of a time range shares are of what was counted in it, not of all totals.
+    assert "30.0%" in shown(replace(one, range=(0, 900)), view=View("15m", 900))
