@@ -16,6 +16,7 @@ def test_defaults_need_no_environment() -> None:
     settings = load()
     assert (settings.source, settings.http_host, settings.http_port) == (None, "127.0.0.1", 9090)
     assert settings.redis_url is None
+    assert (settings.metrics_host, settings.metrics_port) == ("127.0.0.1", None)
     assert [(length.seconds, length.kept) for length in settings.window_lengths] == [
         (60, 360),
         (3600, 336),
@@ -98,6 +99,8 @@ def test_defaults_need_no_environment() -> None:
         ("TALLY_AGGREGATE_SHARDS", "3-2", "'3-2' is neither"),
         ("TALLY_HTTP_PORT", "65536", "less than or equal to 65535"),
         ("TALLY_HTTP_PORT", "http", "a valid integer"),
+        ("TALLY_METRICS_PORT", "65536", "less than or equal to 65535"),
+        ("TALLY_METRICS_PORT", "prometheus", "a valid integer"),
         ("TALLY_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("TALLY_LOG_FORMAT", "xml", "'auto', 'json' or 'console'"),
     ],
