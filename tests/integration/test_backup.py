@@ -5,7 +5,6 @@ It is taken and put back as docs/operations.md says.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import redis
 
 from tally.keys import Keys
+from tests.backups import files, snapshot
 from tests.oracle import Expected, counted
 from tests.processes import Process, running
 from tests.server import Server
@@ -30,27 +30,7 @@ def _lines(first: int, last: int) -> list[bytes]:
     ]
 
 
-def _snapshot(client: Any, folder: Path, copy: Path) -> None:
-    """Have the server write a snapshot, and make of it an append-only file that begins with it."""
-    before = client.lastsave()
-    client.bgsave()
-    wait_until(lambda: client.lastsave() != before, what="the snapshot is written")
-    assert client.info("persistence")["rdb_last_bgsave_status"] == "ok"
-    (copy / "appendonlydir").mkdir(parents=True)
-    shutil.copy(folder / "dump.rdb", copy / "appendonlydir" / "appendonly.aof.1.base.rdb")
-    (copy / "appendonlydir" / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
-
-
-def _files(client: Any, folder: Path, copy: Path) -> None:
-    """Copy the append-only files, while they are not rewritten."""
-    client.config_set("auto-aof-rewrite-percentage", 0)
-    under_way = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
-    wait_until(lambda: not any(client.info("persistence")[each] for each in under_way), what="no rewrite is under way")
-    shutil.copytree(folder / "appendonlydir", copy / "appendonlydir")
-    client.config_set("auto-aof-rewrite-percentage", 100)
-
-
-@pytest.mark.parametrize("back_up", [_snapshot, pytest.param(_files, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("back_up", [snapshot, pytest.param(files, marks=pytest.mark.slow)])
 def test_what_came_after_the_backup_is_counted_again_and_once(
     durable_server: Server, tmp_path: Path, back_up: Callable[[Any, Path, Path], None]
 ) -> None:
