@@ -97,7 +97,7 @@ def source_label(source: str) -> str:
     Of a program its name alone: there may be a password among its arguments, and a label is shown to many.
     """
     if source.startswith("exec:"):
-        source = " ".join(source.split(maxsplit=1)[:1])
+        source = "exec:" + "".join(source.removeprefix("exec:").split(maxsplit=1)[:1])
     if source in _SOURCES or len(_SOURCES) < MOST_SOURCES:
         _SOURCES.add(source)
         return source
