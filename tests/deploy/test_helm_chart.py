@@ -83,8 +83,7 @@ ALL: Values = {
     "api": {
         "token": "read-me",
         "service": {"port": 8000},
-        "ingress": {"enabled": True, "host": "tally.example.com", "path": "/tally", "annotations": {"a": "b"}},
-        "settings": {"TALLY_ROOT_PATH": "/tally"},
+        "ingress": {"enabled": True, "host": "tally.example.com", "path": "/tally/", "annotations": {"a": "b"}},
     },
     "metrics": {
         "port": 9101,
@@ -296,6 +295,7 @@ def test_settings_arrive_as_they_were_given(tmp_path: Path, monkeypatch: pytest.
     assert settings["tally-aggregator"].claim_idle_seconds == 2.5
     assert settings["tally-api"].claim_idle_seconds == Settings().claim_idle_seconds
     assert settings["tally-ingestor-web"].max_connections == 5000
+    assert settings["tally-api"].root_path == "/tally"  # that of its Ingress
     assert json.loads(settings["tally-ingestor-logs"].source or "") == INGESTORS[2]["sources"]
     for name, given in (("tally-api", "api_token"), ("tally-ingestor-web", "ingest_token")):
         assert getattr(settings[name], given).get_secret_value() == "a-token"
