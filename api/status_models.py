@@ -54,7 +54,9 @@ class TotalsAnswer(BaseModel):
     padded: int = Field(
         description="Lines, whether or not rejected, in front of which NULs or byte order marks were passed over"
     )
-    lost: int = Field(description="Blocks that somebody deleted from the stream before they were counted")
+    lost: int = Field(
+        description="Blocks that somebody deleted before they were counted, from the stream or as dead letters"
+    )
     lines: int
     bytes: int
     blocks: int

@@ -18,6 +18,7 @@ from tally.keys import Keys
 from tally.shards import tags
 from tests.cli.commands import TALLY, assert_refused, tally
 from tests.oracle import counted
+from tests.proxy import LossyProxy
 from tests.server import Server
 
 KEYS = Keys()
@@ -87,6 +88,24 @@ def test_over_shards_an_id_says_which(server: Server) -> None:
         assert [client.xlen(keys.stream) for keys in each] == [1, 0, 1]
         assert [client.xlen(keys.dead_letters) for keys in each] == [0, 0, 0]
         assert [client.hget(keys.totals, "lost") for keys in each] == [None, None, "1"]
+
+
+@pytest.mark.parametrize(("command", "word"), [("retry", b"appended"), ("drop", b"dropped")])
+def test_what_was_done_and_not_heard_of_is_not_done_again(server: Server, command: str, word: bytes) -> None:
+    with server.client() as client:
+        letter_id = make(client)
+        proxy = LossyProxy(server.port, word=word, chance=1.0, seed=1)
+        arguments = ["dead-letters", command, letter_id, *(["--yes"] if command == "drop" else [])]
+        try:
+            assert_refused(tally(*arguments, env={"TALLY_REDIS_URL": proxy.url}), 1, "tally: no answer from redis://")
+        finally:
+            proxy.close()
+        assert proxy.lost == 1
+        again = tally(*arguments, env={"TALLY_REDIS_URL": server.url})
+        assert_refused(again, 1, "there is no such dead letter (any more)")
+        assert (client.xlen(KEYS.stream), client.hget(KEYS.totals, "lost")) == (
+            (1, None) if command == "retry" else (0, "1")
+        )
 
 
 def test_one_that_stays_is_said_and_the_others_are_moved(server: Server) -> None:

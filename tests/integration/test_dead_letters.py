@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -269,7 +271,21 @@ async def test_a_chunk_that_is_dropped_is_no_lost_block(shard: Shard) -> None:
     assert (await shard.hash(KEYS.totals), await shard.all()) == ({}, [])
 
 
-# Only what was looked at.
+# Only what was looked at, and once.
+
+
+async def test_of_all_who_look_after_a_letter_at_the_same_time_one_moves_it(shard: Shard) -> None:
+    blocks, chunk = [await shard.dead_block() for _ in range(5)], await shard.dead_chunk()
+    letters = [shard.letters() for _ in range(4)]
+    calls = [each.retry(letter) for letter in [*blocks, chunk] for each in letters[:3]]
+    drops = [letters[3].drop(letter) for letter in [*blocks, chunk]]
+    answers = await asyncio.gather(*calls, *drops)
+    words = [answer if isinstance(answer, str) else answer[0] for answer in answers]
+    assert Counter(words)["gone"] == len(words) - 6
+    dropped = (await shard.hash(KEYS.totals)).get("lost", 0)
+    assert len(await shard.waiting()) + dropped == 5
+    assert await shard.all() == []
+    await shard.check_backlog()
 
 
 async def test_another_letter_under_the_same_id_is_not_touched(shard: Shard) -> None:
