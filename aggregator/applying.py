@@ -11,6 +11,7 @@ from collections import deque
 from aggregator.floors import UNKNOWN, Known
 from aggregator.folding import Folding
 from aggregator.log_events import BATCH_LOST, CHUNK_DEAD_LETTER
+from aggregator.metrics import APPLY_DURATION
 from aggregator.stages import first_of
 from tally.clock import Clock
 from tally.store.deltas import ApplyResult, NextChunk
@@ -90,7 +91,9 @@ class Applier:
         async with self._lock:
             chunk = await self._next()
             while chunk is not None and most != 0 and not (most is None and (self._makes_room or self._stop.is_set())):
+                began = self._clock.monotonic()
                 results = await self._store.apply_together(chunk)
+                APPLY_DURATION.observe(self._clock.monotonic() - began)
                 most = None if most is None else max(0, most - len(results))
                 for number, result in enumerate(results, chunk.number):
                     self._note_result(number, result)

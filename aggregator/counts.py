@@ -37,6 +37,7 @@ class Counts:
     An event is in exactly one window, the shortest that reached back to it when it was added up, or in none if no
     length does; it is in `whole` always. Where one window has all events, `whole` is that same object.
 
+    `newest_seconds` is the time of the newest event, None without any.
     `padded` is how many lines, rejected and blank ones among them, had NULs or byte order marks in front of them.
     """
 
@@ -46,6 +47,7 @@ class Counts:
     padded: int = 0
     bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
+    newest_seconds: float | None = None
 
     @property
     def events(self) -> int:

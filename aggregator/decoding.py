@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from math import inf
 from typing import Literal
 
 from aggregator.counts import Counts, NameCounts
@@ -108,6 +109,7 @@ class Accumulator:
             self._rejects.padded,
             self.bytes,
             self._rejects.samples(self._decoder.reason),
+            newest if (newest := self._placing.newest_seconds) > -inf else None,
         )
 
     def _count(self, cell: _Cell, events: list[Event]) -> None:

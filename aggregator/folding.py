@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from aggregator.metrics import FOLDED_NAMES
 from tally.store.protocols import FoldingStore
 from tally.store.windows import DROP_WINDOWS, FOLD_FROM_START
 
@@ -27,7 +28,8 @@ class Folding:
             self._drops.popleft()
         elif self._folds:
             level, start = self._folds[0]
-            word, self._cursor = await self._store.fold(level=level, start=start, cursor=self._cursor)
+            word, self._cursor, moved = await self._store.fold(level=level, start=start, cursor=self._cursor)
+            FOLDED_NAMES.inc(moved)
             if word != "more":
                 self._folds.popleft()
                 self._cursor = FOLD_FROM_START

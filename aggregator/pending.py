@@ -6,6 +6,7 @@ import asyncio
 
 from aggregator.decoding import Decoder
 from aggregator.log_events import CLAIMED, DEAD_LETTER
+from aggregator.metrics import CLAIMED_BLOCKS, DECODE_DURATION
 from aggregator.pacing import Batch
 from aggregator.settling import Settler
 from aggregator.turns import Turn
@@ -79,7 +80,9 @@ class PendingBlocks:
                         batch = Batch(self._clock.monotonic(), [entry.pending])
                         sums = self._decoder.begin()
                         sums.add(entry)
-                        await self._settler.settle(batch, sums.counts())
+                        counts = sums.counts()
+                        DECODE_DURATION.observe(self._clock.monotonic() - batch.since_seconds)
+                        await self._settler.settle(batch, counts)
         tried.clear()
         self._settler.has_left_over = False  # what was claimed by others while it was counted is theirs
 
@@ -90,6 +93,7 @@ class PendingBlocks:
             cursor, claimed = await self._store.claim(consumer=self._consumer, cursor=cursor, count=CLAIM_BLOCKS)
             if claimed:
                 self._settler.done.claimed += claimed
+                CLAIMED_BLOCKS.inc(claimed)
                 self._log.warning(CLAIMED, blocks=claimed)
                 await self.count()
             if cursor == CLAIM_FROM_START:

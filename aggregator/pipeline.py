@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aggregator.applying import Applier
 from aggregator.counts import Counts
 from aggregator.decoding import Decoder
 from aggregator.drain import Drain
 from aggregator.log_events import CLAIMED_BY_OTHERS
+from aggregator.metrics import DECODE_DURATION
 from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, BATCH_NAMES, Batch, Pace
 from aggregator.settling import Settler
-from aggregator.stages import Slot, first_of, in_thread, run_stages
+from aggregator.stages import Item, Slot, first_of, in_thread, run_stages
 from aggregator.turns import FEW_BYTES, STALL_SECONDS, Turn
 from aggregator.upkeep import Upkeep
 from tally.clock import Clock
@@ -93,6 +96,7 @@ class Pipeline:
         self._batch: Batch | None = None  # the one that grows, and what it has come to
         self._sums = decoder.begin()
         self._began_seconds = 0.0
+        self._decode_seconds = 0.0  # that went into the batch so far
 
     async def run(self) -> None:
         """Count until `stop` is set or the drain is over. Raises what the store raises; what was taken is pending then.
@@ -169,16 +173,23 @@ class Pipeline:
                 if batch is None:
                     batch = self._batch = Batch(read.since_seconds)
                     self._sums = self._decoder.begin(self._applier.known)
-                    self._began_seconds = self._clock.monotonic()
+                    self._began_seconds, self._decode_seconds = self._clock.monotonic(), 0.0
                 entry = read.entries.popleft()
                 batch.blocks.append(entry.pending)
-                await in_thread(self._sums.add, entry)
+                await self._decode(self._sums.add, entry)
                 del entry
                 if self._is_full(batch):
                     await self._hand_on()
                     break
         if self._batch is None:
             self._turn.end()  # others had claimed all of it
+
+    async def _decode(self, work: Callable[..., Item], *arguments: Any) -> Item:
+        """Do a step of decoding in a thread, and note how long it took."""
+        began = self._clock.monotonic()
+        done = await in_thread(work, *arguments)
+        self._decode_seconds += self._clock.monotonic() - began
+        return done
 
     def _is_full(self, batch: Batch) -> bool:
         now_seconds = self._clock.monotonic()
@@ -198,7 +209,8 @@ class Pipeline:
         """Hand the batch on as soon as the next stage is free."""
         batch, self._batch = self._batch, None
         if batch is not None:
-            names, counts = self._sums.names, await in_thread(self._sums.counts)
+            names, counts = self._sums.names, await self._decode(self._sums.counts)
+            DECODE_DURATION.observe(self._decode_seconds)
             self._sums = self._decoder.begin()
             await self._turn.hand_on(names)
             await self._decoded.until_done()

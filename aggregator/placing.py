@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
+from math import inf
 from typing import Any, Literal
 
 from aggregator.events import Event, EventFields, Time
@@ -27,13 +28,14 @@ class Placing:
         self._fields = fields
         self._lengths = lengths
         self._floors = floors
+        self.newest_seconds = -inf  # the time of the newest event, in Unix seconds
         self._held: list[tuple[list[Any], list[Event], int]] = []  # times, events, units of the times a second
 
     def place(self, events: list[Event], arrived_seconds: float) -> Place | Literal["held", "too old"]:
         """Return the window of all these events, or hold them by theirs: those that are not too old for all lengths."""
         times: list[Any] = self._fields.times(events)
         if times[0] is None and times.count(None) == len(times):
-            return self._one(self._lengths[0].start_of(arrived_seconds))
+            return self._one(self._lengths[0].start_of(arrived_seconds), newest_seconds=arrived_seconds)
         units = self._fields.units_per_second
         try:
             earliest, latest = min(times), max(times)
@@ -47,7 +49,7 @@ class Placing:
         width = self._lengths[0].seconds * units
         number = latest // width
         if earliest // width == number:
-            return self._one(int(number) * self._lengths[0].seconds)
+            return self._one(int(number) * self._lengths[0].seconds, newest_seconds=latest / units)
         return self._hold(events, times, units)
 
     def take(self) -> Iterator[tuple[Place, list[Event]]]:
@@ -68,16 +70,18 @@ class Placing:
                 if start >= self._floors.starts[level - 1]:
                     yield Place(level, start), events
 
-    def _one(self, start: int) -> Place | Literal["too old"]:
+    def _one(self, start: int, *, newest_seconds: float) -> Place | Literal["too old"]:
         """Return the window of what is in this one of the shortest length."""
+        self.newest_seconds = max(self.newest_seconds, newest_seconds)
         self._floors.raise_to(start)
         level = self._floors.level_of(1, start)
         return "too old" if level is None else Place(level, self._lengths[level - 1].start_of(start))
 
     def _hold(self, events: list[Event], times: list[Any], units: int) -> Literal["held"]:
         """Hold events with these times, in so many units a second."""
-        shortest = self._lengths[0].seconds
-        self._floors.raise_to(int(max(times) // (shortest * units)) * shortest)
+        shortest, newest = self._lengths[0].seconds, max(times)
+        self.newest_seconds = max(self.newest_seconds, newest / units)
+        self._floors.raise_to(int(newest // (shortest * units)) * shortest)
         self._held.append((times, events, units))
         return "held"
 

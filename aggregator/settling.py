@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aggregator.applying import ROOM_CHUNKS, Applier
 from aggregator.counts import Counts
 from aggregator.log_events import CLAIMED_BY_OTHERS
+from aggregator.metrics import BATCH_BYTES, BATCH_NAMES, EVENT_LAG, LAST_BATCH, SETTLE_DURATION
 from aggregator.pacing import Batch, Pace
 from aggregator.parts import parts_of
 from aggregator.stages import in_thread
@@ -66,6 +67,7 @@ class Settler:
 
     async def settle(self, batch: Batch, counts: Counts) -> None:
         """Settle a batch; if others have claimed some of its blocks meanwhile, throw it away."""
+        began = self._clock.monotonic()
         chunks = await in_thread(self._chunks, batch, counts)
         settled = await self._stage_and_settle(batch, chunks)
         if settled is None:
@@ -75,9 +77,19 @@ class Settler:
             self.done.batches += 1
             self.done.events += counts.events
             self.done.rejected += counts.rejected
+            self._measure(counts, seconds=self._clock.monotonic() - began)
             self._applier.settled(settled.number)
             self.tried.difference_update(block.id for block in batch.blocks)
         self._pace.settled(batch, now_seconds=self._clock.monotonic())
+
+    def _measure(self, counts: Counts, *, seconds: float) -> None:
+        SETTLE_DURATION.observe(seconds)
+        BATCH_BYTES.observe(counts.bytes)
+        BATCH_NAMES.observe(len(counts.whole.types) + len(counts.whole.words))
+        now = self._clock.time()
+        LAST_BATCH.set(now)
+        if counts.newest_seconds is not None:
+            EVENT_LAG.observe(max(0.0, now - counts.newest_seconds))
 
     async def _still_ours(self, batch: Batch) -> bool:
         """Show that we work on a batch that has waited long; return whether all of its blocks are still ours."""

@@ -14,8 +14,8 @@ from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.settings import Settings
 from tally.telemetry import get_logger
-from tally.web.connection import Limits
 from tally.web.cross_site import Allowed, CrossSite
+from tally.web.limits import Limits
 from tally.web.listening import allow_connections, listen, warn_if_open
 from tally.web.refusals import LogRefusals
 from tally.web.server import GRACE_SECONDS, serve

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ingestor.bodies import Lines
+from ingestor.metrics import APPEND_DURATION, of_source
 from tally.backoff import Backoff
 from tally.clock import SYSTEM, Clock
 from tally.store import StoreUnavailable
@@ -36,6 +38,7 @@ class _Waiting:
     key: str | None  # the sender's
     digest: str
     blocks: list[bytes]
+    lines: int
     deadline: float
     answers: list[asyncio.Future[OnceWord]] = field(default_factory=list)
 
@@ -46,6 +49,7 @@ class BodyBatcher:
     def __init__(self, store: BodyStore, *, source: str, max_block_bytes: int, clock: Clock = SYSTEM) -> None:
         self._store = store
         self._source = source
+        self._metrics = of_source(source)
         self._max_block_bytes = max_block_bytes
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
@@ -66,10 +70,11 @@ class BodyBatcher:
         last = self._waiting[-1] if self._waiting else None
         if key is None and last is not None and last.key is None and self._fit(last, lines):
             last.blocks[0] += b"\n" + lines.blocks[0]
+            last.lines += lines.count
             last.answers.append(answer)
         else:
             deadline = self._clock.monotonic() + APPEND_SECONDS
-            waiting = _Waiting(key, lines.digest, list(lines.blocks), deadline, [answer])
+            waiting = _Waiting(key, lines.digest, list(lines.blocks), lines.count, deadline, [answer])
             self._waiting.append(waiting)
         self._depart()
         return await answer
@@ -116,16 +121,35 @@ class BodyBatcher:
         ]
         deadline = min(each.deadline for each in waiting)
         backoff = Backoff(most_seconds=1.0)
+        again = False
         while True:
             try:
                 async with asyncio.timeout(max(deadline - self._clock.monotonic(), 1.0)):
-                    return await self._store.append_once(source=self._source, bodies=bodies)
+                    began = self._clock.monotonic()
+                    words = await self._store.append_once(source=self._source, bodies=bodies)
+                    APPEND_DURATION.observe(self._clock.monotonic() - began)
+                    self._note(waiting, words, again=again)
+                    return words
             except TimeoutError:
                 raise StoreUnavailable(f"no answer within {APPEND_SECONDS:g} s") from None
             except DiskNotWaitedFor:
                 raise  # it stays so
             except StoreUnavailable:
+                again = True
                 delay_seconds = backoff.next_seconds()
                 if self._clock.monotonic() + delay_seconds > deadline:
                     raise
                 await self._clock.sleep(delay_seconds)
+
+    def _note(self, waiting: Sequence[_Waiting], words: Sequence[OnceWord], *, again: bool) -> None:
+        """Note what became of bodies; that an answer was lost before, if they were sent again."""
+        blocks = Counter[str]()
+        lines = bytes_ = 0
+        for each, word in zip(waiting, words, strict=True):
+            blocks[word] += len(each.blocks)
+            if word == "appended" or (word == "duplicate" and (each.key is None or again)):
+                lines += each.lines
+                bytes_ += sum(map(len, each.blocks)) + len(each.blocks)
+            elif word == "duplicate":
+                self._metrics.replays.inc()
+        self._metrics.appended(blocks, lines=lines, bytes_=bytes_)

@@ -111,6 +111,11 @@ class BodyBuffers:
         finally:
             self._forget(body)
 
+    @property
+    def buffered_bytes(self) -> int:
+        """How much all of them hold."""
+        return self._buffered_bytes
+
     def grow(self, body: Body, buffered_bytes: int) -> None:
         """Note how much the body holds now. Raises BodyRefused if there is no room, and no other gives way to it."""
         self._buffered_bytes += buffered_bytes - body.buffered_bytes

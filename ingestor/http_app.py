@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
@@ -17,6 +18,7 @@ from ingestor.bodies import JSON_TYPES, LINE_TYPES, BodyReader, Lines, too_large
 from ingestor.body_batcher import APPEND_SECONDS
 from ingestor.body_buffers import PACE_SECONDS, RETRY_AFTER_SECONDS, BodyBuffers
 from ingestor.body_shards import BodyShards
+from ingestor.metrics import of_source
 from tally import __version__
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
@@ -52,10 +54,18 @@ def create_app(
 
     The stores, one a shard, are the caller's to close, after it has stopped to serve.
     """
+    intake = _Intake(settings, stores=stores, label=label, ready=ready, clock=clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with of_source(label).buffers(lambda: intake.buffered_bytes):
+            yield
+
     app = FastAPI(
         title="Tally's ingestor",
         version=__version__,
         summary="Takes events in.",
+        lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,  # they would load scripts of other hosts; docs/network-sources.md has it all
         redoc_url=None,
@@ -64,7 +74,7 @@ def create_app(
     )
     problems.install(app, elsewhere="events are sent by POST /events; counts are read from the api")
     app.include_router(_health())
-    app.include_router(_events(_Intake(settings, stores=stores, label=label, ready=ready, clock=clock)))
+    app.include_router(_events(intake))
     app.add_middleware(Methods, routes=app.router.routes)
     if origins := parse_origins(settings.ingest_cors_origins):
         app.add_middleware(
@@ -174,6 +184,11 @@ class _Intake:
             label=label,
         )
         self._log = LogThrottle(source=label, clock=clock)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How much is held of bodies, until they are in the stream."""
+        return self._buffers.buffered_bytes
 
     async def take(self, request: Request, key: str | None) -> Response:
         self._authorize(request)

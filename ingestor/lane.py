@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from ingestor.durability import wait_until_kept
 from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
+from ingestor.metrics import APPEND_DURATION, SourceMetrics
 from tally.clock import Clock
 from tally.log_throttle import LASTING_SECONDS
 from tally.settings import Settings
@@ -60,6 +61,7 @@ class Lane:
         log: Log,
         clock: Clock,
         is_bulk: Callable[[], bool],
+        metrics: SourceMetrics,
     ) -> None:
         """`is_bulk` says each time whether the source is read in bulk, and finds the stream full earlier."""
         self._store = store
@@ -67,6 +69,7 @@ class Lane:
         self._stop = stop
         self._log = log
         self._clock = clock
+        self._metrics = metrics
         self._most_blocks = settings.max_blocks_in_flight
         self._in_flight: deque[Block] = deque()
         self._begins_at = 0  # where in the source its present name begins
@@ -119,16 +122,24 @@ class Lane:
 
     async def send(self) -> Sent:
         """Append what is in flight; what was not appended stays in flight. Raises StoreUnavailable; send again then."""
+        began = self._clock.monotonic()
         outcomes = await self._store.append(source=self.name, blocks=self._as_stored(), bulk=self._is_bulk())
+        APPEND_DURATION.observe(self._clock.monotonic() - began)
+        lines_before, bytes_before = self.appended_lines, self.appended_bytes
+        blocks = Counter[str]()
+        sent = Sent.APPENDED
         for outcome in outcomes:
             self.stored_position = outcome.position
+            blocks[outcome.outcome] += 1
             if outcome.outcome in ("appended", "duplicate"):
                 self._land(self._in_flight.popleft())
-            elif outcome.outcome == "full":
-                return Sent.FULL
-            else:
-                return Sent.ELSEWHERE
-        return Sent.APPENDED
+                continue
+            sent = Sent.FULL if outcome.outcome == "full" else Sent.ELSEWHERE
+            break
+        self._metrics.appended(
+            blocks, lines=self.appended_lines - lines_before, bytes_=self.appended_bytes - bytes_before
+        )
+        return sent
 
     async def stands(self) -> list[Compared]:
         """Ask Redis how far the source is in each shard: in the only one. Raises StoreUnavailable."""
@@ -161,13 +172,17 @@ class Lane:
 
         Raises StoreUnavailable.
         """
-        began = self._clock.monotonic()
+        began = waited_until = self._clock.monotonic()
         reconcile_next = began + FULL_RECONCILE_SECONDS
         deadline = None
         said = False
         while True:
             said = said or self._say_full()
-            if await self._store.has_room(bulk=self._is_bulk()):
+            has_room = await self._store.has_room(bulk=self._is_bulk())
+            now = self._clock.monotonic()
+            self._metrics.backpressure.inc(now - waited_until)  # while it lasts: it may last for hours
+            waited_until = now
+            if has_room:
                 break
             if self._clock.monotonic() >= reconcile_next:
                 reconcile_next = self._clock.monotonic() + FULL_RECONCILE_SECONDS

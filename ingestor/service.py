@@ -8,6 +8,7 @@ from functools import partial
 
 from ingestor.ending import Incomplete
 from ingestor.log_events import ALL_SOURCES_ENDED, SOURCE_FAILED
+from ingestor.metrics import SourceMetrics, of_source
 from ingestor.progress import Measure
 from ingestor.readiness import Readiness
 from ingestor.source_appender import SourceAppender
@@ -114,7 +115,7 @@ class Restarter:
         self._context = context
         self._new_backoff = new_backoff
         self._to_begin = list(sources)
-        self._running = 0
+        self._open: set[Source | Runner] = set()  # those that are read, or listened to
         self._none_runs = asyncio.Event()
         self._failed: dict[str, float | None] = {}  # sources, and when they were begun again
 
@@ -127,6 +128,15 @@ class Restarter:
 
     async def run(self, source: Source | Runner) -> None:
         """Run one source; after a failure again, as long as another one runs. Raises Failure with the last one."""
+        metrics = of_source(source.label)
+        with metrics.up(lambda: source in self._open):
+            try:
+                await self._run(source, metrics)
+            except Exception:
+                metrics.stays_down()  # as long as others run
+                raise
+
+    async def _run(self, source: Source | Runner, metrics: SourceMetrics) -> None:
         log = get_logger().bind(source=source.label)
         if not (isinstance(source, Runner) and source.is_early):
             await self._context.ready.wait()
@@ -147,6 +157,7 @@ class Restarter:
                 self._failed[source.label] = None
                 unexpected = not isinstance(error, Failure)
                 failure = Failure(f"{type(error).__name__}: {error}; see the log") if unexpected else error
+                metrics.failures.inc()
                 delay_seconds = backoff.next_seconds()
                 again = self._may_come_back(source) and not self._pointless
                 log.error(
@@ -161,7 +172,7 @@ class Restarter:
     async def _run_once(self, source: Source | Runner) -> None:
         if source in self._to_begin:
             self._to_begin.remove(source)
-        self._running += 1
+        self._open.add(source)
         self._none_runs.clear()
         context = self._context
         try:
@@ -177,8 +188,8 @@ class Restarter:
             else:
                 await appender.run()
         finally:
-            self._running -= 1
-            if not self._running and not self._to_begin:
+            self._open.discard(source)
+            if not self._open and not self._to_begin:
                 self._none_runs.set()
 
     def _may_come_back(self, source: Source | Runner) -> bool:

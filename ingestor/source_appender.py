@@ -25,6 +25,7 @@ from functools import partial
 from ingestor import log_events
 from ingestor.ending import Ending, Incomplete
 from ingestor.lane import Compared, Lane, Sent
+from ingestor.metrics import SourceMetrics, of_source
 from ingestor.renewal import keep_known
 from ingestor.retrying import Tries
 from ingestor.source_reader import Mistaken, NewReader, Reading, SourceReader
@@ -71,11 +72,13 @@ class SourceAppender:
         backoff: Backoff | None = None,
         flush_seconds: float = FLUSH_SECONDS,
         new_reader: NewReader | None = None,
+        metrics: SourceMetrics | None = None,
     ) -> None:
         """With `confirms`, `run` ends only when the server has what was appended on its disk.
 
         `on_setback` is waited for when Redis has forgotten some of what it had of a source that can be read again,
         before anything of that is appended again. `new_reader` makes the reader, if it is not to have one of its own.
+        `metrics` are those of the source as it was configured, if this is only one file of it.
         """
         self._source = source
         self._store = store
@@ -84,6 +87,7 @@ class SourceAppender:
         self._on_setback = on_setback
         self._clock = clock
         self._flush_seconds = flush_seconds
+        self._metrics = metrics or of_source(source.label)
         self._log = get_logger().bind(source=source.label)
         self._tries = Tries(self._log, stop=stop, clock=clock, backoff=backoff, seconds_after_stop=flush_seconds)
         self._changed = asyncio.Event()  # there may be a block to take, or reading has ended, or we are to stop
@@ -91,7 +95,13 @@ class SourceAppender:
             new_reader = partial(SourceReader, source, settings=settings, log=self._log)
         self._reader = new_reader(on_change=self._changed.set)
         self._lane = lanes_over(
-            store.shards, settings=settings, stop=stop, log=self._log, clock=clock, is_bulk=lambda: source.is_bulk
+            store.shards,
+            settings=settings,
+            stop=stop,
+            log=self._log,
+            clock=clock,
+            is_bulk=lambda: source.is_bulk,
+            metrics=self._metrics,
         )
         self._never: set[str] = set()  # names under which the source was found to be another
         self._was_set_back = False  # and `on_setback` has not done yet what it does
@@ -144,8 +154,9 @@ class SourceAppender:
         stopping = asyncio.create_task(self._wake_on_stop())
         renewing = asyncio.create_task(keep_known(self._store, lambda: self.name, clock=self._clock))
         try:
-            while self.state is not State.FINISHED and await self._step():
-                pass
+            with self._metrics.buffers(lambda: self._reader.held_bytes + self._lane.in_flight_bytes):
+                while self.state is not State.FINISHED and await self._step():
+                    pass
         finally:
             stopping.cancel()
             await cancel_and_wait(renewing)
@@ -236,6 +247,7 @@ class SourceAppender:
     async def _read_again(self, stand: Compared) -> State:
         """See to it that the source is known anew: where it stands now, and whether what is there is still the same."""
         self._log.warning(log_events.READING_AGAIN, ours=stand.ours, stored=stand.stored)
+        self._metrics.read_again.inc()
         await self._reader.stop()
         self._never.clear()
         self._was_set_back = self._was_set_back or stand.stored < stand.ours
@@ -289,4 +301,5 @@ class SourceAppender:
 
     def _lose(self, sentence: str, lost_bytes: int, **details: str) -> None:
         self._lost_bytes += lost_bytes
+        self._metrics.lost_bytes.inc(max(0, lost_bytes))
         self._log.error(sentence, lost_bytes=lost_bytes, **details)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ingestor.ending import Incomplete
 from ingestor.lane import STUCK_SECONDS
 from ingestor.log_events import LINES_NOT_TAKEN
+from ingestor.metrics import of_source
 from ingestor.source_appender import SourceAppender
 from ingestor.source_reader import Reading, SourceReader
 from ingestor.sources.base import Source
@@ -39,6 +40,7 @@ class SpreadAppender:
     def __init__(
         self, source: Source, *, store: ContextStore, settings: Settings, stop: asyncio.Event, clock: Clock = SYSTEM
     ) -> None:
+        self._metrics = of_source(source.label)
         self._log = get_logger().bind(source=source.label)
         self._shared = _SharedReader(source, settings=settings, log=self._log)
         # As many blocks in flight as one lane would have, but at least one in each.
@@ -64,9 +66,10 @@ class SpreadAppender:
         """Append until the end, or until we are to stop. Raises what SourceAppender.run raises, once."""
         running = [asyncio.create_task(each.run()) for each in self._appenders]
         try:
-            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-            await self._shared.stop()  # if one cannot go on, the others append what was read, and end
-            outcomes = await asyncio.gather(*running, return_exceptions=True)
+            with self._metrics.buffers(lambda: self._shared.held_bytes):  # each of them tells the rest
+                await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+                await self._shared.stop()  # if one cannot go on, the others append what was read, and end
+                outcomes = await asyncio.gather(*running, return_exceptions=True)
         finally:
             for each in running:
                 each.cancel()
@@ -74,6 +77,7 @@ class SpreadAppender:
             await self._shared.stop()
         errors = [each for each in outcomes if isinstance(each, BaseException)]
         if errors and self._shared.held_bytes:  # each says what was in flight in its lane
+            self._metrics.lost_bytes.inc(self._shared.held_bytes)
             self._log.error(LINES_NOT_TAKEN, lost_bytes=self._shared.held_bytes)
         if errors:
             raise max(errors, key=_weight)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ingestor.lane import Compared, Lane, Sent
+from ingestor.metrics import SourceMetrics
 from tally.clock import Clock
 from tally.settings import Settings
 from tally.store import Block, Known, StoreUnavailable
@@ -37,6 +38,7 @@ class StripedLanes:
         log: Log,
         clock: Clock,
         is_bulk: Callable[[], bool],
+        metrics: SourceMetrics,
     ) -> None:
         self._stripe_bytes = settings.stripe_bytes
         self._most_blocks = settings.max_blocks_in_flight
@@ -48,6 +50,7 @@ class StripedLanes:
                 log=log.bind(shard=shard),
                 clock=clock,
                 is_bulk=is_bulk,
+                metrics=metrics,
             )
             for shard, store in enumerate(stores)
         )

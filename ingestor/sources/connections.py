@@ -14,6 +14,7 @@ from typing import Any
 
 from ingestor.line_buffer import LineBuffer
 from ingestor.log_events import HTTP_TO_LINES, LONGEST_LINES_CUT, UNFINISHED_DROPPED
+from ingestor.metrics import of_source
 from ingestor.sources.base import CHUNK_BYTES
 from tally.clock import SYSTEM, Clock
 from tally.log_throttle import LogThrottle
@@ -45,6 +46,7 @@ class Connections:
         self._max_line_bytes = settings.max_line_bytes
         self._max_buffered_bytes = settings.max_buffered_bytes
         self._log = LogThrottle(source=label, clock=clock)
+        self._metrics = of_source(label)
         self._pile: deque[bytes] = deque()
         self._piled_bytes = 0
         self._held_bytes = 0  # unfinished lines
@@ -58,6 +60,16 @@ class Connections:
     def accept(self) -> asyncio.BufferedProtocol:
         """Return the protocol of a new connection."""
         return _Connection(self, LineBuffer(max_line_bytes=self._max_line_bytes))
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is held, on the pile and of unfinished lines."""
+        return self._piled_bytes + self._held_bytes
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give whole lines as they come, up to a chunk at once, until `close`."""
@@ -85,6 +97,7 @@ class Connections:
         self._closing = True
         if self._held_bytes:
             self._log.warning(UNFINISHED_DROPPED, bytes=self._held_bytes)
+            self._metrics.lost_bytes.inc(self._held_bytes)
         for each in list(self._connections):
             each.close()
         self._arrived.set()
@@ -96,6 +109,7 @@ class Connections:
         if self._closing:
             return False
         if len(self._connections) >= self._max_connections:
+            self._metrics.refused("too_many_connections")
             self._log.warning(TOO_MANY_CONNECTIONS, max_connections=self._max_connections)
             return False
         self._connections.add(connection)
@@ -111,6 +125,7 @@ class Connections:
         if not connection.begun:
             connection.begun = True
             if bytes(self._buffer[: min(count, 16)]).startswith(_HTTP_REQUESTS):
+                self._metrics.refused("http_request")
                 self._log.warning(HTTP_TO_LINES, peer=connection.peer)
                 connection.close(saying=_NO_HTTP)
                 return
@@ -168,6 +183,7 @@ class Connections:
             cut += 1
             self._held_bytes -= len(connection.partial)
             self._put(connection.partial.cut())
+        self._metrics.refused("no_room_for_line", cut)
         self._log.warning(
             LONGEST_LINES_CUT,
             lines=cut,

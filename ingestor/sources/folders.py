@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ingestor.durability import NOT_DURABLE_SECONDS, wait_until_kept
 from ingestor.ending import Incomplete
+from ingestor.metrics import of_source
 from ingestor.progress import Measure
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Context
@@ -59,6 +60,7 @@ class Files:
                 appended_bytes=sum(appender.appended_bytes for appender in appenders.values()),
             )
 
+        metrics = of_source(self.label)
         problems: dict[File, str] = {}
         waiting = files
         with context.progress.show(self.label, measure):
@@ -71,6 +73,7 @@ class Files:
                         stop=context.stop,
                         confirms=False,
                         clock=context.clock,
+                        metrics=metrics,
                     )
                     try:
                         await appenders[file].run()
@@ -79,6 +82,7 @@ class Files:
                         break  # we are to stop
                     except (Failure, OSError) as error:
                         problems[file] = str(error)
+                        metrics.failures.inc()
                         get_logger().error("file failed", source=self.label, path=file.label, error=str(error))
                     if context.stop.is_set():
                         break

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from ingestor.http_app import create_app
+from ingestor.http_metrics import MeasureRequests, SourceMeter
+from ingestor.metrics import of_source
 from ingestor.renewal import keep_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
@@ -13,8 +15,8 @@ from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.runtime import cancel_and_wait
 from tally.telemetry import get_logger
-from tally.web.connection import HEAD_SECONDS, Limits
 from tally.web.cross_site import Allowed, CrossSite
+from tally.web.limits import HEAD_SECONDS, Limits
 from tally.web.listening import allow_connections, warn_if_open
 from tally.web.refusals import LogRefusals
 from tally.web.server import Certificate, serve
@@ -68,20 +70,24 @@ class Http:
                 hosts_setting="TALLY_INGEST_ALLOWED_HOSTS",
             ),
         )
+        metrics = of_source(self.label)
+        meter = SourceMeter(metrics)
         renewing = asyncio.create_task(keep_known(context.store, lambda: self.label, clock=context.clock))
         try:
-            await serve(
-                LogRefusals(guarded, source=self.label),
-                listener,
-                context.stop,
-                limits=Limits(
-                    max_connections=settings.max_connections,
-                    head_seconds=min(HEAD_SECONDS, settings.connection_idle_seconds),
-                    keep_alive_seconds=max(1, int(settings.connection_idle_seconds)),
-                    peers=Peers(settings.trusted_networks),
-                ),
-                certificate=certificate,
-            )
+            with metrics.connected(lambda: meter.open):
+                await serve(
+                    MeasureRequests(LogRefusals(guarded, source=self.label), metrics=metrics, clock=context.clock),
+                    listener,
+                    context.stop,
+                    limits=Limits(
+                        max_connections=settings.max_connections,
+                        head_seconds=min(HEAD_SECONDS, settings.connection_idle_seconds),
+                        keep_alive_seconds=max(1, int(settings.connection_idle_seconds)),
+                        peers=Peers(settings.trusted_networks),
+                        meter=meter,
+                    ),
+                    certificate=certificate,
+                )
         finally:
             await cancel_and_wait(renewing)
             await asyncio.gather(renewing, return_exceptions=True)  # what it may raise an append would, too

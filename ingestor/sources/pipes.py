@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from ingestor.metrics import of_source
 from ingestor.sources.base import CHUNK_BYTES, NotReplayable, source_backoff
 from tally.archives import refuse_packed
 from tally.backoff import Backoff
@@ -84,6 +85,7 @@ class Command(NotReplayable):
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:  # noqa: ARG002
         log = get_logger().bind(command=self.label)
+        metrics = of_source(self.label)
         while True:
             self._backoff.begin()
             async with _survivor() as end_with_us:
@@ -103,7 +105,9 @@ class Command(NotReplayable):
                 return
             delay_seconds = self._backoff.next_seconds()
             log.warning("command failed, starting it again", exit_code=code, in_seconds=round(delay_seconds, 1))
-            await self._clock.sleep(delay_seconds)  # the reader cancels us when it stops
+            metrics.failures.inc()
+            with metrics.up(lambda: False):
+                await self._clock.sleep(delay_seconds)  # the reader cancels us when it stops
 
 
 def _program(command: str) -> str:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+from ingestor.metrics import of_source
 from ingestor.sources.addresses import TcpAddress, UnixAddress, parse_address, parse_unix, tls_context
 from ingestor.sources.base import Context, NotReplayable
 from ingestor.sources.connections import Connections
@@ -80,14 +81,16 @@ class Sockets:
             clock=context.clock,
         )
         appending = asyncio.create_task(appender.run(), name=f"append {self.label}")
+        metrics = of_source(self.label)
         try:
-            await self._until_stop(context, connections, appending)
-            server.close()
-            await _until_quiet(connections, clock=context.clock)
-            connections.close()
-            await asyncio.wait((appending,), timeout=APPEND_SECONDS)
-            hurry.set()
-            await appending
+            with metrics.connected(lambda: connections.open), metrics.buffers(lambda: connections.held_bytes):
+                await self._until_stop(context, connections, appending)
+                server.close()
+                await _until_quiet(connections, clock=context.clock)
+                connections.close()
+                await asyncio.wait((appending,), timeout=APPEND_SECONDS)
+                hurry.set()
+                await appending
         finally:
             appending.cancel()
             server.close()

@@ -91,18 +91,23 @@ class _Following:
             await self._look()
             state.log.info(FOLLOWING, files=len(state.files))
             state.start(self._load())
-            while not self._stop.is_set():
-                await state.until(state.wake, seconds=POLL_SECONDS)
-                state.wake.clear()
-                if not self._stop.is_set():
-                    await self._look()
-            await asyncio.gather(*state.tasks)
+            # Where no file is read just now, none is behind.
+            with state.metrics.up(self._is_all_followed), state.metrics.followed(lambda: 0):
+                while not self._stop.is_set():
+                    await state.until(state.wake, seconds=POLL_SECONDS)
+                    state.wake.clear()
+                    if not self._stop.is_set():
+                        await self._look()
+                await asyncio.gather(*state.tasks)
         finally:
             allow_open_files(self._owner, 0)
             self._watch.close()
             for task in state.tasks:
                 task.cancel()
             await asyncio.gather(*state.tasks, return_exceptions=True)
+
+    def _is_all_followed(self) -> bool:
+        return not self._unreadable and not self._positions.waits_after_failure
 
     # Looking.
 
@@ -122,6 +127,7 @@ class _Following:
         present, folders = await asyncio.to_thread(state.paths.look)
         self._watch.set_folders(folders)
         places = {(status.st_dev, status.st_ino): (path, status) for path, status in present.items()}
+        self._unreadable = {path: problem for path, problem in self._unreadable.items() if path in present}
         state.at = {}
         for file in list(state.files):
             if file.identity in places:
@@ -183,6 +189,7 @@ class _Following:
                 return
             problem = error.strerror or str(error)
             if self._unreadable.get(path) != problem:
+                state.metrics.failures.inc()
                 state.log.warning("cannot follow, trying again", path=path_text(path), error=problem)
             self._unreadable[path] = problem
             return

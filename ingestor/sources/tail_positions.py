@@ -12,7 +12,7 @@ from ingestor.fingerprints import path_text
 from ingestor.source_appender import SourceAppender
 from ingestor.sources.base import Source
 from ingestor.sources.files import Replaced
-from ingestor.sources.followed import Still, Truncated
+from ingestor.sources.followed import FollowedFile, Still, Truncated
 from ingestor.sources.siblings import gone
 from ingestor.sources.tail_names import parse_names
 from ingestor.sources.tail_state import TailState
@@ -51,6 +51,12 @@ class TailPositions:
         """Return whether a file may be opened: it did not fail, or that is a while ago."""
         return self._clock.monotonic() >= self._not_before.get(identity, 0.0)
 
+    @property
+    def waits_after_failure(self) -> bool:
+        """Whether some file failed, and is not tried again yet."""
+        now = self._clock.monotonic()
+        return any(now < not_before for not_before in self._not_before.values())
+
     async def append(
         self, source: Source, identity: tuple[int, int], path: Path, on_setback: Callable[[], Awaitable[None]]
     ) -> None:
@@ -66,10 +72,12 @@ class TailPositions:
             stop=context.stop,
             on_setback=on_setback,
             clock=context.clock,
+            metrics=self._state.metrics,
         )
         self._appenders[appender] = path
         try:
-            await appender.run()
+            with self._state.metrics.followed(partial(_lag_bytes, source, appender)):
+                await appender.run()
             self._backoffs.pop(identity, None)
         except (Truncated, Replaced, Still, Refused):
             raise
@@ -79,6 +87,7 @@ class TailPositions:
             )
             delay_seconds = backoff.next_seconds()
             self._not_before[identity] = self._clock.monotonic() + delay_seconds
+            self._state.metrics.failures.inc()
             self._state.log.error(
                 "reading failed, trying again",
                 path=source.label.removeprefix("tail:"),
@@ -158,3 +167,10 @@ class TailPositions:
                 for name in forgotten:
                     self._appended[path].pop(name, None)
                 await state.ask(partial(self._store.forget_sources, forgotten, unseen_since_ms=before_ms))
+
+
+def _lag_bytes(source: Source, appender: SourceAppender) -> int:
+    """Return how much of a file that is followed is not in the stream; nothing until it is known what is."""
+    if not isinstance(source, FollowedFile) or not appender.name:
+        return 0  # an archive is read from its start anyway, and what it holds can only be told by unpacking it
+    return max(0, source.size - appender.position)

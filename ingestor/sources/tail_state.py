@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ingestor.log_events import TOO_MANY_FILES
+from ingestor.metrics import of_source
 from ingestor.retrying import ask, or_stop
 from ingestor.sources.base import Context
 from ingestor.sources.followed import FollowedFile
@@ -40,6 +41,7 @@ class TailState:
         self.stop = context.stop
         self.clock = context.clock
         self.log = get_logger().bind(source=label)
+        self.metrics = of_source(label)
         self.paths = FollowedPaths(label.removeprefix("tail:"))
         self.wake = asyncio.Event()  # the paths are to be looked at
         self.tasks: set[asyncio.Task[None]] = set()

@@ -234,4 +234,4 @@ class Acceptance(ShardStore):
         for start in map(int, found):
             word, cursor = "more", FOLD_FROM_START
             while word == "more":
-                word, cursor = await folding.fold(level=1, start=start, cursor=cursor)
+                word, cursor, _ = await folding.fold(level=1, start=start, cursor=cursor)

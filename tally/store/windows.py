@@ -88,11 +88,12 @@ class WindowStore:
             drops={level: behind[level - 1] for level in sorted(dropped) if behind[level - 1]},
         )
 
-    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str]:
+    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str, int]:
         """Move some names of a window that is behind its floor to the longer one that still gets its counts.
 
-        Levels count from 1. The cursor is FOLD_FROM_START at first, then what the last call returned; a lost one costs
-        time, nothing else. Raises StoreUnavailable.
+        Returns what became of the window, the next cursor, and how many names were moved. Levels count from 1. The
+        cursor is FOLD_FROM_START at first, then what the last call returned; a lost one costs time, nothing else.
+        Raises StoreUnavailable.
         """
         lengths, settings = self._lengths, self._settings
         keys = [self._keys.floors, self._keys.folds, *map(self._starts_key, lengths)]
@@ -112,7 +113,8 @@ class WindowStore:
         }
         word, *rest = await _fold.run(self._redis, keys, arguments, layout=self._layout)
         raise_wrong_type(word, rest)
-        return cast("FoldWord", word.decode()), rest[0].decode()
+        cursor_after, moved = rest
+        return cast("FoldWord", word.decode()), cursor_after.decode(), moved
 
     def _starts_key(self, length: WindowLength) -> str:
         at = self._keys

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tally.log_throttle import LogThrottle
-from tally.peers import Peers
 from tally.telemetry import shared_context
 from tally.web import log_events
 from tally.web.last_answer import last_answer
+from tally.web.limits import Limits
 from tally.web.problem_types import HEAD_TOO_LARGE, MALFORMED_REQUEST, TOO_MANY_PIPELINED, ProblemType
 from tally.web.request_ids import made_id
 from tally.web.room import Occupant, one_to_leave
@@ -21,25 +20,11 @@ from tally.web.room import Occupant, one_to_leave
 #: Bytes of a request's line and headers, or of its trailers; uvicorn has no limit of its own here.
 MAX_HEAD_BYTES = 65_536
 
-#: How long a request's head may take from its first byte, and the first one's from the connection's start; and the rest
-#: of a body that was answered before it had come.
-HEAD_SECONDS = 10.0
-
 #: Requests that may wait behind one that is being answered. Each takes 2 KB, however short it is.
 MAX_PIPELINED = 64
 
 #: How long a client may take nothing of what was written to it.
 TAKE_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What clients may take. When there are too many connections, the client with the most of them gives one up."""
-
-    max_connections: int | None = None
-    head_seconds: float = HEAD_SECONDS
-    keep_alive_seconds: int = 5  # how long an idle connection is kept
-    peers: Peers = field(default_factory=Peers)
 
 
 class TooManyPipelined(Exception):
@@ -81,6 +66,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.limits.meter.open += 1
         # So that pause_writing tells of every byte that is not taken. A high of 0 is not asked for: TLS then hangs.
         transport.set_write_buffer_limits(high=1, low=0)
         self._waits_since = self.loop.time()
@@ -90,6 +76,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         self._expect_taken()
+        self.limits.meter.open -= 1
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -110,6 +97,7 @@ class Connection(HttpToolsProtocol):
             self._taking = None
 
     def _give_up_sending(self) -> None:
+        self.limits.meter.refused("answer_not_taken")
         self.refused.warning(log_events.NOT_TAKEN, seconds=TAKE_SECONDS, peer=self._peer)
         self.transport.abort()
 
@@ -233,6 +221,7 @@ class Connection(HttpToolsProtocol):
 
         Nothing is known of the request, so the page of the type is where it is without a proxy's path.
         """
+        self.limits.meter.refused(type_.reason)
         request_id = made_id()
         self._warn(log_events.REQUEST_REFUSED, status=type_.status, title=type_.title, request_id=request_id)
         self._expect_nothing()
@@ -263,6 +252,7 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         if self._in_head:
+            self.limits.meter.refused("head_too_late")
             self._warn(log_events.HEAD_TOO_LATE, seconds=self.limits.head_seconds)
         self.transport.close()
 
@@ -281,6 +271,7 @@ class Connection(HttpToolsProtocol):
             return
         occupants = {each: Occupant(self.limits.peers.of(each._peer), each._waits_since) for each in everyone}
         leaving, of_this_client = one_to_leave(self, occupants, most=most)
+        self.limits.meter.refused("too_many_connections")
         self.refused.warning(
             log_events.TOO_MANY_CONNECTIONS if leaving is self else log_events.CONNECTION_GIVES_WAY,
             max_connections=most,

@@ -15,6 +15,9 @@ from tally.web.problem_types import ProblemType, problem_members
 
 MEDIA_TYPE = "application/problem+json"
 
+#: Where in the state of a request it is left why it was refused, for who measures requests: the type of the problem.
+REASON = "refused"
+
 #: When a client may ask again while Redis is unavailable, in seconds.
 RETRY_AFTER_SECONDS = 1
 
@@ -31,6 +34,7 @@ class ProblemResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Under a path of a proxy the page of the type is under that path, too."""
         type_ = self._members["type"]
+        scope.setdefault("state", {})[REASON] = type_.removeprefix(types.PATH).replace("-", "_")
         if type_.startswith("/"):
             type_ = scope.get("app_root_path", scope.get("root_path", "")) + type_
         self.body = msgspec.json.encode({**self._members, "type": type_})

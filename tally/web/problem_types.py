@@ -29,6 +29,11 @@ class ProblemType:
         """Return the path of its page."""
         return PATH + self.name
 
+    @property
+    def reason(self) -> str:
+        """Return its name as a label of a metric."""
+        return self.name.replace("-", "_")
+
 
 def problem_members(type_: ProblemType, detail: str | None = None, **members: Any) -> dict[str, Any]:
     """Return problem details as they stand in JSON; a member that is None is left out."""

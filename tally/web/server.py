@@ -13,7 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from tally.web.connection import HEAD_SECONDS, Connection, Limits
+from tally.web.connection import Connection
+from tally.web.limits import HEAD_SECONDS, Limits
 from tally.web.listening import ACCEPT_BACKLOG
 from tally.web.request_ids import RequestIds
 

@@ -62,7 +62,7 @@ class Shard:
         """Fold a window to the end; return in how many calls."""
         word, cursor, calls = "more", FOLD_FROM_START, 0
         while word == "more":
-            word, cursor = await self.windows.fold(level=level, start=start, cursor=cursor)
+            word, cursor, _ = await self.windows.fold(level=level, start=start, cursor=cursor)
             calls += 1
         assert word == "folded"
         return calls
@@ -147,8 +147,8 @@ async def test_a_window_that_is_kept_is_neither_folded_nor_dropped(redis: Redis)
     shard = Shard(redis)
     await shard.add({"a": 1}, (1, 100), (2, 100))
     before = {key: await redis.dump(key) for key in await redis.keys("*")}
-    assert await shard.windows.fold(level=2, start=100, cursor="") == ("kept", "")
-    assert await shard.windows.fold(level=2, start=96, cursor="") == ("gone", "")
+    assert await shard.windows.fold(level=2, start=100, cursor="") == ("kept", "", 0)
+    assert await shard.windows.fold(level=2, start=96, cursor="") == ("gone", "", 0)
     assert await shard.windows.drop(level=1, starts=[100, 99]) == 0
     assert await shard.windows.drop(level=3, starts=[]) == 0
     assert {key: await redis.dump(key) for key in await redis.keys("*")} == before
@@ -166,10 +166,11 @@ async def test_an_hour_is_folded_into_its_day_in_slices(redis: Redis, monkeypatc
     await shard.add({"a": 1}, (1, 100))
     assert await shard.overdue() == ([(2, 4)], {})
     monkeypatch.setattr(tally.store.windows, "FOLD_NAMES", 300)
-    word, cursor = await shard.windows.fold(level=2, start=4, cursor=FOLD_FROM_START)
+    word, cursor, moved = await shard.windows.fold(level=2, start=4, cursor=FOLD_FROM_START)
     assert word == "more"
     hour, day = await shard.hash(KEYS.window_words(4, 4)), await shard.hash(KEYS.window_words(12, 0))
     assert 200 <= len(day) <= 400
+    assert moved == 2000 - len(hour) + 2, "with the types"
     assert not (hour.keys() & day.keys()) - {"w7"}, "each name is in one of them"
     assert await shard.hash(KEYS.folds) == {"number": 1, "0": 1}
     # What comes late now goes to the day, whether or not its name is still in the hour.
@@ -182,7 +183,7 @@ async def test_an_hour_is_folded_into_its_day_in_slices(redis: Redis, monkeypatc
     folds = await shard.hash(KEYS.folds)
     assert folds["number"] == folds["0"] > 5
     assert await redis.exists(KEYS.window_words(4, 4), KEYS.window_types(4, 4)) == 0
-    assert await shard.windows.fold(level=2, start=4, cursor=cursor) == ("gone", "")
+    assert await shard.windows.fold(level=2, start=4, cursor=cursor) == ("gone", "", 0)
 
 
 async def test_folds_are_told_of_the_longest_window_and_forgotten_with_it(redis: Redis) -> None:
@@ -228,7 +229,7 @@ async def test_an_hour_that_is_too_old_for_every_longer_length_leaves(redis: Red
         await shard.add({"b": 1}, (3, day))
     await shard.add({"a": 1}, (1, 100))
     assert await shard.overdue() == ([(2, 0)], {})
-    assert await shard.windows.fold(level=2, start=0, cursor="") == ("folded", "")
+    assert await shard.windows.fold(level=2, start=0, cursor="") == ("folded", "", 0)
     assert (await shard.words(4), sorted(await shard.words(12))) == ({}, [60, 72, 84])
     assert await shard.hash(KEYS.words) == {"a": 1}
 
@@ -265,6 +266,6 @@ async def test_a_cursor_that_is_lost_or_wrong_costs_nothing(redis: Redis, monkey
     await shard.redis.hset(KEYS.window_types(4, 0), "y", 2)
     word, cursor = "more", "2:512"
     while word == "more":
-        word, cursor = await shard.windows.fold(level=2, start=0, cursor=cursor)
+        word, cursor, _ = await shard.windows.fold(level=2, start=0, cursor=cursor)
     assert await shard.hash(KEYS.window_words(12, 0)) == words
     assert await shard.hash(KEYS.window_types(12, 0)) == {"x": 1, "y": 2}

@@ -13,7 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tally.web import connection
-from tally.web.connection import MAX_PIPELINED, Limits
+from tally.web.connection import MAX_PIPELINED
+from tally.web.limits import Limits
 from tally.web.listening import listen
 from tally.web.log_events import CONNECTION_GIVES_WAY, NOT_TAKEN
 from tally.web.server import serve

@@ -149,7 +149,7 @@ class Walk:
         if folds := (await self.windows.overdue()).folds:
             level, start = self.chance.choice(folds)
             cursor = self.cursors.get((level, start), FOLD_FROM_START)
-            word, cursor = await self.windows.fold(level=level, start=start, cursor=cursor)
+            word, cursor, _ = await self.windows.fold(level=level, start=start, cursor=cursor)
             assert word in ("more", "folded")
             # Another aggregator may begin anew in the middle.
             self.cursors[level, start] = self.chance.choice([cursor, cursor, FOLD_FROM_START])

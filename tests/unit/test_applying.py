@@ -30,14 +30,14 @@ class Windows:
     async def overdue(self) -> Overdue:
         return Overdue((), folds=tuple((2, start) for start in self.slices), drops={})
 
-    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str]:
+    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str, int]:
         assert level == 2
         self.folded += 1
         self.slices[start] -= 1
         if self.slices[start]:
-            return "more", cursor + "."
+            return "more", cursor + ".", 1
         del self.slices[start]
-        return "folded", ""
+        return "folded", "", 1
 
     async def drop(self, *, level: int, starts: object) -> int:
         raise AssertionError("nothing was to be dropped")

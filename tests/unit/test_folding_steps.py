@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from aggregator.folding import Folding
 from tally.store.windows import DROP_WINDOWS, FOLD_FROM_START, FoldWord, Overdue
+from tests.metrics import Change
 
 
 class Store:
     """Tells once what is overdue, and notes each call."""
 
-    def __init__(self, overdue: Overdue, words: list[tuple[FoldWord, str]]) -> None:
+    def __init__(self, overdue: Overdue, words: list[tuple[FoldWord, str, int]]) -> None:
         self._overdue = [overdue]
         self._words = words
         self.calls: list[tuple[object, ...]] = []
@@ -20,7 +21,7 @@ class Store:
         self.calls.append(("overdue",))
         return self._overdue.pop() if self._overdue else Overdue((), folds=(), drops={})
 
-    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str]:
+    async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str, int]:
         self.calls.append(("fold", level, start, cursor))
         return self._words.pop(0)
 
@@ -32,11 +33,13 @@ class Store:
 async def test_drops_come_first_some_at_a_time_then_each_fold_with_the_cursor_of_the_slice_before() -> None:
     store = Store(
         Overdue((), folds=((2, 3600), (2, 7200)), drops={1: tuple(range(DROP_WINDOWS + 1)), 3: (0,)}),
-        [("more", "a"), ("folded", ""), ("kept", "")],
+        [("more", "a", 3), ("folded", "", 2), ("kept", "", 0)],
     )
     folding = Folding(store)
+    names = Change("tally_aggregator_folded_names_total")
     while folding.overdue:
         await folding.step()
+    assert names.so_far == 5
     assert store.calls == [
         ("overdue",),
         ("drop", 1, DROP_WINDOWS),
@@ -50,7 +53,7 @@ async def test_drops_come_first_some_at_a_time_then_each_fold_with_the_cursor_of
 
 
 async def test_after_a_failure_it_looks_again_and_begins_a_fold_at_its_start() -> None:
-    store = Store(Overdue((), folds=((2, 3600),), drops={}), [("more", "a")])
+    store = Store(Overdue((), folds=((2, 3600),), drops={}), [("more", "a", 1)])
     folding = Folding(store)
     await folding.step()
     await folding.step()

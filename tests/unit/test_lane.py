@@ -11,6 +11,7 @@ import pytest
 
 from ingestor.lane import FULL_POLL_SECONDS, Lane, Sent
 from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
+from ingestor.metrics import SourceMetrics
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
 from tests.fakes import FakeClock, FakeLog
@@ -56,6 +57,7 @@ def _lane(
     log: Any = None,
     stop: asyncio.Event | None = None,
     is_bulk: Callable[[], bool] = lambda: False,
+    metrics: SourceMetrics | None = None,
 ) -> Lane:
     lane = Lane(
         store=store,
@@ -64,6 +66,7 @@ def _lane(
         log=log or FakeLog(),
         clock=clock or FakeClock(),
         is_bulk=is_bulk,
+        metrics=metrics or SourceMetrics("a lane"),
     )
     lane.start(Known("s", 10))
     for start, end, lines in ((10, 14, b"a\nb"), (14, 20, b"12345"), (20, 30, b"123456789")):

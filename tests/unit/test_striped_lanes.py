@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from ingestor.lane import Sent
+from ingestor.metrics import SourceMetrics
 from ingestor.striped_lanes import StripedLanes
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
@@ -59,7 +60,13 @@ def block(shard: int, start: int, end: int) -> Block:
 def lanes_of(shards: list[Shard], *positions: int) -> StripedLanes:
     """Lanes that stand at these positions."""
     lanes = StripedLanes(
-        shards, settings=SETTINGS, stop=asyncio.Event(), log=FakeLog(), clock=FakeClock(), is_bulk=lambda: True
+        shards,
+        settings=SETTINGS,
+        stop=asyncio.Event(),
+        log=FakeLog(),
+        clock=FakeClock(),
+        is_bulk=lambda: True,
+        metrics=SourceMetrics("striped lanes"),
     )
     lanes.start(Known("s", lanes=tuple(Known("s", each, f"at {each}" if each else "") for each in positions)))
     return lanes

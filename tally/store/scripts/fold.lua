@@ -14,7 +14,7 @@
 --        kinds     of each, how many names a window holds at the most
 --        other     the word for 'other'
 --
--- Returns {word, cursor for the next call}:
+-- Returns {word, cursor for the next call, how many names were moved}:
 --   more     there are more names
 --   folded   it is gone: its counts are in a longer window, or in none if it is too old for all of them
 --   kept     it is not behind its floor; nothing was written
@@ -41,30 +41,30 @@ if wrong then
   return wrong
 end
 if not redis.call('ZSCORE', levels[level].windows, text_of(start)) then
-  return {'gone', ''}
+  return {'gone', '', 0}
 end
 local floors = floors_of(levels, floors_key)
 if start >= floors[level] then
-  return {'kept', ''}
+  return {'kept', '', 0}
 end
 
-local function leave()
+local function leave(moved)
   redis.call('ZREM', levels[level].windows, text_of(start))
   store_floors(levels, floors_key, floors)
-  return {'folded', ''}
+  return {'folded', '', moved}
 end
 local to_level, to_start = level_for(levels, floors, level + 1, start)
 if not to_level then
   for kind = 1, #kinds do
     redis.call('UNLINK', hashes[(kind - 1) * a_kind + 1])
   end
-  return leave()
+  return leave(0)
 end
 
 -- Where the last call ended: a server that has lost its last second holds again what was moved in it.
 local cursor_kind, cursor = string.match(arguments.cursor, '^(%d+):(%d+)$')
 cursor_kind = tonumber(cursor_kind)
-local kind, left, moved = 1, arguments.names, false
+local kind, left, moved = 1, arguments.names, 0
 while kind <= #kinds do
   local from = hashes[(kind - 1) * a_kind + 1]
   if redis.call('EXISTS', from) == 0 then
@@ -83,18 +83,18 @@ while kind <= #kinds do
       redis.call('HDEL', from, unpack(names, first, math.min(first + NAMES_AT_ONCE - 1, #names)))
     end
     if #names > 0 then
-      moved = true
+      moved = moved + #names
       enter_window(levels, floors, to_level, to_start)
       add_bounded(hashes[(kind - 1) * a_kind + 1 + to_level - level], names, counts, kinds[kind], other)
     end
     left = left - math.max(100, #names) -- an almost empty table takes time, too
   end
 end
-if moved then
+if moved > 0 then
   redis.call('HSET', folds, text_of(start_at(levels[#levels], start)), redis.call('HINCRBY', folds, 'number', 1))
 end
 if kind > #kinds then
-  return leave()
+  return leave(moved)
 end
 store_floors(levels, floors_key, floors)
-return {'more', kind .. ':' .. (kind == cursor_kind and cursor or '0')}
+return {'more', kind .. ':' .. (kind == cursor_kind and cursor or '0'), moved}
