@@ -532,3 +532,31 @@ def test_a_decoder_keeps_nothing_from_one_batch_to_the_next() -> None:
     again = decoder.count([_entry(EVENT + b"\nbad")])
     assert first == again
     assert re.fullmatch("not JSON: .*", again.samples[0].reason)
+
+
+# The newest event.
+
+
+@pytest.mark.parametrize(
+    ("timestamps", "newest"),
+    [
+        ([[None], [None]], ARRIVED),
+        ([[MINUTE, MINUTE + 7, MINUTE + 3], [MINUTE + 1]], MINUTE + 7),
+        ([[MINUTE - 86_400.25]], MINUTE - 86_400.25),
+        ([["2021-09-26T13:46:07.5Z", "2021-09-26T13:46:01Z"]], MINUTE + 7.5),
+        ([[MINUTE - 7200, MINUTE - 3600]], MINUTE - 3600),
+        ([[MINUTE - 7200, "2021-09-26T13:46:07Z"]], MINUTE + 7),
+        ([[MINUTE, None]], ARRIVED),
+        ([[MINUTE, ARRIVED + 86_400]], ARRIVED),
+    ],
+    ids=["none", "numbers", "a fraction", "texts", "several windows", "both", "one without", "one ahead"],
+)
+def test_it_is_known_when_the_newest_event_was(timestamps: list[list[Any]], newest: float) -> None:
+    blocks = [
+        b"\n".join(_event(**({} if at is None else {"timestamp": at})) for at in of_block) for of_block in timestamps
+    ]
+    assert _count(*blocks, b"garbage").newest_seconds == newest
+
+
+def test_there_is_no_newest_event_where_there_is_none() -> None:
+    assert _count(b"garbage").newest_seconds is None

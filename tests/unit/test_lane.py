@@ -50,7 +50,7 @@ class Answering:
         raise NotImplementedError
 
 
-def _lane(
+def lane_of(
     store: Answering,
     *,
     clock: Any = None,
@@ -76,7 +76,7 @@ def _lane(
 
 async def test_blocks_leave_the_lane_when_they_are_in_the_stream() -> None:
     store = Answering([Append("appended", 14), Append("appended", 20), Append("appended", 30)])
-    lane = _lane(store)
+    lane = lane_of(store)
     assert not lane.has_room
     assert (await lane.send(), lane.is_empty, lane.position) == (Sent.APPENDED, True, 30)
     assert (lane.appended_bytes, lane.appended_lines) == (20, 4)
@@ -85,7 +85,7 @@ async def test_blocks_leave_the_lane_when_they_are_in_the_stream() -> None:
 async def test_a_reply_that_is_lost_makes_the_same_blocks_be_sent_again_and_counted_once() -> None:
     landed = [Append("duplicate", 30)] * 3
     store = Answering(StoreUnavailable("the reply is lost"), landed)
-    lane = _lane(store)
+    lane = lane_of(store)
     with pytest.raises(StoreUnavailable):
         await lane.send()
     assert (lane.position, lane.in_flight_bytes) == (10, 20)
@@ -96,7 +96,7 @@ async def test_a_reply_that_is_lost_makes_the_same_blocks_be_sent_again_and_coun
 
 async def test_what_finds_no_room_stays_in_flight() -> None:
     store = Answering([Append("appended", 14), Append("full", 14), Append("moved", 14)], [Append("appended", 20)])
-    lane = _lane(store)
+    lane = lane_of(store)
     assert (await lane.send(), lane.position, lane.in_flight_bytes) == (Sent.FULL, 14, 16)
     await lane.send()
     assert store.sent[1] == ("s", [(14, 20), (20, 30)])
@@ -104,7 +104,7 @@ async def test_what_finds_no_room_stays_in_flight() -> None:
 
 async def test_under_a_new_name_positions_begin_with_what_is_in_flight() -> None:
     store = Answering([Append("appended", 14), Append("moved", 4)], [Append("appended", 6), Append("appended", 16)])
-    lane = _lane(store)
+    lane = lane_of(store)
     assert (await lane.send(), lane.stored_position) == (Sent.ELSEWHERE, 4)
     assert lane.go_on_as("t") == 10, "the bytes that were in the stream and no longer are"
     assert (lane.name, lane.position) == ("t", 0)
@@ -114,7 +114,7 @@ async def test_under_a_new_name_positions_begin_with_what_is_in_flight() -> None
 
 
 async def test_what_was_in_flight_is_dropped_when_the_source_is_known_anew() -> None:
-    lane = _lane(Answering())
+    lane = lane_of(Answering())
     lane.start(Known("t", 5))
     assert (lane.is_empty, lane.in_flight_bytes, lane.name, lane.position) == (True, 0, "t", 5)
 
@@ -122,7 +122,7 @@ async def test_what_was_in_flight_is_dropped_when_the_source_is_known_anew() -> 
 async def test_a_full_stream_is_asked_until_it_has_room_and_looked_through_now_and_then() -> None:
     store, log, clock = Answering(), FakeLog(), FakeClock()
     store.room = iter([False] * round(12.5 / FULL_POLL_SECONDS) + [True])
-    lane = _lane(store, log=log, clock=clock)
+    lane = lane_of(store, log=log, clock=clock)
     assert await lane.wait_for_room(seconds_after_stop=8.0)
     assert log.events == [STREAM_FULL, STREAM_HAS_ROOM]
     assert log.fields(STREAM_HAS_ROOM) == [{"waited_seconds": 12.5}]
@@ -134,7 +134,7 @@ async def test_each_time_it_is_asked_whether_the_source_is_read_in_bulk() -> Non
     store, log = Answering([Append("full", 10)], [Append("full", 10)]), FakeLog()
     store.room = iter([False, True])
     bulk = iter([True, True, True, False, False])
-    lane = _lane(store, log=log, is_bulk=lambda: next(bulk))
+    lane = lane_of(store, log=log, is_bulk=lambda: next(bulk))
     assert await lane.send() is Sent.FULL
     assert await lane.wait_for_room(seconds_after_stop=0.0)
     await lane.send()
@@ -146,7 +146,7 @@ async def test_after_a_stop_room_is_waited_for_as_long_as_it_is_worth_it(seconds
     store, log, clock, stop = Answering(), FakeLog(), FakeClock(0.0), asyncio.Event()
     store.room = itertools.repeat(False)
     stop.set()
-    lane = _lane(store, log=log, clock=clock, stop=stop)
+    lane = lane_of(store, log=log, clock=clock, stop=stop)
     assert not await lane.wait_for_room(seconds_after_stop=seconds_after_stop)
     assert seconds_after_stop <= clock.now < seconds_after_stop + 2 * FULL_POLL_SECONDS
     assert log.events == [STREAM_FULL]

@@ -21,6 +21,7 @@ from tally.deltas import Chunk, Place
 from tally.settings import Settings
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tests.fakes import FakeClock, FakeLog
+from tests.metrics import Change, value
 from tests.unit.test_applying import Chunks, Windows
 
 CLAIM_IDLE_SECONDS = 60.0
@@ -77,11 +78,11 @@ class World:
         )
         self.settler.tried = {"1-0", "2-0", "3-0"}
 
-    async def settle(self) -> None:
+    async def settle(self, counts: Counts | None = None) -> None:
         batch = Batch(self.clock.now, [PendingBlock("1-0", 10, 1000), PendingBlock("2-0", 10, 1000)])
         names = NameCounts()
         names.types["a"] = 2
-        await self.settler.settle(batch, Counts({Place(1, 0): names}, names, Counter({"not_json": 1})))
+        await self.settler.settle(batch, counts or Counts({Place(1, 0): names}, names, Counter({"not_json": 1})))
 
 
 async def test_a_batch_is_staged_and_settled_under_one_name() -> None:
@@ -94,6 +95,21 @@ async def test_a_batch_is_staged_and_settled_under_one_name() -> None:
     assert (done.batches, done.events, done.rejected) == (1, 2, 1)
     assert world.settler.tried == {"3-0"}
     assert not world.settler.has_left_over
+
+
+async def test_a_batch_that_is_settled_is_measured_and_one_that_is_thrown_away_is_not() -> None:
+    figures = {name: Change(f"tally_aggregator_{name}") for name in ("batch_bytes_sum", "batch_names_sum")}
+    figures |= {
+        name: Change(f"tally_aggregator_{name}") for name in ("settle_duration_seconds_count", "event_lag_seconds_sum")
+    }
+    world = World(Store(settle=[Missing(ids=frozenset({"2-0"})), Settled(number=7)]))
+    names = NameCounts(Counter(a=2), Counter(x=1, y=1))
+    counts = Counts({Place(1, 0): names}, names, bytes=100, newest_seconds=world.clock.now - 30)
+    for _ in range(2):
+        assert all(each.so_far == 0 for each in figures.values())
+        await world.settle(counts)
+    assert [each.so_far for each in figures.values()] == [100, 3, 1, 30]
+    assert value("tally_aggregator_last_batch_timestamp_seconds") == world.clock.now
 
 
 @pytest.mark.parametrize("where", ["stage", "settle"])
