@@ -10,12 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 
-from prometheus_client import Counter, Gauge, Histogram
-
-from tally.keys import OTHER
-
-#: Sources that are told apart; what more there are, as of a pattern that a shell has spelled out, are one together.
-MOST_SOURCES = 100
+from tally.metrics import Counter, Gauge, Histogram, source_label
 
 _SOURCE = ("source",)
 
@@ -208,9 +203,7 @@ _of: dict[str, SourceMetrics] = {}
 
 def of_source(label: str) -> SourceMetrics:
     """Return what is measured of the source that is called this; of one too many, that of all of those together."""
-    source = label.encode("utf-8", "backslashreplace").decode()  # arguments may hold what is no UTF-8
-    if source not in _of and len(_of) >= MOST_SOURCES:
-        source = OTHER
+    source = source_label(label)
     if source not in _of:
         _of[source] = SourceMetrics(source)
     return _of[source]

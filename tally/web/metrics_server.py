@@ -30,7 +30,7 @@ async def metrics_served(settings: Settings, *, readiness: Readiness) -> AsyncIt
         yield
         return
     # Only now: others need not wait for it.
-    from tally.web.connection import Limits
+    from tally.web.limits import Limits
     from tally.web.metrics_app import create_app
     from tally.web.server import serve
 

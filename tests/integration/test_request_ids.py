@@ -13,7 +13,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from tally.telemetry import get_logger, shared_context
-from tally.web.connection import Limits
+from tally.web.limits import Limits
 from tally.web.listening import listen
 from tally.web.log_events import REQUEST_FAILED, REQUEST_REFUSED
 from tally.web.refusals import LogRefusals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from ingestor.lane import FULL_POLL_SECONDS
 from ingestor.metrics import SourceMetrics, of_source
 from ingestor.service import Restarter
 from ingestor.source_appender import SourceAppender
-from ingestor.sources import Context
+from ingestor.sources import Command, Context
 from tally.backoff import Backoff
-from tally.keys import OTHER
+from tally.metrics import MOST_SOURCES, OTHER
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store import Append, StoreUnavailable
@@ -28,13 +29,14 @@ from tests.unit.test_several_sources import Scripted
 @pytest.fixture(autouse=True)
 def no_sources_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_of", {})
+    monkeypatch.setattr("tally.metrics._SOURCES", set())
 
 
 # Sources.
 
 
 def test_as_many_sources_are_told_apart_as_there_may_be_and_the_others_are_one() -> None:
-    for number in range(metrics.MOST_SOURCES):
+    for number in range(MOST_SOURCES):
         assert of_source(f"s{number}").source == f"s{number}"
     assert of_source("one").source == of_source("another").source == OTHER
     assert of_source("one") is of_source("another")
@@ -69,8 +71,10 @@ def up(label: str) -> float | None:
 async def test_a_source_is_up_while_it_is_read_and_has_no_value_when_it_has_ended() -> None:
     store: Any = None
     context = Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=asyncio.Event())
-    restarter = Restarter(context, new_backoff=lambda: Backoff(first_seconds=0.01, most_seconds=0.01))
     steady, failing = Scripted("up: steady"), Scripted("up: failing", *[Failure("taken")] * 3)
+    restarter = Restarter(
+        context, sources=[steady, failing], new_backoff=lambda: Backoff(first_seconds=0.01, most_seconds=0.01)
+    )
     failures = Change("tally_ingestor_source_failures_total", source="up: failing")
     running = [asyncio.ensure_future(restarter.run(each)) for each in (steady, failing)]
     await asyncio.sleep(0)
@@ -91,10 +95,32 @@ async def test_a_source_that_has_failed_for_good_stays_down_while_others_run() -
     store: Any = None
     ready = asyncio.Event()
     ready.set()
-    restarter = Restarter(Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready))
+    source = Scripted("up: alone", Failure("gone"))
+    context = Context(store=store, settings=Settings(), stop=asyncio.Event(), ready=ready)
     with pytest.raises(Failure, match="gone"):
-        await restarter.run(Scripted("up: alone", Failure("gone")))
+        await Restarter(context, sources=[source]).run(source)
     assert up("up: alone") == 0
+
+
+async def test_a_program_that_has_failed_is_down_until_it_runs_again(tmp_path: Path) -> None:
+    mark, clock = tmp_path / "mark", FakeClock()
+    source = Command(f"[ -e {mark} ]", clock=clock)
+    failures = Change("tally_ingestor_source_failures_total", source=source.label)
+
+    async def read() -> None:
+        async for _ in source.chunks(0):
+            pass
+
+    with of_source(source.label).up(lambda: True):
+        reading = asyncio.create_task(read())
+        async with asyncio.timeout(60):
+            while not clock.sleeping:
+                await asyncio.sleep(0.01)
+        assert (up(source.label), failures.so_far) == (0, 1)
+        mark.touch()
+        clock.now += 1000
+        await asyncio.wait_for(reading, 60)
+        assert (up(source.label), failures.so_far) == (1, 1)
 
 
 # What is appended.
