@@ -94,8 +94,8 @@ def count_log_message(_: object, __: str, event: MutableMapping[str, Any]) -> Mu
 def source_label(source: str) -> str:
     """Return the value of a label for a source as it was configured; OTHER beyond MOST_SOURCES.
 
-    What is no UTF-8 in a name, as of a file, is escaped: it could not be told.
-    Of a program its name alone: there may be a password among its arguments, and a label is shown to many.
+    Of a program its name alone: there may be a password among its arguments, and a label is shown to many. What is no
+    UTF-8, as in the path of a file, is escaped: it could not be told.
     """
     if source.startswith("exec:"):
         source = "exec:" + "".join(source.removeprefix("exec:").split(maxsplit=1)[:1])
