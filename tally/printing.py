@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from typing import TextIO
 
 
 def printable(text: str) -> str:
@@ -34,3 +36,9 @@ def let_output_lack_characters() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal with colours, and they are wanted, as rich decides it for tables."""
+    known = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return stream.isatty() and known and not os.environ.get("NO_COLOR")

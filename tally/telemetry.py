@@ -10,6 +10,7 @@ from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from tally.metrics import count_log_message, set_service
+from tally.printing import shows_colours
 from tally.settings import Settings, unknown_variables
 
 
@@ -58,7 +59,11 @@ def configure(settings: Settings, *, service: str) -> Logger:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=shows_colours(sys.stderr), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tally.keys import Keys
 from tests.cli.commands import TALLY, assert_refused, tally
+from tests.forks import fork
 from tests.oracle import Expected
 from tests.processes import run
 from tests.server import Server
@@ -105,3 +107,23 @@ def test_generate_ends_quietly_when_its_reader_has_enough(options: list[str]) ->
 )
 def test_generate_refuses_what_cannot_be(arguments: list[str], said: str) -> None:
     assert_refused(tally("generate", *arguments), 2, said)
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)],
+    ids=["a terminal", "one without colours", "no colours wanted"],
+)
+def test_a_log_has_the_colours_that_are_wanted(variables: dict[str, str], coloured: bool) -> None:
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TALLY_FOLD_CAES": "1", "TALLY_REDIS_URL": "redis://127.0.0.1:1/0", **variables}
+    with (
+        open(ours, "rb", buffering=0) as reading,
+        open(theirs, "wb") as terminal,
+        Path(os.devnull).open("rb") as nothing,
+    ):
+        process = fork("tally", "status", env=env, stdin=nothing, stdout=terminal, stderr=terminal)
+        assert process.wait(60) == 1
+        said = reading.read(4096)
+    assert b"did you mean TALLY_FOLD_CASE?" in said
+    assert (b"\x1b[" in said) is coloured
