@@ -367,7 +367,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
     ids = await shard.pending_blocks(3)
     counts = in_minutes(
         {60: ({"foo": 2, "bär": 1}, {"lorem": 5}), 120: ({"foo": 4}, {"lorem": 1, "don't": 2})},
-        rejected=3,
+        rejected_by_reason=Counter(not_json=3),
         bytes=1000,
         samples=[Sample(b"\xff\x00bad", "not UTF-8", "file:/a")],
     )
@@ -380,6 +380,7 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
         "events": 7,
         "words": 8,
         "rejected": 3,
+        "rejected:not_json": 3,
         "lines": 10,
         "bytes": 1000,
         "blocks": 3,
@@ -401,13 +402,14 @@ async def test_count_takes_the_blocks_off_the_stream_and_adds_what_they_hold(sha
 
 async def test_count_adds_to_what_was_counted_before(shard: Shard) -> None:
     for _ in range(3):
-        await shard.count(in_minutes({-60: ({"foo": 2}, {"a": 1})}, bytes=7, rejected=1))
+        await shard.count(in_minutes({-60: ({"foo": 2}, {"a": 1})}, bytes=7, rejected_by_reason=Counter(not_json=1)))
     assert await shard.hash(KEYS.types) == {"foo": 6}
     assert await shard.hash(KEYS.window_words(60, -60)) == {"a": 3}
     assert await shard.hash(KEYS.totals) == {
         "events": 6,
         "words": 3,
         "rejected": 3,
+        "rejected:not_json": 3,
         "lines": 9,
         "bytes": 21,
         "blocks": 3,
@@ -447,7 +449,9 @@ async def test_count_names_what_is_no_longer_pending_and_writes_nothing(
     ids = await shard.pending_blocks(4)
     missing = await made_missing(shard, ids)
     before, pending = await shard.everything(), await shard.pending()
-    counts = in_minutes({60: ({"foo": 1}, {"a": 1})}, rejected=1, bytes=9, samples=[Sample(b"l", "r", "s")])
+    counts = in_minutes(
+        {60: ({"foo": 1}, {"a": 1})}, rejected_by_reason=Counter(not_json=1), bytes=9, samples=[Sample(b"l", "r", "s")]
+    )
 
     refused = await shard.blocks().count(consumer="a", entries=_held(ids), counts=counts)
     assert refused == Missing(ids=frozenset(missing))
@@ -548,7 +552,9 @@ async def test_samples_of_rejected_lines_are_capped_the_newest_kept(shard: Shard
     number = numbers()
     for _ in range(4):
         samples = [Sample(b"%d" % next(number), "not JSON: x", "s") for _ in range(3)]
-        await shard.count(in_minutes(rejected=3, padded=2, samples=samples), max_rejected_samples=limit)
+        await shard.count(
+            in_minutes(rejected_by_reason=Counter(not_json=3), padded=2, samples=samples), max_rejected_samples=limit
+        )
     assert [int(entry["line"]) for entry in await shard.entries(KEYS.rejected)] == list(range(12))[12 - kept :]
     totals = await shard.hash(KEYS.totals)
     assert (totals["rejected"], totals["padded"], totals["lines"]) == (12, 8, 12)
