@@ -194,8 +194,24 @@ async def test_the_users_of_the_docs_are_all_that_is_needed(users: Server, tmp_p
     for path, response in (await _answers(reader)).items():
         assert response.status_code == 200, (path, response.text)
     with users.client() as client:
+        block = {"lines": EVENT, "id": "1-1", "deliveries": 5}
+        for command in ("retry", "drop"):
+            letter = str(client.xadd(KEYS.dead_letters, block))
+            assert letter in _run(tmp_path, reader, "dead-letters", "list", "--json").stdout
+            done = _run(tmp_path, writer, "dead-letters", command, letter, *(["--yes"] if command == "drop" else []))
+            assert done.returncode == 0, (command, done.stderr)
         # The api tries whether it can be written to, and the client introduces itself where it may.
         assert {str(entry["object"]) for entry in client.acl_log()} <= {"set", "client|setinfo"}
+
+
+def test_the_reader_of_the_docs_moves_no_dead_letter(users: Server, tmp_path: Path) -> None:
+    with users.client() as client:
+        client.xadd(KEYS.dead_letters, {"lines": EVENT, "id": "1-1", "deliveries": 5})
+        for arguments in (["retry", "--all"], ["drop", "--all", "--yes"]):
+            done = _run(tmp_path, _url(users, "tally-reader"), "dead-letters", *arguments)
+            assert done.returncode == 1, (arguments, done.stderr)
+            assert "does not allow the user of TALLY_REDIS_URL to run" in done.stderr
+            assert (client.xlen(KEYS.dead_letters), client.xlen(KEYS.stream)) == (1, 0)
 
 
 def test_the_reader_of_the_docs_can_change_nothing(users: Server) -> None:
