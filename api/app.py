@@ -21,8 +21,10 @@ from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
 from api.param_reading import also_wrong
 from api.parts import Parts
-from api.routes import all_counts, health, names, pipeline
+from api.request_durations import RequestDurations
+from api.routes import all_counts, health, metrics, names, pipeline
 from api.routes.documented import TAGS
+from api.scraping import Scraping
 from api.work import Busy, Work
 from tally import __version__
 from tally.clock import SYSTEM, Clock
@@ -77,15 +79,20 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     app.add_exception_handler(NoRoom, _too_much)
     app.add_exception_handler(Busy, _too_much)
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
-    for routes in (
+    scraping = Scraping(counts, shards, live, [rankings, bodies], settings=settings)
+    with_token = (
         names.router("types", parts),
         names.router("words", parts),
         pipeline.router(counts, live),
         all_counts.router(counts, bodies),
-    ):
-        app.include_router(routes, **guarded)
-    app.include_router(health.router(pipeline_of(shards, settings=settings)))
+        metrics.router(scraping),
+    )
+    for each in with_token:
+        app.include_router(each, **guarded)
+    of_health = health.router(pipeline_of(shards, settings=settings))
+    app.include_router(of_health)
     pages.install(app)
+    routes = [*app.router.routes, *(route for each in (*with_token, of_health) for route in each.routes)]
 
     # The last one added is the first one asked.
     app.add_middleware(SecurityHeaders)
@@ -104,6 +111,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
             allow_headers=["*"],
             expose_headers=[MISSING_SHARDS, REQUEST_ID],
         )
+    app.add_middleware(RequestDurations, routes=routes)
     if settings.root_path:
         app.add_middleware(ProxyPath, root_path=settings.root_path)
     return app

@@ -91,6 +91,11 @@ class Live:
         self._wanted.set()
         self._wake()
 
+    @property
+    def watching(self) -> int:
+        """Return how many follow the feed."""
+        return self._watching
+
     def rates(self) -> dict[str, float | None]:
         """Return events a second over the last 1, 10 and 60 seconds; None where that is not known yet.
 

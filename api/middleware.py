@@ -8,6 +8,7 @@ import hmac
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.metrics import REFUSED_TOKENS
 from tally.web import problem_types as types
 from tally.web.methods import allow_header
 from tally.web.paths import path_below_root
@@ -89,6 +90,7 @@ class BearerToken:
         if scope["type"] != "http" or self._is_open(path_below_root(scope)) or self._is_known(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
+        REFUSED_TOKENS.inc()
         response = problem(
             types.TOKEN_NEEDED,
             "send the header Authorization: Bearer, with the value of TALLY_API_TOKEN",

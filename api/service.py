@@ -10,6 +10,7 @@ from api.live import Live
 from api.work import Work
 from tally.clock import SYSTEM, Clock
 from tally.log_events import LISTENING
+from tally.metrics import watch_event_loop
 from tally.origins import parse_hosts, parse_origins, taken_hosts
 from tally.peers import Peers
 from tally.settings import Settings
@@ -52,6 +53,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         root_path=settings.root_path,
     )
     ending = asyncio.create_task(_end(app.state.live, app.state.work, stop))
+    watching = asyncio.create_task(watch_event_loop(SYSTEM))
     try:
         await serve(
             LogRefusals(guarded),
@@ -61,6 +63,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         )
     finally:
         ending.cancel()
+        watching.cancel()
 
 
 async def _end(live: Live, work: Work, stop: asyncio.Event, *, clock: Clock = SYSTEM) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from api.freshness import HALF_SECONDS, MOMENT_SECONDS, fresh_seconds
 from api.memory import Memory
+from api.metrics import SNAPSHOT_AGE
 from tally.clock import SYSTEM, Clock
 from tally.telemetry import shared_context
 
@@ -40,7 +41,7 @@ class Snapshot(Generic[T]):
         self._clock = clock
         self._value: T
         self._version: object = None
-        self._checked_at = self._made_at = -1e9
+        self._checked_at = self._made_at = self._asked_at = -1e9
         self._cost_seconds = 0.0
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -58,6 +59,7 @@ class Snapshot(Generic[T]):
                 )
                 self._refreshing.add_done_callback(self._refreshed)
             await asyncio.shield(self._refreshing)
+        SNAPSHOT_AGE.observe(self._clock.monotonic() - self._asked_at)
         return self._value
 
     def _refreshed(self, task: asyncio.Task[None]) -> None:
@@ -70,13 +72,14 @@ class Snapshot(Generic[T]):
         if began - self._made_at < fresh_seconds(cost_seconds=self._cost_seconds, most_seconds=self._most_seconds):
             self._checked_at = began
             return
-        version = await self._version_of()
+        version, asked_at = await self._version_of(), began
         if self._version is None or version != self._version:
             loading = self._clock.monotonic()
             value = await self._load()
+            asked_at = loading
             self._value, self._version, self._made_at = value, version, self._clock.monotonic()
             self._cost_seconds = self._made_at - loading
-        self._checked_at = self._clock.monotonic()
+        self._checked_at, self._asked_at = self._clock.monotonic(), asked_at
 
 
 class Snapshots(Generic[T]):

@@ -45,6 +45,8 @@ class ShardAnswer(BaseModel):
     oldest_seconds: float | None
     aggregators_alive: int = Field(description="Those that serve it; with 0 and a backlog nothing of it is counted")
     dead_letters: int
+    distinct_types: int
+    distinct_words: int
 
 
 class TotalsAnswer(BaseModel):
@@ -102,6 +104,8 @@ class StatusAnswer(BaseModel):
             "dead_letters": 0,
             "distinct_types": 6,
             "distinct_words": 19,
+            "other_types": 0,
+            "other_words": 0,
             "aggregators": [{"name": "host-1-4f2a90", "pending": 1, "idle_seconds": 0.02, "alive": True}],
             "aggregators_alive": 1,
             "sources": [{"name": "/data/events.ndjson", "position": 7200, "appended_at": 1632664031.2}],
@@ -123,6 +127,8 @@ class StatusAnswer(BaseModel):
     )
     distinct_types: int
     distinct_words: int
+    other_types: int = Field(description="Events under `__other__`: of types that a bound had no place for")
+    other_words: int = Field(description="Words under `__other__`, likewise")
     aggregators: list[AggregatorAnswer]
     aggregators_alive: int
     sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")

@@ -43,6 +43,7 @@ def _left_out(*names: str) -> Iterator[None]:
 with _left_out("gzip", "http.server", "socketserver", "urllib.request", "wsgiref.simple_server"):
     from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
     from prometheus_client.exposition import choose_encoder
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 # A second series beside each of a counter or histogram, with the time at which the process made it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -80,7 +81,10 @@ _OF_LEVELS = {level: LOG_MESSAGES.labels(level) for level in ("debug", "info", "
 
 def exposition(accept: str) -> tuple[bytes, str]:
     """Return all metrics in the form that the header Accept asks for, and its media type."""
-    encode, media_type = choose_encoder(accept)
+    try:
+        encode, media_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # by a version that is none, as in text/plain;version=x
+        encode, media_type = choose_encoder("")
     return encode(REGISTRY), media_type
 
 
@@ -131,8 +135,11 @@ __all__ = [
     "REDIS_UP",
     "REGISTRY",
     "Counter",
+    "CounterMetricFamily",
     "Gauge",
+    "GaugeMetricFamily",
     "Histogram",
+    "Metric",
     "count_log_message",
     "exposition",
     "set_service",

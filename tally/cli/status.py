@@ -14,6 +14,7 @@ from rich.table import Table
 from tally.cli.asking import ask
 from tally.cli.output import counts_table
 from tally.clock import SYSTEM
+from tally.keys import OTHER
 from tally.printing import markup
 from tally.redis_location import redis_url
 from tally.runtime import load_or_exit
@@ -58,6 +59,9 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     if found.dead_letters:
         what = "blocks that ended every aggregator, or chunks that cannot be read; see `tally dead-letters list`"
         console.print(f"[bold red]Dead letters: {found.dead_letters:,} {what}[/]")
+    if found.other_types or found.other_words:
+        other = f"{found.other_types:,} events and {found.other_words:,} words"
+        console.print(f"Under {OTHER}, for a bound on names: {other}", highlight=False)
     keys = found.idempotency_keys
     if keys.since_at is not None:
         hours = (now - keys.since_at) / 3600

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from pydantic import Field, field_validator
 
 from tally.settings.environment import SettingsGroup
@@ -23,6 +25,23 @@ class MetricsSettings(SettingsGroup):
         description="Address on which it does. No token is asked for: who reaches it sees how much is counted, and the "
         "names of sources",
     )
+
+    metrics_top_types: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        description="Of how many event types the api's /metrics tells the counts: the most frequent, each a series",
+    )
+    metrics_types: str = Field(
+        "error,login",
+        description="Types whose counts it always tells besides, with commas between: what alerts are about is there "
+        "before it occurs",
+    )
+
+    @cached_property
+    def metrics_type_names(self) -> tuple[str, ...]:
+        """The types whose counts are always told."""
+        return tuple(dict.fromkeys(filter(None, map(str.strip, self.metrics_types.split(",")))))
 
     @field_validator("metrics_port", mode="before")
     @classmethod

@@ -96,6 +96,8 @@ class MergedStatusReader:
             dead_letters=sum(each.dead_letters for each in found),
             distinct_types=types.distinct,
             distinct_words=words.distinct,
+            other_types=types.other,
+            other_words=words.other,
             aggregators=_processes([each.aggregators for each in found]),
             sources=_latest(source for each in found for source in each.sources),
             sources_total=await self._sources_total([each.sources_total for each in found]),
@@ -109,6 +111,8 @@ class MergedStatusReader:
                     each.backlog.oldest_seconds,
                     each.alive,
                     each.dead_letters,
+                    each.distinct_types,
+                    each.distinct_words,
                 )
                 for index, each in enumerate(found)
             ],

@@ -71,7 +71,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
-    """What waits in one of several shards, and how many aggregators that are alive serve it."""
+    """What waits in one of several shards, how many aggregators that are alive serve it, how many names it has."""
 
     shard: int
     blocks: int
@@ -79,6 +79,8 @@ class ShardState:
     oldest_seconds: float | None
     aggregators_alive: int
     dead_letters: int
+    distinct_types: int
+    distinct_words: int
 
     @property
     def stuck(self) -> bool:
@@ -97,6 +99,8 @@ class Status:
     dead_letters: int
     distinct_types: int
     distinct_words: int
+    other_types: int
+    other_words: int
     aggregators: list[Consumer]
     sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
     sources_total: int

@@ -89,14 +89,17 @@ class StatusReader(ShardStore):
             pipeline.xlen(self._keys.dead_letters)
             pipeline.hlen(self._keys.sources)
             dead_letters, sources_total = await execute(pipeline)
+        types, words = await self.names("types"), await self.names("words")
         return Status(
             totals=totals,
             rejected_by_reason=rejected_by_reason(all_totals),
             backlog=await self.backlog(totals),
             idempotency_keys=await self.idempotency_keys(),
             dead_letters=dead_letters,
-            distinct_types=(await self.names("types")).distinct,
-            distinct_words=(await self.names("words")).distinct,
+            distinct_types=types.distinct,
+            distinct_words=words.distinct,
+            other_types=types.other,
+            other_words=words.other,
             aggregators=await self._pipeline.consumers(),
             sources=await self._sources(),
             sources_total=sources_total,

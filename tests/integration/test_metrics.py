@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 LISTED = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
-SERVICES = ("ingestor", "aggregator")
+SERVICES = ("ingestor", "aggregator", "api")
 
 LINES = (
     '{"event_type": "a", "data": "Lorem ipsum", "timestamp": 1600000000}\n',
@@ -32,6 +32,7 @@ def scrapes(tmp_path_factory: pytest.TempPathFactory, shared_server: Server) -> 
     folder = tmp_path_factory.mktemp("services")
     with shared_server.client() as client:
         client.flushall()
+        client.config_set("maxmemory", 1 << 30)  # it is told only where there is one
     (folder / "events.ndjson").write_text("".join(LINES))
     (folder / "followed.ndjson").write_text("".join(LINES))
     ports = {service: free_port() for service in SERVICES}
@@ -43,14 +44,15 @@ def scrapes(tmp_path_factory: pytest.TempPathFactory, shared_server: Server) -> 
         f"tcp://{tcp}",
         "exec:echo --password=secret",
     )
-    arguments = {"ingestor": ["--stay", *sources], "aggregator": []}
+    arguments = {"ingestor": ["--stay", *sources]}
+    of_port = {"api": "TALLY_HTTP_PORT"}
     processes = [
         Process(
             service,
-            *arguments[service],
+            *arguments.get(service, []),
             log=folder / f"{service}.log",
             TALLY_REDIS_URL=shared_server.url,
-            TALLY_METRICS_PORT=str(ports[service]),
+            **{of_port.get(service, "TALLY_METRICS_PORT"): str(ports[service])},
         )
         for service in SERVICES
     ]
@@ -63,6 +65,7 @@ def scrapes(tmp_path_factory: pytest.TempPathFactory, shared_server: Server) -> 
         assert sent.status_code == 202, sent.text
         wait_until(lambda: client.hget("tally:{0}:totals", "lines") == "10", what="all is counted")
         yield {service: Scrape.of(url) for service, url in urls.items()}
+        client.config_set("maxmemory", 0)
 
 
 @pytest.mark.parametrize("service", SERVICES)

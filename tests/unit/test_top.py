@@ -33,6 +33,8 @@ def frame(
     totals |= {"lines": events, "bytes": events * 100, "blocks": 5}
     status = Status(
         rejected_by_reason={},
+        other_types=0,
+        other_words=0,
         totals=totals,
         backlog=Backlog(
             blocks=blocks,
