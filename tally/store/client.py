@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
+from redis.asyncio import BlockingConnectionPool, Sentinel
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
@@ -17,7 +17,7 @@ from tally.layout import check_format
 from tally.open_files import is_out_of_files
 from tally.redis_urls import Parts, parts_of
 from tally.refused import refused
-from tally.store.measured import MeasuredRedis
+from tally.store.measured import MeasuredRedis, measured
 from tally.store.passing import PASSING_ERRORS, passes_by_itself
 
 #: What layout_library.lua answers where the stored layout differs; behind it the stored format.
@@ -63,7 +63,7 @@ def connect(
     tls: Mapping[str, str] | None = None,
     on_connect: OnConnect | None = None,
     readers: int = 0,
-) -> Redis:
+) -> MeasuredRedis:
     """Return a client of the server at `url`, or of the one that Sentinels call the master.
 
     It connects with the first command, and by `on_connect` if that is given. For a cluster see cluster.py.
@@ -81,8 +81,8 @@ def connect(
     options |= connection_options(timeout_seconds=timeout_seconds, tls=tls, on_connect=on_connect)
     parts = parts_of(url)
     if parts.kind == "sentinel":
-        return MeasuredRedis.from_pool(_sentinel_pool(parts, options, timeout_seconds=timeout_seconds))
-    return MeasuredRedis.from_pool(BlockingConnectionPool.from_url(url, **options))
+        return measured(_sentinel_pool(parts, options, timeout_seconds=timeout_seconds))
+    return measured(BlockingConnectionPool.from_url(url, **options))
 
 
 def pool_options(timeout_seconds: float, *, readers: int = 0) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import Connection, SSLConnection, parse_url
 
 from tally.redis_urls import is_tls, parts_of
 from tally.store.client import OnConnect, connection_options, pool_options
-from tally.store.measured import MeasuredRedis
+from tally.store.measured import MeasuredRedis, measured
 
 #: How long a node may take to say who owns what. Another one is asked then.
 LOOKUP_SECONDS = 2.0
@@ -189,7 +189,7 @@ def connect_to_slot(
     timeout_seconds: float,
     tls: Mapping[str, str] | None = None,
     on_connect: OnConnect | None = None,
-) -> Redis:
+) -> MeasuredRedis:
     """Return a client for the keys of one slot of the cluster at `url`; otherwise as client.connect does."""
     pool = BlockingConnectionPool(
         connection_class=_OfSlotWithTls if is_tls(url) else _OfSlot,
@@ -199,7 +199,7 @@ def connect_to_slot(
         **_of_nodes(parse_url(parts_of(url).plain[0])),
         **connection_options(timeout_seconds=timeout_seconds, tls=tls, on_connect=on_connect),
     )
-    return MeasuredRedis.from_pool(pool)
+    return measured(pool)
 
 
 def _of_nodes(options: Mapping[str, Any]) -> dict[str, Any]:

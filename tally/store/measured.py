@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import cache
 from time import perf_counter
 from typing import Any
 from weakref import WeakSet
 
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 
 from tally.metrics import REDIS_RECONNECTS, REDIS_SECONDS, REDIS_UP
 from tally.store.passing import passes_by_itself
+from tally.store.patience import Patience
 
 #: The name of each script, by what is sent of it: its hash, or its text. `lua` fills it.
 SCRIPT_NAMES: dict[str, str] = {}
@@ -56,18 +58,25 @@ REDIS_UP.set_function(lambda: answers.all_are_there())
 
 
 class MeasuredRedis(Redis):
-    """A client of one server."""
+    """A client of one server; with `patience` it waits no longer than that after a stop."""
+
+    patience: Patience | None = None
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command and return its reply."""
         began = perf_counter()
         try:
-            reply = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            async with self.limited():
+                reply = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except (exceptions.RedisError, OSError) as error:
             _note_failure(self, _name(args), began, error)
             raise
         _note_success(self, _name(args), began)
         return reply
+
+    def limited(self) -> AbstractAsyncContextManager[None]:
+        """Wait in this block no longer than `patience` allows."""
+        return self.patience.limited() if self.patience is not None else nullcontext()
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Return a pipeline."""
@@ -76,10 +85,17 @@ class MeasuredRedis(Redis):
         return made
 
 
+def measured(pool: ConnectionPool) -> MeasuredRedis:
+    """Return a client with the connections of this pool, which it closes."""
+    client = MeasuredRedis.from_pool(pool)
+    assert isinstance(client, MeasuredRedis)
+    return client
+
+
 class _MeasuredPipeline(Pipeline):
     """Several commands in one round trip: an operation of their name if it is the same, else `pipeline`."""
 
-    of_client: Redis
+    of_client: MeasuredRedis
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Execute them and return their replies."""
@@ -87,7 +103,8 @@ class _MeasuredPipeline(Pipeline):
         name = names.pop() if len(names) == 1 else "pipeline"
         began = perf_counter()
         try:
-            replies: list[Any] = await super().execute(raise_on_error)
+            async with self.of_client.limited():
+                replies: list[Any] = await super().execute(raise_on_error)
         except (exceptions.RedisError, OSError) as error:
             _note_failure(self.of_client, name, began, error)
             raise

@@ -27,6 +27,7 @@ from tally.keys import Keys
 from tally.log_events import REWRITE_FAILED, REWRITE_NOT_WAITED_FOR, REWRITE_WAITED_FOR
 from tally.runtime import cancel_and_wait
 from tally.store.client import connect
+from tally.store.measured import MeasuredRedis
 from tally.store.passing import passes_by_itself
 from tally.telemetry import get_logger
 
@@ -79,8 +80,8 @@ async def connect_for_writing(
     keys: Keys,
     stop: asyncio.Event,
     tls: Mapping[str, str] | None = None,
-    connect: Callable[..., Redis] = connect,
-) -> AsyncIterator[Redis]:
+    connect: Callable[..., MeasuredRedis] = connect,
+) -> AsyncIterator[MeasuredRedis]:
     """Give a client whose connections see to the rewrite before they send anything; close it in the end.
 
     It is made by `connect`, with the arguments of client.connect. Its commands raise what those of such a client raise,

@@ -19,6 +19,8 @@ from tally.shards import HOME_TAG, slot_of, tags
 from tally.store.client import NO_ANSWER, StoreUnavailable, connect
 from tally.store.cluster import Owners, connect_to_slot
 from tally.store.layouts import LayoutStore
+from tally.store.measured import MeasuredRedis
+from tally.store.patience import Patience
 from tally.store.rewrite import connect_for_writing
 
 #: How long the server with the layout of all is waited for where a copy would do.
@@ -79,11 +81,11 @@ class _Way:
         """Return a client for reading."""
         return self._connect(slot)(self._url, **self._common)
 
-    def writing(self, slot: int, keys: Keys, stop: asyncio.Event) -> AbstractAsyncContextManager[Redis]:
+    def writing(self, slot: int, keys: Keys, stop: asyncio.Event) -> AbstractAsyncContextManager[MeasuredRedis]:
         """Give a client for writing, which sees to the rewrite."""
         return connect_for_writing(self._url, **self._common, keys=keys, stop=stop, connect=self._connect(slot))
 
-    def _connect(self, slot: int) -> Callable[..., Redis]:
+    def _connect(self, slot: int) -> Callable[..., MeasuredRedis]:
         if self._owners:
             return partial(connect_to_slot, slot=slot, owners=self._owners)
         return partial(connect, readers=self._shards - 1)
@@ -118,11 +120,13 @@ async def open_shards(
             await shards.aclose()
         return
     way = _Way(settings, timeout_seconds=timeout_seconds or settings.redis_timeout_seconds)
-    async with AsyncExitStack() as stack:
-        clients: dict[int, Redis] = {}
+    patience = Patience(stop)
+    async with patience.watched(), AsyncExitStack() as stack:
+        clients: dict[int, MeasuredRedis] = {}
         for tag in _all_tags(settings):
             if (slot := way.slot(tag)) not in clients:
                 clients[slot] = await stack.enter_async_context(way.writing(slot, Keys(tag), stop))
+                clients[slot].patience = patience
         yield Shards.by(lambda tag: clients[way.slot(tag)], settings)
 
 
