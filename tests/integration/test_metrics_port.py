@@ -52,7 +52,7 @@ def test_services_tell_what_they_do_and_whether_redis_answers(durable_server: Se
         assert _is_ready(of_ingestor)
 
         for url, service, scripts in (
-            (of_ingestor, "ingestor", {"append", "create_group"}),
+            (of_ingestor, "ingestor", {"append", "known_sources"}),
             (of_aggregator, "aggregator", {"settle", "apply", "xreadgroup"}),
         ):
             scrape = Scrape.of(url)
