@@ -7,19 +7,17 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
 
 from tally.cli.asking import with_shards
-from tally.printing import encodable, markup, printable
+from tally.cli.letter_text import as_dict, cut, described, id_of, letters_table
+from tally.printing import encodable
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, fail, load_or_exit
 from tally.settings import Settings
+from tally.store.client import StoreUnavailable
 from tally.store.dead_letters import DeadLetter, DeadLetterStore
 from tally.store.layouts import LayoutStore
 from tally.store.shards import Shards
@@ -29,9 +27,6 @@ T = TypeVar("T")
 
 #: An ID as it is shown: with the number of its shard in front, where there are several.
 _ID = re.compile(r"(?:([0-9]{1,5})/)?([0-9]{1,20}-[0-9]{1,20})")
-
-#: Characters of a line that `show` prints.
-MOST_CHARACTERS = 1000
 
 #: Why a letter is where it was.
 _NOT_MOVED = {
@@ -57,28 +52,17 @@ def list_(
     as_json: JsonOption = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows of the table; --json has all.")] = 50,
 ) -> None:
-    """List the dead letters, the oldest first."""
-
-    async def ask(stores: Sequence[DeadLetterStore]) -> list[DeadLetter]:
-        return [letter async for letter in _all(stores)]
-
-    settings, found = _with_stores(ask)
+    """List the dead letters, the oldest first. Exits with 1 when one of several shards cannot be asked."""
+    settings, (found, problems) = _with_stores(letters_of_available)
     if as_json:
-        typer.echo(json.dumps([_as_dict(letter, settings) for letter in found]))
-        return
-    if not found:
+        typer.echo(json.dumps([as_dict(letter, settings) for letter in found]))
+    elif found:
+        Console().print(letters_table(found, settings, limit=limit))
+    elif not problems:
         typer.echo("There are no dead letters.")
-        return
-    table = Table(title="Dead letters", title_justify="left")
-    for column in ("id", "kind", "set aside (UTC)", "lines", "bytes", "of"):
-        table.add_column(column, justify="right" if column in ("lines", "bytes") else "left", no_wrap=column == "id")
-    for letter in found[:limit]:
-        lines = "" if letter.lines is None else f"{letter.lines:,}"
-        cells = (letter.kind, _moment(letter.set_aside_at), lines, f"{letter.bytes:,}", markup(_of(letter)))
-        table.add_row(_id(letter, settings), *cells)
-    if len(found) > limit:
-        table.caption = f"and {len(found) - limit:,} more"
-    Console().print(table)
+    for problem in problems:
+        typer.echo(f"tally: {problem}", err=True)
+    raise typer.Exit(EXIT_FAILURE if problems else 0)
 
 
 @dead_letters.command()
@@ -113,16 +97,16 @@ def show(
     if as_json:
         text = None if letter.kind == "chunk" else content.decode("utf-8", "replace")
         held = {"content_base64": base64.b64encode(content).decode(), "text": text, "targets": targets}
-        typer.echo(json.dumps({**_as_dict(letter, settings), **held}))
+        typer.echo(json.dumps({**as_dict(letter, settings), **held}))
         return
-    typer.echo(encodable("\n".join(_described(letter, _id(letter, settings)))))
+    typer.echo(encodable("\n".join(described(letter, id_of(letter, settings)))))
     if targets is not None:
-        typer.echo(encodable(f"Where its counts go: {_cut(targets)}"))
+        typer.echo(encodable(f"Where its counts go: {cut(targets)}"))
         return
     lines = content.split(b"\n")
     shown = lines[: most_lines or None]
     for line in shown:
-        typer.echo(encodable(f"  {_cut(line.decode('utf-8', 'replace'))}"))
+        typer.echo(encodable(f"  {cut(line.decode('utf-8', 'replace'))}"))
     if len(lines) > len(shown):
         typer.echo(f"  … {len(lines) - len(shown):,} more lines; --lines 0 prints all")
 
@@ -176,7 +160,7 @@ def drop(
     there = [(letter_id, letter) for _, letter_id, letter in chosen if letter]
     if there and not yes:  # outside of the event loop, which would keep Ctrl-C from ending it
         for letter_id, letter in there:
-            typer.echo(encodable(", ".join(_described(letter, letter_id))))
+            typer.echo(encodable(", ".join(described(letter, letter_id))))
         typer.confirm(f"Drop {'it' if len(there) == 1 else f'these {len(there):,}'} for good?", abort=True)
 
     async def delete(stores: Sequence[DeadLetterStore]) -> bool:
@@ -210,6 +194,20 @@ def _with_stores(
         return await work(stores)
 
     return settings, with_shards(settings, body, writes=writes)
+
+
+async def letters_of_available(stores: Sequence[DeadLetterStore]) -> tuple[list[DeadLetter], list[str]]:
+    """Return the letters of shards that can be asked, and why others cannot. Raises StoreUnavailable if none can."""
+    found: list[DeadLetter] = []
+    problems: list[str] = []
+    for shard, store in enumerate(stores):
+        try:
+            found += [letter async for letter in store.all()]
+        except StoreUnavailable as error:
+            problems.append(f"shard {shard} cannot be asked: {error}")
+            if len(problems) == len(stores):
+                raise
+    return found, problems
 
 
 async def _all(stores: Sequence[DeadLetterStore]) -> AsyncIterator[DeadLetter]:
@@ -257,44 +255,6 @@ def _place(text: str, stores: Sequence[DeadLetterStore]) -> tuple[int, str]:
         way_on = f"write the number of its own in front, as in 0/{text}"
         fail(f"{text}: there are {len(stores)} shards; {way_on}", code=EXIT_USAGE)
     return shard, match[2]
-
-
-def _id(letter: DeadLetter, settings: Settings) -> str:
-    return f"{letter.shard}/{letter.id}" if settings.shards > 1 else letter.id
-
-
-def _as_dict(letter: DeadLetter, settings: Settings) -> dict[str, Any]:
-    return {**asdict(letter), "id": _id(letter, settings)}
-
-
-def _of(letter: DeadLetter) -> str:
-    if letter.kind == "chunk":
-        return f"{letter.blocks or 0:,} blocks"
-    return letter.source or ""
-
-
-def _described(letter: DeadLetter, letter_id: str) -> list[str]:
-    parts = [f"{letter_id}: {letter.kind}, set aside {_moment(letter.set_aside_at)} UTC"]
-    if letter.kind == "chunk":
-        return [*parts, f"a part of what {letter.blocks or 0:,} blocks added up to", decimal(letter.bytes)]
-    if letter.deliveries is not None:
-        parts[0] += f" after {letter.deliveries:,} deliveries as block {letter.block_id}"
-    if letter.appended_at is not None:
-        parts.append(f"appended {_moment(letter.appended_at)} UTC")
-    parts.append(f"source {printable(letter.source or '(none)')}")
-    lines = f"{letter.lines:,} line{'' if letter.lines == 1 else 's'}"
-    return [*parts, f"{lines}, {decimal(letter.bytes)}"]
-
-
-def _cut(text: str) -> str:
-    return printable(text[:MOST_CHARACTERS]) + ("…" if len(text) > MOST_CHARACTERS else "")
-
-
-def _moment(unix_seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{unix_seconds} s since 1970"
 
 
 def _complain(letter_id: str, word: str) -> None:

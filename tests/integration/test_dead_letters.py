@@ -13,6 +13,7 @@ from redis.exceptions import OutOfMemoryError
 
 import tally.store.dead_letters
 from aggregator.decoding import Decoder
+from tally.cli.dead_letters import letters_of_available
 from tally.deltas import ALL_TIME, Part, chunks_of
 from tally.keys import Keys
 from tally.refused import Refused
@@ -327,6 +328,20 @@ async def test_all_are_told_of_however_many_and_large_they_are(shard: Shard, mon
 
 
 # Whatever Redis is like.
+
+
+async def test_the_letters_of_shards_that_can_be_asked_are_told(shard: Shard) -> None:
+    letter = await shard.dead_block()
+    away = connect("redis://127.0.0.1:1/0", timeout_seconds=5)
+    stores = [DeadLetterStore(away, keys=Keys(3), settings=Settings()), shard.letters()]
+    try:
+        found, problems = await letters_of_available(stores)
+        assert (found, len(problems)) == ([letter], 1)
+        assert problems[0].startswith("shard 0 cannot be asked: ConnectionError")
+        with pytest.raises(StoreUnavailable):
+            await letters_of_available(stores[:1])
+    finally:
+        await away.aclose()
 
 
 async def test_a_full_redis_takes_letters_back_for_they_are_in_it_already(
