@@ -76,7 +76,8 @@ REPLAYS = Counter(
 )
 REQUEST_DURATION = Histogram(
     "tally_ingestor_request_duration_seconds",
-    "How long a POST took, from its head to the last byte of its answer, by the class of its status.",
+    "How long a POST took, from its head to the last byte of its answer, by the class of its status, as 2xx; none: its "
+    "sender was gone.",
     ("source", "status"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0),
 )

@@ -173,4 +173,7 @@ def _lag_bytes(source: Source, appender: SourceAppender) -> int:
     """Return how much of a file that is followed is not in the stream; nothing until it is known what is."""
     if not isinstance(source, FollowedFile) or not appender.name:
         return 0  # an archive is read from its start anyway, and what it holds can only be told by unpacking it
-    return max(0, source.size - appender.position)
+    try:
+        return max(0, source.size - appender.position)
+    except OSError:  # of a file server; reading it says so
+        return 0

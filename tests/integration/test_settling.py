@@ -379,7 +379,7 @@ async def test_a_full_redis_is_emptied_by_each_step(durable: Shard) -> None:
     overdue = await windows.overdue()
     assert (overdue.folds, dict(overdue.drops)) == (((2, 0),), {1: (0,)})
     assert await windows.drop(level=1, starts=[0]) == 1
-    assert await windows.fold(level=2, start=0, cursor=FOLD_FROM_START) == ("folded", "", 0)
+    assert await windows.fold(level=2, start=0, cursor=FOLD_FROM_START) == ("folded", "", 2)
     assert await durable.hash(KEYS.window_words(12, 0)) == {"old": 1, OTHER: 2}
     assert await durable.redis.exists(KEYS.window_words(1, 0), KEYS.window_words(4, 0)) == 0
     assert await durable.hash(KEYS.totals) == {"events": 1}
