@@ -5,7 +5,6 @@ It is a Go runtime, with threads of its own, so it is loaded into a process apar
 
 from __future__ import annotations
 
-import atexit
 import json
 import re
 from concurrent.futures import ProcessPoolExecutor
@@ -98,9 +97,7 @@ def _templates(values: str, release: str, chart: Path) -> dict[str, str]:
 
 @cache
 def _helm() -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
-    atexit.register(pool.shutdown)
-    return pool
+    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
 
 
 # In that process
