@@ -35,8 +35,8 @@ DeadLetterKind = Literal["block", "chunk", "unknown"]
 RetryWord = Literal["appended", "settled", "gone", "changed", "full", "windows"]
 DropWord = Literal["dropped", "gone", "changed"]
 
-#: How many one call of a script tells of, and how many bytes of them it looks at: some milliseconds.
-LETTERS_AT_ONCE, BYTES_AT_ONCE = 100, 4 << 20
+#: How many one call of a script tells of, and how many bytes of them it looks at: three milliseconds of Redis.
+LETTERS_AT_ONCE, BYTES_AT_ONCE = 100, 512 << 10
 
 #: Bytes of each value that is told: another client may have put anything there.
 MOST_VALUE_BYTES = 1000
