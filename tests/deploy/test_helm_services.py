@@ -19,7 +19,7 @@ from tests.senders import post
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 
-TOKEN = "ingest-me"
+TOKEN, POD_IP = "ingest-me", "10.1.2.3"
 
 
 class Container:
@@ -28,7 +28,7 @@ class Container:
     def __init__(self, deployment: Object, folder: Path) -> None:
         self._spec = container_of(deployment)
         self.ports: dict[str, int] = {port["name"]: port["containerPort"] for port in self._spec["ports"]}
-        variables = variables_of(deployment, pod_ip="127.0.0.1")
+        variables = variables_of(deployment, pod_ip=POD_IP)
         for name, path in variables.items():
             if name.endswith("_FILE"):
                 variables[name] = str(folder / Path(path).name)
@@ -39,12 +39,17 @@ class Container:
     def answers(self, probe: str) -> bool:
         """Whether a kubelet would find it so."""
         get = self._spec[probe]["httpGet"]
-        with closing(http.client.HTTPConnection("127.0.0.1", self.ports[get["port"]], timeout=10)) as kubelet:
-            try:
-                kubelet.request("GET", get["path"], headers={"Host": "10.1.2.3"})
-                return 200 <= kubelet.getresponse().status < 400
-            except OSError:
-                return False
+        try:
+            return 200 <= self.get(get["path"], port=get["port"])[0] < 400
+        except OSError:
+            return False
+
+    def get(self, path: str, *, port: str, host: str = POD_IP) -> tuple[int, bytes]:
+        """The status and the content of an answer to somebody who asks by the address of the pod."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=10)) as client:
+            client.request("GET", path, headers={"Host": f"{host}:{self.ports[port]}"})
+            response = client.getresponse()
+            return response.status, response.read()
 
 
 def containers(values: Values, folder: Path) -> dict[str, Container]:
@@ -93,13 +98,18 @@ def test_containers_are_alive_become_ready_count_and_end(server: Server, tmp_pat
         answer = post(source, b'{"event_type": "login", "data": "hello"}', Authorization=f"Bearer {TOKEN}")
         assert answer.status == 202
 
+        api = made["api"]
+
         def counted() -> bool:
-            with closing(http.client.HTTPConnection("127.0.0.1", made["api"].ports["http"], timeout=10)) as api:
-                api.request("GET", "/events/CountByEventType")
-                counts: dict[str, int] = json.loads(api.getresponse().read())
-            return counts == {"login": 1}
+            status, content = api.get("/events/CountByEventType", port="http", host="tally-api")
+            return status == 200 and json.loads(content) == {"login": 1}
 
         wait_until(counted, what="the event is counted")
+        assert api.get("/events/CountByEventType", port="http", host="elsewhere.example.com")[0] == 421
+        for name, each in made.items():
+            status, content = each.get("/metrics", port="http" if name == "api" else "metrics")
+            assert status == 200
+            assert f'tally_build_info{{service="{name}"'.encode() in content
         for each in made.values():
             each.process.send(signal.SIGTERM)
         for each in made.values():
