@@ -124,12 +124,21 @@ class _Asked:
         finally:
             self.remove(source, this)
 
+    def zero(self) -> list[str]:
+        """Return the sources whose value is 0."""
+        return [source for source, parts in self._parts.items() if not self._ask(parts)]
+
     def _ask(self, parts: Mapping[object, Callable[[], float]]) -> float:
         return self._together(each() for each in parts.values())
 
 
 _up, _lag = _Asked(SOURCE_UP, min), _Asked(FOLLOWED_LAG, sum)
 _connections, _buffered = _Asked(CONNECTIONS, sum), _Asked(BUFFERED, sum)
+
+
+def sources_down() -> list[str]:
+    """Return the labels of sources that are not up."""
+    return _up.zero()
 
 
 class SourceMetrics:

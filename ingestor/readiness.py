@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from tally.metrics import source_label
 from tally.refused import Refused
 from tally.settings import Settings
 from tally.store import StoreUnavailable
@@ -15,7 +14,7 @@ from tally.web.problem_types import NOT_READY, ProblemError
 
 
 class Readiness:
-    """Is called to find out. `closed` tells which sources are not open just now."""
+    """Is called to find out. `down` tells which sources are not open just now."""
 
     def __init__(
         self,
@@ -24,12 +23,12 @@ class Readiness:
         settings: Settings,
         ready: asyncio.Event,
         stop: asyncio.Event,
-        closed: Callable[[], Sequence[str]],
+        down: Callable[[], Sequence[str]],
     ) -> None:
         self._stores = [PipelineStore(shard.redis, keys=shard.keys, settings=settings) for shard in shards]
         self._ready = ready
         self._stop = stop
-        self._closed = closed
+        self._down = down
 
     async def __call__(self) -> None:
         """Raise ProblemError while sources are not open, StoreUnavailable or Refused while no shard can be written to.
@@ -41,8 +40,8 @@ class Readiness:
         await self._any_is_writable()
         if not self._ready.is_set():
             raise ProblemError(NOT_READY, "it has not prepared Redis yet")
-        if closed := self._closed():
-            raise ProblemError(NOT_READY, f"not open: {', '.join(map(source_label, closed))}")
+        if down := self._down():
+            raise ProblemError(NOT_READY, f"not open: {', '.join(down)}")
 
     async def _any_is_writable(self) -> None:
         checks = [asyncio.ensure_future(store.check_writable()) for store in self._stores]

@@ -8,7 +8,7 @@ from functools import partial
 
 from ingestor.ending import Incomplete
 from ingestor.log_events import ALL_SOURCES_ENDED, SOURCE_FAILED
-from ingestor.metrics import SourceMetrics, of_source
+from ingestor.metrics import SourceMetrics, of_source, sources_down
 from ingestor.progress import Measure
 from ingestor.readiness import Readiness
 from ingestor.source_appender import SourceAppender
@@ -24,9 +24,6 @@ from tally.store.ingestor_stores import ingestor_store
 from tally.store.shards import open_shards
 from tally.telemetry import get_logger
 from tally.web.metrics_server import metrics_served
-
-#: A source that has failed and was begun again is taken for open if it has not failed anew after so long.
-OPENING_SECONDS = 1.0
 
 
 def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
@@ -65,7 +62,7 @@ async def run(
         store = ingestor_store(shards, settings=settings)
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         restarter = Restarter(context, sources=sources)
-        readiness = Readiness(shards, settings=settings, ready=context.ready, stop=stop, closed=restarter.closed)
+        readiness = Readiness(shards, settings=settings, ready=context.ready, stop=stop, down=sources_down)
         async with metrics_served(settings, readiness=readiness):
             await _run_all(sources, restarter, Start(shards, store, context=context), context)
             if stay and not stop.is_set():
@@ -117,14 +114,6 @@ class Restarter:
         self._to_begin = list(sources)
         self._open: set[Source | Runner] = set()  # those that are read, or listened to
         self._none_runs = asyncio.Event()
-        self._failed: dict[str, float | None] = {}  # sources, and when they were begun again
-
-    def closed(self) -> list[str]:
-        """Return the sources that have failed and are not open again, as far as that can be told."""
-        now = self._context.clock.monotonic()
-        return [
-            label for label, again_at in self._failed.items() if again_at is None or now - again_at < OPENING_SECONDS
-        ]
 
     async def run(self, source: Source | Runner) -> None:
         """Run one source; after a failure again, as long as another one runs. Raises Failure with the last one."""
@@ -143,18 +132,14 @@ class Restarter:
         backoff = self._new_backoff()
         while True:
             backoff.begin()
-            if source.label in self._failed:
-                self._failed[source.label] = self._context.clock.monotonic()
             try:
                 await self._run_once(source)
-                self._failed.pop(source.label, None)
                 return
             except Refused:
                 raise  # the same for all of them, and no source's fault
             except Incomplete:
                 raise  # it was told to stop, or has ended and cannot be read again
             except Exception as error:
-                self._failed[source.label] = None
                 unexpected = not isinstance(error, Failure)
                 failure = Failure(f"{type(error).__name__}: {error}; see the log") if unexpected else error
                 metrics.failures.inc()
