@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import signal
+import asyncio
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from ingestor.service import run
+from ingestor.sources import Context
 from tally import __version__
 from tally.local.up import metrics_ports
-from tally.log_events import STOPPING
 from tally.runtime import Misuse
 from tally.settings import Settings
 from tests.processes import Process, running
 from tests.scraping import Scrape, ready
 from tests.server import Server, free_port
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_async
 
 EVENT = '{"event_type": "a", "data": "Lorem ipsum", "timestamp": 1600000000}\n'
 
@@ -37,6 +39,10 @@ def _service(folder: Path, server: Server, *arguments: str, **variables: str) ->
 
 def _is_ready(url: str) -> bool:
     return ready(url)[0] == 200
+
+
+def _looks_at_its_loop(url: str) -> bool:
+    return Scrape.of(url).value("tally_event_loop_lag_seconds_count") > 0
 
 
 def test_services_tell_what_they_do_and_whether_redis_answers(durable_server: Server, tmp_path: Path) -> None:
@@ -63,7 +69,7 @@ def test_services_tell_what_they_do_and_whether_redis_answers(durable_server: Se
             assert not any(each.startswith("eval") for each in done), "scripts have their names"
             assert scrape.value("process_resident_memory_bytes") > 0
             assert scrape.total("tally_log_messages_total", level="info") > 0
-            assert scrape.value("tally_event_loop_lag_seconds_count") > 0
+            wait_until(lambda url=url: _looks_at_its_loop(url), what="how late the loop is, is looked at")  # type: ignore[misc]
 
         durable_server.kill()
         for url in (of_ingestor, of_aggregator):
@@ -100,18 +106,38 @@ def test_an_ingestor_says_which_source_is_not_open(server: Server, tmp_path: Pat
             ingestor.kill()
 
 
-def test_it_answers_until_the_work_is_done(durable_server: Server, tmp_path: Path) -> None:
-    """A stop waits for Redis, for a while: what is done then is to be seen, too."""
-    aggregator, url = _service(tmp_path, durable_server, "aggregator")
-    with running(aggregator):
-        wait_until(lambda: _is_ready(url), what="it is ready")
-        durable_server.process.send(signal.SIGSTOP)
-        aggregator.send(signal.SIGTERM)
-        wait_until(lambda: STOPPING in aggregator.log(), what="it is told to stop")
-        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
-        assert ready(url) == (503, "it is stopping")
-        durable_server.process.send(signal.SIGCONT)
-        assert aggregator.wait() == 0
+class Held:
+    """A source that takes its time to end."""
+
+    label = "held"
+    is_early = False
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def run(self, _: Context) -> None:
+        await self.may_end.wait()
+
+
+async def test_it_answers_until_the_work_is_done(server: Server) -> None:
+    """What is done after a stop is to be seen, too."""
+    settings, stop, source = Settings(redis_url=server.url, metrics_port=free_port()), asyncio.Event(), Held()
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.metrics_port}", timeout=30) as client:
+
+        async def is_ready() -> bool:
+            with suppress(httpx.TransportError):
+                return (await client.get("/readyz")).status_code == 200
+            return False
+
+        running = asyncio.create_task(run(settings, stop, sources=[source]))
+        await wait_until_async(is_ready, what="it is ready")
+        stop.set()
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readyz")).json()["detail"] == "it is stopping"
+        source.may_end.set()
+        await running
+        with pytest.raises(httpx.TransportError):
+            await client.get("/healthz")
 
 
 def test_what_is_no_path_and_who_asks_by_another_name_is_refused(server: Server, tmp_path: Path) -> None:
