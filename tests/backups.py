@@ -11,9 +11,10 @@ from tests.waiting import wait_until
 
 def snapshot(client: Any, folder: Path, copy: Path) -> None:
     """Have the server write a snapshot, and make of it an append-only file that begins with it."""
-    before = client.lastsave()
-    client.bgsave()
-    wait_until(lambda: client.lastsave() != before, what="the snapshot is written")
+    before = client.info("persistence")["rdb_saves"]
+    client.bgsave()  # or as soon as the server has no other child process
+    wait_until(lambda: client.info("persistence")["rdb_saves"] > before, what="the snapshot is written")
+    wait_until(lambda: not client.info("persistence")["rdb_bgsave_in_progress"], what="all is over")
     assert client.info("persistence")["rdb_last_bgsave_status"] == "ok"
     (copy / "appendonlydir").mkdir(parents=True)
     shutil.copy(folder / "dump.rdb", copy / "appendonlydir" / "appendonly.aof.1.base.rdb")
