@@ -63,9 +63,11 @@ lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/python scripts/lint_page.py
 	$(BIN)/python scripts/lint_lua.py
 
-## Write docs/reference anew, as the code has it, and what of the code is in the Helm chart. A test compares them.
+## Write docs/reference anew, as the code has it, what of the code is in the Helm chart, and Grafana's dashboard. Tests
+## compare them.
 reference: $(DEVELOPMENT)
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/dashboard.py
 
 ## Write constraints.txt anew: the newest versions that pyproject.toml allows, for every Python and system it supports.
 lock:
