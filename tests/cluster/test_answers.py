@@ -10,10 +10,11 @@ import pytest
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
-from tally.shards import tags
+from tally.shards import HOME_TAG, tags
 from tests.cluster.nodes import running_cluster
 from tests.oracle import Expected
 from tests.processes import Process, run, running
+from tests.scraping import Scrape
 from tests.server import free_port
 from tests.waiting import wait_until
 
@@ -52,6 +53,12 @@ def test_they_equal_an_independent_count_and_wait_for_every_node(tmp_path: Path)
             stats = client.get("/v1/stats").json()
             assert (stats["totals"]["events"], stats["totals"]["rejected"]) == (want.events, want.rejected)
             assert client.get("/readyz").status_code == 200
+            scrape = Scrape.of(str(client.base_url))
+            assert scrape.value("tally_lines_total") == want.lines
+            assert scrape.total("tally_rejected_lines_total") == want.rejected
+            assert scrape.total("tally_events_total") == want.events
+            asked = {f"127.0.0.1:{cluster.owner(tag).port}" for tag in (*tags(4), HOME_TAG)}
+            assert scrape.labels("tally_redis_used_memory_bytes", "node") == asked, "once each, however many shards"
             node = cluster.nodes[1]
             keys = [Keys(tag) for tag in tags(4)]
             missing = [place for place, each in enumerate(keys) if cluster.owner(each.tag) is node]
@@ -71,6 +78,10 @@ def test_they_equal_an_independent_count_and_wait_for_every_node(tmp_path: Path)
                     answer = client.get(question)
                     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/redis-unavailable"), question
                 assert client.get("/healthz").status_code == 200
+                scrape = Scrape.of(str(client.base_url))  # which does not wait for longer than Prometheus does
+                assert scrape.value("tally_redis_up") == 0
+                assert "tally_lines_total" not in scrape.text
+                assert scrape.value("process_resident_memory_bytes") > 0
             finally:
                 node.go_on()
             wait_until(is_right, what="it answers again")

@@ -12,6 +12,7 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import StoreUnavailable
 from tally.store.client import errors_translated
+from tally.store.node_memory import memory_of_nodes
 from tally.store.shards import open_shards
 from tests.cluster.sentinels import Watched, running_sentinels
 from tests.cluster.test_faults import SMALL, Events
@@ -56,6 +57,12 @@ def test_masters_that_are_killed(watched: Watched, many_events: Events, tmp_path
             assert worker.exit_code is None, worker.log()[-3000:]
     with watched.master.client() as client:
         assert counted(client) == expected
+    assert asyncio.run(nodes(watched.url)) == [f"127.0.0.1:{watched.master.port}"], "metrics tell which one it is"
+
+
+async def nodes(url: str) -> list[str]:
+    async with open_shards(Settings(redis_url=url), stop=asyncio.Event(), for_writing=False) as shards:
+        return [each.node for each in await memory_of_nodes(shards)]
 
 
 def position(watched: Watched) -> int:
