@@ -12,7 +12,7 @@ from ingestor.durability import wait_until_kept
 from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
 from ingestor.metrics import APPEND_DURATION, SourceMetrics
 from tally.clock import Clock
-from tally.log_throttle import LASTING_SECONDS
+from tally.log_throttle import Telling
 from tally.settings import Settings
 from tally.store import Block, Known
 from tally.store.protocols import LaneStore
@@ -73,7 +73,7 @@ class Lane:
         self._most_blocks = settings.max_blocks_in_flight
         self._in_flight: deque[Block] = deque()
         self._begins_at = 0  # where in the source its present name begins
-        self._say_full_next = 0.0  # in monotonic seconds
+        self._telling = Telling(clock=clock)
         self.name = ""  # the source's in the store
         self.position = 0  # behind what is in the stream under that name
         self.stored_position = 0  # where Redis said last that the source stands
@@ -200,13 +200,13 @@ class Lane:
         return True
 
     def _say_full(self) -> bool:
-        """Say that the stream is full, unless that was said a while ago; True if it was said.
+        """Say that the stream is full, unless that was said a while ago, by any source; True if it was said.
 
         While aggregators are slower than the source it has room, and is full again, many times a second.
         """
-        if self._clock.monotonic() < self._say_full_next:
+        is_bulk = self._is_bulk()
+        if not self._telling.is_due((STREAM_FULL, id(self._store), is_bulk)):
             return False
-        self._say_full_next = self._clock.monotonic() + LASTING_SECONDS
         # For one that is read in bulk, it is no trouble: so it is whenever aggregators are slower than the source.
-        (self._log.info if self._is_bulk() else self._log.warning)(STREAM_FULL)
+        (self._log.info if is_bulk else self._log.warning)(STREAM_FULL)
         return True

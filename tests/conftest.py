@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 from redis.asyncio import Redis
 
+from tally import log_throttle
 from tally.settings import Settings
 from tally.store import connect
 from tests.server import Server
@@ -21,6 +23,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         if variable.startswith("TALLY_") and variable != "TALLY_TEST_SERVER":
             monkeypatch.delenv(variable)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests have logged in this process is no reason not to log it again."""
+    monkeypatch.setattr(log_throttle, "_told", WeakKeyDictionary())
 
 
 @pytest.fixture(scope="session")
