@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from tally.local.log_events import (
 from tests.cli.commands import TALLY, assert_refused, tally
 from tests.cli.up import Up, command_of
 from tests.oracle import Expected
+from tests.scraping import ready
 from tests.server import Server, free_port
 from tests.waiting import wait_until
 
@@ -30,7 +33,7 @@ KEYS = Keys()
 
 
 def test_up_counts_answers_ends_with_ctrl_c_and_has_its_data_again(
-    up: Up, expected: Expected, left: Callable[[], list[int]]
+    up: Up, expected: Expected, left: Callable[[], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up.start("--source", up.source, "--aggregators", "2")
     wait_until(lambda: up.shows(expected), what="everything is counted")
@@ -45,13 +48,23 @@ def test_up_counts_answers_ends_with_ctrl_c_and_has_its_data_again(
     assert "Traceback" not in up.log()
     assert SERVICE_DIED not in up.log()
 
+    monkeypatch.setenv("TALLY_METRICS_PORT", str(port := _first_of_two_free_ports()))
     up.start("--source", up.source)
     wait_until(lambda: up.get("/readyz") is not None, what="it answers again")
     assert up.shows(expected)
+    # The ingestor has the first one, until its file has ended.
+    wait_until(lambda: ready(f"http://127.0.0.1:{port + 1}") == (200, ""), what="the aggregator says that it is ready")
     wait_until(lambda: up.log().count(SOURCE_ENDED) == 2, what="the file was looked at again")
     assert up.shows(expected), "and counted once"
     assert up.interrupt() == 0, up.log()
     assert left() == []
+
+
+def _first_of_two_free_ports() -> int:
+    while True:
+        port = free_port()
+        with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+            return port
 
 
 @pytest.mark.slow
