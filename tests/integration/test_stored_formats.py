@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ KEYS = Keys()
 NEW = 50
 
 ALL = stored.COUNTED + stored.WAITING + NEW
+
+LINES = stored.lines(0, ALL).splitlines(keepends=True)
 
 
 @pytest.fixture
@@ -87,7 +90,7 @@ def test_the_format_before_is_refused_with_the_way_on(old: Server, path: Path, a
 
 
 async def test_what_was_counted_and_what_waits_is_carried_over(old: Server, data_format: str, path: Path) -> None:
-    expected = Expected.of(stored.lines(0, ALL).splitlines(keepends=True))
+    expected = Expected.of(LINES)
     if data_format != FORMAT:
         assert f"format {FORMAT}" in _tally(old, "tally", "layout", "--accept")
     _tally(old, "ingestor", str(path))  # from its position
@@ -95,6 +98,10 @@ async def test_what_was_counted_and_what_waits_is_carried_over(old: Server, data
     with old.client() as client:
         assert expected.difference(counted(client)) == ""
         assert client.xlen(KEYS.stream) == 0
+    status = json.loads(_tally(old, "tally", "status", "--json"))
+    before, after = (Expected.of(part) for part in (LINES[: stored.COUNTED], LINES[stored.COUNTED :]))
+    reasons = {name: number for name, number in status["rejected_by_reason"].items() if number}
+    assert reasons == {"unknown": before.rejected, "not_json": after.rejected}, "none were told apart then"
     redis = connect(old.url, timeout_seconds=30)
     try:
         reader = CountReader(redis, keys=KEYS, settings=Settings())
