@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -50,6 +51,10 @@ class Prometheus:
         series = self.query(expression)
         return float(series[0]["value"][1]) if series else None
 
+    def firing(self) -> set[str]:
+        """Return which alerts fire."""
+        return {series["metric"]["alertname"] for series in self.query('ALERTS{alertstate="firing"}')}
+
     def health(self) -> dict[str, list[str]]:
         """Return of each job what became of its last scrapes."""
         found: dict[str, list[str]] = {}
@@ -70,11 +75,20 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Mapping[str, str], *, api_token: str = "") -> Iterator[Prometheus]:
-    """Run one with the rules and the jobs of deploy/prometheus, of which these are the targets, each second."""
+def prometheus(
+    folder: Path, targets: Mapping[str, str], *, api_token: str = "", at_once: bool = False
+) -> Iterator[Prometheus]:
+    """Run one with the rules and the jobs of deploy/prometheus, of which these are the targets, each second.
+
+    If `at_once`, an alert fires as soon as its expression holds.
+    """
+    rules = RULES
+    if at_once:
+        rules = folder / RULES.name
+        rules.write_text(re.sub(r"^ +for: .*\n", "", RULES.read_text(encoding="utf-8"), flags=re.MULTILINE))
     configuration = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))
     configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    configuration["rule_files"] = [str(RULES)]
+    configuration["rule_files"] = [str(rules)]
     token = folder / "api-token"
     token.write_text(api_token)
     for job in configuration["scrape_configs"]:
