@@ -110,7 +110,7 @@ class Connections:
             return False
         if len(self._connections) >= self._max_connections:
             self._metrics.refused("too_many_connections")
-            self._log.warning(TOO_MANY_CONNECTIONS, max_connections=self._max_connections)
+            self._log.warning(TOO_MANY_CONNECTIONS, max_connections=self._max_connections, peer=connection.peer)
             return False
         self._connections.add(connection)
         return True
@@ -188,6 +188,7 @@ class Connections:
             LONGEST_LINES_CUT,
             lines=cut,
             connections=len(self._connections),
+            peer=longest_first[0].peer,
         )
 
 

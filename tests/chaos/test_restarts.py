@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from tally.generator import Generator, GeneratorSpec
 from tally.keys import Keys
@@ -78,6 +79,14 @@ class Writer:
             file.write(b"".join(next(self._lines) + b"\n" for _ in range(lines)))
 
 
+def _counted(client: redis.Redis, keys: Sequence[Keys]) -> Expected:
+    """Return what all shards come to."""
+    found = Expected()
+    for each in keys:
+        found += counted(client, each)
+    return found
+
+
 def _answers(port: int) -> dict[str, int] | None:
     """Return what an api says of types; None while it does not answer."""
     try:
@@ -88,12 +97,14 @@ def _answers(port: int) -> dict[str, int] | None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, 3])
 def test_a_rolling_restart_of_everything_loses_and_doubles_nothing(
-    durable_server: Server, many_events: tuple[Path, Expected], tmp_path: Path
+    durable_server: Server, many_events: tuple[Path, Expected], tmp_path: Path, shards: int
 ) -> None:
     """Several of each, one by one: with SIGTERM, then with SIGKILL, and the server in the middle, under load."""
     server = durable_server
-    url = {"TALLY_REDIS_URL": server.url, **SMALL}
+    url = {"TALLY_REDIS_URL": server.url, "TALLY_SHARDS": str(shards), "TALLY_STRIPE_BYTES": "65536", **SMALL}
+    keys = [Keys(tag) for tag in tags(shards)]
     file, of_file = many_events
     intakes, apis = [free_port() for _ in range(2)], [free_port() for _ in range(2)]
     writers = [Writer(tmp_path / f"followed-{at}.log", seed=at) for at in range(2)]
@@ -114,7 +125,7 @@ def test_a_rolling_restart_of_everything_loses_and_doubles_nothing(
     with running(*services), server.client() as client:
 
         def lines() -> int:
-            return int(client.hget(Keys().totals, "lines") or 0)
+            return sum(int(client.hget(each.totals, "lines") or 0) for each in keys)
 
         def goes_on() -> None:
             before = lines()
@@ -150,9 +161,9 @@ def test_a_rolling_restart_of_everything_loses_and_doubles_nothing(
         wait_until(lambda: lines() >= want.lines, what="all is counted")
         for aggregator in aggregators:
             assert aggregator.stop() == 0, aggregator.log()[-2000:]
-        assert want.difference(counted(client)) == ""
-        totals = client.hgetall(Keys().totals)
-        assert (totals.get("lost", "0"), client.xlen(Keys().dead_letters)) == ("0", 0)
+        assert want.difference(_counted(client, keys)) == ""
+        for each in keys:
+            assert int(client.hget(each.totals, "lost") or 0) == client.xlen(each.dead_letters) == 0
         for port in apis:
             wait_until(lambda port=port: _answers(port) == want.types, what="each api says so")  # type: ignore[misc]
 
@@ -205,8 +216,5 @@ def test_the_order_of_the_start_does_not_matter(
     finally:
         for service in services.values():
             service.kill()
-    found = Expected()
     with server.client() as client:
-        for tag in tags(shards):
-            found += counted(client, Keys(tag))
-    assert want.difference(found) == ""
+        assert want.difference(_counted(client, [Keys(tag) for tag in tags(shards)])) == ""
