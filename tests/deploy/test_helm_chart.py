@@ -89,6 +89,7 @@ ALL: Values = {
         "port": 9101,
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True},
     },
     "networkPolicy": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 6379}]}]},
 }
@@ -531,6 +532,13 @@ def test_monitors_find_all_pods_and_those_that_are_not_ready() -> None:
         "job"
     ]
     assert job == "tally-counts-api"  # alerts look for a job with tally in its name
+
+
+def test_the_dashboard_is_that_of_grafana() -> None:
+    (dashboard,) = found(helm.render(ALL), "ConfigMap").values()
+    whole = (ROOT / "deploy/grafana/dashboards/tally.json").read_text(encoding="utf-8")
+    assert json.loads(dashboard["data"]["tally.json"]) == json.loads(whole)
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
 def test_alerts_are_those_of_prometheus() -> None:
