@@ -61,6 +61,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         yield
         work.close()
         await live.close()
+        await scraping.close()
         if redis is None:
             await shards.aclose()
 

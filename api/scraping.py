@@ -15,10 +15,12 @@ from tally.log_events import REDIS_REFUSES, REDIS_UNAVAILABLE
 from tally.log_throttle import LogThrottle
 from tally.metrics import exposition
 from tally.refused import Refused
+from tally.runtime import cancel_and_wait
 from tally.settings import Settings
 from tally.store import StoreUnavailable
 from tally.store.node_memory import memory_of_nodes
 from tally.store.shards import Shards
+from tally.telemetry import get_logger
 
 #: For so long what was read is told again: several may ask, each for itself.
 FRESH_SECONDS = 1.0
@@ -64,18 +66,24 @@ class Scraping:
                 return None  # it goes on: the next scrape may have it
         return self._stored
 
+    async def close(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            await cancel_and_wait(self._reading)
+
     async def _read(self) -> None:
+        stored = None
         try:
-            self._stored = await self._load()
+            stored = await self._load()
         except StoreUnavailable as error:
-            self._stored = None
             self._throttle.warning(REDIS_UNAVAILABLE, error=str(error))
         except Refused as error:
-            self._stored = None
             self._throttle.warning(REDIS_REFUSES, problem=str(error))
+        except Exception:
+            # What the process tells of itself is of use all the more.
+            get_logger().exception("what metrics tell could not be read")
         finally:
-            self._read_at = self._clock.monotonic()
-            self._reading = None
+            self._stored, self._read_at, self._reading = stored, self._clock.monotonic(), None
 
     async def _load(self) -> Stored:
         status, _ = await self._counts.status()

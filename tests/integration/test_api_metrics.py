@@ -258,6 +258,26 @@ async def test_what_takes_too_long_is_left_out_once_and_told_the_next_time(
     assert slow.reads == 1, "it was not read anew each time, and so never"
 
 
+async def test_a_bug_in_reading_is_logged_and_hides_nothing_of_the_process(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert names(await slow.scrape()) >= READ
+    slow.fake_clock.now += 1.0
+    monkeypatch.setattr(slow, "all_time", None)  # which cannot be called
+    found = await slow.scrape()
+    assert not names(found) & READ, "nor what was read before"
+    assert found.value("process_resident_memory_bytes") > 0
+    assert "what metrics tell could not be read" in capsys.readouterr().out
+
+
+async def test_what_is_read_when_the_service_stops_is_called_off(slow: Slow) -> None:
+    slow.may_go_on.clear()
+    asking = asyncio.create_task(slow.scrape())
+    await slow.is_read.wait()
+    await slow.scraping.close()
+    assert not names(await asking) & READ
+
+
 async def test_without_room_for_types_all_else_is_told(slow: Slow) -> None:
     slow.no_room = True
     found = await slow.scrape()

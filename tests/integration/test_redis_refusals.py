@@ -62,14 +62,14 @@ def _run(folder: Path, url: str, *arguments: str, **variables: str) -> subproces
     return run("tally", *arguments, env={"TALLY_REDIS_URL": url, **variables})
 
 
-async def _answers(url: str) -> dict[str, httpx.Response]:
+async def _answers(url: str, *more: str) -> dict[str, httpx.Response]:
     app = create_app(Settings(redis_url=url))
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client,
     ):
-        return {path: await client.get(path) for path in READS}
+        return {path: await client.get(path) for path in (*READS, *more)}
 
 
 async def _assert_refused_everywhere(folder: Path, url: str, sentence: str, *, secret: str) -> None:
@@ -191,8 +191,10 @@ async def test_the_users_of_the_docs_are_all_that_is_needed(users: Server, tmp_p
     for arguments in (["status"], ["top"], ["layout"]):
         done = _run(tmp_path, reader, *arguments)
         assert done.returncode == 0, (arguments, done.stderr)
-    for path, response in (await _answers(reader)).items():
+    answers = await _answers(reader, "/metrics")
+    for path, response in answers.items():
         assert response.status_code == 200, (path, response.text)
+    assert "\ntally_redis_used_memory_bytes{" in answers["/metrics"].text
     with users.client() as client:
         block = {"lines": EVENT, "id": "1-1", "deliveries": 5}
         for command in ("retry", "drop"):
