@@ -29,9 +29,9 @@ APPLY_DURATION = Histogram(
     "How long Redis took to add a few chunks of counts to the hashes, a round trip.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.5, 2.5),
 )
-CLAIMED_BLOCKS = Counter("tally_aggregator_claimed_blocks_total", "Blocks that were claimed from idle aggregators.")
+CLAIMED_BLOCKS = Counter("tally_aggregator_claimed_blocks", "Blocks that were claimed from idle aggregators.")
 FOLDED_NAMES = Counter(
-    "tally_aggregator_folded_names_total", "Names that were moved from windows no longer kept to longer ones."
+    "tally_aggregator_folded_names", "Names that were moved from windows no longer kept to longer ones."
 )
 EVENT_LAG = Histogram(
     "tally_aggregator_event_lag_seconds",

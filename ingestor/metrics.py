@@ -14,12 +14,10 @@ from tally.metrics import Counter, Gauge, Histogram, source_label
 
 _SOURCE = ("source",)
 
-LINES = Counter("tally_ingestor_lines_total", "Lines that were put into the stream.", _SOURCE)
-BYTES = Counter(
-    "tally_ingestor_bytes_total", "Bytes of lines, with their ends, that were put into the stream.", _SOURCE
-)
+LINES = Counter("tally_ingestor_lines", "Lines that were put into the stream.", _SOURCE)
+BYTES = Counter("tally_ingestor_bytes", "Bytes of lines, with their ends, that were put into the stream.", _SOURCE)
 BLOCKS = Counter(
-    "tally_ingestor_blocks_total",
+    "tally_ingestor_blocks",
     "Blocks by what Redis said of them: appended; duplicate, as after a lost answer; full, so that they wait or are "
     "refused; moved, as the source stands elsewhere; conflict, as another body has the key.",
     ("source", "outcome"),
@@ -36,12 +34,12 @@ SOURCE_UP = Gauge(
     _SOURCE,
 )
 SOURCE_FAILURES = Counter(
-    "tally_ingestor_source_failures_total",
+    "tally_ingestor_source_failures",
     "Times that the source, or a file or program of it, could not be read on or be opened.",
     _SOURCE,
 )
 LOST_BYTES = Counter(
-    "tally_ingestor_lost_bytes_total",
+    "tally_ingestor_lost_bytes",
     "Bytes that cannot be read again, and are not in the stream or not known to be.",
     _SOURCE,
 )
@@ -51,19 +49,19 @@ FOLLOWED_LAG = Gauge(
     _SOURCE,
 )
 BACKPRESSURE = Counter(
-    "tally_ingestor_backpressure_seconds_total",
+    "tally_ingestor_backpressure_seconds",
     "Seconds for which the source was not read because the stream was full, of all its shards together.",
     _SOURCE,
 )
 READ_AGAIN = Counter(
-    "tally_ingestor_read_again_total",
+    "tally_ingestor_read_again",
     "Times that the source was read again from where Redis has it, which was elsewhere than it had said: it has lost "
     "data, or another ingestor reads the same source.",
     _SOURCE,
 )
 CONNECTIONS = Gauge("tally_ingestor_connections", "Connections that are open.", _SOURCE)
 REFUSED = Counter(
-    "tally_ingestor_refused_total",
+    "tally_ingestor_refused",
     "Connections, requests and unfinished lines that were refused, by the reason; of requests it is the type of the "
     "problem.",
     ("source", "reason"),
@@ -72,7 +70,7 @@ BUFFERED = Gauge(
     "tally_ingestor_buffered_bytes", "Bytes that were read or received, and are not in the stream yet.", _SOURCE
 )
 REPLAYS = Counter(
-    "tally_ingestor_replays_total", "Bodies that were in the stream already under their Idempotency-Key.", _SOURCE
+    "tally_ingestor_replays", "Bodies that were in the stream already under their Idempotency-Key.", _SOURCE
 )
 REQUEST_DURATION = Histogram(
     "tally_ingestor_request_duration_seconds",

@@ -94,15 +94,8 @@ class SourceAppender:
         if new_reader is None:
             new_reader = partial(SourceReader, source, settings=settings, log=self._log)
         self._reader = new_reader(on_change=self._changed.set)
-        self._lane = lanes_over(
-            store.shards,
-            settings=settings,
-            stop=stop,
-            log=self._log,
-            clock=clock,
-            is_bulk=lambda: source.is_bulk,
-            metrics=self._metrics,
-        )
+        shared = {"settings": settings, "stop": stop, "log": self._log, "clock": clock, "metrics": self._metrics}
+        self._lane = lanes_over(store.shards, is_bulk=lambda: source.is_bulk, **shared)
         self._never: set[str] = set()  # names under which the source was found to be another
         self._was_set_back = False  # and `on_setback` has not done yet what it does
         self._told_of_setback = False

@@ -18,6 +18,7 @@ from tally.settings import Settings
 from tally.store import Append, Block
 from tally.store.idempotent import Body, OnceWord
 from tests.fakes import FakeClock, FakeLog
+from tests.metrics import Change, value
 from tests.unit.appending import Lines, Store
 
 
@@ -136,11 +137,13 @@ async def test_after_a_stop_what_one_shard_does_not_take_is_lost_and_that_is_sai
     await give_each(source, store, LINES)
     for shard in store.all:
         shard.unavailable = True
+    lost = Change("tally_ingestor_lost_bytes_total", source="lines")
     source.give(b"lost\n")
     await until(lambda: any("redis" in event for event in log.events))
+    assert value("tally_ingestor_buffered_bytes", source="lines") == 5
     stop.set()
     with pytest.raises(Incomplete, match=r"^5 bytes of it are lost"):
         await asyncio.wait_for(running, 10)
     assert store.lines == LINES
-    assert sum(fields["lost_bytes"] for fields in log.fields(LINES_NOT_TAKEN)) == 5
+    assert sum(fields["lost_bytes"] for fields in log.fields(LINES_NOT_TAKEN)) == lost.so_far == 5
     assert log.fields(LINES_LOST) == []
