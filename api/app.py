@@ -112,7 +112,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
             allow_headers=["*"],
             expose_headers=[MISSING_SHARDS, REQUEST_ID],
         )
-    app.add_middleware(RequestDurations, routes=routes)
+    app.add_middleware(RequestDurations, routes=routes, clock=clock)
     if settings.root_path:
         app.add_middleware(ProxyPath, root_path=settings.root_path)
     return app

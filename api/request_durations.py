@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from time import perf_counter
 
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import REQUEST_SECONDS
+from tally.clock import Clock
 from tally.metrics import OTHER
 from tally.web.paths import path_below_root
 
@@ -44,15 +44,16 @@ class _Names:
 class RequestDurations:
     """Observes how long each request waits until its answer begins: how fast a client takes it, is its own affair."""
 
-    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute]) -> None:
+    def __init__(self, app: ASGIApp, *, routes: Iterable[BaseRoute], clock: Clock) -> None:
         self._app = app
+        self._clock = clock
         self._names = _Names(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, has_begun = perf_counter(), False
+        began, has_begun = self._clock.monotonic(), False
 
         def observe(status: int) -> None:
             nonlocal has_begun
@@ -60,7 +61,7 @@ class RequestDurations:
                 has_begun = True
                 method = scope["method"] if scope["method"] in _METHODS else OTHER
                 child = _child(self._names.of(path_below_root(scope)), method, f"{status // 100}xx")
-                child.observe(perf_counter() - began)
+                child.observe(self._clock.monotonic() - began)
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""Data as a Tally of some format left it in Redis, stored in tests/samples for all later ones to be tried with.
+"""Data as a Tally of some format left it in Redis, stored in tests/formats for all later ones to be tried with.
 
     python -m tests.stored FOLDER FILE      make FILE with the Tally in FOLDER, a checkout of the wanted commit
 
@@ -22,7 +22,7 @@ from tests.processes import Child
 from tests.server import Server
 from tests.waiting import wait_until
 
-SAMPLES = Path(__file__).parent / "samples"
+FORMATS = Path(__file__).parent / "formats"
 
 #: Where the file was when it was read. Whoever goes on with it has it elsewhere, and renames it in Redis.
 PATH = Path("/srv/tally-sample/events.ndjson")
@@ -57,7 +57,7 @@ def lines(first: int, last: int) -> bytes:
 
 def sample(data_format: str) -> Path:
     """Return the file with data of that format."""
-    return SAMPLES / f"format-{data_format}.rdb"
+    return FORMATS / f"{data_format}.rdb"
 
 
 def serve(path: Path, folder: Path) -> Server:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import cache
-from time import perf_counter
 from typing import Any
 from weakref import WeakSet
 
@@ -13,6 +12,7 @@ from redis import exceptions
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 
+from tally.clock import SYSTEM
 from tally.metrics import REDIS_RECONNECTS, REDIS_SECONDS, REDIS_UP
 from tally.store.passing import passes_by_itself
 from tally.store.patience import Patience
@@ -26,6 +26,9 @@ _SCRIPT_COMMANDS = frozenset({"EVALSHA", "EVALSHA_RO", "EVAL", "EVAL_RO"})
 _REFUSES = (exceptions.AuthenticationError, exceptions.AuthorizationError)
 
 _NO_ANSWER = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+
+#: Of this machine: that of the client goes by it, too.
+_now = SYSTEM.monotonic
 
 _child = cache(REDIS_SECONDS.labels)
 
@@ -64,7 +67,7 @@ class MeasuredRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command and return its reply."""
-        began = perf_counter()
+        began = _now()
         try:
             async with self.limited():
                 reply = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -101,7 +104,7 @@ class _MeasuredPipeline(Pipeline):
         """Execute them and return their replies."""
         names = {_name(command) for command, _ in self.command_stack}
         name = names.pop() if len(names) == 1 else "pipeline"
-        began = perf_counter()
+        began = _now()
         try:
             async with self.of_client.limited():
                 replies: list[Any] = await super().execute(raise_on_error)
@@ -123,7 +126,7 @@ def _name(command: Sequence[Any]) -> str:
 
 
 def _note_success(client: Redis, name: str, began: float) -> None:
-    _child(name, "ok").observe(perf_counter() - began)
+    _child(name, "ok").observe(_now() - began)
     if answers.any_missing or not answers.was_asked:
         answers.note(client, answered=True)
 
@@ -133,5 +136,5 @@ def _note_failure(client: Redis, name: str, began: float, error: Exception) -> N
         return  # it goes on: the script is sent again, as text
     answered = isinstance(error, _REFUSES) or not isinstance(error, _NO_ANSWER)
     passes = not answered or (isinstance(error, exceptions.RedisError) and passes_by_itself(error))
-    _child(name, "unavailable" if passes else "refused").observe(perf_counter() - began)
+    _child(name, "unavailable" if passes else "refused").observe(_now() - began)
     answers.note(client, answered=answered)
