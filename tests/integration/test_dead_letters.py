@@ -254,6 +254,13 @@ async def test_a_chunk_waits_for_room_among_those_that_are_settled(shard: Shard)
     assert await shard.stored() == before
 
 
+async def test_what_another_client_says_of_a_chunk_keeps_nobody_from_counting_it(shard: Shard) -> None:
+    letter = await shard.replace(await shard.dead_chunk(), {"blocks": b"1e999", "appended_ms": b"1e999"})
+    assert (await shard.letters().retry(letter))[0] == "settled"
+    await shard.store().apply_all()
+    assert (await shard.hash(KEYS.words), await shard.all()) == ({"x": 1}, [])
+
+
 # Dropped.
 
 
@@ -377,6 +384,14 @@ async def test_a_key_of_another_type_loses_no_letter(shard: Shard, key: str, of_
     with pytest.raises(StoreUnavailable, match="another client has written it"):
         await shard.letters().retry(letter)
     assert await shard.stored() == before
+
+
+async def test_a_block_that_cannot_be_counted_as_lost_is_not_dropped(shard: Shard) -> None:
+    letter = await shard.dead_block()
+    await shard.redis.hset(KEYS.totals, "lost", "few")
+    with pytest.raises(StoreUnavailable, match="another client has written it"):
+        await shard.letters().drop(letter)
+    assert await shard.all() == [letter]
 
 
 @pytest.mark.parametrize("command", ["xadd", "xdel", "hset", "rpush", "hincrby"])

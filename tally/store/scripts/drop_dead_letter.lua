@@ -33,9 +33,14 @@ end
 if digest_of(entry[2]) ~= arguments.digest then
   return {'changed'}
 end
+local is_block = kind_of(entry[2]) == 'block'
+local lost = is_block and redis.call('HGET', totals, 'lost')
+if lost and not string.match(lost, '^%-?%d+$') then
+  return {'wrong-type', totals, 'lost ' .. lost, 'number'}
+end
 
 redis.call('XDEL', dead_letters, id)
-if kind_of(entry[2]) == 'block' then
+if is_block then
   redis.call('HINCRBY', totals, 'lost', 1)
 end
 return {'dropped'}

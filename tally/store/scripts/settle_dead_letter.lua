@@ -45,7 +45,11 @@ if chunk.lengths ~= windows then
 end
 local stored = redis.call('HMGET', backlog, 'delta_bytes', 'settled', 'settled_blocks')
 local delta_bytes, settled = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
-local blocks, appended_ms = tonumber(chunk.blocks) or 0, tonumber(chunk.appended_ms) or 0
+-- Anybody may add entries: what is no number of ours (1e999, say, which JSON has none of) is none.
+local function number_of(text)
+  return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or 0
+end
+local blocks, appended_ms = number_of(chunk.blocks), number_of(chunk.appended_ms)
 if delta_bytes >= arguments.max_delta_bytes and redis.call('LLEN', deltas) > 0 then
   return {'full'}
 end
