@@ -20,7 +20,7 @@ from tally.settings import Settings
 from tally.store import StoreUnavailable
 from tally.store.node_memory import memory_of_nodes
 from tally.store.shards import Shards
-from tally.telemetry import get_logger
+from tally.telemetry import get_logger, shared_context
 
 #: For so long what was read is told again: several may ask, each for itself.
 FRESH_SECONDS = 1.0
@@ -59,7 +59,7 @@ class Scraping:
     async def _fresh(self) -> Stored | None:
         """Return what Redis holds; None if it does not tell, or not in time."""
         if self._reading is None and self._clock.monotonic() - self._read_at >= FRESH_SECONDS:
-            self._reading = asyncio.create_task(self._read(), name="read what metrics tell")
+            self._reading = asyncio.create_task(self._read(), name="read what metrics tell", context=shared_context())
         if self._reading is not None:
             done, _ = await asyncio.wait([self._reading], timeout=WAIT_SECONDS)
             if not done:
