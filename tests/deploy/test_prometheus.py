@@ -148,6 +148,18 @@ def test_the_dashboard_is_what_its_script_says() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("service", ["prometheus", "grafana"])
+def test_what_watches_has_few_rights_and_is_there_only_if_asked_for(service: str) -> None:
+    found = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"][service]
+    assert found["profiles"] == ["observability"]
+    assert re.search(r":v?\d+\.\d+\.\d+}$", found["image"]), "a version, which a variable may replace"
+    assert found["read_only"]
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["mem_limit"]
+    assert [re.sub(r"^\$\{\w+:-(.*)}(.*)", r"\1\2", each).split(":")[0] for each in found["ports"]] == ["127.0.0.1"]
+
+
 def test_the_provisioned_data_source_and_folder_are_those_of_compose() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
     provisioning = ROOT / "deploy" / "grafana" / "provisioning"
