@@ -80,7 +80,7 @@ class Start:
             self._prepared.add(shard)
             self._one_is_prepared.set()
 
-        await self._ask(prepare)
+        await self._ask(prepare, **({"shard": shard} if len(self._shards) > 1 else {}))
 
     async def _let_in(self) -> None:
         """Have what is pushed not wait any longer than this for shards that do not answer."""
@@ -90,10 +90,10 @@ class Start:
         get_logger().warning(LET_IN, missing_shards=missing)
         self._context.ready.set()
 
-    async def _ask(self, question: Callable[[], Awaitable[None]]) -> None:
-        """Ask Redis until it answers, or we are to stop."""
+    async def _ask(self, question: Callable[[], Awaitable[None]], **logged: int) -> None:
+        """Ask Redis until it answers, or we are to stop; what is `logged` is in all that is said of it."""
         stop = self._context.stop
-        await or_stop(ask(question, stop=stop, log=get_logger(), clock=self._context.clock), stop)
+        await or_stop(ask(question, stop=stop, log=get_logger().bind(**logged), clock=self._context.clock), stop)
 
 
 async def _tidy(shards: Shards, store: IngestorStore | IngestorStores, settings: Settings) -> None:

@@ -1,4 +1,7 @@
-"""Shards on a node that hangs hold up none of the others, whether services ran before or are started meanwhile."""
+"""Shards on a node that hangs hold up none of the others, whether services ran before or are started meanwhile.
+
+And services that are started before there is a cluster wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ import redis
 
 from ingestor.log_events import LET_IN
 from tally.keys import GROUP, Keys
+from tally.log_events import REDIS_UNAVAILABLE
 from tally.shards import HOME_TAG, tags
-from tests.cluster.nodes import running_cluster
+from tests.cluster.nodes import Cluster, running_cluster
 from tests.processes import Process, running
 from tests.senders import post
 from tests.server import free_port
@@ -137,3 +141,34 @@ def test_services_that_are_started_meanwhile_serve_what_other_nodes_have(tmp_pat
         assert counts("file") == 3000
         for client in clients.values():
             client.close()
+
+
+@pytest.mark.slow
+def test_services_wait_for_a_cluster_that_is_made_later(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b'{"event_type":"file","data":"f"}\n' * 3000)
+    cluster = Cluster(folder)
+    variables = {"TALLY_REDIS_URL": cluster.url, "TALLY_SHARDS": str(SHARDS), "TALLY_STRIPE_BYTES": "4096"}
+    aggregator = Process("aggregator", log=tmp_path / "aggregator.log", **variables)
+    ingestor = Process("ingestor", f"tail:{path}", log=tmp_path / "ingestor.log", **variables)
+    with running(aggregator, ingestor):
+        for each in (aggregator, ingestor):
+            wait_until(lambda each=each: REDIS_UNAVAILABLE in each.log(), what="it looks for the cluster")  # type: ignore[misc]
+        try:
+            cluster.start()
+            keys = [Keys(tag) for tag in tags(SHARDS)]
+
+            def counted() -> int:
+                found = 0
+                for each in keys:
+                    with cluster.owner(each.tag).client() as client:
+                        found += _events(client, each)
+                return found
+
+            wait_until(lambda: counted() == 3000, what="all is counted", seconds=120)
+            assert (ingestor.stop(), aggregator.stop()) == (0, 0)
+            assert counted() == 3000
+        finally:
+            cluster.kill()
