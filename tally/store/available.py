@@ -27,6 +27,8 @@ class _Seen:
     store: LayoutStore
     layout: Layout | None = None
     is_missing: bool = False
+    why: str = ""  # it could not be asked the last time
+    is_told: bool = False  # that it cannot be asked
     asked_at: float = -math.inf  # when that was found out, in seconds of the monotonic clock
     asking: asyncio.Task[None] | None = None
 
@@ -53,15 +55,16 @@ class AvailableShards:
         Where the layout of all cannot be read, a shard that has a copy of it stands in for its home.
         """
         now = self._clock.monotonic()
-        for keys, seen in self._seen.items():
+        for seen in self._seen.values():
             if seen.asking is None:
                 seen.is_missing = seen.is_missing and now - seen.asked_at < LEFT_OUT_SECONDS
                 seen.asking = asyncio.create_task(
-                    self._ask(keys, seen), name="ask a shard whether it is there", context=shared_context()
+                    self._ask(seen), name="ask a shard whether it is there", context=shared_context()
                 )
         waited_for = [seen.asking for seen in self._seen.values() if seen.asking and not seen.is_missing]
         if waited_for:
             await asyncio.wait(waited_for)  # who goes away meanwhile ends none of them
+        self._tell()
         if not any(seen.is_missing for seen in self._seen.values()):
             return self._shards
         found = Shards(shard for shard in self._shards if not self._seen[shard.keys].is_missing)
@@ -75,8 +78,8 @@ class AvailableShards:
         layout = self._seen[shard.keys].layout
         return layout is not None and "windows" in layout.fields
 
-    async def _ask(self, keys: Keys, seen: _Seen) -> None:
-        was_missing, why = seen.is_missing, ""
+    async def _ask(self, seen: _Seen) -> None:
+        why = ""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 seen.layout = await seen.store.read()
@@ -85,9 +88,22 @@ class AvailableShards:
         except Refused:
             seen.layout = None  # it is there, and tells the same when it is asked more
         finally:
-            seen.asked_at, seen.is_missing, seen.asking = self._clock.monotonic(), bool(why), None
-        place = next((shard.index for shard in self._shards if shard.keys == keys), "with the layout of all")
-        if why and not was_missing:
-            get_logger().warning("a shard cannot be asked", shard=place, error=why)
-        elif was_missing and not why:
-            get_logger().info("a shard can be asked again", shard=place)
+            seen.asked_at, seen.is_missing, seen.asking, seen.why = self._clock.monotonic(), bool(why), None, why
+
+    def _tell(self) -> None:
+        """Log which are missing that were not, and the reverse: in one line, for many may be on one server."""
+        changed = [(keys, seen) for keys, seen in self._seen.items() if bool(seen.why) != seen.is_told]
+        missing = [(keys, seen.why) for keys, seen in changed if seen.why]
+        back = [keys for keys, seen in changed if not seen.why]
+        for _, seen in changed:
+            seen.is_told = bool(seen.why)
+        if missing:
+            error = ", ".join(dict.fromkeys(why for _, why in missing))
+            get_logger().warning(
+                "shards cannot be asked", shards=[self._place(keys) for keys, _ in missing], error=error
+            )
+        if back:
+            get_logger().info("shards can be asked again", shards=[self._place(keys) for keys in back])
+
+    def _place(self, keys: Keys) -> int | str:
+        return next((shard.index for shard in self._shards if shard.keys == keys), "with the layout of all")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from tally.settings import Settings
 from tally.shards import HOME_TAG, tags
@@ -198,3 +199,28 @@ async def test_who_is_refused_is_told_so(redis: Redis, server: Server) -> None:
     async with asked(settings, redis, sharded.clock) as client:
         answer = await client.get("/v1/types?partial=true")
         assert (answer.status_code, "TALLY_SHARDS was 3" in answer.text) == (503, True)
+
+
+async def test_what_is_missing_is_logged_in_one_line_and_once(redis: Redis, frail: Server) -> None:
+    """All three are on that server, and so is the layout of all, which is in one of them."""
+    settings = Settings(redis_url=frail.url, shards=3)
+    other, clock = connect(frail.url, timeout_seconds=30), FakeClock()
+    available = AvailableShards(
+        Shards.by(lambda tag: redis if tag == tags(3)[1] else other, settings), settings=settings, clock=clock
+    )
+    with capture_logs() as logs:
+        assert len(await available.find()) == 3
+        frail.kill()
+        for _ in range(5):
+            assert [shard.index for shard in await available.find()] == [1]
+            clock.now += 2 * LEFT_OUT_SECONDS
+        frail.start()
+
+        async def are_back() -> bool:
+            clock.now += 2 * LEFT_OUT_SECONDS
+            return len(await available.find()) == 3
+
+        await wait_until_async(are_back, what="they are back")
+        await other.aclose()
+    told = [(line["event"], sorted(line["shards"])) for line in logs]
+    assert told == [("shards cannot be asked", [0, 2]), ("shards can be asked again", [0, 2])]
