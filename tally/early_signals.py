@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import os
 import signal
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False  # as typing has it, which takes longer to import than all else here
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
