@@ -18,7 +18,7 @@ from tally.runtime import cancel_and_wait
 from tally.settings import Settings
 from tally.store import IngestorStore, PipelineStore
 from tally.store.ingestor_stores import IngestorStores
-from tally.store.shards import HOME_SECONDS, Shards, check_home
+from tally.store.shards import HOME_SECONDS, Shards, check_home, do_without_home
 from tally.telemetry import get_logger
 
 #: How long the others are waited for when one shard is prepared.
@@ -62,6 +62,8 @@ class Start:
             await self._ask(partial(_tidy, self._shards, self._store, self._context.settings))
         finally:
             await asyncio.gather(*map(cancel_and_wait, (letting_in, home, *preparing)))
+            if home.cancelled():
+                do_without_home(self._shards)
         self._context.ready.set()
 
     async def _check_home(self) -> None:

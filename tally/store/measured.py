@@ -51,6 +51,10 @@ class Answers:
             REDIS_RECONNECTS.inc()
         self.any_missing = bool(self._unanswered)
 
+    def forget(self, client: Redis) -> None:
+        """Forget what came of its operations, as it is asked no more: what it did not answer would stay so for ever."""
+        self._unanswered.discard(client)
+
     def all_are_there(self) -> bool:
         """Return whether something was asked, and no client asked in vain."""
         return self.was_asked and not self._unanswered

@@ -16,6 +16,7 @@ from tally.redis_location import redis_url
 from tally.redis_urls import parts_of
 from tally.settings import Settings
 from tally.shards import HOME_TAG, slot_of, tags
+from tally.store import measured
 from tally.store.client import NO_ANSWER, StoreUnavailable, connect
 from tally.store.cluster import Owners, connect_to_slot
 from tally.store.layouts import LayoutStore
@@ -153,3 +154,10 @@ async def check_home_or_copy(shards: Shards, shard: Shard, *, settings: Settings
     except (StoreUnavailable, TimeoutError) as error:
         if not (await LayoutStore(shard.redis, keys=shard.keys, settings=settings).read()).whole:
             raise StoreUnavailable(f"the layout of all cannot be read: {str(error) or NO_ANSWER}") from error
+        do_without_home(shards)
+
+
+def do_without_home(shards: Shards) -> None:
+    """Note that the layout of all is asked for no more by this process, though it may not have been answered."""
+    if all(shard.redis is not shards.home.redis for shard in shards):
+        measured.answers.forget(shards.home.redis)

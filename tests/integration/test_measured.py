@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from redis import exceptions
 from redis.asyncio import Redis
 
+from ingestor.sources import Context
+from ingestor.starting import Start
 from tally.keys import Keys
 from tally.metrics import REDIS_RECONNECTS, exposition
 from tally.settings import Settings
 from tally.store import AggregatorStore, connect, measured
+from tally.store.ingestor_stores import ingestor_store
 from tally.store.lua import ReadingScript
+from tally.store.shards import Shards, check_home_or_copy
 from tests.scraping import Scrape
 from tests.server import Server
+from tests.sharded import Sharded
 
 COUNT = "tally_redis_operation_duration_seconds_count"
 
@@ -110,6 +117,25 @@ async def test_redis_is_up_if_it_answers_every_client(
     await own_redis.ping()
     assert answers.all_are_there()
     assert REDIS_RECONNECTS._value.get() - reconnects == 1
+
+
+async def test_the_layout_of_all_is_not_missed_for_ever_by_who_does_without_it(
+    redis: Redis, server: Server, answers: measured.Answers
+) -> None:
+    settings = Settings(redis_url=server.url, shards=3)
+    await Sharded(redis, settings, now=1_700_000_000.0).begin()
+    dead = connect("redis://127.0.0.1:1/0", timeout_seconds=5)
+    shards = Shards.over(redis, settings)
+    shards.home = replace(shards.home, redis=dead)
+    await check_home_or_copy(shards, shards[1], settings=settings)
+    assert answers.all_are_there(), "as the shards are, which is all that it needs"
+
+    stop = asyncio.Event()
+    store = ingestor_store(shards, settings=settings)
+    context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
+    await Start(shards, store, context=context).run()
+    assert answers.all_are_there()
+    await dead.aclose()
 
 
 async def test_a_group_that_is_not_there_is_no_outage(redis: Redis, settings: Settings, since: Since) -> None:

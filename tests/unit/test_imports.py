@@ -136,6 +136,6 @@ def test_a_start_imports_nothing_heavy_that_it_does_not_need(start: str, needed:
 
 def test_signals_are_held_before_anything_is_imported_that_takes_a_while() -> None:
     """What comes before has the default action: no stop in order, and a traceback of Ctrl-C."""
-    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tally.early_signals; print(*sys.modules)"
+    program = f"import sys; sys.path.insert(0, {str(HOME)!r}); import tally.early_signals; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
     assert not {"re", "typing", "asyncio"} & set(done.stdout.split())
