@@ -30,6 +30,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
+    DataTransformerConfig,
     Panel,
     Threshold,
     ThresholdsMode,
@@ -206,7 +207,7 @@ def ingestors() -> list[Builder[Panel]]:
             unit=SHARE,
         ),
         graph(
-            "Sources that are not up",
+            "Are sources up?",
             "0 is down; those that have ended are not here.",
             ("min by (source) (tally_ingestor_source_up)", "{{source}}"),
         ),
@@ -523,6 +524,7 @@ def listing(title: str, description: str, of: tuple[str, str]) -> Builder[Panel]
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
+        .with_transformation(DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}}))
         .height(8)
         .span(8)
         .with_target(query(expression).instant().format(PromQueryFormat.TABLE).ref_id("A"))
