@@ -65,12 +65,19 @@ REDIS_UP.set_function(lambda: answers.all_are_there())
 
 
 class MeasuredRedis(Redis):
-    """A client of one server; with `patience` it waits no longer than that after a stop."""
+    """A client of one server; with `patience` it waits no longer than that after a stop.
+
+    Where nobody asks for metrics it need not be measured: that is a twentieth of what a small append takes.
+    """
 
     patience: Patience | None = None
+    is_measured = True
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command and return its reply."""
+        if not self.is_measured:
+            async with self.limited():
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         began = _now()
         try:
             async with self.limited():
@@ -106,6 +113,9 @@ class _MeasuredPipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Execute them and return their replies."""
+        if not self.of_client.is_measured:
+            async with self.of_client.limited():
+                return await super().execute(raise_on_error)
         names = {_name(command) for command, _ in self.command_stack}
         name = names.pop() if len(names) == 1 else "pipeline"
         began = _now()

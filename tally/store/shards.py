@@ -111,7 +111,7 @@ async def open_shards(
     """Give the shards; close their clients in the end. Nothing is asked before the first command is.
 
     Those for writing see to the rewrite of the append-only file first, until `stop` is set; see rewrite. They wait
-    longer for an answer than those for reading, unless it is said how long.
+    longer for an answer than those for reading, unless it is said how long, and are measured if somebody may ask.
     """
     if not for_writing:
         shards = connect_shards(settings, timeout_seconds=timeout_seconds)
@@ -128,6 +128,7 @@ async def open_shards(
             if (slot := way.slot(tag)) not in clients:
                 clients[slot] = await stack.enter_async_context(way.writing(slot, Keys(tag), stop))
                 clients[slot].patience = patience
+                clients[slot].is_measured = settings.metrics_port is not None
         yield Shards.by(lambda tag: clients[way.slot(tag)], settings)
 
 

@@ -18,7 +18,7 @@ from tally.settings import Settings
 from tally.store import AggregatorStore, connect, measured
 from tally.store.ingestor_stores import ingestor_store
 from tally.store.lua import ReadingScript
-from tally.store.shards import Shards, check_home_or_copy
+from tally.store.shards import Shards, check_home_or_copy, open_shards
 from tests.scraping import Scrape
 from tests.server import Server
 from tests.sharded import Sharded
@@ -143,3 +143,15 @@ async def test_a_group_that_is_not_there_is_no_outage(redis: Redis, settings: Se
     with pytest.raises(Exception, match="NOGROUP"):
         await store.read(consumer="a", count=1, block_ms=1)
     assert since.times("xreadgroup", "refused") == 1
+
+
+@pytest.mark.parametrize(("port", "times"), [(9100, 1), (None, 0)])
+async def test_what_nobody_can_ask_for_is_not_measured(
+    server: Server, since: Since, port: int | None, times: int
+) -> None:
+    settings = Settings(redis_url=server.url, metrics_port=port)
+    async with open_shards(settings, stop=asyncio.Event(), for_writing=True) as (shard,):
+        pipeline = shard.redis.pipeline(transaction=False)
+        pipeline.hlen("key")
+        assert (await pipeline.execute(), await shard.redis.llen("key")) == ([0], 0)
+    assert (since.times("hlen", "ok"), since.times("llen", "ok")) == (times, times)
