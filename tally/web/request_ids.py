@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,9 +42,8 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         request_id = _given(scope["headers"]) or made_id()
-        client = scope.get("client")
         # Until its task ends, and so also of what uvicorn logs about it.
-        bind_request(request_id=request_id, peer=client[0] if client else None)
+        bind_request(request_id=request_id, peer=_peer(scope))
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -62,3 +62,12 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """Return the name that the request came with, if it is one, and plain."""
     given = [value for name, value in headers if name == _NAME]
     return given[0].decode() if len(given) == 1 and _PLAIN.fullmatch(given[0]) else None
+
+
+def _peer(scope: Scope) -> str | None:
+    """Return the address of who asks. A proxy on this machine says it, or anybody there who says any text instead."""
+    client = scope.get("client")
+    try:
+        return str(ip_address(client[0].partition("%")[0])) if client else None
+    except ValueError:
+        return None

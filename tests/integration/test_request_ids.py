@@ -97,6 +97,24 @@ async def test_others_get_one_of_their_own(port: int, logs: Logs, names: tuple[s
     assert not set(made) & set(names)
 
 
+@pytest.mark.parametrize(
+    ("told", "peer"),
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ('no address" ' + "x" * 5000, None),
+        ("fe80::1%x", "fe80::1"),
+    ],
+    ids=["IPv4", "IPv6", "text", "zone"],
+)
+async def test_a_proxy_on_this_machine_says_who_asks_but_nothing_else(
+    port: int, logs: Logs, told: str, peer: str | None
+) -> None:
+    async with httpx.AsyncClient() as client:
+        await client.get(f"http://127.0.0.1:{port}/", headers={"X-Forwarded-For": told})
+    assert [line["peer"] for line in logs] == [peer]
+
+
 async def test_a_refusal_has_it(port: int, logs: Logs) -> None:
     answer = await _ask(port, "/refused", GIVEN)
     assert answer.headers[REQUEST_ID] == GIVEN
