@@ -90,6 +90,13 @@ class Pipeline:
         file = ROOT / "docker-compose.yml"
         docker("compose", "--project-directory", str(ROOT), "--file", str(file), "build", TALLY_IMAGE=NAME)
 
+    def count_made_up_events(self) -> None:
+        """Have the ingestor make up more events than are counted, and everything else run besides."""
+        settings = (self._folder / ".env").read_text()
+        (self._folder / ".env").write_text(settings.replace("/data/events.ndjson", "demo:?rate=100000"))
+        self.compose("up", "--detach", "--no-build", "--scale", "aggregator=3")
+        wait_until(self.ready, what="the api answers at the published port")
+
     def containers(self, service: str) -> list[str]:
         """IDs of a service's containers, also of those that have ended."""
         return self.compose("ps", "--all", "--quiet", service).split()
@@ -283,3 +290,18 @@ for folder in ("/", "/data", "/opt/tally"):
         print(error.errno)
 """
     assert docker("exec", api, "python", "-c", attempt).split() == [str(errno.EROFS)] * 3
+
+
+def test_a_stop_under_load_is_over_within_the_grace(pipeline: Pipeline) -> None:
+    """The last one here: nothing runs afterwards. Whoever is not done by then is killed, and its exit code is 137."""
+    pipeline.count_made_up_events()
+    before = pipeline.totals()["lines"]
+    wait_until(lambda: pipeline.totals()["lines"] > before + 20_000, what="made-up events are counted")
+    pipeline.compose("stop")
+    codes = {
+        service: [inspect(each)["State"]["ExitCode"] for each in pipeline.containers(service)]
+        for service in (*SERVICES, "redis")
+    }
+    # 1: the aggregators were gone, the stream was full, and what it had made up by then cannot be made up again.
+    assert codes.pop("ingestor") in ([0], [1])
+    assert codes == {"aggregator": [0, 0, 0], "api": [0], "redis": [0]}
