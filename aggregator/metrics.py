@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tally.metrics import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 BATCH_BYTES = Histogram(
     "tally_aggregator_batch_bytes",

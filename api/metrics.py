@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tally.metrics import REGISTRY, Counter, CounterMetricFamily, Gauge, GaugeMetricFamily, Histogram, Metric
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
 from tally.store.node_memory import NodeMemory
 from tally.store.status import SourceState, Status
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 
-from tally.metrics import Counter, Gauge, Histogram, source_label
+from prometheus_client import Counter, Gauge, Histogram
+
+from tally.metrics import source_label
 
 _SOURCE = ("source",)
 

@@ -8,42 +8,14 @@ A label never has a value that a client chooses: each is a series that is kept a
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
-from types import ModuleType
+from collections.abc import MutableMapping
 from typing import Any
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 
 from tally import __version__
 from tally.clock import Clock
-
-
-class _NotNeeded(ModuleType):
-    """A module that seems to have every class."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
-
-
-@contextmanager
-def _left_out(*names: str) -> Iterator[None]:
-    """Let imports find nothing in modules that were not imported before."""
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update({name: _NotNeeded(name) for name in absent})
-    try:
-        yield
-    finally:
-        for name in absent:
-            del sys.modules[name]
-
-
-# The library has a server and a client for push gateways, which we do not use: half of what it takes to import it.
-with _left_out("gzip", "http.server", "socketserver", "urllib.request", "wsgiref.simple_server"):
-    from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
-    from prometheus_client.exposition import choose_encoder
-    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 # A second series beside each of a counter or histogram, with the time at which the process made it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -122,27 +94,3 @@ async def watch_event_loop(clock: Clock) -> None:
         due = clock.monotonic() + LOOP_CHECK_SECONDS
         await clock.sleep(LOOP_CHECK_SECONDS)
         LOOP_LAG.observe(max(0.0, clock.monotonic() - due))
-
-
-__all__ = [
-    "BUILD",
-    "LOG_MESSAGES",
-    "LOOP_LAG",
-    "MOST_SOURCES",
-    "OTHER",
-    "REDIS_RECONNECTS",
-    "REDIS_SECONDS",
-    "REDIS_UP",
-    "REGISTRY",
-    "Counter",
-    "CounterMetricFamily",
-    "Gauge",
-    "GaugeMetricFamily",
-    "Histogram",
-    "Metric",
-    "count_log_message",
-    "exposition",
-    "set_service",
-    "source_label",
-    "watch_event_loop",
-]
