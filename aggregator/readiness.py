@@ -26,7 +26,8 @@ class Readiness:
         if self._stop.is_set():
             raise ProblemError(NOT_READY, "it is stopping")
         await together([store.check_writable() for store in self._stores])
-        outside = [shard.index for shard, worker in self._workers.items() if not worker.is_member]
+        outside = {shard.index: worker.trouble for shard, worker in self._workers.items() if not worker.is_member}
         if outside:
             shards = f" of shards {', '.join(map(str, outside))}" if len(self._workers) > 1 else ""
-            raise ProblemError(NOT_READY, f"it is not in the consumer group{shards}")
+            why = "".join(f": {trouble.public}" for trouble in [*filter(None, outside.values())][:1])
+            raise ProblemError(NOT_READY, f"it is not in the consumer group{shards}{why}")

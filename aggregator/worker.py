@@ -59,6 +59,7 @@ class Worker:
         self._backoff = backoff or Backoff()
         self._check_home = check_home
         self.is_member = False  # of the group, as far as it knows
+        self.trouble: StoreUnavailable | None = None  # why it was not at the last try, until it counts again
         self._log = get_logger().bind(consumer=consumer, **({} if shard is None else {"shard": shard}))
         self._outage = Outage(self._log, clock=clock)
         self._decoder = decoder or Decoder(settings)
@@ -110,7 +111,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 await self._join()
-                self.is_member = True
+                self.is_member, self.trouble = True, None
                 await self._count()
                 break
             except GroupMissing as error:
@@ -123,7 +124,7 @@ class Worker:
                 # The next look at it says how, or finds ours: Redis may have been flushed.
                 await self._clock.wait(self._stop, Backoff().next_seconds())
             except StoreUnavailable as error:
-                self.is_member = False
+                self.is_member, self.trouble = False, error
                 delay_seconds = self._backoff.next_seconds()
                 self._outage.lasts(error, retry_in_seconds=delay_seconds)
                 await self._clock.wait(self._stop, delay_seconds)

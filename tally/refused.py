@@ -49,7 +49,9 @@ def refused(error: exceptions.RedisError) -> Refused:
     if "unknown command" in text.lower():
         return Refused(f"Redis does not know a command that Tally needs (Redis 7.0 or Valkey 8 is the oldest): {text}")
     if text.startswith("WRONGTYPE"):
-        return Refused(f"Redis holds something else under a name of Tally's: {text}")
+        return Refused(
+            f"Redis holds something else under a name of Tally's; how to find it is in docs/operations.md: {text}"
+        )
     if isinstance(error, exceptions.InvalidResponse):
         return Refused(f"what answers at TALLY_REDIS_URL does not speak as Redis does: {text}")
     return Refused(f"Redis refuses: {text or type(error).__name__}")

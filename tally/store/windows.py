@@ -151,5 +151,5 @@ def raise_wrong_type(word: bytes, rest: Sequence[Any]) -> None:
     if word == b"wrong-type":
         key, found, expected = (each.decode("utf-8", "replace") for each in rest)
         raise StoreUnavailable(
-            f"{key} is a {found} and should be a {expected}: another client has written it; remove it"
+            f"{key} is a {found} and should be a {expected}: another client has written it; rename or remove it"
         )

@@ -13,6 +13,7 @@ import pytest
 from ingestor.service import run
 from ingestor.sources import Context
 from tally import __version__
+from tally.keys import Keys
 from tally.local.up import metrics_ports
 from tally.runtime import Misuse
 from tally.settings import Settings
@@ -20,6 +21,8 @@ from tests.processes import Process, running
 from tests.scraping import Scrape, ready
 from tests.server import Server, free_port
 from tests.waiting import wait_until, wait_until_async
+
+KEYS = Keys()
 
 EVENT = '{"event_type": "a", "data": "Lorem ipsum", "timestamp": 1600000000}\n'
 
@@ -104,6 +107,20 @@ def test_an_ingestor_says_which_source_is_not_open(server: Server, tmp_path: Pat
             wait_until(lambda: _is_ready(url), what="it has the address")
         finally:
             ingestor.kill()
+
+
+def test_an_aggregator_says_which_key_it_cannot_write(server: Server, tmp_path: Path) -> None:
+    """It leaves and joins its group meanwhile, so that the group alone would say nothing."""
+    aggregator, url = _service(tmp_path, server, "aggregator")
+    with running(aggregator), server.client() as client:
+        wait_until(lambda: _is_ready(url), what="it is in its group")
+        client.set(KEYS.words, "mine")
+        client.xadd(KEYS.stream, {"lines": EVENT.strip()})
+        why = f"group: {KEYS.words} is a string and should be a hash"
+        wait_until(lambda: why in ready(url)[1], what="it says which")
+        client.rename(KEYS.words, "mine")
+        wait_until(lambda: client.hget(KEYS.words, "Lorem") == "1", what="what waited is counted")
+        wait_until(lambda: _is_ready(url), what="it is in its group again")
 
 
 class Held:
