@@ -22,6 +22,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 _before: dict[signal.Signals, Any] = {}
 _noted: signal.Signals | None = None
+_stops = False
 
 
 def hold() -> None:
@@ -39,6 +40,15 @@ def taken() -> signal.Signals | None:
     return noted
 
 
+def stops() -> None:
+    """Note that the process stops: a signal that comes when nothing else takes it any more is a second one.
+
+    So it is while threads are waited for in the end, one that reads from a file server, say.
+    """
+    global _stops
+    _stops = True
+
+
 def release() -> None:
     """Put back what was there before, for what does not stop in order. A signal that came has its effect now."""
     while _before:
@@ -49,6 +59,6 @@ def release() -> None:
 
 def _note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     global _noted
-    if _noted is not None:
+    if _noted is not None or _stops:
         os._exit(128 + number)
     _noted = signal.Signals(number)

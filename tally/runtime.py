@@ -79,6 +79,7 @@ def stop_on_signals(
             at_once()
             os._exit(128 + received)
         log.info(STOPPING, signal=received.name)
+        early_signals.stops()
         begin_to_stop()
 
     def begin_to_stop() -> None:

@@ -113,3 +113,34 @@ def test_a_second_one_does_not_wait_for_the_imports(server: Server, tmp_path: Pa
         assert importing.process.log() == ""
     finally:
         importing.process.kill()
+
+
+#: A service whose work is done at a stop, but for a thread that does not come to an end.
+_HAS_A_THREAD = """
+from tally.early_signals import hold
+hold()
+import asyncio, threading
+from tally.runtime import run_or_exit, stop_on_signals
+
+async def body():
+    stop = asyncio.Event()
+    with stop_on_signals(stop):
+        asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+        print("has begun", flush=True)
+        await stop.wait()
+    print("is done", flush=True)
+
+run_or_exit(body())
+"""
+
+
+def test_a_second_one_does_not_wait_for_threads_either(tmp_path: Path) -> None:
+    process = Child([sys.executable, "-P", "-c", _HAS_A_THREAD], log=tmp_path / "log")
+    process.start()
+    try:
+        for said in ("has begun", "is done"):
+            wait_until(lambda said=said: said in process.log(), what=f"it {said}")  # type: ignore[misc]
+            process.send(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
