@@ -28,6 +28,9 @@ T = TypeVar("T")
 #: An ID as it is shown: with the number of its shard in front, where there are several.
 _ID = re.compile(r"(?:([0-9]{1,5})/)?([0-9]{1,20}-[0-9]{1,20})")
 
+#: Neither part of an ID is more.
+_LAST = 2**64 - 1
+
 #: Why a letter is where it was.
 _NOT_MOVED = {
     "gone": "there is no such dead letter (any more): somebody, or an earlier try, has moved or dropped it",
@@ -249,7 +252,7 @@ def _place(text: str, stores: Sequence[DeadLetterStore]) -> tuple[int, str]:
     """Return the shard of a letter and its ID there. Ends the process where the text is none."""
     match = _ID.fullmatch(text)
     shard = int(match[1] or 0) if match else 0
-    if match is None or shard >= len(stores):
+    if match is None or shard >= len(stores) or any(int(part) > _LAST for part in match[2].split("-")):
         fail(f"{text}: this is no ID of a dead letter; `tally dead-letters list` shows them", code=EXIT_USAGE)
     if match[1] is None and len(stores) > 1:
         way_on = f"write the number of its own in front, as in 0/{text}"

@@ -127,6 +127,7 @@ def test_one_that_stays_is_said_and_the_others_are_moved(server: Server) -> None
         (["retry", "--all", "1-1"], "say which: IDs"),
         (["drop", "--all"], "nobody can be asked here: add --yes"),
         (["retry", "everything"], "everything: this is no ID of a dead letter"),
+        (["retry", f"{2**64}-1"], "1: this is no ID of a dead letter"),
         (["show", "1-1", "--raw", "--json"], "--raw and --json contradict each other"),
     ],
     ids=" ".join,

@@ -322,6 +322,12 @@ async def test_what_another_client_has_put_there_can_be_dropped_alone(shard: Sha
     assert (await shard.hash(KEYS.totals), await shard.all()) == ({}, [])
 
 
+async def test_the_last_id_that_there_can_be_is_told_as_well(shard: Shard) -> None:
+    last = f"{2**64 - 1}-{2**64 - 1}"
+    await shard.redis.xadd(KEYS.dead_letters, {"lines": b"x"}, id=last)
+    assert [letter.id for letter in await shard.all()] == [last]
+
+
 async def test_all_are_told_of_however_many_and_large_they_are(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally.store.dead_letters, "LETTERS_AT_ONCE", 3)
     monkeypatch.setattr(tally.store.dead_letters, "BYTES_AT_ONCE", 1000)

@@ -45,5 +45,9 @@ while #found <= arguments.most and bytes < arguments.bytes_at_once do
   found[#found + 1] = one
   bytes, first = bytes + #content, '(' .. entry[1]
   found[1] = entry[1]
+  if entry[1] == '18446744073709551615-18446744073709551615' then -- nothing can come behind, and Redis refuses to look
+    found[1] = ''
+    break
+  end
 end
 return found
