@@ -25,6 +25,7 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from tally.redis_urls import is_tls, parts_of
 from tally.store.client import OnConnect, connection_options, pool_options
 from tally.store.measured import MeasuredRedis, measured
+from tally.store.passing import raise_lost
 
 #: How long a node may take to say who owns what. Another one is asked then.
 LOOKUP_SECONDS = 2.0
@@ -117,6 +118,8 @@ class Owners:
             await connection.connect()  # type: ignore[no-untyped-call]
             await connection.send_command("CLUSTER", "SLOTS")
             return await connection.read_response()
+        except RuntimeError as error:
+            raise_lost(error)
         finally:
             await connection.disconnect(nowait=True)
 
@@ -172,8 +175,10 @@ class _OfSlot(Connection):
     def _forgotten_if_lost(self) -> Iterator[None]:
         try:
             yield
-        except _LOST:
+        except (*_LOST, RuntimeError) as error:
             self._owners.forget(self._lookup)
+            if isinstance(error, RuntimeError):
+                raise_lost(error)
             raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from redis.asyncio.client import Pipeline
 
 from tally.clock import SYSTEM
 from tally.metrics import REDIS_RECONNECTS, REDIS_SECONDS, REDIS_UP
-from tally.store.passing import passes_by_itself
+from tally.store.passing import passes_by_itself, raise_lost
 from tally.store.patience import Patience
 
 #: The name of each script, by what is sent of it: its hash, or its text. `lua` fills it.
@@ -76,17 +76,22 @@ class MeasuredRedis(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Execute a command and return its reply."""
         if not self.is_measured:
-            async with self.limited():
-                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            return await self._execute(args, options)
         began = _now()
         try:
-            async with self.limited():
-                reply = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            reply = await self._execute(args, options)
         except (exceptions.RedisError, OSError) as error:
             _note_failure(self, _name(args), began, error)
             raise
         _note_success(self, _name(args), began)
         return reply
+
+    async def _execute(self, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        try:
+            async with self.limited():
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise_lost(error)
 
     def limited(self) -> AbstractAsyncContextManager[None]:
         """Wait in this block no longer than `patience` allows."""
@@ -114,14 +119,12 @@ class _MeasuredPipeline(Pipeline):
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         """Execute them and return their replies."""
         if not self.of_client.is_measured:
-            async with self.of_client.limited():
-                return await super().execute(raise_on_error)
+            return await self._execute_all(raise_on_error)
         names = {_name(command) for command, _ in self.command_stack}
         name = names.pop() if len(names) == 1 else "pipeline"
         began = _now()
         try:
-            async with self.of_client.limited():
-                replies: list[Any] = await super().execute(raise_on_error)
+            replies = await self._execute_all(raise_on_error)
         except (exceptions.RedisError, OSError) as error:
             _note_failure(self.of_client, name, began, error)
             raise
@@ -132,6 +135,13 @@ class _MeasuredPipeline(Pipeline):
         else:
             _note_success(self.of_client, name, began)
         return replies
+
+    async def _execute_all(self, raise_on_error: bool) -> list[Any]:
+        try:
+            async with self.of_client.limited():
+                return await super().execute(raise_on_error)
+        except RuntimeError as error:
+            raise_lost(error)
 
 
 def _name(command: Sequence[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from redis import exceptions
 
 #: ResponseErrors that pass by themselves: a fail-over, a full disk, a full memory, a server that is still loading.
@@ -32,3 +34,13 @@ def passes_by_itself(error: exceptions.RedisError) -> bool:
     if isinstance(error, exceptions.MovedError):  # an AskError to redis-py, but the node stays the wrong one
         return False
     return isinstance(error, PASSING_ERRORS) or str(error).partition(" ")[0] in _PASSING
+
+
+def raise_lost(error: RuntimeError) -> NoReturn:
+    """Raise ConnectionError in place of what uvloop raises where a connection was reset before something was sent.
+
+    redis-py takes OSErrors alone for that. Any other error is raised as it is.
+    """
+    if "the handler is closed" in str(error):
+        raise exceptions.ConnectionError(f"the connection was lost: {error}") from error
+    raise error

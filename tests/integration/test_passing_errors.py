@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import socket
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +17,17 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+import uvloop
 from redis.asyncio import Redis
 
 from aggregator.counts import Counts
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, StoreUnavailable, WindowStore, connect
+from tally.store import Block, PipelineStore, StoreUnavailable, WindowStore, connect
 from tally.store.client import MAX_CONNECTIONS
 from tally.store.reads import CountReader
+from tally.store.shards import open_shards
+from tests.listener import Listener
 from tests.server import Server
 from tests.stores import AllStores
 from tests.waiting import wait_until
@@ -183,3 +188,24 @@ async def test_a_connection_that_no_file_is_left_for_is_said_to_be_that(server: 
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await client.aclose()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+async def test_a_connection_that_is_reset_before_anything_is_sent_is_a_lost_one(scheme: str) -> None:
+    """As a proxy does whose server is gone. uvloop raises a RuntimeError then, which would end a service."""
+
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def ask(port: int) -> None:
+        url = f"{scheme}://127.0.0.1:{port}" + ("/service" if scheme == "redis+sentinel" else "")
+        async with open_shards(Settings(redis_url=url), stop=asyncio.Event(), for_writing=True) as shards:
+            pipeline = PipelineStore(shards.home.redis, keys=shards.home.keys, settings=Settings())
+            for _ in range(50):  # it is a matter of chance, a third of them
+                with pytest.raises(StoreUnavailable):
+                    await pipeline.check_writable()
+                with pytest.raises(StoreUnavailable):
+                    await CountReader(shards.home.redis, keys=shards.home.keys, settings=Settings()).windows()
+
+    with Listener(reset) as listener:
+        await asyncio.to_thread(uvloop.run, ask(listener.port))
