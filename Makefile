@@ -45,8 +45,8 @@ run: $(RUNTIME) $(VENDOR)
 test: $(DEVELOPMENT) tools-if-possible
 	$(PYTEST) -m 'not slow' $(ARGS)
 
-## Run the tests that are marked as slow: more variants, containers, packages. `.ci/run` runs them, too.
-##   TALLY_TEST_THOROUGH=1 make test test-slow        more seeds, many more examples, longer histories: for a night
+## Run the tests that are marked as slow: containers, packages, a further variant of what has many. `.ci/run` runs them, too.
+##   TALLY_TEST_THOROUGH=1 make test test-slow        all variants, more seeds and examples, longer histories: for a night
 test-slow: $(DEVELOPMENT) tools-if-possible
 	$(PYTEST) -m slow $(ARGS)
 

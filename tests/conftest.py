@@ -13,7 +13,16 @@ from redis.asyncio import Redis
 from tally import log_throttle
 from tally.settings import Settings
 from tally.store import connect
+from tests.effort import further_variants
 from tests.server import Server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the thorough way runs."""
+    left_out = list(further_variants(items))
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,16 @@
 """How much the tests try: what every change needs, or, with TALLY_TEST_THOROUGH=1, what is worth a night.
 
 What every change needs is in two parts. `make test` runs all but what is marked as slow: of what has many variants,
-which take long, one or two. `make test-slow` runs the others. Both try few examples of a property and one or two random
-seeds, always the same ones, so that a failure is the change's. The thorough way has more seeds, draws many new examples
-at each run, makes longer histories, and starts each process for real.
+which take long, one or two. `make test-slow` runs one of the others, the first, and what has no shorter form. Both try
+few examples of a property and one or two random seeds, always the same ones, so that a failure is the change's. The
+thorough way has all variants and more seeds, draws many new examples at each run, makes longer histories, and starts
+each process for real.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -42,3 +43,14 @@ def seeds(short: Iterable[int], others: Iterable[int]) -> list[Any]:
     """Return the parameters of a test by its random seed: those of every change, and others in the thorough way."""
     few = list(short)
     return [*few, *(pytest.param(each, marks=pytest.mark.slow) for each in others if each not in few and THOROUGH)]
+
+
+def further_variants(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield, of each test, all its slow variants but the first; none in the thorough way."""
+    begun = set()
+    for item in items:
+        test, _, variant = item.nodeid.partition("[")
+        if variant and not THOROUGH and item.get_closest_marker("slow") is not None:
+            if test in begun:
+                yield item
+            begun.add(test)
