@@ -74,6 +74,14 @@ def settings(server: Server) -> Settings:
 
 
 @pytest.fixture
+async def durable_redis(durable_server: Server) -> AsyncIterator[Redis]:
+    """Tally's own client of that server."""
+    client = connect(durable_server.url, timeout_seconds=30)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
 async def redis(server: Server) -> AsyncIterator[Redis]:
     """Tally's own client of the real server."""
     client = connect(server.url, timeout_seconds=30)

@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 FORMATS = Path(__file__).parent / "formats"
 
-#: Where the file was when it was read. Whoever goes on with it has it elsewhere, and renames it in Redis.
+#: Where the file was when it was read. A test that goes on with it has it elsewhere, and renames it in Redis.
 PATH = Path("/srv/tally-sample/events.ndjson")
 
 #: A day long ago, in Unix seconds.

@@ -126,20 +126,13 @@ def retry(
     """
     _check_which(ids, every)
 
+    async def retry_one(store: DeadLetterStore, letter: DeadLetter) -> tuple[str, str]:
+        word, became = await store.retry(letter)
+        waits = "applied, as chunk" if word == "settled" else "counted again, as block"
+        return word, f"waits to be {waits} {became}"
+
     async def move(stores: Sequence[DeadLetterStore]) -> bool:
-        failed = False
-        chosen = await _chosen(ids, stores)
-        await _check_permissions(chosen, stores)
-        for shard, letter_id, letter in chosen:
-            word, became = await stores[shard].retry(letter) if letter else ("gone", "")
-            if word == "appended":
-                typer.echo(f"{letter_id}: waits to be counted again, as block {became}")
-            elif word == "settled":
-                typer.echo(f"{letter_id}: waits to be applied, as chunk {became}")
-            else:
-                failed = True
-                _complain(letter_id, word)
-        return failed
+        return await _move_each(await _chosen(ids, stores), stores, retry_one)
 
     _, failed = _with_stores(move, writes=True)
     raise typer.Exit(EXIT_FAILURE if failed else 0)
@@ -166,19 +159,10 @@ def drop(
             typer.echo(encodable(", ".join(described(letter, letter_id))))
         typer.confirm(f"Drop {'it' if len(there) == 1 else f'these {len(there):,}'} for good?", abort=True)
 
-    async def delete(stores: Sequence[DeadLetterStore]) -> bool:
-        failed = False
-        await _check_permissions(chosen, stores)
-        for shard, letter_id, letter in chosen:
-            word = await stores[shard].drop(letter) if letter else "gone"
-            if word == "dropped":
-                typer.echo(f"{letter_id}: dropped")
-            else:
-                failed = True
-                _complain(letter_id, word)
-        return failed
+    async def drop_one(store: DeadLetterStore, letter: DeadLetter) -> tuple[str, str]:
+        return await store.drop(letter), "dropped"
 
-    _, failed = _with_stores(delete, writes=True)
+    _, failed = _with_stores(lambda stores: _move_each(chosen, stores, drop_one), writes=True)
     raise typer.Exit(EXIT_FAILURE if failed else 0)
 
 
@@ -238,9 +222,26 @@ async def _chosen(ids: Sequence[str] | None, stores: Sequence[DeadLetterStore]) 
     return [(each.shard, f"{each.shard}/{each.id}" if several else each.id, each) for each in letters]
 
 
-async def _check_permissions(chosen: Sequence[Chosen], stores: Sequence[DeadLetterStore]) -> None:
+async def _move_each(
+    chosen: Sequence[Chosen],
+    stores: Sequence[DeadLetterStore],
+    move: Callable[[DeadLetterStore, DeadLetter], Awaitable[tuple[str, str]]],
+) -> bool:
+    """Move each letter, and say what became of it; return whether one stays where it is.
+
+    `move` gives the word of its script, and what to say if that is none of _NOT_MOVED.
+    """
     for shard in {shard for shard, _, _ in chosen}:
         await stores[shard].check_permissions()
+    failed = False
+    for shard, letter_id, letter in chosen:
+        word, became = await move(stores[shard], letter) if letter else ("gone", "")
+        if word in _NOT_MOVED:
+            failed = True
+            typer.echo(f"tally: {letter_id}: {_NOT_MOVED[word]}", err=True)
+        else:
+            typer.echo(f"{letter_id}: {became}")
+    return failed
 
 
 def _check_which(ids: Sequence[str] | None, every: bool) -> None:
@@ -258,7 +259,3 @@ def _place(text: str, stores: Sequence[DeadLetterStore]) -> tuple[int, str]:
         way_on = f"write the number of its own in front, as in 0/{text}"
         fail(f"{text}: there are {len(stores)} shards; {way_on}", code=EXIT_USAGE)
     return shard, match[2]
-
-
-def _complain(letter_id: str, word: str) -> None:
-    typer.echo(f"tally: {letter_id}: {_NOT_MOVED[word]}", err=True)

@@ -1,7 +1,7 @@
 """How long an answer of Redis is waited for: as the client says, but not for long when we are to stop.
 
 Who stops us gives us some seconds (docker-compose.yml twenty), and a server that hangs is no reason to need more:
-what was sent and not answered is settled by whoever goes on, as after a crash.
+what was sent and not answered is settled by those that go on, as after a crash.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ async def check_home(shards: Shards, *, settings: Settings, counts: bool) -> Non
 
 
 async def check_home_or_copy(shards: Shards, shard: Shard, *, settings: Settings) -> None:
-    """Do what `check_home` does for who counts in a shard, unless home does not answer and the shard has a whole copy.
+    """Do what `check_home` does for a worker of a shard, unless home does not answer and the shard has a whole copy.
 
     A copy is there only if the layout of all was; whether it is that of our settings its own store tells.
     """

@@ -15,7 +15,7 @@ from tally.web.problem_types import ProblemType, problem_members
 
 MEDIA_TYPE = "application/problem+json"
 
-#: Where in the state of a request it is left why it was refused, for who measures requests: the type of the problem.
+#: Where in the state of a request it is left why it was refused, to be measured: the type of the problem.
 REASON = "refused"
 
 #: When a client may ask again while Redis is unavailable, in seconds.

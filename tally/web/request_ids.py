@@ -65,7 +65,7 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def _peer(scope: Scope) -> str | None:
-    """Return the address of who asks. A proxy on this machine says it, or anybody there who says any text instead."""
+    """Return the client's address. A proxy on this machine says it, or anybody there who says any text instead."""
     client = scope.get("client")
     try:
         return str(ip_address(client[0].partition("%")[0])) if client else None

@@ -293,7 +293,7 @@ for folder in ("/", "/data", "/opt/tally"):
 
 
 def test_a_stop_under_load_is_over_within_the_grace(pipeline: Pipeline) -> None:
-    """The last one here: nothing runs afterwards. Whoever is not done by then is killed, and its exit code is 137."""
+    """The last one here: nothing runs afterwards. What is not done by then is killed, and its exit code is 137."""
     pipeline.count_made_up_events()
     before = pipeline.totals()["lines"]
     wait_until(lambda: pipeline.totals()["lines"] > before + 20_000, what="made-up events are counted")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -125,10 +125,8 @@ async def shard(redis: Redis) -> Shard:
 
 
 @pytest.fixture
-async def durable(durable_server: Server) -> AsyncIterator[Shard]:
-    client = connect(durable_server.url, timeout_seconds=30)
-    yield Shard(client)
-    await client.aclose()
+async def durable(durable_redis: Redis) -> Shard:
+    return Shard(durable_redis)
 
 
 # A block.

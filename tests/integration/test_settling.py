@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count as numbers
 from typing import Any
 
@@ -25,7 +25,7 @@ from tally.clock import SYSTEM
 from tally.deltas import ALL_TIME, Chunk, Part, Place, Sample, chunks_of
 from tally.keys import GROUP, OTHER, TOP_WORDS, Keys, Kind
 from tally.settings import Settings
-from tally.store import Block, GroupMissing, StoreUnavailable, WindowStore, connect
+from tally.store import Block, GroupMissing, StoreUnavailable, WindowStore
 from tally.store.blocks import Missing, Oldest, PendingBlock, Settled
 from tally.store.deltas import APPLIED_TOGETHER, NextChunk, Progress
 from tally.store.windows import FOLD_FROM_START
@@ -92,10 +92,8 @@ async def shard(redis: Redis) -> Shard:
 
 
 @pytest.fixture
-async def durable(durable_server: Server) -> AsyncIterator[Shard]:
-    client = connect(durable_server.url, timeout_seconds=30)
-    yield Shard(client)
-    await client.aclose()
+async def durable(durable_redis: Redis) -> Shard:
+    return Shard(durable_redis)
 
 
 def part(counts: Mapping[str, int], *places: tuple[int, int], kind: Kind = "words") -> Part:

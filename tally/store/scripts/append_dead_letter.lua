@@ -35,20 +35,17 @@ local wrong = wrong_type({dead_letters, stream}, 'stream') or wrong_type({backlo
 if wrong then
   return wrong
 end
-local entry = redis.call('XRANGE', dead_letters, id, id)[1]
-if not entry then
-  return {'gone'}
-end
-if kind_of(entry[2]) ~= 'block' or digest_of(entry[2]) ~= arguments.digest then
-  return {'changed'}
+local letter, why_not = letter_of(dead_letters, id, arguments.digest, 'block')
+if not letter then
+  return {why_not}
 end
 -- What an aggregator reads of it. unpack could not take all that another client may have put there.
-local values = values_of(entry[2], {'lines', 'source', 'appended_ms'})
+local values = values_of(letter, {'lines', 'source', 'appended_ms'})
 local fields, blocks = {'source', values.source or ''}, 0
 if values.lines then
   -- It is one of the backlog from here on, even if another client had added it.
   local appended_ms = appended_ms_of({'appended_ms', values.appended_ms or ''}) and values.appended_ms
-    or string.match(entry[2][#entry[2] - 2], '^%d+')
+    or string.match(letter[#letter - 2], '^%d+')
   fields, blocks = {'lines', values.lines, 'source', values.source or '', 'appended_ms', appended_ms}, 1
 end
 

@@ -33,4 +33,17 @@ end
 local function digest_of(fields)
   return redis.sha1hex(cmsgpack.pack(fields))
 end
+
+-- Returns the fields of the dead letter that was looked at: under this ID, with this digest and, if it is given, of this kind.
+-- Otherwise nil and why not: 'gone' or 'changed'.
+local function letter_of(dead_letters, id, digest, kind)
+  local entry = redis.call('XRANGE', dead_letters, id, id)[1]
+  if not entry then
+    return nil, 'gone'
+  end
+  if digest_of(entry[2]) ~= digest or (kind and kind_of(entry[2]) ~= kind) then
+    return nil, 'changed'
+  end
+  return entry[2]
+end
 -- luacheck: pop

@@ -26,14 +26,11 @@ local wrong = wrong_type({dead_letters}, 'stream') or wrong_type({totals}, 'hash
 if wrong then
   return wrong
 end
-local entry = redis.call('XRANGE', dead_letters, id, id)[1]
-if not entry then
-  return {'gone'}
+local letter, why_not = letter_of(dead_letters, id, arguments.digest)
+if not letter then
+  return {why_not}
 end
-if digest_of(entry[2]) ~= arguments.digest then
-  return {'changed'}
-end
-local is_block = kind_of(entry[2]) == 'block'
+local is_block = kind_of(letter) == 'block'
 local lost = is_block and redis.call('HGET', totals, 'lost')
 if lost and not string.match(lost, '^%-?%d+$') then
   return {'wrong-type', totals, 'lost ' .. lost, 'number'}

@@ -31,14 +31,11 @@ local wrong = wrong_type({dead_letters}, 'stream') or wrong_type({deltas, list},
 if wrong then
   return wrong
 end
-local entry = redis.call('XRANGE', dead_letters, id, id)[1]
-if not entry then
-  return {'gone'}
+local letter, why_not = letter_of(dead_letters, id, arguments.digest, 'chunk')
+if not letter then
+  return {why_not}
 end
-if kind_of(entry[2]) ~= 'chunk' or digest_of(entry[2]) ~= arguments.digest then
-  return {'changed'}
-end
-local chunk = values_of(entry[2], {'targets', 'body', 'blocks', 'lengths', 'appended_ms'})
+local chunk = values_of(letter, {'targets', 'body', 'blocks', 'lengths', 'appended_ms'})
 local windows = string.gsub(redis.call('HGET', layout_key, 'windows') or '', 'x%d+', '')
 if chunk.lengths ~= windows then
   return {'windows'}
