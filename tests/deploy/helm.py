@@ -128,3 +128,8 @@ def _package(folder: Path) -> str:
     from helm_python.chart import package
 
     return package(CHART, destination=folder)
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Return whether a selector of labels finds an object with these."""
+    return selector.items() <= labels.items()
