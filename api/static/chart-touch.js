@@ -1,5 +1,5 @@
 // A chart by touch: a tap reads it, a finger that moves sideways selects, and zooms in when it goes. uPlot itself knows the
-// mouse only. A finger that goes up or down scrolls the page (touch-action in style.css), and then cancels.
+// mouse only. A finger that goes up or down scrolls the page (touch-action in chart.css), and then cancels.
 
 import { LEAST_DRAG } from "./plot.js";
 

@@ -67,7 +67,7 @@ def test_an_answer_is_the_same_in_every_encoding(client: httpx.Client, path: str
     assert head.headers["content-encoding"] == encoding
 
 
-@pytest.mark.parametrize("path", ["/events/CountWords", "/v1/words?limit=1000", "/static/main.js", "/static/style.css"])
+@pytest.mark.parametrize("path", ["/events/CountWords", "/v1/words?limit=1000", "/static/main.js", "/static/page.css"])
 def test_a_tag_stands_for_an_answer_in_every_encoding(client: httpx.Client, path: str) -> None:
     tags = [raw(client, path, encoding)[0].headers["etag"] for encoding in ("identity", *DECOMPRESS)]
     assert len({tag.removeprefix("W/") for tag in tags}) == 1
@@ -96,8 +96,8 @@ def test_what_is_small_and_what_is_an_error_is_sent_as_it_is(client: httpx.Clien
 
 
 def test_a_part_of_an_asset_is_a_part_of_it_as_it_is(client: httpx.Client) -> None:
-    whole = client.get("/static/style.css").content
-    answer, part = raw(client, "/static/style.css", "gzip, zstd", Range="bytes=10-19")
+    whole = client.get("/static/page.css").content
+    answer, part = raw(client, "/static/page.css", "gzip, zstd", Range="bytes=10-19")
     assert (answer.status_code, part) == (206, whole[10:20])
 
 
