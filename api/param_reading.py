@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tally.web.problem_types import WrongParameters
-
-#: What may be given several times, where the path ends so.
-_REPEATABLE, _WHERE_REPEATABLE = "name", ":series"
 
 
 class Strict(BaseModel):
@@ -68,8 +65,7 @@ def _contradicting_among(request: Request, unreadable: Collection[str]) -> dict[
     if model is None:
         return {}
     given: dict[str, Any] = {name: value for name, value in request.query_params.items() if name not in unreadable}
-    if _REPEATABLE in given and _may_repeat(request, _REPEATABLE):
-        given[_REPEATABLE] = request.query_params.getlist(_REPEATABLE)
+    given |= {name: request.query_params.getlist(name) for name in _repeatable(request) & given.keys()}
     try:
         parameters = model.model_validate(given)
     except ValidationError:  # one that is needed is missing, or cannot be read
@@ -80,15 +76,18 @@ def _contradicting_among(request: Request, unreadable: Collection[str]) -> dict[
     return _contradicting(request, parameters)
 
 
-def _may_repeat(request: Request, name: str) -> bool:
-    return name == _REPEATABLE and request.url.path.endswith(_WHERE_REPEATABLE)
+def _repeatable(request: Request) -> set[str]:
+    """Return the parameters of this path that may be given several times: those that are lists."""
+    model: type[Strict] | None = getattr(request.state, "expected", None)
+    fields = {} if model is None else model.model_fields
+    return {field.alias or name for name, field in fields.items() if get_origin(field.annotation) is list}
 
 
 def _repeated(request: Request) -> dict[str, str]:
     """Return the parameters that are given several times and should not be, and what would be right."""
-    times = Counter(name for name, _ in request.query_params.multi_items())
+    times, repeatable = Counter(name for name, _ in request.query_params.multi_items()), _repeatable(request)
     return {
         name: f"it was given {count} times; give it once"
         for name, count in times.items()
-        if count > 1 and not _may_repeat(request, name)
+        if count > 1 and name not in repeatable
     }
