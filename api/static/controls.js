@@ -32,8 +32,14 @@ function startSearch() {
   let typing = 0;
   const find = () => {
     clearTimeout(typing);
-    if (view().q !== search.value) change({ q: search.value, ...FIRST_PAGES });
+    // The way back from a search is to what was before it, not to each of its letters.
+    if (view().q !== search.value) change({ q: search.value, ...FIRST_PAGES }, { replace: view().q !== "" });
   };
+  onChange(({ q }, changed) => {
+    if (!changed.has("q") || q === search.value) return;
+    clearTimeout(typing);
+    search.value = q;
+  });
   search.addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(find, TYPED_MS);

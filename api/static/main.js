@@ -20,8 +20,8 @@ const IDLE_MS = 10_000;
 
 const health = new Health();
 const timeline = new Timeline();
-const types = new Ranking("types", { onSamples: sheet.showRejected });
-const words = new Ranking("words", { onSamples: sheet.showRejected });
+const types = new Ranking("types");
+const words = new Ranking("words");
 const trending = new Trending();
 const panels = [types, words, timeline, trending];
 

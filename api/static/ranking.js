@@ -5,7 +5,7 @@ import { byId, make, part, parts, setText } from "./dom.js";
 import { span, whole } from "./format.js";
 import { Poll } from "./poll.js";
 import { Rows } from "./ranking-rows.js";
-import { change, open, timeRange, view } from "./view.js";
+import { change, open, openSheet, timeRange, view } from "./view.js";
 import { widened } from "./widened.js";
 
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
@@ -41,14 +41,11 @@ export class Ranking {
   #empty = false;
   #samples = make("button", { type: "button", className: "link", textContent: "show samples" });
 
-  /**
-   * @param {Api.Kind} kind is the id of the section to fill, too
-   * @param {{onSamples: () => void}} listeners `onSamples` is to show rejected lines
-   */
-  constructor(kind, { onSamples }) {
+  /** @param {Api.Kind} kind is the id of the section to fill, too */
+  constructor(kind) {
     this.#kind = kind;
     this.#parameters = PARAMETERS[kind];
-    this.#samples.addEventListener("click", onSamples);
+    this.#samples.addEventListener("click", () => openSheet("rejected"));
     this.#section = byId(kind);
     this.#section.append(byId("list-template", HTMLTemplateElement).content.cloneNode(true));
     const title = this.#part("h2");
@@ -109,9 +106,12 @@ export class Ranking {
     return Number(view()[this.#parameters.offset]);
   }
 
-  /** @param {number} offset */
-  #turnTo(offset) {
-    change({ [this.#parameters.offset]: String(Math.max(0, offset)) });
+  /**
+   * @param {number} offset
+   * @param {{replace?: boolean}} [how]
+   */
+  #turnTo(offset, how) {
+    change({ [this.#parameters.offset]: String(Math.max(0, offset)) }, how);
   }
 
   get #compared() {
@@ -168,7 +168,7 @@ export class Ranking {
     this.#section.classList.remove("stale");
     if (this.#offset >= answer.matched && this.#offset > 0) {
       // The list has become shorter than the page that was looked at.
-      this.#turnTo((Math.ceil(answer.matched / PAGE) - 1) * PAGE);
+      this.#turnTo((Math.ceil(answer.matched / PAGE) - 1) * PAGE, { replace: true });
       return;
     }
     this.#empty = !answer.items.length;

@@ -4,7 +4,7 @@ import { explain } from "./api.js";
 import { byId, make } from "./dom.js";
 import { oneName } from "./name-details.js";
 import { pipeline, rejected } from "./pipeline-details.js";
-import { change, onChange, view } from "./view.js";
+import { onChange, openSheet, view } from "./view.js";
 
 /** @typedef {() => (void | Promise<void>)} Draw draws what must be on the page to be drawn */
 
@@ -16,27 +16,27 @@ export function start() {
   const sheet = byId("sheet", HTMLDialogElement);
   byId("sheet-close").addEventListener("click", () => sheet.close());
   sheet.addEventListener("close", () => {
+    if (sheet.open) return; // opened again since: this comes later
     leave();
     byId("sheet-body").replaceChildren();
-    change({ type: null, word: null });
+    openSheet(null);
   });
-  byId("show-rejected").addEventListener("click", showRejected);
-  byId("show-pipeline").addEventListener("click", () => show("Aggregators and sources", pipeline));
+  byId("show-rejected").addEventListener("click", () => openSheet("rejected"));
+  byId("show-pipeline").addEventListener("click", () => openSheet("pipeline"));
   onChange((_, changed) => {
-    if (changed.has("type") || changed.has("word")) showName();
+    if (changed.has("sheet") || changed.has("name")) follow();
   });
-  showName();
+  follow();
 }
 
-/** Show samples of rejected lines. */
-export function showRejected() {
-  show("Rejected lines", rejected);
-}
-
-function showName() {
-  const { type, word } = view();
-  if (type !== null) show("Event type", (body, signal) => oneName(body, "types", type, signal));
-  else if (word !== null) show("Word", (body, signal) => oneName(body, "words", word, signal));
+/** Show what the view says. */
+function follow() {
+  const { sheet, name } = view();
+  if (sheet === null) byId("sheet", HTMLDialogElement).close();
+  else if (sheet === "rejected") show("Rejected lines", rejected);
+  else if (sheet === "pipeline") show("Aggregators and sources", pipeline);
+  else if (sheet === "type" && name !== null) show("Event type", (body, signal) => oneName(body, "types", name, signal));
+  else if (sheet === "word" && name !== null) show("Word", (body, signal) => oneName(body, "words", name, signal));
 }
 
 /**

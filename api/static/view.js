@@ -1,53 +1,30 @@
-// What is shown: the time range, the search, the order. It lives in the page's address, so that a view can be shared, and
-// is changed nowhere but here.
+// What is shown: the time range, the filters, the search, the order, the sheet, the zoom. It lives in the page's address, so
+// that a view can be shared and that Back and Forward walk through it, and is changed nowhere but here.
+
+import { MOST_NAMES, SECONDS, differences, read, write } from "./address.js";
 
 /**
- * The parameters of the page's address. A name may be any text, the empty one too: null is none.
- *
- * @typedef {object} View
- * @property {keyof typeof SECONDS | "all" | "custom"} window the time range: a trailing window, all time, or from and to
- * @property {string} from
- * @property {string} to
- * @property {string} q what is searched for in names
- * @property {string} tab the list that a narrow screen shows
- * @property {Order} types_order
- * @property {Order} words_order
- * @property {string} types_offset
- * @property {string} words_offset
- * @property {string | null} type the type that is shown in full
- * @property {string | null} word the word that is shown in full
- *
- * @typedef {"-count" | "count" | "name" | "-name" | "-change" | "change"} Order
+ * @typedef {import("./address.js").View} View
+ * @typedef {import("./address.js").Order} Order
+ * @typedef {import("./address.js").Sheet} Sheet
  */
-
-const SECONDS = { "1m": 60, "15m": 900, "1h": 3600, "24h": 86_400 };
-
-/**
- * Each parameter's default, and which texts it may have. Whatever else an address says is left out.
- *
- * @type {{[Name in keyof View]: readonly [byDefault: View[Name], valid: (text: string) => boolean]}}
- */
-const PARAMETERS = {
-  window: ["all", oneOf(...Object.keys(SECONDS), "all", "custom")],
-  from: ["", isMoment],
-  to: ["", isMoment],
-  q: ["", () => true],
-  tab: ["types", oneOf("types", "words", "trending")],
-  types_order: ["-count", isOrder],
-  words_order: ["-count", isOrder],
-  types_offset: ["0", isOffset],
-  words_offset: ["0", isOffset],
-  type: [null, () => true],
-  word: [null, () => true],
-};
 
 /** What goes back to the beginning of both lists, whenever they list something else. */
 export const FIRST_PAGES = Object.freeze({ types_offset: "0", words_offset: "0" });
 
-let current = read();
+/** The filter that a kind of names is for, which is its sheet's name too. */
+const FILTERS = Object.freeze(/** @type {const} */ ({ types: "type", words: "word" }));
+
+let { view: current, wrong } = read(location.search);
 
 /** @type {((view: Readonly<View>, changed: Set<string>) => void)[]} */
 const listeners = [];
+
+addEventListener("popstate", () => {
+  const found = read(location.search);
+  wrong = found.wrong;
+  become(found.view);
+});
 
 /**
  * Return the view.
@@ -56,6 +33,15 @@ const listeners = [];
  */
 export function view() {
   return current;
+}
+
+/**
+ * Return what the address says that cannot be, as it says it, such as "window=nonsense"; nothing where all of it can be.
+ *
+ * @returns {readonly string[]}
+ */
+export function impossible() {
+  return wrong;
 }
 
 /**
@@ -71,20 +57,17 @@ export function onChange(listener) {
  * Change some parameters of the view, and the page's address with them.
  *
  * @param {Partial<View>} parameters
+ * @param {object} [how]
+ * @param {boolean} [how.replace] leave no way back to the view before: nobody did anything, or somebody is still typing
  */
-export function change(parameters) {
+export function change(parameters, { replace = false } = {}) {
   const next = { ...current, ...parameters };
-  const changed = names(PARAMETERS).filter((name) => next[name] !== current[name]);
-  if (!changed.length) return;
-  current = next;
-  const query = new URLSearchParams();
-  for (const name of names(PARAMETERS)) {
-    const value = current[name];
-    if (value !== null && value !== PARAMETERS[name][0]) query.set(name, value);
-  }
-  const text = query.toString();
-  history.replaceState(null, "", text ? `?${text}` : location.pathname);
-  for (const listener of listeners) listener(current, new Set(changed));
+  if (!differences(current, next).length) return;
+  wrong = []; // the address is of the page's own making from here on
+  const address = write(next) || location.pathname;
+  if (replace) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
+  become(next);
 }
 
 /**
@@ -94,7 +77,63 @@ export function change(parameters) {
  * @param {string} name
  */
 export function open(kind, name) {
-  change(kind === "types" ? { type: name, word: null } : { word: name, type: null });
+  change({ sheet: FILTERS[kind], name });
+}
+
+/**
+ * Show another sheet than that of a name, or none.
+ *
+ * @param {Exclude<Sheet, "type" | "word"> | null} sheet
+ */
+export function openSheet(sheet) {
+  change({ sheet, name: null });
+}
+
+/**
+ * Narrow what is shown to a type or a word; to another one besides, if there is one already. The sheet makes room for that.
+ *
+ * @param {Api.Kind} kind
+ * @param {string} name
+ */
+export function filter(kind, name) {
+  const there = current[FILTERS[kind]];
+  if (there.length >= MOST_NAMES) return;
+  const all = there.includes(name) ? there : [...there, name];
+  change({ [FILTERS[kind]]: all, sheet: null, name: null, ...FIRST_PAGES });
+}
+
+/**
+ * Take a filter away again.
+ *
+ * @param {Api.Kind} kind
+ * @param {string} name
+ */
+export function unfilter(kind, name) {
+  const left = current[FILTERS[kind]].filter((each) => each !== name);
+  if (left.length < current[FILTERS[kind]].length) change({ [FILTERS[kind]]: left, ...FIRST_PAGES });
+}
+
+/**
+ * Return whether a name is among the filters.
+ *
+ * @param {Api.Kind} kind
+ * @param {string} name
+ */
+export function isFilter(kind, name) {
+  return current[FILTERS[kind]].includes(name);
+}
+
+/**
+ * Return what narrows a kind of names as parameters of the query API: types are those in which the chosen words stand, words
+ * are those of the chosen types. Nothing where nothing narrows them.
+ *
+ * @param {Api.Kind} kind
+ * @returns {{type?: string[], word?: string[]}}
+ */
+export function filters(kind) {
+  const { type, word } = current;
+  if (kind === "types") return word.length ? { word: [...word] } : {};
+  return type.length ? { type: [...type] } : {};
 }
 
 /**
@@ -128,45 +167,9 @@ export function utc(date) {
   return `${date.toISOString().slice(0, 19)}Z`;
 }
 
-/** @returns {View} */
-function read() {
-  const given = new URLSearchParams(location.search);
-  const found = Object.fromEntries(names(PARAMETERS).map((name) => {
-    const [byDefault, valid] = PARAMETERS[name];
-    const text = given.get(name);
-    return [name, text !== null && valid(text) ? text : byDefault];
-  }));
-  // A custom time range without a beginning is not one yet.
-  if (found.window === "custom" && !found.from) found.window = "all";
-  return /** @type {any} */ (found); // as PARAMETERS has its names, defaults and checks
-}
-
-/** @param {string} text */
-function isMoment(text) {
-  return text === "" || !Number.isNaN(Date.parse(text));
-}
-
-/** @param {string} text */
-function isOffset(text) {
-  return /^\d{1,9}$/.test(text);
-}
-
-/** @param {string} text */
-function isOrder(text) {
-  return /^-?(count|name|change)$/.test(text);
-}
-
-/** @param {...string} texts */
-function oneOf(...texts) {
-  return (/** @type {string} */ text) => texts.includes(text);
-}
-
-/**
- * Object.keys, of which tsc knows what they are.
- *
- * @template {object} T
- * @param {T} object
- */
-function names(object) {
-  return /** @type {(keyof T & string)[]} */ (Object.keys(object));
+/** @param {Readonly<View>} next */
+function become(next) {
+  const changed = new Set(differences(current, next));
+  current = next;
+  for (const listener of listeners) listener(current, changed);
 }

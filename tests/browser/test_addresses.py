@@ -33,7 +33,7 @@ def test_the_address_holds_the_view(pipeline: Pipeline, open_tab: OpenTab) -> No
         expect(other.page.get_by_label("15 m")).to_be_checked()
         expect(other.page.get_by_label("Search names")).to_have_value("word")
         other.expect_rows("words", {f"word{at:02}": 1 for at in range(25, 40)})
-        assert "word=" not in other.page.url
+        assert "sheet=" not in other.page.url
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_a_type_may_have_any_name(pipeline: Pipeline, open_tab: OpenTab) -> None
         for _ in range(2):
             expect(tab.page.locator("#sheet .full-name")).to_have_text(shown)
             expect(tab.page.locator("#sheet .facts dd").first).to_have_text(str(count))
-            assert parse_qs(urlsplit(tab.page.url).query, keep_blank_values=True) == {"type": [name]}
+            assert parse_qs(urlsplit(tab.page.url).query, keep_blank_values=True) == {"sheet": ["type"], "name": [name]}
             tab.page.reload()
         tab.page.get_by_role("button", name="Close").click()
         expect(tab.page.locator("#sheet")).to_be_hidden()
@@ -81,7 +81,7 @@ def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
     expect(facts.nth(0)).to_have_text("3")
     expect(facts.nth(1)).to_have_text("75.0%")
     expect(facts.nth(2)).to_have_text("1")
-    assert "type=foo" in tab.page.url
+    assert "sheet=type&name=foo" in tab.page.url
 
 
 @pytest.mark.slow
@@ -89,17 +89,17 @@ def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
 def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab: OpenTab) -> None:
     now = int(time.time()) // 60 * 60
     pipeline.count(*[{"event_type": "foo", "data": "x", "timestamp": now - 3 * 3600}] * 3, event("bar"))
-    tab = open_tab(f"{pipeline.url}/?window=15m&type=foo")
+    tab = open_tab(f"{pipeline.url}/?window=15m&sheet=type&name=foo")
     sheet, facts = tab.page.locator("#sheet"), tab.page.locator("#sheet .facts")
     expect(sheet).to_contain_text(re.compile(r"Not counted in .*\d:\d\d.*: there is nothing to draw\."))
     expect(facts).to_contain_text("Count in this time range0")
     expect(facts).to_contain_text("Count of all time3")
     expect(sheet.locator(".plot")).to_have_count(0)
-    tab.page.goto(f"{pipeline.url}/?window=24h&type=foo")
+    tab.page.goto(f"{pipeline.url}/?window=24h&sheet=type&name=foo")
     expect(facts).to_contain_text("Count in this time range3")
     expect(sheet.locator("canvas")).to_be_visible()
     # All time, from when it was first seen.
-    tab.page.goto(f"{pipeline.url}/?type=foo")
+    tab.page.goto(f"{pipeline.url}/?sheet=type&name=foo")
     expect(sheet).to_contain_text("Counts in each")
     expect(sheet.locator("canvas")).to_be_visible()
     sheet.locator(".plot").focus()
@@ -107,7 +107,7 @@ def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab:
     expect(sheet.locator(".said")).to_have_text(re.compile(r"\d:\d\d.*: \d+$"))
     # A single cell is drawn as well.
     first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 3 * 3600 + each)) for each in (0, 60))
-    tab.page.goto(f"{pipeline.url}/?window=custom&from={first}&to={last}&type=foo")
+    tab.page.goto(f"{pipeline.url}/?window=custom&from={first}&to={last}&sheet=type&name=foo")
     expect(facts).to_contain_text("Count in this time range3")
     tab.page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
