@@ -49,6 +49,11 @@ class ShardAnswer(BaseModel):
     distinct_words: int
 
 
+class KeptAnswer(BaseModel):
+    start: int = Field(alias="from", description="Where the first window that is kept begins")
+    end: int = Field(alias="to", description="Where the last one ends, exclusive")
+
+
 class TotalsAnswer(BaseModel):
     events: int
     words: int
@@ -110,6 +115,7 @@ class StatusAnswer(BaseModel):
             "aggregators_alive": 1,
             "sources": [{"name": "/data/events.ndjson", "position": 7200, "appended_at": 1632664031.2}],
             "sources_total": 1,
+            "kept": {"from": 1632654000, "to": 1632664080},
             "as_of": 1632664031.25,
         }
     )
@@ -133,6 +139,7 @@ class StatusAnswer(BaseModel):
     aggregators_alive: int
     sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")
     sources_total: int = Field(description="How many sources are known")
+    kept: KeptAnswer | None = Field(description="The events that time ranges can have; null if there are none")
     distinct_types_at_most: int | None = Field(None, description="With several shards, see the list of types")
     distinct_words_at_most: int | None = Field(None, description="Likewise")
     shards: list[ShardAnswer] | None = Field(None, description="Each, where there are several")

@@ -58,6 +58,36 @@ class TimeRange:
     windows: tuple[Window, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """From when (inclusive) to when (exclusive) there are windows, in Unix seconds."""
+
+    start: int
+    end: int
+
+    def as_dict(self) -> dict[str, int]:
+        """Return it as the ends of a time range of an answer."""
+        return {"from": self.start, "to": self.end}
+
+
+def kept(lengths: Sequence[WindowLength], found: Sequence[WindowStarts]) -> Kept | None:
+    """Return from when to when there are windows; None if there are none. Of each length only two matter, its ends.
+
+    Both ends are told as finely as they are kept: the last window of the shortest length is the newest of all, and the
+    first one may have a shorter one inside of it, if that length reaches as far back.
+    """
+    levels = [(length, each) for length, each in zip(lengths, found, strict=True) if each.starts]
+    if not levels:
+        return None
+    outer, first = min(reversed(levels), key=lambda level: level[1].starts[0])
+    start, end = first.starts[0], levels[0][1].starts[-1] + levels[0][0].seconds
+    for length, each in reversed(levels):
+        reaches = each.floor is None or each.floor <= start
+        if length.seconds < outer.seconds and reaches and each.starts[0] < start + outer.seconds:
+            start, outer = each.starts[0], length
+    return Kept(start, end)
+
+
 #: Of each length, the shortest first, since when windows have all that belongs to them; None: all have.
 Floors = Sequence[int | None]
 

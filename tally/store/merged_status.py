@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TypeVar
 
 from tally.keys import Kind
+from tally.ranges import Kept
 from tally.settings import Settings
 from tally.store.blocks import Consumer
 from tally.store.known import REPLAYABLE
@@ -101,6 +102,7 @@ class MergedStatusReader:
             aggregators=_processes([each.aggregators for each in found]),
             sources=_latest(source for each in found for source in each.sources),
             sources_total=await self._sources_total([each.sources_total for each in found]),
+            kept=_all_kept([each.kept for each in found]),
             distinct_types_at_most=types.at_most,
             distinct_words_at_most=words.at_most,
             shards=[
@@ -172,6 +174,12 @@ def _one_backlog(shards: Sequence[Backlog]) -> Backlog:
         full=any(each.full for each in shards),
         bulk_full=any(each.bulk_full for each in shards),
     )
+
+
+def _all_kept(shards: Sequence[Kept | None]) -> Kept | None:
+    """Return from when to when any of them has windows; None if none has."""
+    found = [each for each in shards if each is not None]
+    return Kept(min(each.start for each in found), max(each.end for each in found)) if found else None
 
 
 def _all_keys(shards: Sequence[IdempotencyKeys]) -> IdempotencyKeys:

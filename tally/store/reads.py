@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
-from tally.keys import TOP_WORDS, Keys, Kind, all_time_key, window_key
+from tally.keys import TOP_WORDS, Kind, all_time_key, window_key
 from tally.ranges import Floors, TimeRange, Window, Windows
-from tally.settings import Settings
 from tally.store.client import errors_translated, execute
 from tally.store.layouts import stored_layout
 from tally.store.moved import WindowsMoved, again_while_moved, read_standing, sum_standing
 from tally.store.status_reads import StatusReader
 from tally.store.sums import NAMES_AT_ONCE, PIPELINE_READS, Gauge, Sums, Ungauged, add_up, sizes, together
-from tally.store.window_reads import WindowReader
 from tally.windows import WindowLength
 from tally.words import normalized
 
@@ -45,10 +41,6 @@ class CountReader(StatusReader):
 
     #: Whether there are several shards; see MergedReader.
     several = False
-
-    def __init__(self, redis: Redis, *, keys: Keys, settings: Settings) -> None:
-        super().__init__(redis, keys=keys, settings=settings)
-        self._windows = WindowReader(redis, keys=keys, settings=settings)
 
     # All time.
 

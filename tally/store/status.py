@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tally.ranges import Kept
 from tally.store.blocks import Consumer
 
 #: An aggregator that was idle for so long is not alive: it reads once a second while there is nothing to do.
@@ -104,6 +105,7 @@ class Status:
     aggregators: list[Consumer]
     sources: list[SourceState]  # the latest first, not more than SHOWN_SOURCES
     sources_total: int
+    kept: Kept | None  # from when to when there are windows
     distinct_types_at_most: int | None = None  # None where there is one shard
     distinct_words_at_most: int | None = None
     shards: list[ShardState] | None = None
@@ -112,6 +114,7 @@ class Status:
         """Return it as it stands in JSON, wherever that is given."""
         aggregators = [{**asdict(each), "alive": is_alive(each)} for each in self.aggregators]
         found = {**asdict(self), "aggregators": aggregators, "aggregators_alive": self.alive}
+        found["kept"] = self.kept and self.kept.as_dict()
         if self.shards is None:
             for name in ("distinct_types_at_most", "distinct_words_at_most", "shards"):
                 del found[name]

@@ -17,6 +17,7 @@ from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.shard import ShardStore
 from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, Names, RejectedSample, SourceState, Status
+from tally.store.window_reads import WindowReader
 
 _distinct = ReadingScript("distinct")
 
@@ -38,6 +39,7 @@ class StatusReader(ShardStore):
         super().__init__(redis, keys=keys, settings=settings)
         self._here = Layout.of(settings)
         self._pipeline = PipelineStore(redis, keys=keys, settings=settings)
+        self._windows = WindowReader(redis, keys=keys, settings=settings)
 
     async def totals(self) -> dict[str, int]:
         """Return every total, 0 where nothing was counted yet.
@@ -103,6 +105,7 @@ class StatusReader(ShardStore):
             aggregators=await self._pipeline.consumers(),
             sources=await self._sources(),
             sources_total=sources_total,
+            kept=await self._windows.kept(),
         )
 
     async def _sources(self) -> list[SourceState]:

@@ -426,6 +426,8 @@ def test_trending_finds_what_rises_and_not_what_is_merely_frequent(server: Serve
     count(server, "\n".join(past + present).encode())
     with api(server, tmp_path) as client:
         types, words = (client.get(f"/v1/{kind}:trending?window=15m").json() for kind in ("types", "words"))
+        kept = client.get("/v1/stats").json()["kept"]
+    assert kept == {"from": (now - 1800) // 60 * 60, "to": now // 60 * 60 + 60}
     assert [item["name"] for item in types["items"]] == ["rising"]
     assert [item["name"] for item in words["items"]] == ["outage", "once"]
     assert words["items"][0]["score"] > 10 * words["items"][1]["score"]

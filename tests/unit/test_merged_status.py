@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tally.ranges import Kept
 from tally.store import StoreUnavailable
 from tally.store.blocks import Consumer
-from tally.store.merged_status import _all_keys, _latest, _one_backlog, _processes
+from tally.store.merged_status import _all_kept, _all_keys, _latest, _one_backlog, _processes
 from tally.store.status import Backlog, IdempotencyKeys, ShardState, SourceState, Status
 from tally.store.together import together
 
@@ -29,6 +30,11 @@ def test_idempotency_keys_are_all_known_since_the_last_shard_knows_all_of_its_ow
     none = IdempotencyKeys(0, None)
     assert _all_keys([none, none]) == none
     assert _all_keys([IdempotencyKeys(3, 50.0), none, IdempotencyKeys(4, 70.0)]) == IdempotencyKeys(7, 70.0)
+
+
+def test_what_any_shard_keeps_is_kept() -> None:
+    assert _all_kept([None, None]) is None
+    assert _all_kept([Kept(60, 120), None, Kept(0, 90)]) == Kept(0, 120)
 
 
 def test_a_process_is_one_and_as_idle_as_in_the_shard_that_it_neglects_most() -> None:
@@ -66,10 +72,13 @@ def test_it_is_stuck_where_one_shard_has_a_backlog_and_nobody(served: tuple[int,
         aggregators=[Consumer("a", 0, 0.0)],
         sources=[],
         sources_total=0,
+        kept=Kept(60, 120),
         shards=shards,
     )
     assert status.stuck == stuck
     assert "shards" in status.as_dict()
+    assert status.as_dict()["kept"] == {"from": 60, "to": 120}
+    assert replace(status, kept=None).as_dict()["kept"] is None
     assert "shards" not in replace(status, shards=None).as_dict()
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.series import first_seen, last_seen
-from tally.ranges import TimeRange, Window, Windows, WindowStarts
+from tally.ranges import TimeRange, Window, Windows, WindowStarts, kept
 from tally.store.moved import WindowsMoved, again_while_moved, read_standing, sum_standing
 from tally.windows import WindowLength
 from tests.effort import examples
@@ -113,6 +113,27 @@ def test_the_first_and_the_last_window_of_a_name_are_as_short_as_is_kept(
             length = next(each for each in lengths if each.start_of(at) >= (windows_floor(model, each) or 0))
             assert (seen.window.start, seen.window.seconds) == (length.start_of(at), length.seconds)
             assert seen.count == model.counted(seen.window.start, seen.window.end)[name]
+
+
+@given(LENGTHS, STEPS)
+def test_what_is_kept_begins_and_ends_as_finely_as_its_windows_are(
+    lengths: tuple[WindowLength, ...], steps: list[tuple[str, int, int, str]]
+) -> None:
+    run = Run(lengths, steps)
+    while run.step():
+        model = run.model
+        starts = [sorted(each) for each in model.hashes]
+        ends = [WindowStarts((*each[:1], *each[-1:]), floor) for each, floor in zip(starts, model.floors, strict=True)]
+        found = kept(lengths, ends)
+        times = [at for at, _ in model.truth if at >= (model.floors[-1] or 0)]
+        if not times:
+            assert found is None
+            continue
+        assert found is not None
+        first = min(times)
+        reaching = [each for each in lengths if (windows_floor(model, each) or 0) <= lengths[-1].start_of(first)]
+        assert (reaching or lengths[-1:])[0].start_of(first) <= found.start <= first
+        assert found.end == lengths[0].end_of(max(times) + 1)
 
 
 def windows_floor(model: WindowsModel, length: WindowLength) -> int | None:

@@ -51,6 +51,7 @@ def frame(
         distinct_words=30,
         aggregators=list(consumers),
         sources=[],
+        kept=None,
         sources_total=0,
     )
     names = {f"name{at}": 100 - at for at in range(60)}
