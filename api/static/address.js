@@ -18,7 +18,7 @@
  * @property {string} words_offset
  * @property {Sheet | null} sheet what is shown over the page
  * @property {string | null} name of the sheets of one type and of one word
- * @property {string} zoom_from the part of the time range that the chart shows; both are moments, or empty
+ * @property {string} zoom_from the part of the time range that is shown in its place; both are moments, or empty
  * @property {string} zoom_to
  * @property {readonly string[]} hidden series that are taken out of the chart
  * @property {"" | "hidden"} others whether the chart's series of all others is taken out
@@ -88,6 +88,8 @@ export function read(search) {
   // A custom time range has a beginning, and ends after it.
   if (view.window === "custom" && !(Date.parse(view.from) < (view.to ? Date.parse(view.to) : Date.now()))) leaveOut("window", "from", "to");
   else if (view.window !== "custom") view.from = view.to = "";
+  const zoomed = Boolean(view.zoom_from || view.zoom_to);
+  if (zoomed && !(Date.parse(view.zoom_from) < Date.parse(view.zoom_to))) leaveOut("zoom_from", "zoom_to");
   if (!isOfName(view.sheet)) view.name = null;
   else if (view.name === null) leaveOut("sheet");
   return { view, wrong };

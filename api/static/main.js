@@ -13,7 +13,7 @@ import { Ranking } from "./ranking.js";
 import * as sheet from "./sheet.js";
 import { Timeline } from "./timeline.js";
 import { Trending } from "./trending.js";
-import { onChange } from "./view.js";
+import { RANGE, onChange } from "./view.js";
 
 /** A time range that ends now loses its oldest events even when none comes. */
 const IDLE_MS = 10_000;
@@ -95,7 +95,7 @@ function title(now) {
 }
 
 onChange((_, changed) => {
-  const moved = ["window", "from", "to"].some((name) => changed.has(name));
+  const moved = RANGE.some((name) => changed.has(name));
   for (const list of [types, words]) if (moved || list.dependsOn(changed)) list.ask();
   if (moved) trending.ask();
   if (moved) timeline.ask();

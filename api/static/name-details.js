@@ -6,7 +6,7 @@ import { make, setName } from "./dom.js";
 import { duration, moment, percent, span, visible, whole } from "./format.js";
 import { MISSING, drawable } from "./plot.js";
 import { AXES } from "./timeline.js";
-import { timeRange, view } from "./view.js";
+import { range, timeRange } from "./view.js";
 
 /** What of all time is drawn at least, in seconds. */
 const LEAST_DRAWN = 3600;
@@ -47,7 +47,7 @@ async function load(kind, name, signal) {
   const ask = (range) => getJson(`v1/${kind}:lookup`, { name, ...range }, signal);
   const found = await ask(timeRange());
   const { first } = found;
-  const sinceFirst = view().window === "all" && first && first.from < found.as_of - LEAST_DRAWN;
+  const sinceFirst = range().window === "all" && first && first.from < found.as_of - LEAST_DRAWN;
   return sinceFirst ? ask({ from: String(first.from) }) : found;
 }
 
@@ -58,7 +58,7 @@ async function load(kind, name, signal) {
 function facts({ count, share, rank, first, last }, total) {
   // The series may be read a moment later than the count.
   const entries = [["Count of all time", whole(Math.max(count, total))]];
-  if (view().window !== "all") entries.push(["Count in this time range", whole(total)]);
+  if (range().window !== "all") entries.push(["Count in this time range", whole(total)]);
   entries.push(
     ["Share", percent(share)],
     ["Rank", rank === null ? "–" : whole(rank)],

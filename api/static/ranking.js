@@ -5,7 +5,7 @@ import { byId, make, part, parts, setText } from "./dom.js";
 import { span, whole } from "./format.js";
 import { Poll } from "./poll.js";
 import { Rows } from "./ranking-rows.js";
-import { change, open, openSheet, timeRange, view } from "./view.js";
+import { change, open, openSheet, range, timeRange, view } from "./view.js";
 import { widened } from "./widened.js";
 
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
@@ -115,7 +115,7 @@ export class Ranking {
   }
 
   get #compared() {
-    return view().window !== "all";
+    return range().window !== "all";
   }
 
   /** Whether the rows’ numbers are ranks: places among all names. */
@@ -248,7 +248,7 @@ export class Ranking {
   get #why() {
     if (this.#allRejected) return "";
     if (view().q) return "No name contains this.";
-    if (view().window !== "all") return "Nothing in this time range. An event belongs to the time that it carries: see All.";
+    if (range().window !== "all") return "Nothing in this time range. An event belongs to the time that it carries: see All.";
     if (!this.#totals?.events) return "Nothing was counted yet.";
     // The totals come by themselves, and may be newer than the list.
     return this.#kind === "words" && !this.#totals.words ? "No words in what was counted." : "Not up to date yet.";

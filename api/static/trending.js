@@ -4,7 +4,7 @@ import { explain, getJson } from "./api.js";
 import { byId, make, nameElement, setText } from "./dom.js";
 import { ratio as times, short, span, whole } from "./format.js";
 import { Poll } from "./poll.js";
-import { open, view } from "./view.js";
+import { open, range } from "./view.js";
 
 const MOST = 8;
 
@@ -82,6 +82,6 @@ export class Trending {
 }
 
 function chosenWindow() {
-  const { window } = view();
+  const { window } = range();
   return window === "all" || window === "custom" ? DEFAULT_WINDOW : window;
 }

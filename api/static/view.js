@@ -7,6 +7,7 @@ import { MOST_NAMES, SECONDS, differences, read, write } from "./address.js";
  * @typedef {import("./address.js").View} View
  * @typedef {import("./address.js").Order} Order
  * @typedef {import("./address.js").Sheet} Sheet
+ * @typedef {Pick<View, "window" | "from" | "to">} Range
  */
 
 /** What goes back to the beginning of both lists, whenever they list something else. */
@@ -16,6 +17,9 @@ export const FIRST_PAGES = Object.freeze({ types_offset: "0", words_offset: "0" 
 const FILTERS = Object.freeze(/** @type {const} */ ({ types: "type", words: "word" }));
 
 let { view: current, wrong } = read(location.search);
+
+/** What of a view says which time range is shown. */
+export const RANGE = Object.freeze(/** @type {const} */ (["window", "from", "to", "zoom_from", "zoom_to"]));
 
 /** @type {((view: Readonly<View>, changed: Set<string>) => void)[]} */
 const listeners = [];
@@ -137,11 +141,20 @@ export function filters(kind) {
 }
 
 /**
- * Return the time range as parameters of the query API; none for all time.
+ * Return the time range that the whole page shows: the one that is chosen, or the part of it that the chart was zoomed in on.
+ *
+ * @returns {Range}
+ */
+export function range({ window, from, to, zoom_from: zoomFrom, zoom_to: zoomTo } = current) {
+  return zoomFrom ? { window: "custom", from: zoomFrom, to: zoomTo } : { window, from, to };
+}
+
+/**
+ * Return it as parameters of the query API; none for all time.
  *
  * @returns {Api.TimeRange}
  */
-export function timeRange({ window, from, to } = current) {
+export function timeRange({ window, from, to } = range()) {
   if (window === "all") return {};
   if (window !== "custom") return { window };
   return to ? { from, to } : { from };
@@ -152,7 +165,7 @@ export function timeRange({ window, from, to } = current) {
  *
  * @param {number} now
  */
-export function moments(now, { window, from, to } = current) {
+export function moments(now, { window, from, to } = range()) {
   if (window === "all") return null;
   if (window !== "custom") return { from: now - SECONDS[window], to: now };
   return { from: Date.parse(from) / 1000, to: to ? Date.parse(to) / 1000 : now };

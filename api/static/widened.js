@@ -1,7 +1,7 @@
 // An answer is a sum of whole windows, so it may be of a longer time range than was asked for. This says so.
 
 import { moment, span } from "./format.js";
-import { moments, view } from "./view.js";
+import { moments, range } from "./view.js";
 
 /** A minute more at the beginning of "15 m" is no surprise, nor is up to this share of a longer time range. */
 const EXPECTED_SECONDS = 60;
@@ -12,7 +12,7 @@ const EXPECTED_SHARE = 0.1;
  *
  * @param {Pick<Api.Ranking, "from" | "to" | "as_of">} answer
  */
-export function widened({ from, to, as_of: asOf }, asking = view()) {
+export function widened({ from, to, as_of: asOf }, asking = range()) {
   const asked = moments(asOf, asking);
   if (!asked || typeof from !== "number" || typeof to !== "number") return "";
   const exact = asking.window === "custom";
