@@ -92,7 +92,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         app.include_router(each, **guarded)
     of_health = health.router(pipeline_of(shards, settings=settings))
     app.include_router(of_health)
-    pages.install(app)
+    pages.install(app, instance_name=settings.instance_name)
     routes = [*app.router.routes, *(route for each in (*with_token, of_health) for route in each.routes)]
 
     # The last one added is the first one asked.

@@ -17,7 +17,7 @@ from tally.web.problem_types import PATH as PROBLEMS_PATH
 
 #: Where no token is asked for: health, and the pages, which hold no counts and ask for the token themselves. Nor
 #: for their files, and for the pages of problems, which somebody without a token has to read.
-_OPEN = frozenset({"", "/", "/docs", "/healthz", "/readyz"})
+_OPEN = frozenset({"", "/", "/docs", "/favicon.ico", "/healthz", "/readyz"})
 
 _OPEN_PREFIXES = ("/static/", PROBLEMS_PATH)
 

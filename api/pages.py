@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.routing import Route
 
@@ -18,10 +18,10 @@ STATIC = Path(__file__).parent / "static"
 _FRESH = {"Cache-Control": "no-cache"}
 
 
-def install(app: FastAPI) -> None:
-    """Serve `/`, `/docs` and `/static/`."""
+def install(app: FastAPI, *, instance_name: str) -> None:
+    """Serve `/`, `/docs`, `/static/`, and the icon where a browser looks for it that was told of none."""
     app.mount("/static", _Files(directory=STATIC), name="static")
-    app.router.routes += [_route("/", "index.html"), _route("/docs", "docs.html")]
+    app.router.routes += [_page("/", "index.html", instance_name), _page("/docs", "docs.html", instance_name), _icon()]
 
 
 class _Files(StaticFiles):
@@ -31,9 +31,22 @@ class _Files(StaticFiles):
         return response
 
 
-def _route(path: str, name: str) -> Route:
-    """Serve a file of STATIC at another path: its addresses, which begin with ./, become what they must be there."""
+def _icon() -> Route:
+    async def icon(_: Request) -> FileResponse:
+        return FileResponse(STATIC / "favicon.ico", media_type="image/x-icon", headers=_FRESH)
+
+    return Route("/favicon.ico", icon, methods=["GET"], include_in_schema=False)
+
+
+def _page(path: str, name: str, instance_name: str) -> Route:
+    """Serve a file of STATIC at another path: its addresses, which begin with ./, become what they must be there.
+
+    The instance's name stands in the page as it is sent: it must not jump, and a page that is saved has it.
+    """
     text = (STATIC / name).read_text(encoding="utf-8")
+    if instance_name:
+        called = html.escape(instance_name)
+        text = text.replace("<title>", f"<title>{called} – ", 1).replace('instance"></', f'instance">{called}</', 1)
 
     async def page(request: Request) -> HTMLResponse:
         # Under a known path absolute, because the page may be reached with and without a slash at the end.

@@ -4,14 +4,13 @@
 import { ChartKeyboard } from "./chart-keyboard.js";
 import { ChartTouch } from "./chart-touch.js";
 import { library, options, stacked } from "./plot.js";
+import { onColors } from "./preferences.js";
 
 /** It is never drawn narrower than that, in pixels. */
 const LEAST_WIDTH = 200;
 
 /** Where uPlot's cursor is when nothing is under it. */
 const NOWHERE = -10;
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export class Chart {
   #host;
@@ -146,7 +145,7 @@ export class Chart {
 
   #listen() {
     const { signal } = this.#ended;
-    dark.addEventListener("change", () => this.#draw({ afresh: true }), { signal });
+    onColors(() => this.#draw({ afresh: true }), signal);
     const sizes = new ResizeObserver(() => this.#plot?.setSize(this.#size()));
     sizes.observe(this.#host);
     signal.addEventListener("abort", () => sizes.disconnect());

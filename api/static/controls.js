@@ -1,6 +1,8 @@
 // The controls that say what is shown: the time range, the search, the tab of a narrow screen.
 
 import { byId, part, parts, setText } from "./dom.js";
+import { fieldMoment, fieldText } from "./format.js";
+import { onZone } from "./preferences.js";
 import { FIRST_PAGES, change, onChange, utc, view } from "./view.js";
 
 /** Typing is over after so many milliseconds. */
@@ -23,6 +25,7 @@ export function start() {
   for (const button of tabs()) button.addEventListener("click", () => change({ tab: button.value }));
   startSearch();
   onChange(show);
+  onZone(() => show(view()));
   show(view());
 }
 
@@ -59,25 +62,33 @@ function show({ window, from, to, tab }) {
   part(byId("windows"), `[value="${window}"]`, HTMLInputElement).checked = true;
   byId("custom").hidden = window !== "custom";
   if (window === "custom") {
-    input("from").value = local(from);
-    input("to").value = local(to);
+    fillForm(from, to);
   }
   setText(byId("custom-error"), "");
   byId("lists").dataset.tab = tab;
   for (const button of tabs()) button.setAttribute("aria-pressed", String(button.value === tab));
 }
 
+/**
+ * @param {string} from
+ * @param {string} to
+ */
+function fillForm(from, to) {
+  input("from").value = fieldText(new Date(from));
+  input("to").value = to && fieldText(new Date(to));
+}
+
 /** Open the form; nothing changes until there is a time range to show. */
 function openForm() {
   byId("custom").hidden = false;
   const from = input("from");
-  if (!from.value) from.value = local(new Date(Date.now() - HOUR_MS).toISOString());
+  if (!from.value) from.value = fieldText(new Date(Date.now() - HOUR_MS));
   from.focus();
 }
 
 function applyForm() {
-  const from = new Date(input("from").value);
-  const to = input("to").value ? new Date(input("to").value) : null;
+  const from = fieldMoment(input("from").value);
+  const to = input("to").value ? fieldMoment(input("to").value) : null;
   const reversed = from >= (to ?? new Date());
   setText(byId("custom-error"), reversed ? `The beginning must be before ${to ? "the end" : "now"}.` : "");
   if (!reversed) change({ window: "custom", from: utc(from), to: to ? utc(to) : "", ...FIRST_PAGES });
@@ -90,15 +101,4 @@ function input(end) {
 
 function tabs() {
   return parts(byId("tabs"), "button", HTMLButtonElement);
-}
-
-/**
- * Return a moment of an address as an input of local time has it.
- *
- * @param {string} text
- */
-function local(text) {
-  if (!text) return "";
-  const date = new Date(text);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }

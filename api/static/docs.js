@@ -2,9 +2,13 @@
 
 import { BASE, explain, request } from "./api.js";
 import { byId } from "./dom.js";
+import { isDark, onColors } from "./preferences.js";
 import { token } from "./token.js";
 
 const MISSING = "This page needs swagger-ui-dist, which is not here. To get it: make assets, then reload this page.";
+
+dye();
+onColors(dye);
 
 try {
   const spec = await (await request("openapi.json")).json();
@@ -13,6 +17,11 @@ try {
   show(spec);
 } catch (error) {
   byId("docs").textContent = explain(error);
+}
+
+/** Have Swagger UI be as dark as the page is. */
+function dye() {
+  document.documentElement.classList.toggle("dark-mode", isDark());
 }
 
 /** @param {object} spec */

@@ -1,4 +1,6 @@
-// Numbers, times and names as text, in the reader's own locale.
+// Numbers, times and names as text, in the reader's own locale, and times in the zone that the reader prefers.
+
+import { chosenZone, onZone } from "./preferences.js";
 
 const wholeFormat = new Intl.NumberFormat();
 const shortFormat = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
@@ -7,14 +9,13 @@ const ratioFormat = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1,
 const percentFormat = new Intl.NumberFormat(undefined, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const growthFormat = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0, signDisplay: "exceptZero" });
 const signedFormat = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
-const minuteFormat = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
-const secondFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
 /** @type {Intl.DateTimeFormatOptions} */
 const momentParts = { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" };
-const thisYearFormat = new Intl.DateTimeFormat(undefined, momentParts);
-const momentFormat = new Intl.DateTimeFormat(undefined, { ...momentParts, year: "numeric" });
+
+/** Formats of times, in the zone that the reader prefers. */
+let times = timeFormats();
+onZone(() => { times = timeFormats(); });
 
 /** @type {(readonly [unit: string, bytes: number])[]} */
 const SIZES = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]];
@@ -113,7 +114,7 @@ export function duration(seconds) {
  *
  * @param {number} unixSeconds
  */
-export const minute = (unixSeconds) => minuteFormat.format(date(unixSeconds));
+export const minute = (unixSeconds) => times.minute.format(date(unixSeconds));
 
 /**
  * Hours, minutes and seconds, behind the day where it is not today.
@@ -122,7 +123,7 @@ export const minute = (unixSeconds) => minuteFormat.format(date(unixSeconds));
  */
 export function second(unixSeconds) {
   const at = date(unixSeconds);
-  return (isToday(at) ? secondFormat : fullFormat).format(at);
+  return (isToday(at) ? times.second : times.full).format(at);
 }
 
 /**
@@ -130,7 +131,7 @@ export function second(unixSeconds) {
  *
  * @param {number} unixSeconds
  */
-export const day = (unixSeconds) => dayFormat.format(date(unixSeconds));
+export const day = (unixSeconds) => times.day.format(date(unixSeconds));
 
 /**
  * Day and time; the year only of another one than this.
@@ -147,7 +148,7 @@ export const moment = (unixSeconds) => formatOf(date(unixSeconds)).format(date(u
  */
 export function span(from, to) {
   const [first, last] = [date(from), date(to)];
-  const format = isToday(first) && isToday(last) ? minuteFormat : formatOf(first, last);
+  const format = isToday(first) && isToday(last) ? times.minute : formatOf(first, last);
   return format.formatRange(first, last);
 }
 
@@ -158,13 +159,53 @@ function date(unixSeconds) {
 
 /** @param {Date} at */
 function isToday(at) {
-  return at.toDateString() === new Date().toDateString();
+  return times.date.format(at) === times.date.format(new Date());
 }
 
 /** @param {...Date} dates */
 function formatOf(...dates) {
-  const year = new Date().getFullYear();
-  return dates.every((each) => each.getFullYear() === year) ? thisYearFormat : momentFormat;
+  const year = times.year.format(new Date());
+  return dates.every((each) => times.year.format(each) === year) ? times.thisYear : times.moment;
+}
+
+function timeFormats() {
+  const timeZone = timeZoneName();
+  /** @param {Intl.DateTimeFormatOptions} parts */
+  const of = (parts) => new Intl.DateTimeFormat(undefined, { ...parts, timeZone });
+  return {
+    minute: of({ hour: "numeric", minute: "2-digit" }),
+    second: of({ timeStyle: "medium" }),
+    full: of({ dateStyle: "medium", timeStyle: "medium" }),
+    day: of({ day: "numeric", month: "short" }),
+    thisYear: of(momentParts),
+    moment: of({ ...momentParts, year: "numeric" }),
+    date: of({ dateStyle: "short" }),
+    year: of({ year: "numeric" }),
+  };
+}
+
+/** Return the name of the zone of times; undefined for the reader's own. */
+export function timeZoneName() {
+  return chosenZone() === "utc" ? "UTC" : undefined;
+}
+
+/**
+ * Return a moment as a field for local date and time has it, to the second, in the zone of times.
+ *
+ * @param {Date} at
+ */
+export function fieldText(at) {
+  const shift = chosenZone() === "utc" ? 0 : at.getTimezoneOffset() * 60_000;
+  return new Date(at.getTime() - shift).toISOString().slice(0, 19);
+}
+
+/**
+ * Return the moment that such a field has; an invalid one where it has none.
+ *
+ * @param {string} text
+ */
+export function fieldMoment(text) {
+  return new Date(chosenZone() === "utc" && text ? `${text}Z` : text);
 }
 
 // What would be invisible, or would turn the text around it: control characters, marks of direction, fillers,

@@ -2,18 +2,24 @@
 // something new; each of them asks the api for what it shows by itself.
 //
 // To be read downwards: health, timeline, ranking, trending and sheet are what is seen; controls and view say what of it is
-// asked for; chart draws; feed, poll, api and token speak to the api; format and dom are helpers.
+// asked for, display how; chart draws; feed, poll, api and token speak to the api; format and dom are helpers.
 
 import * as controls from "./controls.js";
+import * as display from "./display.js";
 import { byId, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { rate } from "./format.js";
 import { Health } from "./health.js";
+import * as popovers from "./popovers.js";
+import { onZone } from "./preferences.js";
 import { Ranking } from "./ranking.js";
 import * as sheet from "./sheet.js";
 import { Timeline } from "./timeline.js";
 import { Trending } from "./trending.js";
 import { RANGE, onChange } from "./view.js";
+
+/** What the page is called, with the instance's name where it has one. */
+const HERE = document.title;
 
 /** A time range that ends now loses its oldest events even when none comes. */
 const IDLE_MS = 10_000;
@@ -85,12 +91,12 @@ function connection(reached, text) {
   byId("connection").dataset.state = state;
   document.body.classList.toggle("unavailable", state === "unavailable");
   setText(byId("connection-text"), text);
-  if (state === "unavailable") document.title = "Disconnected – Tally";
+  if (state === "unavailable") document.title = `Disconnected – ${HERE}`;
 }
 
 /** @param {Api.Now} now */
 function title(now) {
-  const text = `${health.alarming ? "Alarm" : `${rate(now.events_per_second["1"])}/s`} – Tally`;
+  const text = `${health.alarming ? "Alarm" : `${rate(now.events_per_second["1"])}/s`} – ${HERE}`;
   if (document.title !== text) document.title = text;
 }
 
@@ -101,6 +107,11 @@ onChange((_, changed) => {
   if (moved) timeline.ask();
 });
 
+// What they show has times in it.
+onZone(() => {
+  for (const panel of panels) panel.ask();
+});
+
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) for (const panel of panels) panel.nudge();
 });
@@ -108,6 +119,8 @@ document.addEventListener("visibilitychange", () => {
 byId("retry").addEventListener("click", () => feed.retry());
 
 controls.start();
+display.start();
+popovers.start();
 sheet.start();
 types.ask();
 words.ask();

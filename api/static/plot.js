@@ -1,5 +1,7 @@
 // uPlot, which draws the charts: brought when it is first needed, and told here how a chart of ours looks.
 
+import { timeZoneName } from "./format.js";
+
 /** @typedef {typeof import("uplot")} Library */
 
 const LIBRARY = new URL("./vendor/uplot/uPlot.esm.js", import.meta.url);
@@ -74,12 +76,13 @@ async function load() {
  */
 export function options(rows, { host, size, axes, onCursor, onSelect, onDoubleClick }) {
   const style = getComputedStyle(host);
-  const color = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+  const color = (/** @type {string} */ name) => colorOf(host, name);
   const font = `12px ${style.fontFamily}`;
   const lines = { stroke: color("--line"), width: 1 };
   return {
     ...size,
     legend: { show: false },
+    tzDate: (at) => inZone(new Date(at * 1000)),
     padding: [8, 28, 0, 0],
     cursor: {
       y: false,
@@ -111,6 +114,30 @@ export function options(rows, { host, size, axes, onCursor, onSelect, onDoubleCl
       }],
     },
   };
+}
+
+/**
+ * Return what a colour's name stands for just now. The name's own text would not do: it has a colour for light and one for dark.
+ *
+ * @param {HTMLElement} host
+ * @param {string} name
+ */
+function colorOf(host, name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  host.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+/**
+ * Return a date whose local parts are those of the zone of times: uPlot puts its labels at full hours and days of these.
+ *
+ * @param {Date} at
+ */
+function inZone(at) {
+  return timeZoneName() ? new Date(at.getTime() + at.getTimezoneOffset() * 60_000) : at;
 }
 
 /**

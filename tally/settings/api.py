@@ -21,6 +21,11 @@ class ApiSettings(SettingsGroup):
         description="Bytes of memory that the api's snapshots and answers take together; what does not fit is "
         "answered by 503. A million words take about 210 MiB of it while they are read, and 30 MiB then",
     )
+    instance_name: str = Field(
+        "",
+        max_length=64,
+        description="What this Tally is called, in the title and head of the page, as in staging; empty for nothing",
+    )
     root_path: str = Field("", description="Path under which a proxy serves the api, as in /tally; empty for none")
     api_token: SecretStr | None = Field(
         None, description="Bearer token that the api asks for, everywhere but for health and the page; unset: none"
@@ -39,6 +44,13 @@ class ApiSettings(SettingsGroup):
     @classmethod
     def _api_token_can_be_used(cls, value: SecretStr | None) -> SecretStr | None:
         return check_token(value)
+
+    @field_validator("instance_name")
+    @classmethod
+    def _instance_name_is_one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("a name is one line of text, without control characters")
+        return value.strip()
 
     @field_validator("root_path")
     @classmethod

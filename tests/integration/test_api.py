@@ -336,6 +336,7 @@ async def test_another_method_is_a_405_that_names_the_right_one(client: httpx.As
         "/openapi.json",
         "/problems/no-such-path",
         "/static/main.js",
+        "/favicon.ico",
     ],
 )
 async def test_options_tells_which_methods_a_path_takes(client: httpx.AsyncClient, path: str) -> None:
@@ -391,6 +392,13 @@ async def test_the_page_and_all_that_it_asks_for_are_served(client: httpx.AsyncC
         assert response.status_code == 200, asset
         kinds.add(response.headers["content-type"].partition(";")[0])
     assert {"text/css", "text/javascript"} <= kinds
+
+
+async def test_the_icon_is_where_a_browser_looks_for_it(client: httpx.AsyncClient) -> None:
+    response = await client.get("/favicon.ico")
+    assert (response.status_code, response.headers["content-type"]) == (200, "image/x-icon")
+    assert response.content[:4] == b"\0\0\1\0", "an .ico"
+    assert b"\x89PNG" in response.content
 
 
 async def test_the_page_asks_nobody_else_for_anything(client: httpx.AsyncClient) -> None:

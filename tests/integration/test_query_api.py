@@ -537,7 +537,7 @@ def test_a_token_guards_everything_but_health_and_the_page(server: Server, tmp_p
             assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
             explained = client.get(refused.json()["type"])
             assert (explained.status_code, "TALLY_API_TOKEN" in explained.text) == (200, True), "without a token, too"
-        for path in ("/", "/static/index.html", "/healthz", "/readyz"):
+        for path in ("/", "/static/index.html", "/favicon.ico", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200, path
         client.headers["Authorization"] = "Bearer geheim"
         assert client.get("/v1/types").status_code == 200
