@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from api.ranking import STEP_NAMES, Ranking, no_step
+from api.ranking import Ranking, no_step
+from api.sorting import STEP_NAMES
 
 
 @dataclass(frozen=True, slots=True)

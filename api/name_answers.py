@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Request, Response
 
 from api.cached_counts import CachedCounts
-from api.comparison import Comparison
 from api.formats import as_json, respond
+from api.listing import Listing, share, time_range
 from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
-from api.ranking import ByCountOrName, Ranking
+from api.ranking import Ranking
 from api.series import Series, WrongStep
 from tally.keys import TOP_WORDS, Kind
 from tally.ranges import last_windows
@@ -21,7 +20,6 @@ from tally.web.problem_types import NEVER_COUNTED, ProblemError, WrongParameters
 DEFAULT_SERIES_SECONDS = 3600
 
 #: What a row of each list has, as CSV and NDJSON.
-ITEM_COLUMNS, CHANGE_COLUMNS = ("name", "count", "share"), ("present", "previous", "change")
 CELL_COLUMNS = ("starts_at", "name", "count")
 RISE_COLUMNS = ("name", "count", "baseline", "expected", "ratio", "score")
 
@@ -32,8 +30,7 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
     prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
     asked = params.model_copy(update={"prefix": prefix, "q": q})
     if bounds is None:
-        filtered = prefix or q or params.order != "-count"
-        enough = params.offset + params.limit if not filtered else None
+        enough = params.offset + params.limit if not asked.filters and params.order == "-count" else None
         found = await counts.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
     else:
         found = await counts.time_range(kind, *bounds)
@@ -43,20 +40,18 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
         # What fell to nothing changed most, and is no longer in the time range.
         changes = await counts.changes(compared, found, prefix=prefix, contains=q)
 
-    def make() -> tuple[dict[str, Any], Sequence[str]]:
-        return _ranking(found, compared, changes, asked, step=counts.work.step)
+    listing = Listing(found, compared, changes, asked)
+    names = len(found) if listing.goes_over_all else min(params.limit, len(found))
 
     def make_response() -> Response:
-        answer, columns = make()
-        return respond(request, params.format, answer, columns=columns, rows=answer["items"])
+        answer = listing.page(step=counts.work.step)
+        return respond(request, params.format, answer, columns=listing.columns, rows=answer["items"])
 
-    goes_over_all = changes is None and (prefix or q or params.order == "count")
-    names = len(found) if goes_over_all else min(params.limit, len(found))
     if not counts.reader.several:
         return await counts.work.answer(names, make_response)
-    answer, columns = await counts.work.answer(names, make)
+    answer = await counts.work.answer(names, listing.page, step=counts.work.step)
     await _add_bounds(counts, kind, found, answer)
-    columns = (*columns, "at_most")
+    columns = (*listing.columns, "at_most")
     return respond(request, params.format, answer, columns=columns, rows=answer["items"], missing_shards=counts.missing)
 
 
@@ -81,7 +76,7 @@ async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRa
         "name": name,
         "count": count,
         **at_most,
-        "share": _share(count, everything.total),
+        "share": share(count, everything.total),
         "rank": rank,
         "first": first and first.as_dict(),
         "last": last and last.as_dict(),
@@ -115,8 +110,8 @@ async def list_trending(counts: CachedCounts, kind: Kind, request: Request, para
     ]
     answer = {
         "items": items,
-        "present": _time_range(found.present),
-        "baseline": _time_range(found.previous),
+        "present": time_range(found.present),
+        "baseline": time_range(found.previous),
         "as_of": min(each.as_of for each in found.ranges),
     }
     return respond(request, params.format, answer, columns=RISE_COLUMNS, rows=items, missing_shards=counts.missing)
@@ -143,43 +138,6 @@ def _grid(series: Series) -> dict[str, Any]:
     }
 
 
-def _ranking(
-    found: Ranking,
-    compared: Comparison | None,
-    changes: Ranking | None,
-    params: RankingParams,
-    *,
-    step: Callable[[], None],
-) -> tuple[dict[str, Any], Sequence[str]]:
-    """Return the answer about a ranking, and the columns of its items."""
-    part: dict[str, Any] = {"offset": params.offset, "limit": params.limit, "step": step}
-    if changes is not None:
-        page = changes.page(order="count" if params.order == "change" else "-count", **part)
-        page = [(name, found.count_of(name)) for name, _ in page]
-        matched = len(changes)
-    else:
-        matching = found.matching(prefix=params.prefix, contains=params.q, step=step)
-        order: ByCountOrName = "-count" if params.order == "change" or params.order == "-change" else params.order
-        page = found.page(matching, order=order, **part)
-        matched = len(matching) if found.complete else found.distinct
-    items: list[dict[str, Any]] = [
-        {"name": name, "count": count, "share": _share(count, found.total)} for name, count in page
-    ]
-    answer = {
-        "items": items,
-        **_time_range(found),
-        "distinct": found.distinct,
-        "matched": matched,
-        "other": found.other,
-        "as_of": found.as_of,
-    }
-    if not params.compare:
-        return answer, ITEM_COLUMNS
-    items = [item | _change(item["name"], compared) for item in items]
-    ranges = compared and {"present": _time_range(compared.present), "previous": _time_range(compared.previous)}
-    return answer | {"items": items, "comparison": ranges}, (*ITEM_COLUMNS, *CHANGE_COLUMNS)
-
-
 async def _add_bounds(counts: CachedCounts, kind: Kind, found: Ranking, answer: dict[str, Any]) -> None:
     """Add what only several shards have: how often each name was counted at the most, how many there are at the most.
 
@@ -198,18 +156,3 @@ async def _add_bounds(counts: CachedCounts, kind: Kind, found: Ranking, answer: 
     for item, more in zip(items, hidden, strict=True):
         item["at_most"] = item["count"] + more
     answer["distinct_at_most"] = found.distinct_at_most
-
-
-def _time_range(ranking: Ranking) -> dict[str, int | None]:
-    return {"from": ranking.start, "to": ranking.end, "total": ranking.total}
-
-
-def _change(name: str, compared: Comparison | None) -> dict[str, int | None]:
-    if compared is None:
-        return dict.fromkeys(CHANGE_COLUMNS)
-    present, previous = (each.count_of(name) for each in compared.ranges)
-    return {"present": present, "previous": previous, "change": present - previous}
-
-
-def _share(count: int, total: int) -> float:
-    return round(count / total, 6) if total else 0.0

@@ -139,6 +139,11 @@ class RankingParams(TimeRangeParams):
     format: AnyFormat = None
     partial: AnswerInPart = False
 
+    @property
+    def filters(self) -> bool:
+        """Return whether names are left out by what they are."""
+        return bool(self.prefix or self.q)
+
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""
         yield from super().contradictions(now=now)

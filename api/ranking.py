@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, compress, islice
 from typing import Literal
 
 import msgspec
 
+from api.sorting import STEP_NAMES, ordered, sorted_parts
 from tally.keys import OTHER
-
-#: How many names are sorted, searched or encoded in one step: other threads wait for a few milliseconds.
-STEP_NAMES = 8000
 
 #: What a name takes while a ranking is made, besides twice its own bytes: in the sums that are read (a place in a table
 #: that doubles, two objects) and in the ranking.
@@ -82,7 +80,7 @@ class Ranking:
         ranking = cls(as_of=as_of, start=start, end=end)
         ranking.other = counts.pop(OTHER.encode(), 0)
         names: list[bytes] = []
-        for part in _sorted_parts(counts, step):
+        for part in sorted_parts(counts, step):
             names.append(b"".join(part))
             ranking._starts.extend(accumulate(map(len, part), initial=ranking._starts.pop()))
             ranking._counts.extend(map(counts.pop, part))
@@ -91,7 +89,7 @@ class Ranking:
         ranking._names = b"".join(names)
         ranking.distinct = ranking.distinct_at_most = len(ranking)
         ranking.total = sum(ranking._counts) + ranking.other
-        ranking._by_count, ranking._ends = _ordered(ranking._counts, step)
+        ranking._by_count, ranking._ends = ordered(ranking._counts, step)
         return ranking
 
     def __len__(self) -> int:
@@ -161,19 +159,35 @@ class Ranking:
         step: Callable[[], None] = no_step,
     ) -> list[tuple[str, int]]:
         """Return `limit` names with their counts, of those with these numbers (None: of all), in this order."""
-        chosen = range(len(self)) if matching is None else matching
+        found = self._in_order(matching, order, step)
         wanted = slice(offset, offset + limit)
-        if order == "name":
-            places: Iterable[int] = chosen[wanted]
-        elif order == "-name":
-            places = chosen[::-1][wanted]
-        elif order == "-count" and len(chosen) == len(self):
-            places = self._by_count[wanted]
-        elif len(chosen) <= STEP_NAMES:
-            places = sorted(chosen, key=self._counts.__getitem__, reverse=order == "-count")[wanted]
-        else:
-            places = islice(self._in_order_of_count(chosen, order == "-count", step), offset, offset + limit)
+        places = found[wanted] if isinstance(found, Sequence) else islice(found, wanted.start, wanted.stop)
         return [self._item(at) for at in places]
+
+    def ordered(
+        self, matching: Sequence[int] | None, *, order: ByCountOrName, step: Callable[[], None] = no_step
+    ) -> Sequence[int]:
+        """Return the numbers of all those names in this order: any part of it is then found at once."""
+        found = self._in_order(matching, order, step)
+        return found if isinstance(found, Sequence) else array("I", found)
+
+    def items(self, numbers: Iterable[int]) -> list[tuple[str, int]]:
+        """Return the names with these numbers, with their counts."""
+        return list(map(self._item, numbers))
+
+    def _in_order(
+        self, matching: Sequence[int] | None, order: ByCountOrName, step: Callable[[], None]
+    ) -> Sequence[int] | Iterator[int]:
+        chosen = range(len(self)) if matching is None else matching
+        if order == "name":
+            return chosen
+        if order == "-name":
+            return chosen[::-1]
+        if order == "-count" and len(chosen) == len(self):
+            return self._by_count
+        if len(chosen) <= STEP_NAMES:
+            return sorted(chosen, key=self._counts.__getitem__, reverse=order == "-count")
+        return self._in_order_of_count(chosen, order == "-count", step)
 
     def as_object(self, *, limit: int | None = None, step: Callable[[], None] = no_step) -> bytes:
         """Return a JSON object of names and counts, the most frequent first, `__other__` among them."""
@@ -252,37 +266,3 @@ class Ranking:
 
 def _members(counts: dict[str, int]) -> bytes:
     return msgspec.json.encode(counts)[1:-1]
-
-
-def _sorted_parts(names: Collection[bytes], step: Callable[[], None]) -> Iterator[list[bytes]]:
-    """Yield the names in their order, in parts: to sort a million at once takes a second, in which no thread runs."""
-    if len(names) <= STEP_NAMES:
-        yield sorted(names)
-        return
-    # Every part gets about as many: where they meet is taken from the names themselves.
-    sample = sorted(islice(names, 0, None, max(1, STEP_NAMES // 16)))
-    step()
-    pivots = sample[8::8]
-    parts: list[list[bytes]] = [[] for _ in range(len(pivots) + 1)]
-    for name in names:
-        parts[bisect_right(pivots, name)].append(name)
-    for part in parts:
-        part.sort()
-        yield part
-
-
-def _ordered(values: array[int], step: Callable[[], None]) -> tuple[array[int], array[int]]:
-    """Return the places of the values, the largest first, equal ones in order; and where each group of these ends."""
-    groups: dict[int, array[int]] = {}
-    for at, value in enumerate(values):
-        group = groups.get(value)
-        if group is None:
-            groups[value] = array("I", (at,))
-        else:
-            group.append(at)
-    step()
-    order, ends = array("I"), array("I")
-    for value in sorted(groups, reverse=True):
-        order.extend(groups.pop(value))
-        ends.append(len(order))
-    return order, ends
