@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, get_origin
@@ -10,6 +9,7 @@ from typing import Annotated, Any, get_origin
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from api.moments import UNREADABLE
 from tally.web.problem_types import WrongParameters
 
 
@@ -72,7 +72,7 @@ def _contradicting_among(request: Request, unreadable: Collection[str]) -> dict[
         return {}
     for name, field in model.model_fields.items():
         if (field.alias or name) in unreadable and field.default is None:
-            setattr(parameters, name, math.nan)  # it is given, and neither before nor after anything
+            setattr(parameters, name, UNREADABLE)  # it is given, and neither before nor after anything
     return _contradicting(request, parameters)
 
 

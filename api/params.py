@@ -13,7 +13,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from api.moments import Duration, Moment, read_duration
+from api.moments import AskedMoment, Duration, read_duration
 from api.param_reading import Strict
 from tally.ranges import last_windows
 
@@ -23,8 +23,8 @@ class _NeverNull:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler(schema)
-        (given,) = (each for each in found.pop("anyOf") if each != {"type": "null"})
-        return {**given, **found}
+        given = [each for each in found.pop("anyOf") if each != {"type": "null"}]
+        return {**(given[0] if len(given) == 1 else {"anyOf": given}), **found}
 
 
 _T = TypeVar("_T")
@@ -54,14 +54,18 @@ class TimeRangeParams(Strict):
     window: Optional[Duration] = Field(
         None, description="A trailing window: so long until now, widened to whole windows", examples=["15m", "6h", "1d"]
     )
-    start: Optional[Moment] = Field(
+    start: Optional[AskedMoment] = Field(
         None,
         alias="from",
-        description="From this moment on; `to` is now unless it is given",
-        examples=["2026-11-23T14:00:00Z", "1632663984"],
+        description="From this moment on; `to` is now unless it is given. `now`, or so much before it; a date, which "
+        "is where the day begins in UTC; RFC 3339; or Unix seconds",
+        examples=["now-1h", "2026-11-23", "2026-11-23T14:00:00Z", "1632663984"],
     )
-    end: Optional[Moment] = Field(
-        None, alias="to", description="Until this moment, exclusive", examples=["2026-11-23T15:00:00+01:00"]
+    end: Optional[AskedMoment] = Field(
+        None,
+        alias="to",
+        description="Until this moment, exclusive: with a date all days before it",
+        examples=["2026-11-23T15:00:00+01:00", "now"],
     )
 
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
@@ -70,9 +74,9 @@ class TimeRangeParams(Strict):
             yield "window", "give either window or from and to, not both"
         elif self.end is not None and self.start is None:
             yield "from", "to needs a from"
-        elif self.start is not None and self.end is not None and self.start >= self.end:
-            yield "from", "it must be before to"
-        elif self.start is not None and self.end is None and self.start >= now:
+        elif self.start is not None and self.end is not None and self.start.at(now) >= self.end.at(now):
+            yield "from", "it must be before to, which is exclusive"
+        elif self.start is not None and self.end is None and self.start.at(now) >= now:
             yield "from", "without to, it must be before now"
 
     def bounds(self, *, unit_seconds: int, now: float) -> tuple[int, int] | None:
@@ -86,10 +90,10 @@ class TimeRangeParams(Strict):
         if self.window is not None:
             return last_windows(self.window, unit_seconds=unit_seconds, now=now)
         assert self.start is not None
-        first = int(self.start // unit_seconds) * unit_seconds
+        first = int(self.start.at(now) // unit_seconds) * unit_seconds
         if self.end is None:
             return first, max(last_windows(0, unit_seconds=unit_seconds, now=now)[1], first + unit_seconds)
-        return first, -int(-self.end // unit_seconds) * unit_seconds
+        return first, -int(-self.end.at(now) // unit_seconds) * unit_seconds
 
     def closed(self, *, unit_seconds: int, now: float) -> tuple[int, int] | None:
         """[from, to) in whole windows of `unit_seconds` that are over; None if there are none, and for all time.
@@ -100,11 +104,11 @@ class TimeRangeParams(Strict):
         if self.window is not None:
             start = end + -self.window // unit_seconds * unit_seconds
         elif self.start is not None:
-            start = int(self.start // unit_seconds) * unit_seconds
+            start = int(self.start.at(now) // unit_seconds) * unit_seconds
         else:
             return None
         if self.end is not None:
-            end = min(end, -int(-self.end // unit_seconds) * unit_seconds)
+            end = min(end, -int(-self.end.at(now) // unit_seconds) * unit_seconds)
         return (start, end) if start < end else None
 
 

@@ -82,7 +82,9 @@ def _shape(name: str, schema: Mapping[str, Any], *, prefix: str) -> Iterator[str
 
 
 def _type(schema: Mapping[str, Any], *, prefix: str = "") -> str:
-    """A schema in a few words."""
+    """A schema in a few words; in its own, where it has some."""
+    if "x-written" in schema:
+        return str(schema["x-written"])
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{prefix}-{name})"

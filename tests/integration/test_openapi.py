@@ -68,6 +68,7 @@ def document(client: httpx.Client) -> Any:
 #: Examples that are of use only with another parameter.
 NEEDS: dict[str, dict[str, Any]] = {
     "2026-11-23T15:00:00+01:00": {"from": 0},
+    "now": {"from": 0},
     "previous": {"window": "1h"},
     "change": {"window": "1h", "compare": "previous"},
 }

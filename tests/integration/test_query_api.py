@@ -129,6 +129,10 @@ def test_pages_filters_and_orders(client: httpx.Client) -> None:
         ("types?limit=10001", ["limit"]),
         ("types?format=xml", ["format"]),
         ("types?from=2026-11-23T14:00:00", ["from"]),
+        ("types?from=2026-02-30", ["from"]),
+        ("types?from=now-1h&to=now-2h", ["from"]),
+        ("types?from=now", ["from"]),
+        ("types?from=now-1h&to=now%2B1h", ["to"]),
         ("words:series", ["name"]),
         ("types:series?step=7s", ["step"]),
         ("types:series?window=2w&step=1m", ["step"]),
@@ -239,6 +243,20 @@ def test_a_plus_that_was_not_escaped_is_one(client: httpx.Client) -> None:
     assert escaped["to"] - escaped["from"] == 3660
     assert client.get(f"/v1/types?from={moment}+02:00&to={moment}.5+01:00").json() == escaped | {"as_of": ANY}
     assert client.get("/v1/types?from=2026-11-23+14:00").status_code == 422, "that has no offset"
+
+
+def test_a_time_range_is_the_same_in_whatever_form_its_ends_are_written(client: httpx.Client) -> None:
+    now = datetime.now(UTC)
+    day, next_day = (now + timedelta(days=days) for days in (-1, 1))
+    midnight = "%Y-%m-%dT00:00:00Z"
+    want = client.get(f"/v1/types?from={day.strftime(midnight)}&to={next_day.strftime(midnight)}").json()
+    by_date = client.get(f"/v1/types?from={day:%Y-%m-%d}&to={next_day:%Y-%m-%d}").json()
+    assert by_date == want | {"as_of": ANY}
+    assert want["total"] == 3000
+    for query in ("from=now-1h", "from=now-1h&to=now", f"from=now-1h&to={next_day:%Y-%m-%d}"):
+        answer = client.get(f"/v1/types:series?{query}").json()
+        assert answer["from"] <= now.timestamp() - 3600 < answer["from"] + 60, query
+        assert answer["total"] == 3000, query
 
 
 def test_a_leap_second_is_a_time_of_the_day_that_it_ends(client: httpx.Client) -> None:
