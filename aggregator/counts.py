@@ -11,10 +11,14 @@ from tally.rejections import Reason, reason_totals
 
 @dataclass(slots=True)
 class NameCounts:
-    """Events of one window, or of all time: how many of each type, how many of each word."""
+    """Events of one window, or of all time: how many of each type, how many of each word.
+
+    `by_type` are those of the words that stand in events of one type, of types whose words are counted apart.
+    """
 
     types: Counter[str] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
+    by_type: dict[str, Counter[str]] = field(default_factory=dict)
 
     @classmethod
     def sum_of(cls, parts: list[NameCounts]) -> NameCounts:
@@ -27,6 +31,11 @@ class NameCounts:
         for part in largest_first:
             whole.types.update(part.types)
             whole.words.update(part.words)
+            for event_type, words in part.by_type.items():
+                if (of_type := whole.by_type.get(event_type)) is None:
+                    whole.by_type[event_type] = words.copy()
+                else:
+                    of_type.update(words)
         return whole
 
 

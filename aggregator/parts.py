@@ -8,17 +8,28 @@ part.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from aggregator.counts import Counts, NameCounts
 from aggregator.floors import UNKNOWN, Floors, Known
 from tally.deltas import ALL_TIME, Part, Place
-from tally.keys import Kind
+from tally.keys import TYPES, WORDS, Table, words_of
 from tally.windows import WindowLength
+from tally.words_by_type import Numbered
+
+#: No type has a number.
+NO_NUMBERS: Mapping[str, Numbered] = {}
 
 
-def parts_of(counts: Counts, lengths: Sequence[WindowLength], known: Known = UNKNOWN) -> list[Part]:
+def parts_of(
+    counts: Counts,
+    lengths: Sequence[WindowLength],
+    known: Known = UNKNOWN,
+    numbers: Mapping[str, Numbered] = NO_NUMBERS,
+) -> list[Part]:
     """Return the parts of a batch, the newest windows of the shortest length first, all time last.
+
+    Words by type are among them of those types that have a number.
 
     What is behind a floor is left out, or added to the next longer window, before Redis has to. For that the floors
     that are known will do, with those that follow from the batch itself: its newest window is added before all others.
@@ -39,13 +50,21 @@ def parts_of(counts: Counts, lengths: Sequence[WindowLength], known: Known = UNK
     for place, names in sorted(placed, key=_order):
         places[id(names)].append(place)
         shared[id(names)] = names
-    parts = []
-    for at, names in shared.items():
-        by_kind: dict[Kind, Counter[str]] = {"types": names.types, "words": names.words}
-        for kind, counter in by_kind.items():
-            if counter:
-                parts.append(Part(kind, tuple(places[at]), list(counter), list(counter.values())))
-    return parts
+    return [
+        Part(table, tuple(places[at]), list(counter), list(counter.values()), of_type)
+        for at, names in shared.items()
+        for table, counter, of_type in _tables(names, numbers)
+        if counter
+    ]
+
+
+def _tables(names: NameCounts, numbers: Mapping[str, Numbered]) -> Iterator[tuple[Table, Counter[str], str | None]]:
+    """Yield the tables of these counts, and of the words of a type that type."""
+    yield TYPES, names.types, None
+    yield WORDS, names.words, None
+    for event_type, words in names.by_type.items():
+        if (numbered := numbers.get(event_type)) is not None:
+            yield words_of(numbered.number), words, event_type
 
 
 def _base(counts: Counts, lengths: Sequence[WindowLength], floors: Floors) -> list[tuple[Place, NameCounts]]:

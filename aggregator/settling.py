@@ -119,7 +119,7 @@ class Settler:
                     name = ""
             if outcome == "staged":
                 outcome = await self._store.settle(
-                    consumer=self._consumer, blocks=batch.blocks, name=name, chunks=chunks
+                    consumer=self._consumer, blocks=batch.blocks, name=name, chunks=chunks, numbers=None
                 )
             if isinstance(outcome, Settled):
                 return outcome

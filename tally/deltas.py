@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tally.keys import Kind
+from tally.keys import Kind, Table
 
 #: How many updates a chunk has at the most: names times places, and HASH_UPDATES for each place.
 CHUNK_UPDATES = 1500
@@ -46,12 +46,16 @@ ALL_TIME = Place(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Names of one kind and how often each occurred, to be added at all of these places."""
+    """Names of one table and how often each occurred, to be added at all of these places.
 
-    kind: Kind
+    `of_type` is the type whose words they are, if it is the table of one.
+    """
+
+    table: Table | Kind
     places: tuple[Place, ...]
     names: Sequence[str]
     counts: Sequence[int]
+    of_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,9 @@ class Sample:
 class Chunk:
     """What one call of apply.lua adds.
 
-    `targets` is JSON: of each part its kind and its places, `[[kind, [[level, start], ...]], ...]`. `body` is
-    MessagePack: `[[[names, counts], ...], totals, samples]`, totals by field and samples as `[line, reason, source]`.
+    `targets` is JSON: of each part its table and its places, `[[table, [[level, start], ...]], ...]`, and of the words
+    of one type that type, as a third element. `body` is MessagePack: `[[[names, counts], ...], totals, samples]`,
+    totals by field and samples as `[line, reason, source]`.
     """
 
     targets: bytes
@@ -85,12 +90,13 @@ class _Chunk:
     """A chunk that is being made."""
 
     def __init__(self) -> None:
-        self.targets: list[tuple[str, tuple[Place, ...]]] = []
+        self.targets: list[tuple[Any, ...]] = []
         self.parts: list[msgspec.Raw] = []
         self.updates = self.bytes = 0
 
     def add(self, part: Part, encoded: bytes, updates: int) -> None:
-        self.targets.append((part.kind, part.places))
+        target = (part.table, part.places) if part.of_type is None else (part.table, part.places, part.of_type)
+        self.targets.append(target)
         self.parts.append(msgspec.Raw(encoded))
         self.updates += updates
         self.bytes += len(encoded)

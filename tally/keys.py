@@ -24,6 +24,12 @@
 |                                  |            | empty name once all that are stored are in it                    |
 | `tally:{S}:types`                | hash       | event type -> count                                              |
 | `tally:{S}:words`                | hash       | word -> count                                                    |
+| `tally:{S}:words@N`              | hash       | word -> count, of the events of the type with the number N       |
+| `tally:{S}:types:numbers`        | hash       | event type -> `NUMBER:SINCE`, of those whose words are counted   |
+|                                  |            | apart, and since when, in Unix seconds                           |
+| `tally:{S}:types:numbered`       | string     | how many such numbers were ever given; none is given twice       |
+| `tally:{S}:types:retired`        | sorted set | numbers that no type has any more, and of which some hash may be |
+|                                  |            | left; scored by themselves                                       |
 | `tally:{S}:top`                  | sorted set | the most frequent words of all time, exact                       |
 | `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `padded`, `lost`, `lines`,        |
 |                                  |            | `bytes`, `blocks`; `rejected:REASON`, see tally/rejections.py    |
@@ -39,6 +45,7 @@
 | `tally:{S}:leftovers:L`          | sorted set | starts of windows that no answer has any more, since then        |
 | `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
 | `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
+| `tally:{S}:words@N:L:START`      | hash       | likewise, of the events of one type                              |
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
 |                                  |            | `rejected_ms`, when that was, in Unix milliseconds               |
 | `tally:{S}:dead-letters`         | stream     | whole blocks that ended every aggregator that tried them, and    |
@@ -65,16 +72,25 @@ that all keys of a shard share a Redis Cluster slot.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NewType, get_args
 
 from tally.shards import HOME_TAG
 
-#: What is counted by name. Of each kind there is a hash of all time, and one a window.
+#: What is counted by name, as it is asked for.
 Kind = Literal["types", "words"]
 
 #: All of them.
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: Where it is counted: of each table there is a hash of all time, and one a window. There is one of each kind, and one
+#: of the words of each type that has a number.
+Table = NewType("Table", str)
+
+TYPES, WORDS = Table("types"), Table("words")
+
+_WORDS_OF = re.compile(r"words@([1-9][0-9]{0,8})", re.ASCII)
 
 #: The consumer group of the aggregators.
 GROUP = "aggregators"
@@ -133,6 +149,18 @@ class Keys:
     @property
     def words(self) -> str:
         return self._key("words")
+
+    @property
+    def types_numbers(self) -> str:
+        return self._key("types", "numbers")
+
+    @property
+    def types_numbered(self) -> str:
+        return self._key("types", "numbered")
+
+    @property
+    def types_retired(self) -> str:
+        return self._key("types", "retired")
 
     @property
     def top(self) -> str:
@@ -210,18 +238,35 @@ class Keys:
     def folds(self) -> str:
         return self._key("folds")
 
+    def table(self, table: Table | Kind) -> str:
+        return self._key(table)
+
+    def window(self, table: Table | Kind, seconds: int, start: int) -> str:
+        return self._key(table, seconds, start)
+
     def window_types(self, seconds: int, start: int) -> str:
-        return self._key("types", seconds, start)
+        return self.window(TYPES, seconds, start)
 
     def window_words(self, seconds: int, start: int) -> str:
-        return self._key("words", seconds, start)
+        return self.window(WORDS, seconds, start)
 
 
-def all_time_key(keys: Keys, kind: Kind) -> str:
+def words_of(number: int) -> Table:
+    """Return the table of the words of the type with this number."""
+    return Table(f"words@{number}")
+
+
+def number_of(table: str) -> int | None:
+    """Return the number of the type whose words are in this table; None if it is no such table."""
+    found = _WORDS_OF.fullmatch(table)
+    return int(found[1]) if found else None
+
+
+def all_time_key(keys: Keys, table: Table | Kind) -> str:
     """Return the key of the counts of all time."""
-    return keys.types if kind == "types" else keys.words
+    return keys.table(table)
 
 
-def window_key(keys: Keys, kind: Kind, seconds: int, start: int) -> str:
+def window_key(keys: Keys, table: Table | Kind, seconds: int, start: int) -> str:
     """Return the key of the counts of a window, by its length and its start."""
-    return keys.window_types(seconds, start) if kind == "types" else keys.window_words(seconds, start)
+    return keys.window(table, seconds, start)

@@ -9,6 +9,7 @@ field for each setting that is a part of it:
 | `format` | the number of the keys' and entries' format: FORMAT |
 | `windows` | lengths x how many are kept. Only the lengths are compared; the rest is that of the last start |
 | the names in SETTINGS | the setting, written so that equal ones have equal text; a long one is cut, with its SHA-256 |
+| `words_by_type` | which types have their words counted apart: a number, or the types; not there where none has |
 | `digest` | of all that is compared: what scripts look at |
 | `shards`, `stripe_bytes` | what sources are spread over, and how, where that is more than one shard |
 | `since` | when it was stored, in Unix seconds |
@@ -59,8 +60,8 @@ FORMAT_FIELDS = ("format", *SPREAD)
 MAX_CHARACTERS = 500
 
 
-#: What is so where SPREAD is not stored.
-_ONE_SHARD = {"shards": "1"}
+#: What is so where these are not stored.
+_NOT_STORED = {"shards": "1", "words_by_type": ""}
 
 
 class LayoutRefused(Refused):
@@ -87,6 +88,9 @@ class Layout:
         """Return the layout of these settings, with its digest."""
         values = {"format": FORMAT, "windows": _windows_text(settings.window_lengths)}
         values |= {name: _bounded(_text_of(name, settings)) for name in SETTINGS}
+        # Left out where it is off, as it was before there was such a thing.
+        if settings.types_with_words.most:
+            values["words_by_type"] = _bounded(settings.types_with_words.text)
         if settings.shards > 1:
             values |= {name: str(getattr(settings, name)) for name in SPREAD}
         compared = "\0".join(
@@ -160,7 +164,7 @@ class Layout:
         return [
             Difference(PREFIX + name.upper(), shown(name, self.fields), shown(name, here.fields))
             for name in SPREAD
-            if self.fields.get(name, _ONE_SHARD.get(name)) != here.fields.get(name, _ONE_SHARD.get(name))
+            if self.fields.get(name, _NOT_STORED.get(name)) != here.fields.get(name, _NOT_STORED.get(name))
         ][:1]  # where the shards differ, stripes say nothing
 
     def check_spread(self, here: Layout) -> None:
@@ -220,11 +224,12 @@ def _compared(name: str, fields: Mapping[str, str]) -> str | None:
 
 def shown(name: str, fields: Mapping[str, str]) -> str:
     """Return a field as people may see it, on a terminal too: what cannot be printed is escaped, so that it shows."""
-    if name not in fields:
-        return _ONE_SHARD.get(name, "(not known)")
+    text = fields.get(name, _NOT_STORED.get(name))
+    if text is None:
+        return "(not known)"
     if name == "windows":
         return f"lengths of {_lengths(fields)} s"
-    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in fields[name])
+    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     return "".join(escaped) or "(empty)"
 
 

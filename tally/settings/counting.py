@@ -14,6 +14,7 @@ from tally.settings.environment import TEXT_ENCODING, SettingsGroup
 from tally.shards import MOST_SHARDS, parse_some_shards
 from tally.windows import WindowLength, parse_window_lengths
 from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern
+from tally.words_by_type import WordsByType, parse_words_by_type
 
 
 class CountingSettings(SettingsGroup):
@@ -28,6 +29,18 @@ class CountingSettings(SettingsGroup):
     )
     max_words: int = Field(1_000_000, ge=1, le=100_000_000, description="Distinct words of all time; likewise")
     max_window_words: int = Field(50_000, ge=1, le=10_000_000, description="Distinct words in one window; likewise")
+    words_by_type: str = Field(
+        "",
+        description="Types whose words are also counted apart: a number, for so many that come first, or the types "
+        "with commas between; empty: none",
+    )
+    max_type_words: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Distinct words of one of these types, over all time and in one window each; the rest counts as "
+        "`__other__`",
+    )
     max_name_bytes: int = Field(
         256,
         ge=1,
@@ -130,6 +143,12 @@ class CountingSettings(SettingsGroup):
         parse_some_shards(value, shards=info.data.get("shards", MOST_SHARDS))
         return value
 
+    @field_validator("words_by_type")
+    @classmethod
+    def _words_by_type_are_types(cls, value: str) -> str:
+        parse_words_by_type(value)
+        return value
+
     @field_validator("stop_words")
     @classmethod
     def _stop_words_are_read(cls, value: str) -> str:
@@ -157,6 +176,10 @@ class CountingSettings(SettingsGroup):
     @cached_property
     def stop_word_set(self) -> frozenset[str]:
         return frozenset(word for word in map(str.strip, self.stop_words.split(",")) if word)
+
+    @cached_property
+    def types_with_words(self) -> WordsByType:
+        return parse_words_by_type(self.words_by_type)
 
     @cached_property
     def window_lengths(self) -> tuple[WindowLength, ...]:

@@ -11,6 +11,7 @@ from tally.store.client import GroupMissing, errors_translated
 from tally.store.deltas import DeltaStore
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
+from tally.store.numbers import NumberStore
 from tally.store.permissions import AGGREGATORS, check_permissions
 from tally.store.stream import consumers, create_group, loss_keys, oldest, reconcile_backlog
 
@@ -25,7 +26,7 @@ DeadLetterWord = Literal["moved", "kept", "gone"]
 RemovalWord = Literal["removed", "pending", "active", "gone"]
 
 
-class AggregatorStore(DeltaStore):
+class AggregatorStore(DeltaStore, NumberStore):
     """The stream and the counts of one shard. Every method may be called again after a failure."""
 
     async def ensure_layout(self) -> None:

@@ -7,19 +7,20 @@ called again after a failure.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
 
 from tally.deltas import Chunk
-from tally.keys import GROUP, KINDS, OTHER, TOP_WORDS, Kind, all_time_key, window_key
+from tally.keys import GROUP, OTHER, TOP_WORDS, TYPES, WORDS, Table, all_time_key, number_of, window_key
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.lua import ReadingScript, WritingScript
 from tally.store.shard import ShardStore
 from tally.store.windows import floors_of, levels_of, raise_wrong_type
+from tally.words_by_type import Numbered
 
 _stage, _settle, _apply = WritingScript("stage"), WritingScript("settle"), WritingScript("apply")
 _next_chunk = ReadingScript("next_chunk")
@@ -34,13 +35,22 @@ STAGED_SECONDS = 120
 #: bounded by its updates; one by one it would have nothing to do while we decode.
 APPLIED_TOGETHER = 3
 
+#: What the names of the tables begin with of which there is one a type that has a number.
+WORDS_OF_A_TYPE = "words@"
+
 #: Bytes of chunks that one call of stage.lua takes, about.
 STAGE_BYTES = 1 << 20
 
-#: Of each part of a chunk its kind and its places, as (level, start).
-Targets = list[tuple[str, list[tuple[int, int]]]]
 
-_targets = msgspec.json.Decoder(Targets).decode
+class _Target(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """Of a part of a chunk its table and its places, as (level, start); if it is that of a type's words, that type."""
+
+    table: str
+    places: list[tuple[int, int]]
+    of_type: str | None = None
+
+
+_targets = msgspec.json.Decoder(list[_Target]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,17 @@ class ApplyResult:
     next: NextChunk | None = None
     floors: tuple[int | None, ...] = ()
     overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsedNumbers:
+    """The numbers that a batch was made with: those of the types that have their words apart in it.
+
+    `numbered` is how many were given by then, of all types: one that has got its number since would lack some words.
+    """
+
+    numbered: int
+    by_type: Mapping[str, Numbered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +134,21 @@ class DeltaStore(ShardStore):
         return "staged"
 
     async def settle(
-        self, *, consumer: str, blocks: Sequence[PendingBlock], name: str, chunks: Sequence[Chunk]
-    ) -> Settled | Missing | Literal["stale", "full"]:
+        self,
+        *,
+        consumer: str,
+        blocks: Sequence[PendingBlock],
+        name: str,
+        chunks: Sequence[Chunk],
+        numbers: UsedNumbers | None = None,
+    ) -> Settled | Missing | Literal["stale", "full", "renumbered"]:
         """Take these blocks off the stream and have the list `name` applied, if this consumer holds all of them.
 
         `chunks` are all that were staged under this name. `Missing`: others hold or have counted some; after a failure
         it may have been this very call. The list is gone then, if it is not settled. `stale`: it has expired, or lacks
         chunks; stage again under a new name. `full`: so much waits to be applied that no more is taken; apply some,
-        then call again. Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
+        then call again. `renumbered`: the types have other numbers than `numbers` tells, or some have got theirs since;
+        the list is gone. Raises StoreUnavailable (it may have happened all the same) or GroupMissing (it has not).
         """
         at = self._keys
         arguments = {
@@ -134,9 +162,12 @@ class DeltaStore(ShardStore):
             "max_delta_bytes": MAX_DELTA_BYTES,
             "expires_ms": STAGED_SECONDS * 1000,
         }
+        if numbers is not None:
+            used = numbers.by_type
+            arguments |= {"numbered": numbers.numbered, "types": list(used), "numbers": list(map(str, used.values()))}
         word, *rest = await _settle.run(
             self._redis,
-            (at.stream, at.deltas, at.delta(name), at.backlog, at.totals),
+            (at.stream, at.deltas, at.delta(name), at.backlog, at.totals, at.types_numbers, at.types_numbered),
             arguments,
             layout=self._layout.whole,
         )
@@ -145,7 +176,8 @@ class DeltaStore(ShardStore):
             return Missing(ids=frozenset(id_.decode() for id_ in rest))
         if word == b"settled":
             return Settled(number=rest[0])
-        return "full" if word == b"full" else "stale"
+        other: Literal["stale", "full", "renumbered"] = word.decode()
+        return other
 
     async def next_chunk(self) -> NextChunk | None:
         """Return the chunk that is to be applied next; None if all are. Raises StoreUnavailable."""
@@ -185,18 +217,20 @@ class DeltaStore(ShardStore):
     def _apply_call(self, chunk: NextChunk) -> tuple[list[str], dict[str, Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
         keys = [at.deltas, chunk.list, at.backlog, at.totals, at.rejected, at.dead_letters, at.top, at.floors]
+        keys.append(at.types_numbers)
         keys += (at.windows(length.seconds) for length in lengths)
         hashes = self._hashes(chunk.targets)
         return keys + (hashes or []), {
             "number": chunk.number,
             "unreadable": hashes is None,
             "levels": levels_of(lengths),
-            "kinds": {
-                "types": {"most": settings.max_types, "most_in_window": settings.max_types},
-                "words": {"most": settings.max_words, "most_in_window": settings.max_window_words},
+            "tables": {
+                TYPES: {"most": settings.max_types, "most_in_window": settings.max_types},
+                WORDS: {"most": settings.max_words, "most_in_window": settings.max_window_words},
+                WORDS_OF_A_TYPE: {"most": settings.max_type_words, "most_in_window": settings.max_type_words},
             },
             "other": OTHER,
-            "ranked": "words",
+            "ranked": WORDS,
             "max_top": TOP_WORDS,
             "max_samples": settings.max_rejected_samples,
             "upcoming": APPLIED_TOGETHER,
@@ -205,7 +239,7 @@ class DeltaStore(ShardStore):
     def _hashes(self, targets: bytes) -> list[str] | None:
         """Return the keys of what a chunk may be added to, as apply.lua takes them; None if it cannot be read.
 
-        Raises StoreUnavailable for a kind that only another version knows.
+        Raises StoreUnavailable for a table that only another version knows.
         """
         lengths = self._settings.window_lengths
         try:
@@ -213,17 +247,19 @@ class DeltaStore(ShardStore):
         except msgspec.DecodeError:
             return None
         keys: list[str] = []
-        for kind, places in parts:
-            known = _known(kind)
-            for level, start in places:
+        for part in parts:
+            table = _known(part.table)
+            if table is None or (part.of_type is None) != (number_of(table) is None):
+                return None
+            for level, start in part.places:
                 if level == 0:
-                    keys.append(all_time_key(self._keys, known))
+                    keys.append(all_time_key(self._keys, table))
                     continue
                 if not 1 <= level <= len(lengths):
                     return None
                 is_copy = level == 1 and len(lengths) > 1
                 keys += (
-                    window_key(self._keys, known, length.seconds, length.start_of(start))
+                    window_key(self._keys, table, length.seconds, length.start_of(start))
                     for length in lengths[level - 1 : level if is_copy else None]
                 )
         return keys
@@ -254,8 +290,10 @@ def _list_of(head: bytes, key: str) -> str:
         raise StoreUnavailable(f"the first of {key} is none that an aggregator has put there: {head[:100]!r}") from None
 
 
-def _known(kind: str) -> Kind:
-    for each in KINDS:
-        if each == kind:
-            return each
-    raise StoreUnavailable(f"a newer Tally counts {kind[:50]!r}, which this version cannot apply")
+def _known(table: str) -> Table | None:
+    """Return a table that a chunk names; None if there is none of this name."""
+    if table in (TYPES, WORDS) or number_of(table) is not None:
+        return Table(table)
+    if table.startswith(WORDS_OF_A_TYPE):
+        return None
+    raise StoreUnavailable(f"a newer Tally counts {table[:50]!r}, which this version cannot apply")

@@ -29,6 +29,7 @@ AGGREGATORS = (
     "dead_letter",
     "drop_windows",
     "fold",
+    "number_types",
     "reconcile_backlog",
     "remove_consumer",
     "renew_pending",

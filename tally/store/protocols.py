@@ -21,7 +21,7 @@ from tally.store.blocks import (
     PendingBlock,
     Settled,
 )
-from tally.store.deltas import ApplyResult, NextChunk, Progress
+from tally.store.deltas import ApplyResult, NextChunk, Progress, UsedNumbers
 from tally.store.idempotent import Body, OnceWord
 from tally.store.known import Known
 from tally.store.windows import FoldWord, Overdue
@@ -97,8 +97,14 @@ class StagingStore(Protocol):
     async def stage(self, *, name: str, first: int, chunks: Sequence[Chunk]) -> Literal["staged", "stale", "full"]: ...
 
     async def settle(
-        self, *, consumer: str, blocks: Sequence[PendingBlock], name: str, chunks: Sequence[Chunk]
-    ) -> Settled | Missing | Literal["stale", "full"]: ...
+        self,
+        *,
+        consumer: str,
+        blocks: Sequence[PendingBlock],
+        name: str,
+        chunks: Sequence[Chunk],
+        numbers: UsedNumbers | None,
+    ) -> Settled | Missing | Literal["stale", "full", "renumbered"]: ...
 
 
 class ApplyingStore(Protocol):

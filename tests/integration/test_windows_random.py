@@ -34,22 +34,22 @@ class Truth:
     """What was added, by kind and by the start of the shortest window it is of."""
 
     def __init__(self) -> None:
-        self.copies: dict[tuple[Kind, int], Counter[str]] = defaultdict(Counter)
-        self.base: list[tuple[Kind, int, int, Counter[str]]] = []  # kind, level, start
-        self.all_time: dict[Kind, Counter[str]] = defaultdict(Counter)
+        self.copies: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+        self.base: list[tuple[str, int, int, Counter[str]]] = []  # kind, level, start
+        self.all_time: dict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, parts: Sequence[Part], n: int) -> None:
         for part in parts:
             counts = Counter(dict(zip(part.names, part.counts, strict=True)))
             for level, start in part.places:
                 if level == 0:
-                    self.all_time[part.kind].update(counts)
+                    self.all_time[part.table].update(counts)
                 elif level == 1 and n > 1:
-                    self.copies[part.kind, start].update(counts)
+                    self.copies[part.table, start].update(counts)
                 else:
-                    self.base.append((part.kind, level, start, counts))
+                    self.base.append((part.table, level, start, counts))
 
-    def between(self, kind: Kind, start: int, end: int) -> Counter[str]:
+    def between(self, kind: str, start: int, end: int) -> Counter[str]:
         found = (counts for each, _, at, counts in self.base if each == kind and start <= at < end)
         return sum(found, Counter[str]())
 
@@ -172,7 +172,7 @@ class Walk:
     async def check(self) -> None:
         floors, n = (await self.windows.overdue()).floors, len(self.lengths)
         found = [await self.starts(length) for length in self.lengths]
-        own = {
+        own: dict[tuple[str, int, int], Counter[str]] = {
             (kind, level, start): Counter(
                 {
                     name.decode(): int(count)
@@ -183,9 +183,9 @@ class Walk:
             for start in each
             for kind in KINDS
         }
-        for kind, key in zip(KINDS, (KEYS.types, KEYS.words), strict=True):
+        for each, key in zip(KINDS, (KEYS.types, KEYS.words), strict=True):
             stored = {name.decode(): int(count) for name, count in (await self.redis.hgetall(key)).items()}
-            assert stored == self.truth.all_time[kind]
+            assert stored == self.truth.all_time[each]
         for (kind, start), counts in self.truth.copies.items():
             if floors[0] is None or start >= floors[0]:
                 assert own.get((kind, 1, start)) == counts, (kind, 1, start)

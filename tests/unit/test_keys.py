@@ -12,7 +12,7 @@ import api
 import ingestor
 import tally
 import tally.keys
-from tally.keys import Keys
+from tally.keys import Keys, all_time_key, number_of, window_key, words_of
 
 KEYS = Keys()
 
@@ -38,6 +38,12 @@ KEYS = Keys()
         (KEYS.folds, "tally:{0}:folds"),
         (KEYS.window_types(60, 1632663960), "tally:{0}:types:60:1632663960"),
         (KEYS.window_words(3600, -3600), "tally:{0}:words:3600:-3600"),
+        (KEYS.types_numbers, "tally:{0}:types:numbers"),
+        (KEYS.types_numbered, "tally:{0}:types:numbered"),
+        (KEYS.types_retired, "tally:{0}:types:retired"),
+        (all_time_key(KEYS, "words"), "tally:{0}:words"),
+        (all_time_key(KEYS, words_of(7)), "tally:{0}:words@7"),
+        (window_key(KEYS, words_of(7), 60, 1632663960), "tally:{0}:words@7:60:1632663960"),
         (KEYS.rejected, "tally:{0}:rejected"),
         (KEYS.dead_letters, "tally:{0}:dead-letters"),
         (KEYS.once_new, "tally:{0}:once:new"),
@@ -54,6 +60,13 @@ def test_a_key_is_spelled_as_designed(key: str, spelled: str) -> None:
     assert key == spelled
 
 
+def test_a_table_tells_the_number_of_its_type() -> None:
+    assert [number_of(table) for table in (words_of(1), words_of(123456789))] == [1, 123456789]
+    assert [
+        number_of(table) for table in ("words", "words@", "words@0", "words@1x", "words@-1", "words@1234567890")
+    ] == [None] * 6
+
+
 def test_no_key_is_spelled_outside_the_key_map() -> None:
     folders = [Path(str(package.__file__)).parent for package in (tally, ingestor, aggregator, api)]
     files = [file for folder in folders for kind in ("*.py", "*.lua", "*.js") for file in folder.rglob(kind)]
@@ -64,7 +77,7 @@ def test_no_key_is_spelled_outside_the_key_map() -> None:
 
 def test_every_key_in_the_modules_table_is_made_by_it_and_the_reverse() -> None:
     table = {line.split("`")[1] for line in str(tally.keys.__doc__).splitlines() if line.startswith("| `")}
-    placeholders = {"seconds": "L", "start": "START", "name": "NAME"}
+    placeholders = {"seconds": "L", "start": "START", "name": "NAME", "table": "words@N"}
     keys, made = Keys(tag="S"), set()  # type: ignore[arg-type]
     for name, member in vars(Keys).items():
         if isinstance(member, property):

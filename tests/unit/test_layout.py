@@ -22,6 +22,7 @@ READ_AS = {
     "time_path": "time_field",
     "stop_word_set": "stop_words",
     "window_lengths": "windows",
+    "types_with_words": "words_by_type",
 }
 
 
@@ -35,7 +36,14 @@ def test_every_setting_that_the_decoder_reads_is_a_part_of_it_or_a_bound() -> No
     names = ("decoding.py", "events.py", "lines.py", "placing.py", "words.py")
     source = "".join((folder / name).read_text(encoding="utf-8") for name in names)
     read = {READ_AS.get(name, name) for name in re.findall(r"settings\.(\w+)", source)} & Settings.model_fields.keys()
-    assert read - BOUNDS == {*SETTINGS, "windows"}
+    assert read - BOUNDS == {*SETTINGS, "windows", "words_by_type"}
+
+
+def test_words_by_type_are_no_part_of_it_where_they_are_off() -> None:
+    assert "words_by_type" not in Layout.of(Settings()).fields
+    assert Layout.of(Settings(words_by_type="0")).fields == Layout.of(Settings(max_type_words=5)).fields
+    (difference,) = _stored(Settings()).differences(Layout.of(Settings(words_by_type="20")))
+    assert (difference.variable, difference.stored, difference.here) == ("TALLY_WORDS_BY_TYPE", "(empty)", "20")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,8 @@ def test_every_setting_that_the_decoder_reads_is_a_part_of_it_or_a_bound() -> No
         ({"stop_words": "\u00e9"}, {"stop_words": "e\u0301"}),
         ({"type_field": "a.b"}, {"type_field": " a.b "}),
         ({"max_words": 10}, {"max_words": 20}),
+        ({"words_by_type": "20"}, {"words_by_type": " 020", "max_type_words": 7}),
+        ({"words_by_type": "b,a"}, {"words_by_type": "a, b,,a"}),
         ({"max_name_bytes": 10}, {"max_line_bytes": 100}),
     ],
 )

@@ -132,7 +132,7 @@ def _trial(decoder: Decoder, seed: int) -> None:
         counts = batch.counts()
         parts = parts_of(counts, lengths, known)
         for part in parts:
-            if part.kind == "words":
+            if part.table == "words":
                 redis.apply(part)
             if chance.random() < 0.3:
                 redis.fold_or_drop(chance)
@@ -180,7 +180,7 @@ def test_the_newest_minute_is_first_and_all_time_last() -> None:
     lengths = parse_window_lengths("60x360,3600x336")
     windows = {Place(1, start): NameCounts(Counter(t=1), Counter({str(start): 1})) for start in (0, 120, 60)}
     counts = Counts(windows, NameCounts.sum_of(list(windows.values())))
-    places = [part.places for part in parts_of(counts, lengths) if part.kind == "words"]
+    places = [part.places for part in parts_of(counts, lengths) if part.table == "words"]
     assert places == [(Place(1, 120),), (Place(1, 60),), (Place(1, 0),), (Place(2, 0), ALL_TIME)]
 
 
@@ -188,7 +188,7 @@ def test_the_newest_minute_is_first_and_all_time_last() -> None:
 def test_no_more_windows_are_sent_than_are_kept(times: list[int]) -> None:
     batch = DECODER.begin()
     batch.add(Entry("1-0", b"\n".join(_line(at, "a") for at in times), "s", 10**12))
-    parts = [part for part in parts_of(batch.counts(), DECODER.lengths) if part.kind == "words"]
+    parts = [part for part in parts_of(batch.counts(), DECODER.lengths) if part.table == "words"]
     places = [place for part in parts for place in part.places]
     assert len(places) == len(set(places))
     for level, length in enumerate(DECODER.lengths, 1):
@@ -208,5 +208,5 @@ def test_shorter_lengths_get_what_a_longer_one_that_came_later_does_not_reach_ba
     batch = DECODER.begin(known)
     batch.add(Entry("1-0", _line(1260, "a") + b"\n" + _line(1320, "a"), "s", ARRIVED * 1000))
     parts = parts_of(batch.counts(), DECODER.lengths, known)
-    places = [part.places for part in parts if part.kind == "words"]
+    places = [part.places for part in parts if part.table == "words"]
     assert places == [(Place(1, 1320),), (Place(1, 1260),), (Place(2, 1200), ALL_TIME)]

@@ -20,6 +20,7 @@ from tally.backoff import Backoff
 from tally.deltas import Chunk, Place
 from tally.settings import Settings
 from tally.store.blocks import Missing, PendingBlock, Settled
+from tally.store.deltas import UsedNumbers
 from tests.fakes import FakeClock, FakeLog
 from tests.metrics import Change, value
 from tests.unit.test_applying import Chunks, Windows
@@ -52,8 +53,15 @@ class Store:
         return self._stage.pop(0) if self._stage else "staged"
 
     async def settle(
-        self, *, consumer: str, blocks: Sequence[PendingBlock], name: str, chunks: Sequence[Chunk]
+        self,
+        *,
+        consumer: str,
+        blocks: Sequence[PendingBlock],
+        name: str,
+        chunks: Sequence[Chunk],
+        numbers: UsedNumbers | None,
     ) -> Answer:
+        assert numbers is None, "words are not counted by type"
         assert consumer == "us"
         assert [block.id for block in blocks] == ["1-0", "2-0"]
         self.settled.append((name, len(chunks)))

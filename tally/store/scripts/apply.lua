@@ -9,6 +9,7 @@
 --                                  `lengths`, of the windows that levels are of, in seconds, `appended_ms`, of their batch
 --      7 top           sorted set  the most frequent names of one kind
 --      8 floors        sorted set  see windows_library.lua
+--      9 numbers       hash        type -> `NUMBER:SINCE`, of those whose words are counted apart
 --      then, a level:              windows (sorted set)
 --      then, a place of the chunk's targets: all time (hash), or the window (hash), and unless its counts are a copy, the windows
 --                                  that hold it, a longer level each (hashes)
@@ -16,9 +17,9 @@
 --        number       of the chunk, of all that were ever settled
 --        unreadable   whether the caller cannot make keys of its targets
 --        levels       of each, the shortest first: `seconds`, `kept`
---        kinds        kind -> `most` names over all time, `most_in_window`
+--        tables       table -> `most` names over all time, `most_in_window`; of those of types with a number, `NAME@`
 --        other        the word for 'other'
---        ranked       the kind whose most frequent names are in `top`
+--        ranked       the table whose most frequent names are in `top`
 --        max_top      how many these are
 --        max_samples
 --        upcoming     of how many chunks to tell the targets
@@ -30,6 +31,9 @@
 -- There are no targets at the end of a batch; the floors are a text a level, empty where there is none.
 -- Or {'moved'}: this chunk is not the next one; or {'wrong-type', key, type, expected type}. Nothing was written then.
 --
+-- Words of a type go nowhere if it has another number, or none any more, as with a dead letter that comes late: they are among
+-- all words, too, and the hash would be that of another type, or of none.
+--
 -- Atomic, or a chunk could be added twice, or in part.
 
 --- @include layout_library
@@ -37,12 +41,12 @@
 --- @include windows_library
 
 local deltas, list, backlog, totals, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local dead_letters, top, floors_key = KEYS[6], KEYS[7], KEYS[8]
+local dead_letters, top, floors_key, numbers = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local levels, other = arguments.levels, arguments.other
 local number, max_top = arguments.number, arguments.max_top
-local windows, hashes = take_keys(levels, 9)
+local windows, hashes = take_keys(levels, 10)
 
-local wrong = wrong_type({deltas, list}, 'list') or wrong_type({backlog, totals}, 'hash')
+local wrong = wrong_type({deltas, list}, 'list') or wrong_type({backlog, totals, numbers}, 'hash')
   or wrong_type({rejected, dead_letters}, 'stream') or wrong_type({top, floors_key}, 'zset')
   or wrong_type(windows, 'zset') or wrong_type(hashes, 'hash')
 if wrong then
@@ -62,14 +66,23 @@ local function decoded(targets, body)
   local parts, totals_of, samples = unpack(cmsgpack.unpack(body))
   local places, key = {}, 0
   for at, target in ipairs(cjson.decode(targets)) do
+    local table_, of_type = target[1], target[3]
     local names, counts = parts[at][1], parts[at][2]
-    assert(#names == #counts and arguments.kinds[target[1]])
+    local most = arguments.tables[(string.gsub(table_, '@.*', '@'))]
+    assert(#names == #counts and most)
+    local stands = true
+    if of_type then
+      local found = redis.call('HGET', numbers, of_type)
+      stands = found and 'words@' .. string.match(found, '^%d*') == table_
+    end
     for name = 1, #names do
       assert(type(names[name]) == 'string' and counts[name] >= 0 and counts[name] % 1 == 0)
     end
     for _, place in ipairs(target[2]) do
       local level, start = place[1], place[2]
-      places[#places + 1] = {kind = target[1], level = level, start = start, names = names, counts = counts, key = key}
+      if stands then
+        places[#places + 1] = {table = table_, most = most, level = level, start = start, names = names, counts = counts, key = key}
+      end
       key = key + (is_copy(levels, level) and 1 or #levels - level + 1)
     end
   end
@@ -102,9 +115,9 @@ redis.call('LPOP', list, 2)
 
 -- Counts only grow, so a word that belongs among the top was above the lowest of them at its last increment: adding just those
 -- that are above it keeps the set exact. (Ranking the whole hash now and then would be late and slow.)
-local function add_to_all_time(place, most)
-  if place.kind ~= arguments.ranked then
-    add_bounded(hashes[place.key + 1], place.names, place.counts, most, other)
+local function add_to_all_time(place)
+  if place.table ~= arguments.ranked then
+    add_bounded(hashes[place.key + 1], place.names, place.counts, place.most.most, other)
     return
   end
   local lowest = -1
@@ -112,7 +125,7 @@ local function add_to_all_time(place, most)
     lowest = tonumber(redis.call('ZRANGE', top, 0, 0, 'WITHSCORES')[2])
   end
   local risen, last = {}, 0
-  add_bounded(hashes[place.key + 1], place.names, place.counts, most, other, function(name, total)
+  add_bounded(hashes[place.key + 1], place.names, place.counts, place.most.most, other, function(name, total)
     if total > lowest then
       risen[last + 1], risen[last + 2] = total, name
       last = last + 2
@@ -137,14 +150,13 @@ if word == 'poison' then
     'lengths', table.concat(lengths, ','), 'appended_ms', appended_ms)
 elseif word == 'applied' then
   for _, place in ipairs(content.places) do
-    local most = arguments.kinds[place.kind]
     if place.level == 0 then
-      add_to_all_time(place, most.most)
+      add_to_all_time(place)
     else
       local level, start = level_for(levels, floors, place.level, place.start)
       if level then
         enter_window(levels, floors, level, start)
-        add_bounded(hashes[place.key + 1 + level - place.level], place.names, place.counts, most.most_in_window, other)
+        add_bounded(hashes[place.key + 1 + level - place.level], place.names, place.counts, place.most.most_in_window, other)
       end
     end
   end

@@ -10,6 +10,8 @@
 --      3 list      list    its chunks, staged
 --      4 backlog   hash    see backlog_library.lua
 --      5 totals    hash    its `lost`
+--      6 numbers   hash    type -> `NUMBER:SINCE`, of those whose words are counted apart
+--      7 numbered  string  how many such numbers were ever given
 -- ARGV 1 JSON:
 --        group
 --        consumer
@@ -20,6 +22,8 @@
 --        delta_bytes      how many bytes they have
 --        max_delta_bytes  how many bytes of settled chunks may wait to be applied
 --        expires_ms       how long the list stays if the answer is `full`, in milliseconds
+--        numbered         how many numbers were given when the chunks were made; nothing if words are not counted by type
+--        types, numbers   types that have their words apart in the chunks, and `NUMBER:SINCE` of each
 --
 -- Returns
 --   {'settled', number of its last chunk}
@@ -27,8 +31,10 @@
 --                     them, or because the reply to an earlier try was lost
 --   {'stale'}         the list has expired, or lacks chunks
 --   {'full'}          so much waits to be applied that no more is taken, unless nothing waits
+--   {'renumbered'}    types have other numbers than the chunks were made with, or some have got theirs since
 --   {'wrong-type', key, type, expected type}
--- Nothing was written then, but that the list is gone after `missing`, if it is not settled, and stays after `full`.
+-- Nothing was written then, but that the list is gone after `missing` and `renumbered`, if it is not settled, and stays after
+-- `full`.
 --
 -- Atomic, or a block could be counted and delivered again, or acknowledged and never counted.
 
@@ -37,9 +43,11 @@
 --- @include types_library
 
 local stream, deltas, list, backlog, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local numbers, numbered = KEYS[6], KEYS[7]
 local group, consumer, ids, sizes = arguments.group, arguments.consumer, arguments.ids, arguments.sizes
 
-local wrong = wrong_type({deltas, list}, 'list') or wrong_type({backlog, totals}, 'hash')
+local wrong = wrong_type({deltas, list}, 'list') or wrong_type({backlog, totals, numbers}, 'hash')
+  or wrong_type({numbered}, 'string')
 if wrong then
   return wrong
 end
@@ -63,6 +71,26 @@ end
 -- What does not expire is settled already, under whatever blocks.
 if expires_ms < 0 or redis.call('LLEN', list) ~= 2 * arguments.chunks then
   return {'stale'}
+end
+-- In the script, or words of one type could go to another one's, and a type lack some that were counted after it got its number.
+local function is_renumbered()
+  if not arguments.numbered then
+    return false
+  end
+  if arguments.numbered ~= tonumber(redis.call('GET', numbered) or 0) then
+    return true
+  end
+  local found = #arguments.types > 0 and redis.call('HMGET', numbers, unpack(arguments.types)) or {}
+  for at, number in ipairs(arguments.numbers) do
+    if found[at] ~= number then
+      return true
+    end
+  end
+  return false
+end
+if is_renumbered() then
+  redis.call('UNLINK', list)
+  return {'renumbered'}
 end
 local stored = redis.call('HMGET', backlog, 'delta_bytes', 'settled', 'settled_blocks', 'settled_bytes')
 local delta_bytes, settled = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
