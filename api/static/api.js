@@ -9,11 +9,29 @@ export const BASE = new URL("../", import.meta.url);
 export class Problem extends Error {
   /**
    * @param {number} status
-   * @param {{title?: string, detail?: string}} [body] the problem details that the api sent, if it sent any
+   * @param {{type?: string, title?: string, detail?: string}} [body] the problem details that the api sent, if it sent any
    */
-  constructor(status, { title = `status ${status}`, detail = "" } = {}) {
+  constructor(status, { type = "", title = `status ${status}`, detail = "" } = {}) {
     super(title);
+    this.status = status;
     this.detail = detail;
+    this.#type = type;
+  }
+
+  #type;
+
+  /**
+   * Return whether it is of this type, such as "never-counted".
+   *
+   * @param {string} name
+   */
+  is(name) {
+    return this.#type.endsWith(`/${name}`);
+  }
+
+  /** Whether the question cannot be answered, as opposed to an api that cannot answer now. */
+  get lasting() {
+    return this.status >= 400 && this.status < 500 && this.status !== 401 && this.status !== 429;
   }
 }
 

@@ -4,11 +4,12 @@
 // To be read downwards: health, timeline, ranking, trending and sheet are what is seen; controls and view say what of it is
 // asked for, display how; chart draws; feed, poll, api and token speak to the api; format and dom are helpers.
 
+import * as chips from "./chips.js";
 import * as controls from "./controls.js";
 import * as display from "./display.js";
 import { byId, setText } from "./dom.js";
 import { Feed } from "./feed.js";
-import { rate } from "./format.js";
+import { rate, visible } from "./format.js";
 import { Health } from "./health.js";
 import * as popovers from "./popovers.js";
 import { onZone } from "./preferences.js";
@@ -16,7 +17,7 @@ import { Ranking } from "./ranking.js";
 import * as sheet from "./sheet.js";
 import { Timeline } from "./timeline.js";
 import { Trending } from "./trending.js";
-import { RANGE, onChange } from "./view.js";
+import { RANGE, impossible, onChange } from "./view.js";
 
 /** What the page is called, with the instance's name where it has one. */
 const HERE = document.title;
@@ -24,10 +25,13 @@ const HERE = document.title;
 /** A time range that ends now loses its oldest events even when none comes. */
 const IDLE_MS = 10_000;
 
+/** Letters of each part of an address that are repeated to whoever opened it. */
+const MOST_TOLD = 100;
+
 const health = new Health();
 const timeline = new Timeline();
-const types = new Ranking("types");
-const words = new Ranking("words");
+const types = new Ranking("types", { onNarrowed: (problem) => chips.cannotFollow("types", problem) });
+const words = new Ranking("words", { onNarrowed: (problem) => chips.cannotFollow("words", problem) });
 const trending = new Trending();
 const panels = [types, words, timeline, trending];
 
@@ -102,10 +106,25 @@ function title(now) {
 
 onChange((_, changed) => {
   const moved = RANGE.some((name) => changed.has(name));
-  for (const list of [types, words]) if (moved || list.dependsOn(changed)) list.ask();
-  if (moved) trending.ask();
-  if (moved) timeline.ask();
+  const filtered = changed.has("type") || changed.has("word");
+  for (const list of [types, words]) {
+    if (filtered) list.mark();
+    if (moved || list.dependsOn(changed)) list.ask();
+  }
+  if (moved || filtered) {
+    trending.ask();
+    timeline.ask();
+  }
+  tellImpossible();
 });
+
+/** Say what the address asks for and cannot be: left out in silence, it would seem to have been followed. */
+function tellImpossible() {
+  const parts = impossible().map((each) => visible(each.slice(0, MOST_TOLD)));
+  const note = byId("impossible");
+  setText(note, parts.length ? `The address asks for what cannot be, and that is left out: ${parts.join(", ")}` : "");
+  note.hidden = !parts.length;
+}
 
 // What they show has times in it.
 onZone(() => {
@@ -118,6 +137,8 @@ document.addEventListener("visibilitychange", () => {
 
 byId("retry").addEventListener("click", () => feed.retry());
 
+tellImpossible();
+chips.start();
 controls.start();
 display.start();
 popovers.start();

@@ -1,24 +1,34 @@
 // The rows of a ranked list, updated in place.
 
 import { arrange, make, nameElement, part, setText } from "./dom.js";
-import { growth, percent, signed, whole } from "./format.js";
+import { growth, percent, signed, visible, whole } from "./format.js";
 
 /** Rows belong to names, and move with them: a name that has the focus keeps it. */
 export class Rows {
   #table;
+  #isChosen;
   /** @type {Map<string, HTMLTableRowElement>} */
   #rows = new Map();
 
   /**
    * @param {HTMLElement} table has an empty body
-   * @param {{onOpen: (name: string) => void}} listeners `onOpen` is called with a name that is clicked
+   * @param {object} names
+   * @param {(name: string) => boolean} names.isChosen returns whether a name is a filter
+   * @param {(name: string) => void} names.onChoose is called with a name that is clicked
+   * @param {(name: string) => void} names.onOpen is called with a name whose details are asked for
    */
-  constructor(table, { onOpen }) {
+  constructor(table, { isChosen, onChoose, onOpen }) {
     this.#table = table;
+    this.#isChosen = isChosen;
     // One listener for all rows, whose names come and go.
     this.#body.addEventListener("click", ({ target }) => {
-      const clicked = target instanceof Element ? target.closest("button")?.closest("tr") : null;
-      for (const [name, row] of this.#rows) if (row === clicked) onOpen(name);
+      const button = target instanceof Element ? target.closest("button") : null;
+      for (const [name, row] of this.#rows) {
+        if (row !== button?.closest("tr")) continue;
+        if (button.matches(".details")) onOpen(name);
+        else onChoose(name);
+        return;
+      }
     });
   }
 
@@ -42,9 +52,15 @@ export class Rows {
     [...rows.values()].forEach((row, at) => {
       fillRow(row, items[at], { rank: firstRank + at, bar: items[at].count / most, comparable });
     });
+    this.mark();
     if (focused !== document.activeElement && focused instanceof HTMLElement && focused.isConnected) {
       focused.focus({ preventScroll: true });
     }
+  }
+
+  /** Show which of the names are filters. */
+  mark() {
+    for (const [name, row] of this.#rows) part(row, ".name button").setAttribute("aria-pressed", String(this.#isChosen(name)));
   }
 
   get #body() {
@@ -64,12 +80,15 @@ function room(text) {
 
 /** @param {string} name */
 function makeRow(name) {
+  const details = make("button", { type: "button", className: "link details", textContent: "⋯", title: "Details" });
+  details.setAttribute("aria-label", `Details of ${visible(name)}`);
   return make("tr", {},
     make("td", { className: "rank" }),
     make("th", { className: "name", scope: "row" }, make("button", { type: "button" }, nameElement(name))),
     make("td", { className: "count" }),
     make("td", { className: "share" }),
-    make("td", { className: "change" }));
+    make("td", { className: "change" }),
+    make("td", { className: "more" }, details));
 }
 
 /**

@@ -1,11 +1,12 @@
 // A ranked list, of types or of words: a page of it at a time.
 
-import { download, explain, getJson } from "./api.js";
+import { Problem, download, explain, getJson } from "./api.js";
 import { byId, make, part, parts, setText } from "./dom.js";
 import { span, whole } from "./format.js";
 import { Poll } from "./poll.js";
+import { narrowedBy, narrowing, rejectedLines, summary, whyEmpty } from "./ranking-notes.js";
 import { Rows } from "./ranking-rows.js";
-import { change, open, openSheet, range, timeRange, view } from "./view.js";
+import { change, filters, isFilter, open, openSheet, range, timeRange, toggleFilter, view } from "./view.js";
 import { widened } from "./widened.js";
 
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
@@ -31,6 +32,7 @@ const ORDERS = { name: ["name", "-name"], count: ["-count", "count"], change: ["
 
 export class Ranking {
   #kind;
+  #onNarrowed;
   #parameters;
   #section;
   #rows;
@@ -41,8 +43,13 @@ export class Ranking {
   #empty = false;
   #samples = make("button", { type: "button", className: "link", textContent: "show samples" });
 
-  /** @param {Api.Kind} kind is the id of the section to fill, too */
-  constructor(kind) {
+  /**
+   * @param {Api.Kind} kind is the id of the section to fill, too
+   * @param {{onNarrowed: (problem: string | null) => void}} listeners `onNarrowed` is called with why the list cannot follow
+   *   the filters; with null when it does
+   */
+  constructor(kind, { onNarrowed }) {
+    this.#onNarrowed = onNarrowed;
     this.#kind = kind;
     this.#parameters = PARAMETERS[kind];
     this.#samples.addEventListener("click", () => openSheet("rejected"));
@@ -51,7 +58,11 @@ export class Ranking {
     const title = this.#part("h2");
     title.id = `${kind}-title`;
     title.textContent = TITLES[kind];
-    this.#rows = new Rows(this.#part("table"), { onOpen: (name) => open(kind, name) });
+    this.#rows = new Rows(this.#part("table"), {
+      isChosen: (name) => isFilter(kind, name),
+      onChoose: (name) => toggleFilter(kind, name),
+      onOpen: (name) => open(kind, name),
+    });
     this.#poll = new Poll({
       load: (signal) => getJson(`v1/${kind}`, { ...this.#question(), limit: PAGE, offset: this.#offset }, signal),
       show: (answer) => this.#show(answer),
@@ -66,6 +77,7 @@ export class Ranking {
     this.#section.classList.toggle("compared", this.#compared);
     this.#section.classList.toggle("ranked", this.#ranked);
     this.#heads();
+    this.#part(".narrowed").replaceChildren(...narrowing(this.#kind));
     this.#section.setAttribute("aria-busy", "true");
     this.#poll.ask();
   }
@@ -76,7 +88,12 @@ export class Ranking {
    * @param {Set<string>} changed
    */
   dependsOn(changed) {
-    return changed.has("q") || changed.has(this.#parameters.order) || changed.has(this.#parameters.offset);
+    return ["q", narrowedBy(this.#kind), ...Object.values(this.#parameters)].some((name) => changed.has(name));
+  }
+
+  /** Show which names are filters now. */
+  mark() {
+    this.#rows.mark();
   }
 
   /**
@@ -130,7 +147,7 @@ export class Ranking {
 
   #question() {
     /** @type {Api.Parameters<"v1/types">} */
-    const question = { ...timeRange(), order: this.#order };
+    const question = { ...timeRange(), ...filters(this.#kind), order: this.#order };
     if (view().q) question.q = view().q;
     if (this.#compared) question.compare = "previous";
     return question;
@@ -166,6 +183,7 @@ export class Ranking {
   #show(answer) {
     this.#section.removeAttribute("aria-busy");
     this.#section.classList.remove("stale");
+    this.#onNarrowed(null);
     if (this.#offset >= answer.matched && this.#offset > 0) {
       // The list has become shorter than the page that was looked at.
       this.#turnTo((Math.ceil(answer.matched / PAGE) - 1) * PAGE, { replace: true });
@@ -187,8 +205,28 @@ export class Ranking {
   /** @param {unknown} error */
   #fail(error) {
     this.#section.removeAttribute("aria-busy");
+    if (error instanceof Problem && error.lasting) {
+      this.#cannot(error);
+      return;
+    }
     this.#section.classList.add("stale");
     this.#note(this.#rows.count ? `Not up to date: ${explain(error)}` : explain(error));
+  }
+
+  /**
+   * Show that this question has no answer. What stood here answers another one.
+   *
+   * @param {Problem} problem
+   */
+  #cannot(problem) {
+    const narrowed = problem.is("words-not-by-type");
+    this.#onNarrowed(narrowed ? problem.detail : null);
+    this.#empty = false;
+    this.#rows.show([], { firstRank: 1, comparable: false });
+    setText(this.#part(".summary"), "");
+    this.#part(".widened").hidden = true;
+    this.#turning({ matched: 0, items: [] });
+    this.#note(narrowed ? problem.detail : explain(problem));
   }
 
   #heads() {
@@ -201,18 +239,13 @@ export class Ranking {
 
   /** @param {Api.Ranking} answer */
   #summary(answer) {
-    const least = (answer.distinct_at_most ?? 0) > answer.distinct ? "at least " : ""; // with several shards
-    const sentences = [`${least}${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
-    if (typeof answer.from === "number" && typeof answer.to === "number") sentences.unshift(span(answer.from, answer.to));
-    if (view().q) sentences.push(`${whole(answer.matched)} found`);
-    if (answer.other) sentences.push(`${whole(answer.other)} over the limit of names`);
-    setText(this.#part(".summary"), sentences.join(" · "));
+    setText(this.#part(".summary"), summary(answer));
     const wider = widened(answer);
     setText(this.#part(".widened"), wider);
     this.#part(".widened").hidden = !wider;
   }
 
-  /** @param {Api.Ranking} answer */
+  /** @param {Pick<Api.Ranking, "matched" | "items">} answer */
   #turning({ matched, items }) {
     const first = this.#offset;
     setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
@@ -235,8 +268,7 @@ export class Ranking {
       this.#note(this.#why);
       return;
     }
-    const lines = this.#totals?.rejected ?? 0;
-    const text = lines === 1 ? "1 line was rejected: " : `${whole(lines)} lines were rejected: `;
+    const text = rejectedLines(this.#totals?.rejected ?? 0);
     const note = this.#part(".note");
     // Moved, the button would lose the focus.
     if (note.contains(this.#samples) && note.firstChild instanceof Text) note.firstChild.data = text;
@@ -246,12 +278,7 @@ export class Ranking {
 
   /** Why the list is empty; nothing where every line was rejected, for that has a button. */
   get #why() {
-    if (this.#allRejected) return "";
-    if (view().q) return "No name contains this.";
-    if (range().window !== "all") return "Nothing in this time range. An event belongs to the time that it carries: see All.";
-    if (!this.#totals?.events) return "Nothing was counted yet.";
-    // The totals come by themselves, and may be newer than the list.
-    return this.#kind === "words" && !this.#totals.words ? "No words in what was counted." : "Not up to date yet.";
+    return this.#allRejected ? "" : whyEmpty(this.#kind, this.#totals);
   }
 
   get #allRejected() {

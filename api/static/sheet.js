@@ -19,6 +19,9 @@ export function start() {
     if (sheet.open) return; // opened again since: this comes later
     leave();
     byId("sheet-body").replaceChildren();
+    // What opened it has the focus again, but for a sheet that was there from the beginning, or a row that is gone.
+    const focused = document.activeElement;
+    if (focused === document.body || sheet.contains(focused)) byId("lists").focus({ preventScroll: true });
     openSheet(null);
   });
   byId("show-rejected").addEventListener("click", () => openSheet("rejected"));

@@ -4,7 +4,7 @@ import { explain, getJson } from "./api.js";
 import { byId, make, nameElement, setText } from "./dom.js";
 import { ratio as times, short, span, whole } from "./format.js";
 import { Poll } from "./poll.js";
-import { open, range } from "./view.js";
+import { filters, open, range } from "./view.js";
 
 const MOST = 8;
 
@@ -21,7 +21,7 @@ const KINDS = ["types", "words"];
 export class Trending {
   /** @type {Poll<Api.Trending[]>} an answer for each of KINDS */
   #poll = new Poll({
-    load: (signal) => Promise.all(KINDS.map((kind) => getJson(`v1/${kind}:trending`, { window: chosenWindow(), limit: MOST }, signal))),
+    load: (signal) => Promise.all(KINDS.map((kind) => getJson(`v1/${kind}:trending`, { window: chosenWindow(), limit: MOST, ...filters(kind) }, signal))),
     show: (answers) => this.#show(answers),
     fail: (error) => setText(byId("trending-note"), explain(error)),
     pauseMs: 5000,

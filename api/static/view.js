@@ -95,6 +95,7 @@ export function openSheet(sheet) {
 
 /**
  * Narrow what is shown to a type or a word; to another one besides, if there is one already. The sheet makes room for that.
+ * More than the api takes are not added.
  *
  * @param {Api.Kind} kind
  * @param {string} name
@@ -115,6 +116,17 @@ export function filter(kind, name) {
 export function unfilter(kind, name) {
   const left = current[FILTERS[kind]].filter((each) => each !== name);
   if (left.length < current[FILTERS[kind]].length) change({ [FILTERS[kind]]: left, ...FIRST_PAGES });
+}
+
+/**
+ * Narrow what is shown to this, or no longer.
+ *
+ * @param {Api.Kind} kind
+ * @param {string} name
+ */
+export function toggleFilter(kind, name) {
+  if (isFilter(kind, name)) unfilter(kind, name);
+  else filter(kind, name);
 }
 
 /**

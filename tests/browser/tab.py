@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from playwright.sync_api import ConsoleMessage, Page, Request, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, expect
 
 #: Chromium gives up what it is loading when a network interface comes or goes, as when a container starts nearby.
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
@@ -53,6 +53,14 @@ class Tab:
         body = self.page.locator(f"#{kind} tbody")
         expect(body.locator(".given")).to_have_text(list(rows))
         expect(body.locator(".count")).to_have_text([f"{count:,}" for count in rows.values()])
+
+    def name(self, kind: str, name: str) -> Locator:
+        """Return the button of a row's name, which filters by it."""
+        return self.page.locator(f"#{kind}").get_by_role("button", name=name, exact=True)
+
+    def details(self, kind: str, name: str) -> Locator:
+        """Return the button of a row that opens the sheet of its name."""
+        return self.page.locator(f"#{kind}").get_by_role("button", name=f"Details of {name}", exact=True)
 
     def expect_state(self, text: str | re.Pattern[str]) -> None:
         """Wait until the connection is said to be in this state."""

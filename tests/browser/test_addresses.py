@@ -23,7 +23,7 @@ def test_the_address_holds_the_view(pipeline: Pipeline, open_tab: OpenTab) -> No
     tab.page.locator("#words").get_by_role("button", name="Name").click()
     tab.page.locator("#words").get_by_role("button", name="Next").click()
     tab.expect_rows("words", {f"word{at:02}": 1 for at in range(25, 40)})
-    tab.page.locator("#words").get_by_role("button", name="word30").click()
+    tab.details("words", "word30").click()
     expect(tab.page.locator("#sheet .full-name")).to_have_text("word30")
     for other in (open_tab(tab.page.url), tab):
         other.page.reload()
@@ -34,6 +34,7 @@ def test_the_address_holds_the_view(pipeline: Pipeline, open_tab: OpenTab) -> No
         expect(other.page.get_by_label("Search names")).to_have_value("word")
         other.expect_rows("words", {f"word{at:02}": 1 for at in range(25, 40)})
         assert "sheet=" not in other.page.url
+        assert "name=" not in other.page.url
 
 
 @pytest.mark.slow

@@ -163,7 +163,7 @@ def test_the_first_click_after_the_chart_was_used_by_keyboard(pipeline: Pipeline
     for width in (375, 480, 1280):
         tab = open_tab(f"{pipeline.url}/?window=1h", viewport={"width": width, "height": 1200})
         expect(tab.page.locator("#legend li")).to_have_count(2)
-        button = tab.page.locator("#types").get_by_role("button", name="foo")
+        button = tab.details("types", "foo")
         # Zoomed in, the chart's head is at its fullest.
         tab.page.locator("#plot").focus()
         for key in ("End", "Shift+Home", "Enter"):
@@ -238,7 +238,7 @@ def test_without_the_chart_everything_else_works(pipeline: Pipeline, open_tab: O
     expect(tab.page.locator("#plot-note")).to_contain_text("make assets")
     tab.expect_state("Live")
     tab.expect_rows("types", {"foo": 1})
-    tab.page.locator("#types").get_by_role("button", name="foo").click()
+    tab.details("types", "foo").click()
     expect(tab.page.locator("#sheet .facts dd").first).to_have_text("1")
     tab.page.goto(f"{pipeline.url}/docs")
     expect(tab.page.locator("#docs")).to_contain_text("make assets")

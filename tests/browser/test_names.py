@@ -45,7 +45,7 @@ def test_hostile_names_are_text(server: Server, start: StartPipeline, open_tab: 
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     # In full, for each of them.
     for name in (HOSTILE, LONG, "⟨U+202E⟩abc⟨U+2066⟩אבג", "a⟨U+0000⟩b⟨U+200B⟩c", "%2e%2e/../x?y#z"):
-        tab.page.locator("#words").get_by_role("button", name=name, exact=True).click()
+        tab.details("words", name).click()
         expect(tab.page.locator("#sheet .full-name")).to_have_text(name)
         expect(tab.page.locator("#sheet .facts dd").first).to_have_text("2")
         tab.page.get_by_role("button", name="Close").click()
@@ -62,7 +62,7 @@ def test_a_type_may_have_any_name(pipeline: Pipeline, open_tab: OpenTab) -> None
     tab = open_tab(pipeline.url)
     expect(tab.page.locator("#types tbody tr")).to_have_count(len(counts))
     for shown, (name, count) in zip(tab.rows("types"), counts.items(), strict=True):
-        tab.page.locator("#types").get_by_role("button", name=shown, exact=True).click()
+        tab.details("types", shown).click()
         for _ in range(2):
             expect(tab.page.locator("#sheet .full-name")).to_have_text(shown)
             expect(tab.page.locator("#sheet .facts dd").first).to_have_text(str(count))
@@ -76,7 +76,7 @@ def test_a_type_may_have_any_name(pipeline: Pipeline, open_tab: OpenTab) -> None
 def test_one_name(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(*[event("foo")] * 3, event("bar"))
     tab = open_tab(pipeline.url)
-    tab.page.locator("#types").get_by_role("button", name="foo").click()
+    tab.details("types", "foo").click()
     facts = tab.page.locator("#sheet .facts dd")
     expect(facts.nth(0)).to_have_text("3")
     expect(facts.nth(1)).to_have_text("75.0%")
