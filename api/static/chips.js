@@ -1,7 +1,7 @@
 // The filters that are chosen, each with a button that takes it away, and what of them cannot be followed here.
 
 import { announce } from "./announce.js";
-import { byId, make, nameElement, parts, setText } from "./dom.js";
+import { byId, make, nameElement, part, parts, setText } from "./dom.js";
 import { visible } from "./format.js";
 import { change, onChange, unfilter, view } from "./view.js";
 
@@ -18,6 +18,11 @@ const reasons = new Map();
 
 /** Show the filters that the address has, and each change of them. */
 export function start() {
+  const toolbar = part(document, ".toolbar");
+  // It is as high as its chips and forms make it, and what the focus comes to must not be behind it.
+  new ResizeObserver(() => {
+    document.documentElement.style.setProperty("--toolbar-height", `${toolbar.offsetHeight}px`);
+  }).observe(toolbar);
   byId("clear-filters").addEventListener("click", () => {
     change({ type: [], word: [], types_offset: "0", words_offset: "0" });
     leaveFocus();

@@ -47,7 +47,8 @@ def watch_announcements(tab: Tab) -> None:
         """() => {
             const announcer = document.getElementById("announcer");
             window.announced = [];
-            new MutationObserver(() => window.announced.push(announcer.textContent)).observe(announcer, { childList: true });
+            const note = () => window.announced.push(announcer.textContent);
+            new MutationObserver(note).observe(announcer, { childList: true });
         }"""
     )
 
