@@ -12,7 +12,7 @@ from ingestor.metrics import SourceMetrics, of_source, sources_down
 from ingestor.progress import Measure
 from ingestor.readiness import Readiness
 from ingestor.source_appender import SourceAppender
-from ingestor.sources import Context, File, Runner, Source, StandardInput, parse_source, source_backoff
+from ingestor.sources import Context, DemoStory, File, Runner, Source, StandardInput, parse_source, source_backoff
 from ingestor.spread_appender import SpreadAppender, new_appender
 from ingestor.starting import Start
 from tally.backoff import Backoff
@@ -39,6 +39,8 @@ def parse_sources(texts: Sequence[str]) -> list[Source | Runner]:
             problems.append(f"source {text!r}: cannot be read: {error.strerror}")
     if sum(isinstance(source, StandardInput) for source in sources) > 1:
         problems.append("source -: standard input can be read once only")
+    if sum(isinstance(source, DemoStory) for source in sources) > 1:
+        problems.append("source demo:: its story can be told once only; demo:?rate=100 gives made-up lines beside it")
     if problems:
         raise Misuse("\n".join(problems))
     return sources

@@ -9,8 +9,8 @@ from tally.runtime import Failure
 #: What may be named as a source.
 SOURCE_HELP = (
     "Where lines come from: `-` (standard input), a path, a folder or a pattern, `tail:PATH`, `exec:COMMAND`, "
-    "`tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:PATH`, `http://HOST:PORT`, `https://HOST:PORT` or "
-    "`demo:?rate=100&corrupt=0.1`."
+    "`tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:PATH`, `http://HOST:PORT`, `https://HOST:PORT`, "
+    "`demo:` (the story of a made-up shop) or `demo:?rate=100&corrupt=0.1` (made-up lines)."
 )
 
 _RIGHT = 'several sources are a JSON array of texts, as in ["tail:/var/log/app.log", "demo:?rate=10"]'

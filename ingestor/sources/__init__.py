@@ -16,13 +16,16 @@ from ingestor.sources.base import CHUNK_BYTES, Context, Runner, Source, source_b
 from ingestor.sources.demo import Demo
 from ingestor.sources.files import File
 from ingestor.sources.pipes import Command, StandardInput
+from ingestor.sources.story import DemoStory
 from tally.generator import GeneratorSpec
+from tally.story import StorySpec
 
 __all__ = [
     "CHUNK_BYTES",
     "Command",
     "Context",
     "Demo",
+    "DemoStory",
     "File",
     "Runner",
     "Source",
@@ -45,6 +48,8 @@ def parse_source(text: str) -> Source | Runner:
             raise ValueError("exec: needs a command, as in exec:journalctl -f -o json")
         return Command(rest)
     if kind == "demo" and colon:
+        if not rest or rest.startswith("story"):
+            return DemoStory(StorySpec.parse(rest.removeprefix("story")))
         return Demo(GeneratorSpec.parse(rest))
     if kind == "tail" and colon:
         from ingestor.sources.tail import parse_tail
@@ -62,7 +67,7 @@ def parse_source(text: str) -> Source | Runner:
     if not text:
         raise ValueError(
             "a source is -, a path, a folder, a pattern, tail:PATH, exec:COMMAND, tcp://HOST:PORT, tls://HOST:PORT, "
-            "unix:PATH, http://HOST:PORT, https://HOST:PORT or demo:?rate=100"
+            "unix:PATH, http://HOST:PORT, https://HOST:PORT, demo: or demo:?rate=100"
         )
     path = Path(text)
     if path.is_dir() or (glob.has_magic(text) and not path.exists()):
@@ -88,4 +93,4 @@ def never_ends(source: Source | Runner) -> bool:
 
     if isinstance(source, Demo):
         return source.endless
-    return isinstance(source, Runner) and not isinstance(source, Files)
+    return isinstance(source, DemoStory) or (isinstance(source, Runner) and not isinstance(source, Files))

@@ -77,8 +77,8 @@ def up(
     With TALLY_METRICS_PORT the ingestor serves its metrics there, and its aggregators on the ports above it; the api on
     its own port.
 
-    Without a source, events are made up. They are kept apart, in the folder `demo` of the data folder: remove that to
-    be rid of them.
+    Without a source, events are made up: the story of a shop, two days of its past at once and then live. They are kept
+    apart, in the folder `demo` of the data folder: remove that to be rid of them.
     """
     from tally.local.up import run_everything  # only now: other commands need not wait for it
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -129,9 +130,10 @@ async def _announce(settings: Settings, stop: asyncio.Event, *, url: str, demo: 
     host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
     base = f"http://{host}:{settings.http_port}"
     made_up = (
-        "These events are made up, because no source was named. They are apart from all others, in\n"
-        f"{settings.data_dir}: remove that folder, when Tally is stopped, and they are gone. For events\n"
-        "of your own: tally up --source FILE, or see tally up --help.\n\n"
+        "These events are made up, because no source was named: the story of a shop. They are apart from\n"
+        "all others; to throw them away, when Tally is stopped:\n\n"
+        f"  rm -r {shlex.quote(str(settings.data_dir))}\n\n"
+        "For events of your own: tally up --source FILE, or see tally up --help.\n\n"
     )
     try:
         sys.stdout.write(

@@ -16,7 +16,7 @@ import pytest
 
 from ingestor.fingerprints import FINGERPRINT_BYTES, Fingerprint
 from ingestor.service import parse_sources
-from ingestor.sources import CHUNK_BYTES, Command, Demo, File, Runner, Source, StandardInput, parse_source
+from ingestor.sources import CHUNK_BYTES, Command, Demo, DemoStory, File, Runner, Source, StandardInput, parse_source
 from ingestor.sources.base import Another, Lookup
 from ingestor.sources.files import FileName
 from tally.backoff import Backoff
@@ -46,7 +46,8 @@ def events(tmp_path: Path) -> Path:
         ("exec:TOKEN=secret PASS='more of it' /usr/bin/curl -H 'secret'", Command, "exec:curl", False),
         ("exec:TOKEN=secret", Command, "exec:command", False),
         ("exec:TOKEN='secret", Command, "exec:command", False),
-        ("demo:", Demo, "demo:", False),
+        ("demo:", DemoStory, "demo:", True),
+        ("demo:story?seed=2", DemoStory, "demo:", True),
         ("demo:?rate=5", Demo, "demo:", False),
     ],
 )
@@ -65,13 +66,14 @@ def test_a_file_may_have_any_name_that_is_not_a_kind_of_source(tmp_path: Path, n
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", r"a source is -, a path, a folder, a pattern, tail:PATH, .* or demo:\?rate=100"),
+        ("", r"a source is -, a path, a folder, a pattern, tail:PATH, .*, demo: or demo:\?rate=100"),
         ("nowhere.jsonl", "'nowhere.jsonl': there is no such file"),
         ("*.nothing", r"no file matches '\*.nothing'"),
         ("exec:", "exec: needs a command"),
         ("exec:  ", "exec: needs a command"),
         ("demo:?rate=x", "rate=x: not a number"),
         ("demo:?speed=1", "does not know 'speed'"),
+        ("demo:story?rate=5", r"write it as demo:story, or demo:story\?seed=2"),
     ],
 )
 def test_a_text_that_is_no_source_is_explained(text: str, problem: str) -> None:
@@ -95,9 +97,15 @@ def test_what_is_no_file_is_named_and_not_opened(tmp_path: Path) -> None:
 
 
 def test_standard_input_is_one_source_only() -> None:
-    parse_sources(["-", "demo:", "demo:"])
+    parse_sources(["-", "demo:?rate=1", "demo:?rate=1"])
     with pytest.raises(Failure, match=r"^source -: standard input can be read once only$"):
         parse_sources(["-", "demo:", "-"])
+
+
+def test_a_story_is_told_once_only() -> None:
+    parse_sources(["demo:", "demo:?rate=1"])
+    with pytest.raises(Failure, match=r"^source demo:: its story can be told once only"):
+        parse_sources(["demo:", "demo:story?seed=1"])
 
 
 def test_every_wrong_source_is_named_at_once(events: Path) -> None:
