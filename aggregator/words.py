@@ -9,7 +9,7 @@ from itertools import compress, filterfalse
 from operator import ne
 
 from tally.keys import OTHER
-from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern, normalized
+from tally.words import DEFAULT_WORD_PATTERN, compile_word_pattern, in_one_form, normalized
 
 #: How many texts are looked at to tell whether texts repeat.
 _SAMPLE = 64
@@ -216,9 +216,7 @@ class WordCounter:
 
     def _in_one_form(self, word: str) -> str:
         """Return a whole word as it is counted."""
-        if self._normalize:
-            word = normalized(word)
-        return self._folded(word) if self._fold_case else word
+        return in_one_form(word, normalize=self._normalize, fold_case=self._fold_case)
 
 
 def _whole(pattern: re.Pattern[str]) -> Callable[[str], list[str]]:

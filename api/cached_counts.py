@@ -18,13 +18,14 @@ from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, l
 from api.snapshot import Snapshot, Snapshots
 from api.work import Busy, Work
 from tally.clock import SYSTEM, Clock
-from tally.keys import Kind
+from tally.keys import OTHER
 from tally.ranges import TimeRange, Windows, last_windows
 from tally.refused import Refused
+from tally.selections import Asked, TypesOf
 from tally.store import StoreUnavailable
+from tally.store.counting import Counting
 from tally.store.merged_reads import Reader
 from tally.store.moved import WindowsMoved, again_while_moved
-from tally.store.reads import Counting
 from tally.store.status import Status
 from tally.telemetry import shared_context
 
@@ -75,7 +76,7 @@ class CachedCounts:
         """Return how lines are counted."""
         return await self._counting.get()
 
-    async def all_time(self, kind: Kind, *, top: int | None = None) -> Ranking:
+    async def all_time(self, kind: Asked, *, top: int | None = None) -> Ranking:
         """Return counts of all time; with `top`, if the first so many are enough, without reading all words.
 
         Of several shards all are read where these do not prove so many to be the first.
@@ -86,15 +87,15 @@ class CachedCounts:
                 return ranking
         return await self._rankings.get((kind, None, None))
 
-    async def first(self, kind: Kind) -> Ranking:
+    async def first(self, kind: Asked) -> Ranking:
         """Return counts of all time of as many of the first names as are known without reading all words."""
         return await (self._top_words.get() if kind == "words" else self._rankings.get((kind, None, None)))
 
-    async def time_range(self, kind: Kind, start: int, end: int) -> Ranking:
+    async def time_range(self, kind: Asked, start: int, end: int) -> Ranking:
         """Return counts of [start, end), in Unix seconds, widened to what is kept."""
         return await self._rankings.get((kind, start, end))
 
-    async def comparison(self, kind: Kind, asked: TimeRangeParams) -> Comparison | None:
+    async def comparison(self, kind: Asked, asked: TimeRangeParams) -> Comparison | None:
         """Return what is over of a time range, and the equally long one before; None if the two cannot be had.
 
         Both are in windows as short as those that are kept as far back as the earlier one begins: widened each by
@@ -116,7 +117,7 @@ class CachedCounts:
 
         return await self._pair(kind, choose)
 
-    async def against_baseline(self, kind: Kind, seconds: int) -> Comparison:
+    async def against_baseline(self, kind: Asked, seconds: int) -> Comparison:
         """Return the last so many seconds, up to now, and the BASELINE_WINDOWS times as long time range before them.
 
         Only that the two do not overlap matters: shares are compared, not counts.
@@ -132,7 +133,7 @@ class CachedCounts:
         assert found is not None
         return found
 
-    async def _pair(self, kind: Kind, choose: Callable[[Windows], tuple[Bounds, Bounds] | None]) -> Comparison | None:
+    async def _pair(self, kind: Asked, choose: Callable[[Windows], tuple[Bounds, Bounds] | None]) -> Comparison | None:
         """Return two time ranges, the earlier first, that are chosen among the windows there are; None if none are."""
 
         async def read() -> Comparison | None:
@@ -205,7 +206,7 @@ class CachedCounts:
             self._uniting = None
 
     def _ranking_snapshot(self, key: Hashable) -> Snapshot[Ranking]:
-        kind, start, end = cast("tuple[Kind, int | None, int | None]", key)
+        kind, start, end = cast("tuple[Asked, int | None, int | None]", key)
         refusal: NoRoom | None = None
         refused_until = 0.0
 
@@ -221,7 +222,23 @@ class CachedCounts:
 
         return Snapshot(version=self.reader.version, load=load, most_seconds=RANKING_SECONDS, clock=self.clock)
 
-    async def _load_ranking(self, kind: Kind, start: int | None, end: int | None) -> Ranking:
+    async def _load_by_word(self, kind: TypesOf, start: int | None, end: int | None) -> Ranking:
+        """Return the types that have these words, or may, by how often; under OTHER how often they are elsewhere."""
+        as_of = self.clock.time()
+        if start is None or end is None:
+            found = await self.reader.all_by_word(kind)
+        else:
+            time_range, found = await self.reader.range_by_word(kind, start, end)
+            start, end = time_range.start, time_range.end
+        counts = {name: count for name, count in found.counts.items() if count or name in found.hidden}
+        counts[OTHER.encode()] = found.elsewhere
+        ranking = Ranking.of(counts, as_of=as_of, start=start, end=end, hidden=found.hidden)
+        self._memory.hold(ranking, ranking.size_bytes)
+        return ranking
+
+    async def _load_ranking(self, kind: Asked, start: int | None, end: int | None) -> Ranking:
+        if isinstance(kind, TypesOf):
+            return await self._load_by_word(kind, start, end)
         as_of = self.clock.time()
         async with AsyncExitStack() as held:
             gauge = _Gauge(held.enter_context(self._memory.claim()), self.work, held)
@@ -240,7 +257,7 @@ class CachedCounts:
 
     # Grids.
 
-    async def series(self, kind: Kind, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
+    async def series(self, kind: Asked, names: Sequence[str], start: int, end: int, step: int | None) -> Series:
         """Return counts of each name (of all events, if there is none) in each cell. Raises WrongStep."""
         as_of = self.clock.time()
 
@@ -254,7 +271,7 @@ class CachedCounts:
 
     # One name.
 
-    async def seen(self, kind: Kind, name: str) -> tuple[Seen | None, Seen | None]:
+    async def seen(self, kind: Asked, name: str) -> tuple[Seen | None, Seen | None]:
         """Return the first and the last window, as short as is kept, in which this name was counted."""
         windows, counted = await self.reader.counts_in(kind, [name], Windows.all)
         wholes = windows.whole({window: count for window, (count,) in counted.items()})

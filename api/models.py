@@ -33,6 +33,23 @@ MissingShards = Annotated[
 ]
 
 
+Since = Annotated[
+    int | None,
+    Field(
+        description="With `type`: since when words of these types are counted apart, of several the latest; what was "
+        "counted before is not in it. With `word` null. Never there without a filter"
+    ),
+]
+
+Elsewhere = Annotated[
+    int | None,
+    Field(
+        description="With `word`: how often the words stand in events of types without words of their own, or before "
+        "their types had any"
+    ),
+]
+
+
 class Item(BaseModel):
     name: str = Field(examples=["foo"])
     count: int = Field(examples=[3])
@@ -42,8 +59,9 @@ class Item(BaseModel):
     change: int | None = Field(None, description="`present` less `previous`; with compare=previous")
     at_most: int | None = Field(
         None,
-        description="With several shards: its count and what it may have under `__other__` in those that had no room "
-        "for its name; null if shards are missing; otherwise `count` is exact",
+        description="With several shards, and with `type` or `word`: its count and what it may have under `__other__` "
+        "where there was no room for its name; null if shards are missing, or do not count words by one of the types; "
+        "otherwise `count` is exact",
     )
 
 
@@ -93,6 +111,8 @@ class RankingAnswer(BaseModel):
     comparison: ComparisonAnswer | None = Field(
         None, description="What is compared, with compare=previous; null if it cannot be, see there"
     )
+    since: Since = None
+    elsewhere: Elsewhere = None
     as_of: AsOf
     missing_shards: MissingShards = None
 
@@ -111,6 +131,7 @@ class SeriesAnswer(Grid):
     model_config = example({**_GRID, "series": [{"name": "foo", "counts": [2, 1]}], "as_of": 1632664031.25})
 
     series: list[NamedSeries]
+    since: Since = None
     as_of: AsOf
     missing_shards: MissingShards = None
 
@@ -135,12 +156,14 @@ class NameAnswer(BaseModel):
 
     name: str
     count: int
-    at_most: int | None = Field(None, description="With several shards, as in the list of all")
+    at_most: int | None = Field(None, description="With several shards, and with a filter, as in the list of all")
     share: float
     rank: int | None = Field(description="Its place among all, from 1")
     first: TimeRange | None = Field(description="The first window kept in which it was counted")
     last: TimeRange | None = Field(description="The last one")
     series: OneSeries
+    since: Since = None
+    elsewhere: Elsewhere = None
     as_of: AsOf
     missing_shards: MissingShards = None
 
@@ -167,5 +190,6 @@ class TrendingAnswer(BaseModel):
     items: list[RiseItem]
     present: TimeRange
     baseline: TimeRange = Field(description="Ends where `present` begins; with a total of 0 there is no past yet")
+    since: Since = None
     as_of: AsOf
     missing_shards: MissingShards = None

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from api.cached_counts import CachedCounts
+from api.filters import Narrowed, narrowed
 from api.formats import as_json, respond
 from api.listing import Listing, share, time_range
 from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
@@ -14,6 +15,7 @@ from api.ranking import Ranking
 from api.series import Series, WrongStep
 from tally.keys import TOP_WORDS, Kind
 from tally.ranges import last_windows
+from tally.selections import Asked
 from tally.web.problem_types import NEVER_COUNTED, ProblemError, WrongParameters
 
 #: What a series covers when it is not said.
@@ -26,15 +28,16 @@ RISE_COLUMNS = ("name", "count", "baseline", "expected", "ratio", "score")
 
 async def list_names(counts: CachedCounts, kind: Kind, request: Request, params: RankingParams) -> Response:
     counting = await counts.counting()
+    narrow = await narrowed(counts, kind, params)
     bounds = params.bounds(unit_seconds=counting.unit_seconds, now=counts.clock.time())
     prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
     asked = params.model_copy(update={"prefix": prefix, "q": q})
     if bounds is None:
         enough = params.offset + params.limit if not asked.filters and params.order == "-count" else None
-        found = await counts.all_time(kind, top=enough if enough and enough <= TOP_WORDS else None)
+        found = await counts.all_time(narrow.asked, top=enough if enough and enough <= TOP_WORDS else None)
     else:
-        found = await counts.time_range(kind, *bounds)
-    compared = await counts.comparison(kind, params) if params.compare else None
+        found = await counts.time_range(narrow.asked, *bounds)
+    compared = await counts.comparison(narrow.asked, params) if params.compare else None
     changes = None
     if compared is not None and "change" in params.order:
         # What fell to nothing changed most, and is no longer in the time range.
@@ -47,10 +50,10 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
         answer = listing.page(step=counts.work.step)
         return respond(request, params.format, answer, columns=listing.columns, rows=answer["items"])
 
-    if not counts.reader.several:
+    if not counts.reader.several and narrow.is_all:
         return await counts.work.answer(names, make_response)
     answer = await counts.work.answer(names, listing.page, step=counts.work.step)
-    await _add_bounds(counts, kind, found, answer)
+    await _add_bounds(counts, narrow, found, answer)
     columns = (*listing.columns, "at_most")
     return respond(request, params.format, answer, columns=columns, rows=answer["items"], missing_shards=counts.missing)
 
@@ -58,20 +61,20 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
 async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> Response:
     as_of = counts.clock.time()
     name = (await counts.counting()).name(kind, name)
-    count = await counts.reader.count_of(kind, name)
+    narrow = await narrowed(counts, kind, params, [name])
+    count = await counts.reader.count_of(narrow.asked, name)
     if not count and not counts.missing:  # one of those may have it
-        raise ProblemError(NEVER_COUNTED, f"{name!r} is not among the {kind}")
-    everything = await counts.first(kind)
+        raise ProblemError(NEVER_COUNTED, f"{name!r} is not among the {narrow.called}")
+    everything = await counts.first(narrow.asked)
     rank = everything.rank(name)
     if rank is None and count:
-        everything = await counts.all_time(kind)
+        everything = await counts.all_time(narrow.asked)
         rank = everything.rank(name)
-    first, last = await counts.seen(kind, name)
-    series = await _series(counts, kind, [name], params)
+    first, last = await counts.seen(narrow.asked, name)
+    series = await _series(counts, narrow.asked, [name], params)
     at_most = {}
-    if counts.reader.several:
-        (hidden,) = await counts.reader.hidden(kind, [name])
-        at_most["at_most"] = None if counts.missing else count + hidden
+    if counts.reader.several or not narrow.is_all:
+        (at_most["at_most"],) = await narrow.at_most(counts, everything, [(name, count)])
     answer = {
         "name": name,
         "count": count,
@@ -81,6 +84,7 @@ async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRa
         "first": first and first.as_dict(),
         "last": last and last.as_dict(),
         "series": {**_grid(series), "counts": series.counts[0]},
+        **narrow.members(everything),
         "as_of": min(as_of, everything.as_of),
     }
     return as_json(answer, missing_shards=counts.missing)
@@ -91,10 +95,11 @@ async def get_series(counts: CachedCounts, kind: Kind, request: Request, params:
     asked = [counting.name(kind, name) for name in params.name]
     if len(set(asked)) < len(asked):
         raise WrongParameters([("name", "two are spellings of the same word; give each once")])
-    found = await _series(counts, kind, asked, params)
+    narrow = await narrowed(counts, kind, params, asked)
+    found = await _series(counts, narrow.asked, asked, params)
     names: list[str | None] = [*asked] or [None]
     counted = [{"name": name, "counts": counts} for name, counts in zip(names, found.counts, strict=True)]
-    answer = {**_grid(found), "series": counted, "as_of": found.as_of}
+    answer = {**_grid(found), "series": counted, **narrow.members(), "as_of": found.as_of}
     rows = (
         {"starts_at": at, "name": name, "count": counts[cell]}
         for cell, at in enumerate(found.starts_at)
@@ -104,7 +109,8 @@ async def get_series(counts: CachedCounts, kind: Kind, request: Request, params:
 
 
 async def list_trending(counts: CachedCounts, kind: Kind, request: Request, params: TrendingParams) -> Response:
-    found = await counts.against_baseline(kind, params.window)
+    narrow = await narrowed(counts, kind, params)
+    found = await counts.against_baseline(narrow.asked, params.window)
     items = [
         {name: getattr(rise, name) for name in RISE_COLUMNS} for rise in await counts.rises(found, limit=params.limit)
     ]
@@ -112,12 +118,13 @@ async def list_trending(counts: CachedCounts, kind: Kind, request: Request, para
         "items": items,
         "present": time_range(found.present),
         "baseline": time_range(found.previous),
+        **narrow.members(),
         "as_of": min(each.as_of for each in found.ranges),
     }
     return respond(request, params.format, answer, columns=RISE_COLUMNS, rows=items, missing_shards=counts.missing)
 
 
-async def _series(counts: CachedCounts, kind: Kind, names: list[str], asked: SeriesRange) -> Series:
+async def _series(counts: CachedCounts, kind: Asked, names: list[str], asked: SeriesRange) -> Series:
     unit_seconds, now = (await counts.counting()).unit_seconds, counts.clock.time()
     bounds = asked.bounds(unit_seconds=unit_seconds, now=now)
     if bounds is None:
@@ -138,21 +145,14 @@ def _grid(series: Series) -> dict[str, Any]:
     }
 
 
-async def _add_bounds(counts: CachedCounts, kind: Kind, found: Ranking, answer: dict[str, Any]) -> None:
-    """Add what only several shards have: how often each name was counted at the most, how many there are at the most.
-
-    A name may have no place of its own in some of them, and be counted under `__other__` there. Of a time range it is
-    not looked in which shard and window. What shards have that are missing is not known.
+async def _add_bounds(counts: CachedCounts, narrow: Narrowed, found: Ranking, answer: dict[str, Any]) -> None:
+    """Add what only several shards have, and what is filtered: how often each name was counted at the most, and how
+    many there are at the most. What shards have that are missing is not known.
     """
     items = answer["items"]
-    if counts.missing:
-        for item in items:
-            item["at_most"] = None
-        answer["distinct_at_most"] = None
-        return
-    hidden = [found.other] * len(items)
-    if found.other and found.start is None:
-        hidden = await counts.reader.hidden(kind, [item["name"] for item in items])
-    for item, more in zip(items, hidden, strict=True):
-        item["at_most"] = item["count"] + more
-    answer["distinct_at_most"] = found.distinct_at_most
+    at_most = await narrow.at_most(counts, found, [(item["name"], item["count"]) for item in items])
+    for item, most in zip(items, at_most, strict=True):
+        item["at_most"] = most
+    if counts.reader.several:
+        answer["distinct_at_most"] = None if counts.missing else found.distinct_at_most
+    answer |= narrow.members(found)

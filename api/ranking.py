@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress, islice
 from typing import Literal
 
@@ -46,6 +46,7 @@ class Ranking:
         "_by_count",
         "_counts",
         "_ends",
+        "_hidden",
         "_names",
         "_starts",
         "as_of",
@@ -60,6 +61,7 @@ class Ranking:
     def __init__(self, *, as_of: float, start: int | None, end: int | None) -> None:
         self.as_of, self.start, self.end = as_of, start, end
         self.total = self.distinct = self.distinct_at_most = self.other = 0
+        self._hidden: Mapping[bytes, int] = {}  # how much more often a name may have been counted, where that is known
         self._names = b""
         self._starts = array("Q", [0])  # where each name begins, and at last where the last one ends
         self._counts = array("q")
@@ -74,10 +76,15 @@ class Ranking:
         as_of: float,
         start: int | None = None,
         end: int | None = None,
+        hidden: Mapping[bytes, int] | None = None,
         step: Callable[[], None] = no_step,
     ) -> Ranking:
-        """Rank a sum. `counts` is empty then: to free it at once would take as long as to rank it."""
+        """Rank a sum. `counts` is empty then: to free it at once would take as long as to rank it.
+
+        `hidden` is how much more often names may have been counted, for those of which that is known.
+        """
         ranking = cls(as_of=as_of, start=start, end=end)
+        ranking._hidden = hidden or {}
         ranking.other = counts.pop(OTHER.encode(), 0)
         names: list[bytes] = []
         for part in sorted_parts(counts, step):
@@ -110,6 +117,10 @@ class Ranking:
         """Return how often a name was counted; 0 if it is not here."""
         found = self._find(name)
         return 0 if found is None else self._counts[found]
+
+    def hidden_of(self, name: str) -> int:
+        """Return how much more often a name may have been counted, as it was told of it; 0 of others."""
+        return self._hidden.get(name.encode("utf-8", "replace"), 0)
 
     def rank(self, name: str) -> int | None:
         """Return the place of a name, from 1; None if it is not here."""

@@ -20,6 +20,7 @@ Bounds (how many names, windows or bytes) are no part of it: they may differ and
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,9 @@ MAX_CHARACTERS = 500
 
 #: What is so where these are not stored.
 _NOT_STORED = {"shards": "1", "words_by_type": ""}
+
+
+_CUT = re.compile(r"… \([0-9,]+ characters, SHA-256 [0-9a-f]{64}\)\Z")
 
 
 class LayoutRefused(Refused):
@@ -263,3 +267,8 @@ def _bounded(text: str) -> str:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{text[:100]}… ({len(text):,} characters, SHA-256 {digest})"
+
+
+def is_cut(text: str) -> bool:
+    """Return whether this is not the whole text of a setting."""
+    return _CUT.search(text) is not None

@@ -52,6 +52,15 @@ def normalized(name: str) -> str:
     return "".join(parts)
 
 
+def in_one_form(word: str, *, normalize: bool, fold_case: bool) -> str:
+    """Return a whole word as it is counted where these are set: without regard to case, in NFC."""
+    if normalize:
+        word = normalized(word)
+    if fold_case:
+        word = word.casefold()  # which may take it apart
+    return normalized(word) if normalize and fold_case else word
+
+
 @cache
 def _marks(name: str) -> str:
     """Return all characters of this category, as they are written between square brackets."""

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
+from api import filter_params as params_of
 from api import name_answers as answers
 from api.formats import JSON_ONLY
 from api.models import NameAnswer, RankingAnswer, SeriesAnswer, TrendingAnswer
 from api.param_reading import given
-from api.params import (
-    NameParams,
-    RankingParams,
-    TrendingParams,
-    TypeLookupParams,
-    TypeSeriesParams,
-    WordLookupParams,
-    WordSeriesParams,
-)
 from api.parts import Parts
 from api.routes.documented import documented
 from tally.keys import Kind
 from tally.web import problems
-from tally.web.problem_types import NEVER_COUNTED
+from tally.web.problem_types import NEVER_COUNTED, WORDS_NOT_BY_TYPE
 
 _ITEM = {"name": "foo", "count": 3, "share": 0.75}
 _CELL = {"starts_at": 1632663960, "name": "foo", "count": 2}
@@ -74,23 +66,28 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
     """Return the routes of a kind of names."""
     called = _CALLED[kind]
     # What depends on the kind cannot stand in an annotation.
-    lookup_params = given(_LOOKUP_PARAMS[kind])
-    series_params = given(_SERIES_PARAMS[kind])
+    lookup_params, name_params = given(params_of.LOOKUP[kind]), given(params_of.NAME[kind])
+    ranking_params, series_params, trending_params = (
+        given(each[kind]) for each in (params_of.RANKING, params_of.SERIES, params_of.TRENDING)
+    )
     in_path = Path(max_length=4096, description=f"The {called.one}, percent-encoded", examples=[_EXAMPLES[kind]])
     routes = APIRouter(prefix="/v1", tags=[kind])
-    name_answer = documented(NameAnswer) | problems.described(
-        "It was never counted", NEVER_COUNTED, detail=f"'foo' is not among the {kind}"
+    not_there = problems.described(
+        "What is asked for, by its name or by a filter, was never counted, or not by type",
+        *(NEVER_COUNTED, WORDS_NOT_BY_TYPE),
+        detail=f"'foo' is not among the {kind}",
     )
+    name_answer = documented(NameAnswer) | not_there
 
     @routes.get(
         f"/{kind}",
         operation_id=f"list{called.all_in_path}",
         summary=f"List {kind}",
         description=f"{called.all_in_path} by {called.counted}, over all time or a time range.",
-        responses=documented(RankingAnswer, row=_ITEM),
+        responses=documented(RankingAnswer, row=_ITEM) | not_there,
         response_class=Response,
     )
-    async def list_names(request: Request, params: Annotated[RankingParams, given(RankingParams)]) -> Response:
+    async def list_names(request: Request, params: Any = ranking_params) -> Response:
         return await parts.answer(
             lambda counts: answers.list_names(counts, kind, request, params), partial=params.partial
         )
@@ -115,7 +112,7 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
         operation_id=f"get{called.in_path}Series",
         summary=f"Get {kind} over time",
         description="Counts on a regular grid, zeros filled in. As CSV or NDJSON a row is one name in one cell.",
-        responses=documented(SeriesAnswer, row=_CELL),
+        responses=documented(SeriesAnswer, row=_CELL) | not_there,
         response_class=Response,
     )
     async def get_series(request: Request, params: Any = series_params) -> Response:
@@ -130,10 +127,10 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
         description=f"{called.all_in_path} that rise most against their own past, the four windows before; none "
         "without a past. Ranked by the log-likelihood ratio G² of their shares (Dunning 1993), which holds for rare "
         "names too.",
-        responses=documented(TrendingAnswer, row=_RISE),
+        responses=documented(TrendingAnswer, row=_RISE) | not_there,
         response_class=Response,
     )
-    async def list_trending(request: Request, params: Annotated[TrendingParams, given(TrendingParams)]) -> Response:
+    async def list_trending(request: Request, params: Any = trending_params) -> Response:
         return await parts.answer(
             lambda counts: answers.list_trending(counts, kind, request, params), partial=params.partial
         )
@@ -147,18 +144,10 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
         responses=name_answer,
         response_class=Response,
     )
-    async def get_name(
-        params: Annotated[NameParams, given(NameParams)],
-        name: str = in_path,
-    ) -> Response:
+    async def get_name(params: Any = name_params, name: str = in_path) -> Response:
         return await parts.answer(lambda counts: answers.one_name(counts, kind, name, params), partial=params.partial)
 
     return routes
 
 
-_LOOKUP_PARAMS: dict[Kind, type[TypeLookupParams | WordLookupParams]] = {
-    "types": TypeLookupParams,
-    "words": WordLookupParams,
-}
-_SERIES_PARAMS: dict[Kind, type[TypeSeriesParams]] = {"types": TypeSeriesParams, "words": WordSeriesParams}
 _EXAMPLES: dict[Kind, str] = {"types": "foo", "words": "lorem"}

@@ -10,10 +10,13 @@ from itertools import islice
 
 from tally.keys import OTHER, TOP_WORDS, Kind
 from tally.ranges import TimeRange, Window, Windows, WindowStarts, highest
+from tally.selections import Asked, TypesOf, WordsOf
 from tally.settings import Settings
+from tally.store.apart import Apart, ByWord
+from tally.store.counting import Counting
 from tally.store.merged_status import MergedStatusReader
 from tally.store.moved import WindowsMoved, again_while_moved
-from tally.store.reads import Counting, CountReader, as_text, ranked
+from tally.store.reads import CountReader, as_text, ranked
 from tally.store.shards import Shards
 from tally.store.status import Names
 from tally.store.sums import Gauge
@@ -45,15 +48,16 @@ class MergedReader(MergedStatusReader):
         """Return the count of each word over all time, the most frequent first."""
         return ranked(as_text(await self.sum_all("words")))
 
-    async def sum_all(self, kind: Kind, *, gauge: Gauge | None = None) -> dict[bytes, int]:
+    async def sum_all(self, kind: Kind | WordsOf, *, gauge: Gauge | None = None) -> dict[bytes, int]:
         """Return the counts of all time: name in UTF-8 -> count. Raises what `gauge` raises, too."""
 
         async def read(reader: CountReader, part: Gauge) -> tuple[int, dict[bytes, int]]:
-            names, _ = await reader.distinct(kind)
+            names, _ = await reader.distinct(kind) if isinstance(kind, str) else (0, 0)
             return names, await reader.sum_all(kind, gauge=part)
 
         names, counts = await add_up_all(self._readers, read, gauge=gauge, shards=self._places)
-        self._united[kind] = names, len(counts) - (OTHER.encode() in counts)
+        if isinstance(kind, str):
+            self._united[kind] = names, len(counts) - (OTHER.encode() in counts)
         return counts
 
     async def names(self, kind: Kind) -> Names:
@@ -101,21 +105,57 @@ class MergedReader(MergedStatusReader):
         """Return how many names there are of all time at the most, `__other__` among them."""
         return sum(await self._each(lambda reader: reader.size(kind)))
 
-    async def count_of(self, kind: Kind, name: str) -> int:
+    async def count_of(self, kind: Asked, name: str) -> int:
         """Return how often this name was counted over all time; see `hidden` for what may be under `__other__`."""
         return sum(await self._each(lambda reader: reader.count_of(kind, name)))
 
-    async def hidden(self, kind: Kind, names: Sequence[str]) -> list[int]:
+    async def count_each(self, kind: Asked, names: Sequence[str]) -> list[int]:
+        """Return how often each of these names was counted over all time; see `hidden`, too."""
+        each = await self._each(lambda reader: reader.count_each(kind, names))
+        return [sum(counts) for counts in zip(*each, strict=True)]
+
+    async def hidden(self, kind: Kind | WordsOf, names: Sequence[str]) -> list[int]:
         """Return how much more often each of these names may have been counted over all time.
 
         That is what is under `__other__` in shards where it has no place of its own.
         """
+        if isinstance(kind, WordsOf):
+            each = await self._each(lambda reader: reader.hidden(kind, names))
+            return [sum(shards) for shards in zip(*each, strict=True)]
         asked = [OTHER.encode(), *(name.encode("utf-8", "replace") for name in names)]
         found = await self._each(lambda reader: reader.counts_of(kind, asked))
         return [
             sum(other or 0 for other, *counts in found if counts[at] is None) if name != OTHER else 0
             for at, name in enumerate(names)
         ]
+
+    # Words by type.
+
+    async def apart(self, types: Sequence[str]) -> list[Apart]:
+        """Return what is known of each of these types: whether its words are counted apart, in any shard or in all."""
+        each = await self._each(lambda reader: reader.apart(types))
+        return [Apart.of_all(shards) for shards in zip(*each, strict=True)]
+
+    async def all_by_word(self, kind: TypesOf) -> ByWord:
+        """Return how often words stand in events of each type, over all time."""
+        return ByWord.of_all(await self._each(lambda reader: reader.all_by_word(kind)))
+
+    async def range_by_word(self, kind: TypesOf, start: float, end: float) -> tuple[TimeRange, ByWord]:
+        """Return the same of [start, end), as sum_range does."""
+
+        async def read() -> tuple[TimeRange, ByWord]:
+            each, reach = await self._look()
+            whole = reach.time_range(start, end)
+
+            async def of(one: tuple[CountReader, Windows]) -> tuple[TimeRange, ByWord]:
+                reader, windows = one
+                return await reader.range_by_word(kind, start, end, floors=reach.floors, windows=windows)
+
+            found = await few_at_once(list(each.values()), of, shards=list(each))
+            _raise_unless_alike([one for one, _ in found], whole)
+            return whole, ByWord.of_all([by_word for _, by_word in found])
+
+        return await again_while_moved(read)
 
     # Time ranges.
 
@@ -148,7 +188,7 @@ class MergedReader(MergedStatusReader):
         return found, Windows(lengths, [WindowStarts((), floor=floor) for floor in floors])
 
     async def sum_range(
-        self, kind: Kind, start: float, end: float, *, gauge: Gauge | None = None
+        self, kind: Kind | WordsOf, start: float, end: float, *, gauge: Gauge | None = None
     ) -> tuple[TimeRange, dict[bytes, int]]:
         """Return the counts of [start, end), widened and cut off to what all shards keep: name in UTF-8 -> count.
 
@@ -164,19 +204,17 @@ class MergedReader(MergedStatusReader):
                 return await reader.sum_range(kind, start, end, gauge=part, floors=reach.floors, windows=windows)
 
             found, counts = await add_up_all(list(each.values()), of, gauge=gauge, shards=list(each))
-            if any((one.start, one.end) != (whole.start, whole.end) for one in found):
-                raise WindowsMoved  # a shard no longer reaches as far back as it did
+            _raise_unless_alike(found, whole)
             return whole, counts
 
         return await again_while_moved(read)
 
     async def counts_in(
-        self, kind: Kind, names: Sequence[str], choose: Callable[[Windows], Iterable[Window]]
+        self, kind: Asked, names: Sequence[str], choose: Callable[[Windows], Iterable[Window]]
     ) -> tuple[Windows, dict[Window, list[int]]]:
         """Return the windows that any shard has, and how often each name was counted in each of those that are chosen.
 
-        Without names, how many events were counted in each. What `choose` chooses of the windows there are must depend
-        on the floors alone.
+        Without names, as CountReader. What `choose` chooses of the windows there are must depend on the floors alone.
         """
 
         async def read() -> tuple[Windows, dict[Window, list[int]]]:
@@ -200,6 +238,12 @@ class MergedReader(MergedStatusReader):
             return merged, counted
 
         return await again_while_moved(read)
+
+
+def _raise_unless_alike(found: Sequence[TimeRange], whole: TimeRange) -> None:
+    """Raise WindowsMoved if a shard no longer reaches as far back as it did."""
+    if any((one.start, one.end) != (whole.start, whole.end) for one in found):
+        raise WindowsMoved
 
 
 def _differ(these: Windows, those: Windows, choose: Callable[[Windows], Iterable[Window]]) -> bool:

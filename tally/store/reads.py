@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from tally.keys import TOP_WORDS, Kind, all_time_key, window_key
 from tally.ranges import Floors, TimeRange, Window, Windows
+from tally.selections import Asked, TypesOf, WordsOf
+from tally.store.apart import Apart, ByWord
 from tally.store.client import errors_translated, execute
+from tally.store.counting import COUNTING_FIELDS, Counting
 from tally.store.layouts import stored_layout
 from tally.store.moved import WindowsMoved, again_while_moved, read_standing, sum_standing
 from tally.store.status_reads import StatusReader
-from tally.store.sums import NAMES_AT_ONCE, PIPELINE_READS, Gauge, Sums, Ungauged, add_up, sizes, together
-from tally.windows import WindowLength
-from tally.words import normalized
-
-
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """What of the layout matters to answers: the lengths of windows, the shortest first, and the form of words."""
-
-    lengths: tuple[WindowLength, ...]
-    normalize_words: bool
-
-    @property
-    def unit_seconds(self) -> int:
-        """The length of the shortest windows."""
-        return self.lengths[0].seconds
-
-    def name(self, kind: Kind, asked: str) -> str:
-        """Return a name, or a part of one, as it is counted: words in the form of the layout."""
-        return normalized(asked) if kind == "words" and self.normalize_words else asked
+from tally.store.sums import NAMES_AT_ONCE, Gauge, Sums, Ungauged, add_up, read_rows, sizes, together
 
 
 class CountReader(StatusReader):
@@ -52,10 +35,10 @@ class CountReader(StatusReader):
         """Return the count of each word over all time, the most frequent first."""
         return ranked(as_text(await self.sum_all("words")))
 
-    async def sum_all(self, kind: Kind, *, gauge: Gauge | None = None) -> dict[bytes, int]:
+    async def sum_all(self, kind: Kind | WordsOf, *, gauge: Gauge | None = None) -> dict[bytes, int]:
         """Return the counts of all time: name in UTF-8 -> count. Raises what `gauge` raises, too."""
-        key = all_time_key(self._keys, kind)
-        return (await add_up(self._redis, [key], gauge=gauge or Ungauged())).counts
+        keys = await self._keys_of(kind, [None])
+        return (await add_up(self._redis, keys, gauge=gauge or Ungauged())).counts
 
     async def top_words(self) -> dict[str, int]:
         """Return the most frequent words of all time (at most TOP_WORDS), without reading the others."""
@@ -72,15 +55,22 @@ class CountReader(StatusReader):
         key = all_time_key(self._keys, kind)
         return (await sizes(self._redis, [key])).get(key, 0)
 
-    async def count_of(self, kind: Kind, name: str) -> int:
+    async def count_of(self, kind: Asked, name: str) -> int:
         """Return how often this name was counted over all time."""
-        key = all_time_key(self._keys, kind)
-        with errors_translated():
-            return int(await self._redis.hget(key, name) or 0)
+        (count,) = await self.count_each(kind, [name])
+        return count
 
-    async def hidden(self, kind: Kind, names: Sequence[str]) -> list[int]:  # noqa: ARG002
-        """Return how much more often each of these names may have been counted over all time: one that is here, not."""
-        return [0] * len(names)
+    async def count_each(self, kind: Asked, names: Sequence[str]) -> list[int]:
+        """Return how often each of these names was counted over all time."""
+        (counts,) = await self._counts(kind, names, [None])
+        return counts
+
+    async def hidden(self, kind: Kind | WordsOf, names: Sequence[str]) -> list[int]:
+        """Return how much more often each of these names may have been counted over all time.
+
+        One that is among all types or all words, not; of words of some types, see ApartReader.
+        """
+        return [0] * len(names) if isinstance(kind, str) else await self._apart.hidden(kind, names)
 
     async def counts_of(self, kind: Kind, names: Sequence[bytes]) -> list[int | None]:
         """Return how often each of these names was counted over all time; None for those that have no place there."""
@@ -90,17 +80,39 @@ class CountReader(StatusReader):
                 counts += await self._redis.hmget(key, list(names[first : first + NAMES_AT_ONCE]))
         return [None if count is None else int(count) for count in counts]
 
+    # Words by type.
+
+    async def apart(self, types: Sequence[str]) -> list[Apart]:
+        """Return what is known of each of these types: whether its words are counted apart."""
+        return await self._apart.types(types)
+
+    async def all_by_word(self, kind: TypesOf) -> ByWord:
+        """Return how often words stand in events of each type, over all time."""
+        return await self._apart.by_word(kind, [None])
+
+    async def range_by_word(
+        self, kind: TypesOf, start: float, end: float, *, floors: Floors = (), windows: Windows | None = None
+    ) -> tuple[TimeRange, ByWord]:
+        """Return the same of [start, end), as sum_range does."""
+        look = self._look(floors, windows)
+
+        async def read() -> tuple[TimeRange, ByWord]:
+            found = ByWord()
+
+            async def take(some: ByWord) -> None:
+                found.add(some)
+
+            return await sum_standing(look, start, end, lambda each: self._apart.by_word(kind, each), take), found
+
+        return await again_while_moved(read)
+
     # Time ranges.
 
     async def counting(self) -> Counting:
         """Return how lines are counted, whatever is set here; where nothing was counted yet, as is set."""
         with errors_translated():
-            values = await self._redis.hmget(self._keys.layout, ["format", "windows", "normalize_words"])
-        layout = stored_layout((b"format", b"windows", b"normalize_words"), values)
-        return Counting(
-            layout.window_lengths or self._settings.window_lengths,
-            layout.flag("normalize_words", default=self._settings.normalize_words),
-        )
+            values = await self._redis.hmget(self._keys.layout, list(COUNTING_FIELDS))
+        return Counting.of(stored_layout([name.encode() for name in COUNTING_FIELDS], values), self._settings)
 
     async def windows(self) -> Windows:
         """Return the windows that there are now, of the lengths that are counted, whatever is set here."""
@@ -108,7 +120,7 @@ class CountReader(StatusReader):
 
     async def sum_range(
         self,
-        kind: Kind,
+        kind: Kind | WordsOf,
         start: float,
         end: float,
         *,
@@ -129,8 +141,7 @@ class CountReader(StatusReader):
             sums = Sums()
 
             async def add(windows: Sequence[Window]) -> Sums:
-                keys = [self._key_of(kind, window) for window in windows]
-                return await add_up(self._redis, keys, gauge=gauge, beside=[sums])
+                return await add_up(self._redis, await self._keys_of(kind, windows), gauge=gauge, beside=[sums])
 
             try:
                 found = await sum_standing(look, start, end, add, sums.take)
@@ -143,7 +154,7 @@ class CountReader(StatusReader):
 
     async def counts_in(
         self,
-        kind: Kind,
+        kind: Asked,
         names: Sequence[str],
         choose: Callable[[Windows], Iterable[Window]],
         *,
@@ -152,12 +163,12 @@ class CountReader(StatusReader):
     ) -> tuple[Windows, dict[Window, list[int]]]:
         """Return the windows there are, and how often each name was counted in each of those that are chosen.
 
-        Without names, how many events were counted in each. `floors` and `windows` are as those of sum_range.
+        Without names, how many events were counted in each, and of types by words how often these stand in all events.
+        `floors` and `windows` are as those of sum_range.
         """
 
         async def read(windows: Sequence[Window]) -> list[list[int]]:
-            keys = [self._key_of(kind, window) for window in windows]
-            return await self._counts(keys, names) if names else [[each] for each in await self._added_up(keys)]
+            return await self._counts(kind, names, windows)
 
         return await read_standing(self._look(floors, windows), choose, read)
 
@@ -175,17 +186,14 @@ class CountReader(StatusReader):
 
         return look
 
-    async def _counts(self, keys: Sequence[str], names: Sequence[str]) -> list[list[int]]:
-        """Return how often each name is counted in each of these hashes: a row a hash, a column a name."""
-        rows: list[list[int]] = []
-        at_once = max(1, min(PIPELINE_READS, NAMES_AT_ONCE // len(names)))
-        with errors_translated():
-            for first in range(0, len(keys), at_once):
-                pipeline = self._redis.pipeline(transaction=False)
-                for key in keys[first : first + at_once]:
-                    pipeline.hmget(key, list(names))
-                rows += [[int(count or 0) for count in row] for row in await execute(pipeline)]
-        return rows
+    async def _counts(self, kind: Asked, names: Sequence[str], windows: Sequence[Window | None]) -> list[list[int]]:
+        """Return how often each name is counted in each of these windows (None: all time), or the sum of all names."""
+        if not isinstance(kind, str):
+            return await self._apart.counts(kind, names, windows)
+        keys = [self._key_of(kind, window) for window in windows]
+        if not names:
+            return [[each] for each in await self._added_up(keys)]
+        return [[count or 0 for count in row] for row in await read_rows(self._redis, keys, names)]
 
     async def _added_up(self, keys: Sequence[str]) -> list[int]:
         """Return the sum of all counts of each of these hashes."""
@@ -204,7 +212,14 @@ class CountReader(StatusReader):
                     sums[key] = sum(map(int, counts))
         return [sums[key] for key in keys]
 
-    def _key_of(self, kind: Kind, window: Window) -> str:
+    async def _keys_of(self, kind: Kind | WordsOf, windows: Sequence[Window | None]) -> list[str]:
+        if isinstance(kind, str):
+            return [self._key_of(kind, window) for window in windows]
+        return await self._apart.keys_of(kind, windows)
+
+    def _key_of(self, kind: Kind, window: Window | None) -> str:
+        if window is None:
+            return all_time_key(self._keys, kind)
         return window_key(self._keys, kind, window.seconds, window.start)
 
 

@@ -10,6 +10,7 @@ from tally.keys import OTHER, Keys, Kind, all_time_key
 from tally.layout import FORMAT_FIELDS, Layout
 from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
+from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import errors_translated, execute
 from tally.store.layouts import stored_layout
@@ -40,6 +41,7 @@ class StatusReader(ShardStore):
         self._here = Layout.of(settings)
         self._pipeline = PipelineStore(redis, keys=keys, settings=settings)
         self._windows = WindowReader(redis, keys=keys, settings=settings)
+        self._apart = ApartReader(redis, keys=keys)
 
     async def totals(self) -> dict[str, int]:
         """Return every total, 0 where nothing was counted yet.

@@ -100,6 +100,22 @@ async def sizes(redis: Any, keys: Sequence[str]) -> dict[str, int]:
     return {key: size for key, size in zip(keys, found, strict=True) if size}
 
 
+async def read_rows(redis: Any, keys: Sequence[str], names: Sequence[str]) -> list[list[int | None]]:
+    """Return the count of each name in each of these hashes, None where it has none: a row a hash, a column a name.
+
+    Raises StoreUnavailable.
+    """
+    rows: list[list[int | None]] = []
+    fields, at_once = list(names), max(1, min(PIPELINE_READS, NAMES_AT_ONCE // max(1, len(names))))
+    with errors_translated():
+        for first in range(0, len(keys), at_once):
+            pipeline = redis.pipeline(transaction=False)
+            for key in keys[first : first + at_once]:
+                pipeline.hmget(key, fields)
+            rows += [[None if count is None else int(count) for count in row] for row in await execute(pipeline)]
+    return rows
+
+
 def together(found: Mapping[str, int], *, names: int = NAMES_AT_ONCE) -> Iterator[list[str]]:
     """Yield the keys of hashes, whose sizes these are, in the order they came: as many as are read in one pipeline.
 

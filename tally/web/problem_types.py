@@ -184,6 +184,14 @@ NEVER_COUNTED = ProblemType(
     "No event that was counted has this type, or this word.",
     "Look for it with /v1/types?q= or /v1/words?q=. Case matters, and words are cut as TALLY_WORD_PATTERN says.",
 )
+WORDS_NOT_BY_TYPE = ProblemType(
+    "words-not-by-type",
+    404,
+    "Words are not counted by this type",
+    "Words were asked for by type, or types by word, and no words are counted by type, or not those of this type.",
+    "Set TALLY_WORDS_BY_TYPE, to a number of types or to their names, and run `tally layout --accept` with it: from "
+    "then on their words are counted apart, too. `words_by_type` of /v1/stats says how many have that.",
+)
 TAKES_NO_EVENTS = ProblemType(
     "api-takes-no-events",
     405,

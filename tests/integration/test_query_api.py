@@ -52,11 +52,11 @@ def api(server: Server, folder: Path, **variables: str) -> Iterator[httpx.Client
     assert "Traceback" not in process.log()
 
 
-def count(server: Server, lines: bytes) -> None:
+def count(server: Server, lines: bytes, **variables: Any) -> None:
     """Have these lines counted, as one block."""
     with server.client() as client:
         client.xadd(KEYS.stream, {"lines": lines})
-    asyncio.run(aggregate(Settings(redis_url=server.url), asyncio.Event(), drain=True))
+    asyncio.run(aggregate(Settings(redis_url=server.url, **variables), asyncio.Event(), drain=True))
 
 
 @pytest.fixture(scope="module")
