@@ -184,6 +184,20 @@ export function moments(now, { window, from, to } = range()) {
 }
 
 /**
+ * Return the view as it is at the moment `now`, in Unix seconds: with moments in place of a time range that goes on with the
+ * clock. All time stays all time.
+ *
+ * @param {number} now
+ * @returns {View}
+ */
+export function fixed(now) {
+  const found = moments(now);
+  if (!found) return current;
+  const [from, to] = [found.from, found.to].map((at) => utc(new Date(at * 1000)));
+  return { ...current, window: "custom", from, to, zoom_from: "", zoom_to: "" };
+}
+
+/**
  * Return a moment as an address has it, to the second.
  *
  * @param {Date} date

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -114,3 +118,40 @@ def test_an_address_that_cannot_be_is_told_and_the_rest_of_it_holds(counted: Pip
     tab.forgive("422|404")
     expect(tab.page.locator("#chips")).to_contain_text("type01")
     expect(note).to_be_hidden()
+
+
+@pytest.mark.parametrize("clipboard", ["granted", "absent"])
+def test_a_link_with_the_times_themselves_is_copied(counted: Pipeline, open_tab: OpenTab, clipboard: str) -> None:
+    tab = open_tab("about:blank")
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    if clipboard == "absent":  # as over plain http
+        tab.page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    tab.open(f"{counted.url}/?window=15m&q=type0&tab=words")
+    expect(tab.page.locator("#types tbody tr")).to_have_count(10)
+    tab.page.get_by_role("button", name="Copy link").click()
+    expect(tab.page.locator("#announcer")).to_have_text(re.compile(r"Link copied, with the times \d.*\d"))
+    expect(tab.page.locator("#copy-link")).to_be_focused()
+    search = tab.page.get_by_label("Search names")
+    search.fill("")
+    search.press("Control+V")
+    link = search.input_value()
+    found = parse_qs(urlsplit(link).query)
+    first, last = (datetime.fromisoformat(found.pop(end)[0]).timestamp() for end in ("from", "to"))
+    assert last - first == 900
+    assert 0 <= time.time() - last < 600
+    assert found == {"window": ["custom"], "q": ["type0"], "tab": ["words"]}
+    other = open_tab(link)
+    expect(other.page.locator("#types tbody tr")).to_have_count(10)
+    expect(other.page.locator("#impossible")).to_be_hidden()
+
+
+def test_where_nothing_can_be_copied_the_link_is_shown(counted: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab("about:blank")
+    tab.page.add_init_script(
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined }); document.execCommand = () => false;"
+    )
+    tab.open(f"{counted.url}/?tab=words")
+    tab.page.get_by_role("button", name="Copy link").click()
+    field = tab.page.get_by_label("This browser lets no page copy")
+    expect(field).to_have_value(f"{counted.url}/?tab=words")
+    expect(field).to_be_focused()
