@@ -18,6 +18,9 @@ class BacklogAnswer(BaseModel):
     oldest_seconds: float | None = Field(description="How long the oldest has waited")
     full: bool = Field(description="Whether it is as large as may be, and sources are not read")
     bulk_full: bool = Field(description="Whether files are not read for now, so that there is room for live sources")
+    appended_at: float | None = Field(
+        description="When the newest block was appended, whether or not it still waits; null: there never was one"
+    )
 
 
 class IdempotencyKeysAnswer(BaseModel):
@@ -104,6 +107,7 @@ class StatusAnswer(BaseModel):
                 "oldest_seconds": 0.04,
                 "full": False,
                 "bulk_full": False,
+                "appended_at": 1632664031.2,
             },
             "idempotency_keys": {"known": 2, "since_at": 1632577631.2},
             "dead_letters": 0,

@@ -153,7 +153,7 @@ def errors_translated() -> Iterator[None]:
         if "NOGROUP" in text or "no such key" in text.lower():
             raise GroupMissing(text) from error
         if isinstance(error, PASSING_ERRORS) and passes_by_itself(error):
-            raise StoreUnavailable(f"{type(error).__name__}: {text}") from error
+            raise StoreUnavailable(f"{type(error).__name__}: {text}", public=text) from error
         if passes_by_itself(error):
             raise StoreUnavailable(text) from error
         raise refused(error) from error

@@ -173,6 +173,7 @@ def _one_backlog(shards: Sequence[Backlog]) -> Backlog:
         oldest_seconds=max((each.oldest_seconds for each in shards if each.oldest_seconds is not None), default=None),
         full=any(each.full for each in shards),
         bulk_full=any(each.bulk_full for each in shards),
+        appended_at=max((each.appended_at for each in shards if each.appended_at is not None), default=None),
     )
 
 

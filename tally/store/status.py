@@ -37,7 +37,8 @@ class Backlog:
     Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
     `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
     While it is `full`, no source is read: as much waits as one was last refused for. While it is `bulk_full`, files are
-    not, which is how a large one is read; live sources find room.
+    not, which is how a large one is read; live sources find room. The newest block, whether or not it still waits, was
+    `appended_at`, in Unix seconds; None: there never was one.
     """
 
     blocks: int
@@ -47,6 +48,7 @@ class Backlog:
     oldest_seconds: float | None
     full: bool
     bulk_full: bool
+    appended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

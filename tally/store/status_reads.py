@@ -12,7 +12,7 @@ from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
 from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
-from tally.store.client import errors_translated, execute
+from tally.store.client import GroupMissing, errors_translated, execute
 from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
@@ -156,9 +156,17 @@ class StatusReader(ShardStore):
         waiting_bytes, settled_blocks, settled_bytes = (int(value or 0) for value in stored[:3])
         blocks, bytes_ = waiting_blocks + settled_blocks, waiting_bytes + settled_bytes
         oldest = await self._pipeline.oldest() if blocks else None
+        appended_at = await self._appended_at()
         if oldest is None:
             return Backlog(
-                blocks=0, settled_blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False
+                blocks=0,
+                settled_blocks=0,
+                bytes=0,
+                lines=0,
+                oldest_seconds=None,
+                full=False,
+                bulk_full=False,
+                appended_at=appended_at,
             )
         line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
 
@@ -174,7 +182,18 @@ class StatusReader(ShardStore):
             oldest_seconds=oldest.waited_seconds,
             full=full,
             bulk_full=full or is_full(*stored[5:]),
+            appended_at=appended_at,
         )
+
+    async def _appended_at(self) -> float | None:
+        """Return when the newest block was appended: a stream knows its last ID when its entries are gone."""
+        try:
+            with errors_translated():
+                stream = await self._redis.xinfo_stream(self._keys.stream)
+        except GroupMissing:
+            return None  # there is no stream yet
+        appended_ms = int(stream["last-generated-id"].partition(b"-")[0])
+        return appended_ms / 1000 or None
 
     async def idempotency_keys(self) -> IdempotencyKeys:
         """Return how many idempotency keys are known, and since when."""

@@ -14,13 +14,22 @@ from tally.store.status import Backlog, IdempotencyKeys, ShardState, SourceState
 from tally.store.together import together
 
 EMPTY = Backlog(blocks=0, settled_blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False)
-SOME = Backlog(blocks=2, settled_blocks=1, bytes=30, lines=4, oldest_seconds=1.5, full=False, bulk_full=False)
+SOME = Backlog(
+    blocks=2,
+    settled_blocks=1,
+    bytes=30,
+    lines=4,
+    oldest_seconds=1.5,
+    full=False,
+    bulk_full=False,
+    appended_at=70.0,
+)
 
 
 def test_what_waits_is_added_up_and_one_full_shard_is_enough() -> None:
     assert _one_backlog([EMPTY, EMPTY]) == EMPTY
-    assert _one_backlog([SOME, EMPTY, replace(SOME, oldest_seconds=0.5, bulk_full=True)]) == Backlog(
-        blocks=4, settled_blocks=2, bytes=60, lines=8, oldest_seconds=1.5, full=False, bulk_full=True
+    assert _one_backlog([SOME, EMPTY, replace(SOME, oldest_seconds=0.5, bulk_full=True, appended_at=90.0)]) == Backlog(
+        blocks=4, settled_blocks=2, bytes=60, lines=8, oldest_seconds=1.5, full=False, bulk_full=True, appended_at=90.0
     )
     full = _one_backlog([EMPTY, replace(SOME, full=True, bulk_full=True)])
     assert (full.full, full.bulk_full) == (True, True)
