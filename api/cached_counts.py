@@ -151,10 +151,11 @@ class CachedCounts:
         """Return the state of the pipeline, and when it was read."""
         return await self._status.get()
 
-    async def rises(self, comparison: Comparison, *, limit: int) -> list[Rise]:
+    async def rises(self, comparison: Comparison, *, limit: int, least_ratio: float) -> list[Rise]:
         """Return what rises in the present time range against the previous one. Raises Busy."""
         now, baseline = comparison.ranges
-        return await self.work.answer(len(now) + len(baseline), rising, now, baseline, limit=limit, step=self.work.step)
+        most, step = len(now) + len(baseline), self.work.step
+        return await self.work.answer(most, rising, now, baseline, limit=limit, least_ratio=least_ratio, step=step)
 
     async def changes(
         self, comparison: Comparison, among: Ranking, *, prefix: str | None, contains: str | None

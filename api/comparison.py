@@ -52,20 +52,26 @@ class Rise:
     score: float
 
 
-def rising(now: Ranking, baseline: Ranking, *, limit: int, step: Callable[[], None] = no_step) -> list[Rise]:
+def rising(
+    now: Ranking, baseline: Ranking, *, limit: int, least_ratio: float = 1.0, step: Callable[[], None] = no_step
+) -> list[Rise]:
     """Return names whose share of all counts is larger now than in the baseline, the most surprising first.
 
     The score is the log-likelihood ratio G² of the two shares (T. Dunning, "Accurate Methods for the Statistics of
     Surprise and Coincidence", Computational Linguistics 19(1), 1993). Unlike a ratio or a chi-square it holds for
     rare names too: a word seen once where it was never seen before scores about 2 ln(…) and not infinity, and by
     shares a busier hour alone makes nothing rise. Nothing rises without a baseline.
+
+    Where there is much of everything the score of a small change is large, too: `least_ratio` leaves out what is not so
+    many times as frequent as before. What is new has no ratio, and is never left out.
     """
     if not now.total or not baseline.total:
         return []
-    return heapq.nsmallest(limit, _rises(now, baseline, step), key=lambda rise: (-rise.score, rise.name))
+    rises = _rises(now, baseline, least_ratio, step)
+    return heapq.nsmallest(limit, rises, key=lambda rise: (-rise.score, rise.name))
 
 
-def _rises(now: Ranking, baseline: Ranking, step: Callable[[], None]) -> Iterator[Rise]:
+def _rises(now: Ranking, baseline: Ranking, least_ratio: float, step: Callable[[], None]) -> Iterator[Rise]:
     ours = now.total / (now.total + baseline.total)
     before = baseline.names()
     other, other_count = next(before, (None, 0))
@@ -77,12 +83,12 @@ def _rises(now: Ranking, baseline: Ranking, step: Callable[[], None]) -> Iterato
             other, other_count = next(before, (None, 0))
         previous = other_count if other == name else 0
         expected = (count + previous) * ours
-        if count <= expected:
+        by_baseline = previous * now.total / baseline.total
+        if count <= expected or count < least_ratio * by_baseline:
             continue
         score = 2 * count * math.log(count / expected)
         if previous:
             score += 2 * previous * math.log(previous / (count + previous - expected))
-        by_baseline = previous * now.total / baseline.total
         ratio = count / by_baseline if by_baseline else None
         text = name.decode("utf-8", "replace")
         yield Rise(text, count, previous, round(by_baseline, 3), ratio and round(ratio, 3), round(score, 3))

@@ -111,9 +111,8 @@ async def get_series(counts: CachedCounts, kind: Kind, request: Request, params:
 async def list_trending(counts: CachedCounts, kind: Kind, request: Request, params: TrendingParams) -> Response:
     narrow = await narrowed(counts, kind, params)
     found = await counts.against_baseline(narrow.asked, params.window)
-    items = [
-        {name: getattr(rise, name) for name in RISE_COLUMNS} for rise in await counts.rises(found, limit=params.limit)
-    ]
+    rises = await counts.rises(found, limit=params.limit, least_ratio=params.least_ratio)
+    items = [{name: getattr(rise, name) for name in RISE_COLUMNS} for rise in rises]
     answer = {
         "items": items,
         "present": time_range(found.present),

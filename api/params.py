@@ -226,6 +226,14 @@ class TrendingParams(Strict):
         json_schema_extra={"default": "15m"},
     )
     limit: int = Field(10, ge=1, le=1000, description="Items at the most", examples=[5])
+    least_ratio: float = Field(
+        1,
+        ge=1,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Only names that are at least so many times as frequent as before, and new ones",
+        examples=[1.5],
+    )
     format: AnyFormat = None
     partial: AnswerInPart = False
 

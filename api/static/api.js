@@ -98,11 +98,12 @@ function address(path, parameters) {
 }
 
 /**
- * Return what went wrong, for people.
+ * Return what went wrong, for people. That Redis is unavailable is told once, above all panels, and not by each of them.
  *
  * @param {unknown} error
  */
 export function explain(error) {
+  if (error instanceof Problem && error.is("redis-unavailable")) return "Waiting for Redis.";
   if (error instanceof Problem) return error.detail ? `${error.message} (${error.detail})` : error.message;
   return "the api does not answer";
 }

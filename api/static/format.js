@@ -7,7 +7,7 @@ const shortFormat = new Intl.NumberFormat(undefined, { notation: "compact", maxi
 const tenthFormat = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const ratioFormat = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const percentFormat = new Intl.NumberFormat(undefined, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const growthFormat = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0, signDisplay: "exceptZero" });
+const growthFormat = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 const signedFormat = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
 
 /** @type {Intl.DateTimeFormatOptions} */
@@ -21,7 +21,17 @@ onZone(() => { times = timeFormats(); });
 const SIZES = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]];
 
 /** @type {(readonly [unit: string, seconds: number])[]} */
-const DURATIONS = [["d", 86_400], ["h", 3600], ["min", 60]];
+const DURATIONS = [["d", 86_400], ["h", 3600], ["m", 60]];
+
+/**
+ * A number with its unit: they stay on one line.
+ *
+ * @param {string} number
+ * @param {string} unit
+ */
+function withUnit(number, unit) {
+  return `${number}\u00a0${unit}`;
+}
 
 /**
  * 1234567 as 1,234,567.
@@ -44,9 +54,9 @@ export const short = (number) => shortFormat.format(number);
  */
 export function size(bytes) {
   for (const [unit, length] of SIZES) {
-    if (bytes >= length) return `${tenthFormat.format(bytes / length)} ${unit}`;
+    if (bytes >= length) return withUnit(tenthFormat.format(bytes / length), unit);
   }
-  return `${whole(bytes)} B`;
+  return withUnit(whole(bytes), "B");
 }
 
 /**
@@ -66,12 +76,18 @@ export function percent(share) {
 }
 
 /**
- * Events per second; null while that is not known. What would round to nothing is <0.1.
+ * Events per second; null while that is not known.
  *
  * @param {number | null | undefined} number
  */
-export function rate(number) {
-  if (number === null || number === undefined) return "–";
+export const rate = (number) => (number === null || number === undefined ? "–" : mean(number));
+
+/**
+ * A number that need not be whole as 0.2 or 1,235. What would round to nothing is <0.1.
+ *
+ * @param {number} number
+ */
+export function mean(number) {
   if (number > 0 && number < 0.05) return `<${tenthFormat.format(0.1)}`;
   if (number >= 1e6) return short(number);
   return number < 100 ? tenthFormat.format(number) : whole(Math.round(number));
@@ -85,28 +101,31 @@ export function rate(number) {
 export const ratio = (number) => `×${number < 100 ? ratioFormat.format(number) : short(number)}`;
 
 /**
- * How much larger than before, as +12%. Nothing grows by a share of nothing: that is new.
+ * How much larger or smaller than before, as ↑ 12%: an arrow says nothing of good or bad. Nothing grows by a share of nothing:
+ * that is new.
  *
  * @param {number} change
  * @param {number} previous
  */
 export function growth(change, previous) {
   if (!previous) return change ? "new" : "–";
-  const share = change / previous;
-  return share >= 10 ? ratio(share + 1) : growthFormat.format(share);
+  const share = Math.abs(change / previous);
+  const text = share >= 10 ? ratio(share + 1) : growthFormat.format(share);
+  if (!change) return text;
+  return `${change > 0 ? "↑" : "↓"}\u00a0${text}`;
 }
 
 /**
- * Seconds as 0.4 s, 12 s, 3 min, 5 h, 2 d.
+ * Seconds as 0.4 s, 12 s, 3 m, 5 h, 2 d, with the same letters as the API has them.
  *
  * @param {number} seconds
  */
 export function duration(seconds) {
-  if (seconds < 10) return `${tenthFormat.format(seconds)} s`;
+  if (seconds < 10) return withUnit(tenthFormat.format(seconds), "s");
   for (const [unit, length] of DURATIONS) {
-    if (seconds >= 2 * length || seconds === length) return `${Math.round(seconds / length)} ${unit}`;
+    if (seconds >= 2 * length || seconds === length) return withUnit(whole(Math.round(seconds / length)), unit);
   }
-  return `${Math.round(seconds)} s`;
+  return withUnit(whole(Math.round(seconds)), "s");
 }
 
 /**

@@ -11,6 +11,9 @@ const TOO_LATE = 60;
 const MANY_REJECTED = 0.2;
 const MOST_REJECTED = 0.5;
 
+/** From when on nothing comes, in seconds: a stream with an event now and then is not still between them. */
+const STILL = 60;
+
 /** The past over which the share of rejected lines is taken, in seconds, and how many lines are enough to take it. */
 const LATELY = 60;
 const LEAST_LINES = 10;
@@ -38,7 +41,6 @@ export class Health {
       if (cell.more !== undefined) setText(element.querySelector(".part") ?? part(element, ".more"), cell.more);
       element.dataset.level = cell.level;
     }
-    byId("health-rejected").title = rejection.lately ? "of the lines of the last minute" : "";
     this.#rates(now.events_per_second);
     setText(byId("total-events"), whole(now.totals.events));
     setText(byId("total-words"), whole(now.totals.words));
@@ -133,6 +135,18 @@ function cells({ totals, backlog, aggregators_alive: alive, dead_letters: deadLe
       level: deadLetters ? "bad" : "",
     },
   };
+}
+
+/**
+ * Return why nothing is counted just now; an empty text if something is.
+ *
+ * @param {Api.Now} now
+ */
+export function stillness({ as_of: asOf, backlog, aggregators_alive: alive }) {
+  if (isStuck(backlog, alive)) return "lines wait, none is counted";
+  if (backlog.appended_at === null) return "nothing came yet";
+  const seconds = asOf - backlog.appended_at;
+  return seconds < STILL || backlog.blocks ? "" : `nothing came for ${duration(seconds)}`;
 }
 
 /**

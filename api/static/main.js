@@ -10,7 +10,7 @@ import * as display from "./display.js";
 import { byId, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { rate, visible } from "./format.js";
-import { Health } from "./health.js";
+import { Health, stillness } from "./health.js";
 import * as popovers from "./popovers.js";
 import { onZone } from "./preferences.js";
 import { Ranking } from "./ranking.js";
@@ -61,7 +61,7 @@ const feed = new Feed({
 /** @param {Api.Now} now */
 function show(now) {
   const back = state === "unavailable";
-  connection("live", "Live");
+  connection("live", "Live", stillness(now));
   health.show(now);
   title(now);
   for (const list of [types, words]) list.totals(now.totals);
@@ -81,19 +81,23 @@ function show(now) {
 function unavailable({ detail }) {
   connection("unavailable", "Redis is unavailable, retrying");
   health.unknown();
-  health.alarm([`Redis is unavailable: these are the last counts that were read (${detail})`]);
+  const shown = lastEvents !== null || document.querySelector("main tbody tr");
+  health.alarm([`${shown ? "Redis is unavailable: these are the last counts that were read" : "Redis is unavailable: there is nothing to show until it answers"} (${detail})`]);
   lastEvents = null;
 }
 
 /**
- * Show how the connection is. A screen reader says it when it changes, so it changes only then.
+ * Show how the connection is. A screen reader says it when it changes, so it changes only then; why nothing is counted, with
+ * the time that goes by, stands beside it.
  *
  * @param {"live" | "unavailable"} reached
  * @param {string} text
+ * @param {string} [still] why nothing is counted; empty while something is
  */
-function connection(reached, text) {
+function connection(reached, text, still = "") {
   state = reached;
-  byId("connection").dataset.state = state;
+  byId("connection").dataset.state = still ? "still" : state;
+  setText(byId("stillness"), still);
   document.body.classList.toggle("unavailable", state === "unavailable");
   setText(byId("connection-text"), text);
   if (state === "unavailable") document.title = `Disconnected – ${HERE}`;

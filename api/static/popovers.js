@@ -6,8 +6,14 @@ import { parts } from "./dom.js";
 /** Between a popover and its button, and the page's edge, in pixels. */
 const GAP = 6;
 
+/** @type {HTMLElement | null} that was used last: several may open the same popover */
+let used = null;
+
 /** Have each popover of the page open below its button. */
 export function start() {
+  document.addEventListener("click", ({ target }) => {
+    used = target instanceof Element ? target.closest("[popovertarget]") : null;
+  }, { capture: true });
   for (const popover of parts(document, "[popover]")) {
     popover.addEventListener("toggle", (event) => {
       if (/** @type {ToggleEvent} */ (event).newState === "open") place(popover);
@@ -20,9 +26,8 @@ export function start() {
 
 /** @param {HTMLElement} popover */
 function place(popover) {
-  // Of several buttons with the same popover, the one that was used has the focus.
-  const [button] = parts(document, `[popovertarget="${popover.id}"]`)
-    .sort((one, other) => Number(other === document.activeElement) - Number(one === document.activeElement));
+  const buttons = parts(document, `[popovertarget="${popover.id}"]`);
+  const button = buttons.find((each) => each === used) ?? buttons[0];
   const at = button.getBoundingClientRect();
   const { width, height } = popover.getBoundingClientRect();
   const room = document.documentElement.clientWidth - width - GAP;

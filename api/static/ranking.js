@@ -240,9 +240,8 @@ export class Ranking {
   /** @param {Api.Ranking} answer */
   #summary(answer) {
     setText(this.#part(".summary"), summary(answer));
-    const wider = widened(answer);
-    setText(this.#part(".widened"), wider);
-    this.#part(".widened").hidden = !wider;
+    this.#part(".summarized .tip").hidden = !answer.other;
+    setText(this.#part(".widened"), widened(answer));
   }
 
   /** @param {Pick<Api.Ranking, "matched" | "items">} answer */

@@ -2,7 +2,7 @@
 
 import { explain, getJson } from "./api.js";
 import { byId, make, nameElement, setText } from "./dom.js";
-import { ratio as times, short, span, whole } from "./format.js";
+import { mean, ratio as times, span, whole } from "./format.js";
 import { Poll } from "./poll.js";
 import { filters, open, range } from "./view.js";
 
@@ -11,6 +11,10 @@ const MOST = 8;
 /** The least score, a G², of what is shown: that of one name in a thousand by chance alone (chi-squared, one degree of
  * freedom). Something is always a little more frequent than before, though all be steady. */
 const LEAST_SCORE = 10.83;
+
+/** How many times as frequent as before a name is at the least: where much is counted, chance is no matter, and yet a tenth more
+ * is no news. */
+const LEAST_RATIO = 1.5;
 
 /** The trailing window where none is chosen: all time and a custom time range have no present. */
 const DEFAULT_WINDOW = "15m";
@@ -21,7 +25,9 @@ const KINDS = ["types", "words"];
 export class Trending {
   /** @type {Poll<Api.Trending[]>} an answer for each of KINDS */
   #poll = new Poll({
-    load: (signal) => Promise.all(KINDS.map((kind) => getJson(`v1/${kind}:trending`, { window: chosenWindow(), limit: MOST, ...filters(kind) }, signal))),
+    load: (signal) => Promise.all(KINDS.map((kind) => getJson(`v1/${kind}:trending`, {
+      window: chosenWindow(), limit: MOST, least_ratio: LEAST_RATIO, ...filters(kind),
+    }, signal))),
     show: (answers) => this.#show(answers),
     fail: (error) => setText(byId("trending-note"), explain(error)),
     pauseMs: 5000,
@@ -48,7 +54,7 @@ export class Trending {
   #show(answers) {
     const [{ present, baseline }] = answers;
     setText(byId("trending-note"),
-      `last ${chosenWindow()}, ${span(present.from, present.to)}, against ${span(baseline.from, baseline.to)}`);
+      `last ${chosenWindow().replace(/(?<=\d)(?=[a-z])/, "\u00a0")}, ${span(present.from, present.to)}, against ${span(baseline.from, baseline.to)}`);
     KINDS.forEach((kind, at) => this.#list(kind, answers[at]));
   }
 
@@ -77,7 +83,7 @@ export class Trending {
     button.addEventListener("click", () => open(kind, name));
     return make("li", {}, button,
       make("span", { className: "ratio", textContent: ratio === null ? "new" : times(ratio) }),
-      make("span", { className: "muted counts", textContent: `${whole(count)}, expected ${short(expected)}` }));
+      make("span", { className: "muted counts", textContent: `${whole(count)} now, ${ratio === null ? "never before" : `usually ${mean(expected)}`}` }));
   }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
@@ -10,6 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import OpenTab, StartPipeline
 from tests.browser.pipeline import KEYS, Pipeline, event
 from tests.server import Server
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -101,3 +103,50 @@ def test_samples_of_rejected_lines_are_one_click_from_an_empty_list(pipeline: Pi
     expect(tab.page.locator("#types .note")).to_have_text("1 line was rejected: show samples")
     tab.page.locator("#types").get_by_role("button", name="show samples").click()
     expect(tab.page.locator("#sheet .samples .line")).to_have_text("not an event")
+
+
+def test_live_is_amber_while_nothing_comes_and_says_for_how_long(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url)
+    dot, stillness = tab.page.locator("#connection .dot"), tab.page.locator("#stillness")
+    color = "dot => getComputedStyle(dot).backgroundColor"
+    tab.expect_state("Live")
+    expect(stillness).to_have_text("nothing came yet")
+    amber = dot.evaluate(color)
+    with pipeline.server.client() as client:
+        wait_until(lambda: bool(client.exists(KEYS.stream)), what="there is a stream")
+        # Two hours ago a block came, and went.
+        client.execute_command("XSETID", KEYS.stream, f"{int(1000 * (time.time() - 7200))}-0")
+    expect(stillness).to_have_text("nothing came for 2 h")
+    pipeline.count(event("foo"))
+    expect(stillness).to_be_hidden()
+    assert dot.evaluate(color) != amber
+    pipeline.aggregator.kill()
+    with pipeline.server.client() as client:
+        client.xgroup_destroy(KEYS.stream, "aggregators")
+    pipeline.send(event("foo"))
+    expect(stillness).to_have_text("lines wait, none is counted")
+    assert dot.evaluate(color) == amber
+    tab.expect_state("Live")
+
+
+def test_what_words_mean_is_told_by_mouse_and_keyboard(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url, viewport={"width": 390, "height": 700})
+    tab.expect_state("Live")
+    tip = tab.page.get_by_text("Blocks that ended every aggregator")
+    button = tab.page.get_by_role("button", name="What are dead letters?")
+    button.press("Enter")
+    expect(tip).to_be_visible()
+    below, room = button.bounding_box(), tip.bounding_box()
+    assert below
+    assert room
+    assert room["x"] >= 0
+    assert room["x"] + room["width"] <= 390
+    assert 0 < room["y"] - below["y"] - below["height"] < 20 or 0 < below["y"] - room["y"] - room["height"] < 20
+    tab.page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    expect(button).to_be_focused()
+    button.click()
+    expect(tip).to_be_visible()
+    tab.page.get_by_role("button", name="What is the backlog?").click()
+    expect(tip).to_be_hidden()
+    expect(tab.page.get_by_text("What sources have sent")).to_be_visible()

@@ -124,8 +124,16 @@ def test_the_server_goes_away_and_comes_back(durable_server: Server, start: Star
     assert tab.rows("types") == {"foo": "1"}
     expect(tab.page.locator('.health [data-level=""]')).to_have_count(0)  # nothing is known to be well
     expect(tab.page.locator("#health-oldest .more")).to_have_text("not known")
+    # Who comes now is told so in one sentence, and hears of no exception.
+    late = open_tab(pipeline.url)
+    late.forgive("503")
+    expect(late.page.locator("#alarms p")).to_contain_text("there is nothing to show until it answers")
+    for kind in ("types", "words"):
+        expect(late.page.locator(f"#{kind} .note")).to_have_text("Waiting for Redis.")
+    assert not re.search("Error|Exception", late.page.locator("main").inner_text())
     durable_server.start()
     tab.expect_state("Live")
+    late.expect_rows("types", {"foo": 1})
     expect(tab.page.locator('.health [data-level=""]')).to_have_count(6)
     expect(tab.page.locator("#alarms p")).to_have_count(0)
     pipeline.count(event("foo"))

@@ -74,7 +74,7 @@ def test_a_window_shows_the_change_against_the_one_before(pipeline: Pipeline, op
     tab = open_tab(f"{pipeline.url}/?window=15m")
     tab.expect_rows("types", {"rises": 6, "falls": 1})
     changes = tab.page.locator("#types tbody .change")
-    expect(changes).to_have_text(["+50%", "-50%"])
+    expect(changes).to_have_text(["↑ 50%", "↓ 50%"])
     tab.page.get_by_role("button", name="Change").first.click()
     expect(tab.page.locator("#types th.change")).to_have_attribute("aria-sort", "descending")
     tab.page.locator("#types").get_by_role("button", name="Change").click()

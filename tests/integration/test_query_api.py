@@ -438,19 +438,22 @@ def test_lines_that_were_rejected_without_a_reason_are_of_an_unknown_one(client:
 def test_trending_finds_what_rises_and_not_what_is_merely_frequent(server: Server, tmp_path: Path) -> None:
     now = int(time.time())
     past = [f'{{"event_type": "steady", "data": "common", "timestamp": {now - 1800}}}'] * 4000
+    past += [f'{{"event_type": "steady", "data": "outage", "timestamp": {now - 1800}}}']
     present = [f'{{"event_type": "steady", "data": "common", "timestamp": {now}}}'] * 1000
     present += [f'{{"event_type": "rising", "data": "outage", "timestamp": {now}}}'] * 30
     present += [f'{{"event_type": "steady", "data": "once", "timestamp": {now}}}']
     count(server, "\n".join(past + present).encode())
     with api(server, tmp_path) as client:
         types, words = (client.get(f"/v1/{kind}:trending?window=15m").json() for kind in ("types", "words"))
+        few = client.get("/v1/words:trending?window=15m&least_ratio=200").json()
         kept = client.get("/v1/stats").json()["kept"]
     assert kept == {"from": (now - 1800) // 60 * 60, "to": now // 60 * 60 + 60}
     assert [item["name"] for item in types["items"]] == ["rising"]
     assert [item["name"] for item in words["items"]] == ["outage", "once"]
+    assert [item["name"] for item in few["items"]] == ["once"], "an outage is 116 times as frequent as before"
     assert words["items"][0]["score"] > 10 * words["items"][1]["score"]
     for answer in (types, words):
-        assert (answer["present"]["total"], answer["baseline"]["total"]) == (1031, 4000)
+        assert (answer["present"]["total"], answer["baseline"]["total"]) == (1031, 4001)
         assert answer["baseline"]["to"] == answer["present"]["from"]
 
 

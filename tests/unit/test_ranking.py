@@ -107,6 +107,8 @@ def test_what_rises_is_found_by_its_share(now: dict[str, int], before: dict[str,
         assert rise.count / total[0] > rise.baseline / total[1] or rise.score < 1e-3
     assert [rise.score for rise in found] == sorted((rise.score for rise in found), reverse=True)
     assert found[:3] == rising(present, baseline, limit=3)
+    many = rising(present, baseline, limit=1000, least_ratio=2)
+    assert many == [rise for rise in found if rise.count >= 2 * rise.baseline * total[0] / total[1]]
 
 
 def test_a_hundred_thousand_names_take_steps_and_little_memory() -> None:
