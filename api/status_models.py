@@ -57,6 +57,12 @@ class KeptAnswer(BaseModel):
     end: int = Field(alias="to", description="Where the last one ends, exclusive")
 
 
+class WordsByTypeAnswer(BaseModel):
+    types: int = Field(description="How many types have words of their own, in any shard")
+    most: int | None = Field(description="How many may; null where their names are too many to be stored")
+    names: list[str] | None = Field(description="Which may; null where they are the first that come")
+
+
 class TotalsAnswer(BaseModel):
     events: int
     words: int
@@ -120,6 +126,7 @@ class StatusAnswer(BaseModel):
             "sources": [{"name": "/data/events.ndjson", "position": 7200, "appended_at": 1632664031.2}],
             "sources_total": 1,
             "kept": {"from": 1632654000, "to": 1632664080},
+            "words_by_type": {"types": 1, "most": 2, "names": ["error", "login"]},
             "as_of": 1632664031.25,
         }
     )
@@ -144,6 +151,9 @@ class StatusAnswer(BaseModel):
     sources: list[SourceAnswer] = Field(description="The hundred last appended to or opened, the latest first")
     sources_total: int = Field(description="How many sources are known")
     kept: KeptAnswer | None = Field(description="The events that time ranges can have; null if there are none")
+    words_by_type: WordsByTypeAnswer | None = Field(
+        description="Of which types words are counted apart (TALLY_WORDS_BY_TYPE); null where that is off"
+    )
     distinct_types_at_most: int | None = Field(None, description="With several shards, see the list of types")
     distinct_words_at_most: int | None = Field(None, description="Likewise")
     shards: list[ShardAnswer] | None = Field(None, description="Each, where there are several")

@@ -62,6 +62,9 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     if found.other_types or found.other_words:
         other = f"{found.other_types:,} events and {found.other_words:,} words"
         console.print(f"Under {OTHER}, for a bound on names: {other}", highlight=False)
+    if (apart := found.words_by_type) is not None:
+        most = "" if apart.most is None else f" of {apart.most:,} that may"
+        console.print(f"Types with words of their own: {apart.types:,}{most}", highlight=False)
     keys = found.idempotency_keys
     if keys.since_at is not None:
         hours = (now - keys.since_at) / 3600

@@ -26,7 +26,9 @@ from tally.store.status import (
     ShardState,
     SourceState,
     Status,
+    WordsByTypeState,
 )
+from tally.store.status_reads import words_by_type_state
 from tally.store.together import together
 
 T = TypeVar("T")
@@ -118,7 +120,11 @@ class MergedStatusReader:
                 )
                 for index, each in enumerate(found)
             ],
+            words_by_type=await self._words_by_type(),
         )
+
+    async def _words_by_type(self) -> WordsByTypeState | None:
+        return words_by_type_state(await self._home.counting(), await self._each(lambda reader: reader.types_apart()))
 
     async def _sources_total(self, numbers: Sequence[int]) -> int:
         """Return how many sources are known; of very many at least how many. A file is known to all shards."""

@@ -9,8 +9,6 @@ from tally.ranges import Floors, TimeRange, Window, Windows
 from tally.selections import Asked, TypesOf, WordsOf
 from tally.store.apart import Apart, ByWord
 from tally.store.client import errors_translated, execute
-from tally.store.counting import COUNTING_FIELDS, Counting
-from tally.store.layouts import stored_layout
 from tally.store.moved import WindowsMoved, again_while_moved, read_standing, sum_standing
 from tally.store.status_reads import StatusReader
 from tally.store.sums import NAMES_AT_ONCE, Gauge, Sums, Ungauged, add_up, read_rows, sizes, together
@@ -107,12 +105,6 @@ class CountReader(StatusReader):
         return await again_while_moved(read)
 
     # Time ranges.
-
-    async def counting(self) -> Counting:
-        """Return how lines are counted, whatever is set here; where nothing was counted yet, as is set."""
-        with errors_translated():
-            values = await self._redis.hmget(self._keys.layout, list(COUNTING_FIELDS))
-        return Counting.of(stored_layout([name.encode() for name in COUNTING_FIELDS], values), self._settings)
 
     async def windows(self) -> Windows:
         """Return the windows that there are now, of the lengths that are counted, whatever is set here."""

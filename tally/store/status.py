@@ -73,6 +73,17 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
+class WordsByTypeState:
+    """Of how many types words are counted apart, in any shard, and of how many they may be in each; which, if they are
+    named. Neither is known where their names are too many to be stored with the counts.
+    """
+
+    types: int
+    most: int | None
+    names: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShardState:
     """What waits in one of several shards, how many aggregators that are alive serve it, how many names it has."""
 
@@ -111,6 +122,7 @@ class Status:
     distinct_types_at_most: int | None = None  # None where there is one shard
     distinct_words_at_most: int | None = None
     shards: list[ShardState] | None = None
+    words_by_type: WordsByTypeState | None = None  # None: off
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON, wherever that is given."""

@@ -13,11 +13,21 @@ from tally.settings import Settings
 from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
+from tally.store.counting import COUNTING_FIELDS, Counting
 from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.shard import ShardStore
-from tally.store.status import SHOWN_SOURCES, Backlog, IdempotencyKeys, Names, RejectedSample, SourceState, Status
+from tally.store.status import (
+    SHOWN_SOURCES,
+    Backlog,
+    IdempotencyKeys,
+    Names,
+    RejectedSample,
+    SourceState,
+    Status,
+    WordsByTypeState,
+)
 from tally.store.window_reads import WindowReader
 
 _distinct = ReadingScript("distinct")
@@ -31,6 +41,15 @@ _FORMAT_FIELDS = [name.encode() for name in FORMAT_FIELDS]
 
 #: How many samples of rejected lines, of a KiB each at the most, are read at once.
 SAMPLES_AT_ONCE = 200
+
+
+def words_by_type_state(counting: Counting, shards: Sequence[set[bytes]]) -> WordsByTypeState | None:
+    """Return of which types words are counted apart; these are those of each shard."""
+    which = counting.words_by_type
+    if which is not None and not which.most:
+        return None
+    names = None if which is None or which.names is None else sorted(which.names)
+    return WordsByTypeState(len(set().union(*shards)), None if which is None else which.most, names)
 
 
 class StatusReader(ShardStore):
@@ -108,7 +127,18 @@ class StatusReader(ShardStore):
             sources=await self._sources(),
             sources_total=sources_total,
             kept=await self._windows.kept(),
+            words_by_type=words_by_type_state(await self.counting(), [await self.types_apart()]),
         )
+
+    async def counting(self) -> Counting:
+        """Return how lines are counted, whatever is set here; where nothing was counted yet, as is set."""
+        with errors_translated():
+            values = await self._redis.hmget(self._keys.layout, list(COUNTING_FIELDS))
+        return Counting.of(stored_layout([name.encode() for name in COUNTING_FIELDS], values), self._settings)
+
+    async def types_apart(self) -> set[bytes]:
+        """Return the types that have words of their own."""
+        return set(await self._apart.tables())
 
     async def _sources(self) -> list[SourceState]:
         """Return the sources that were last appended to, or opened; then some of which that is not known."""

@@ -320,6 +320,33 @@ async def test_named_types_are_those_that_are_told(redis: Redis, server: Server)
         assert detail == "'a:b' has no words of its own: its words are counted by type from its next event on"
 
 
+async def test_the_status_tells_how_many_types_have_words_of_their_own(redis: Redis, server: Server) -> None:
+    cases: list[tuple[list[dict[str, int]], str, dict[str, Any] | None]] = [
+        ([{}], "", None),
+        ([{"error": 1}], "2", {"types": 1, "most": 2, "names": None}),
+        ([{"error": 1}, {"error": 2, "login": 1}], "login,error", {"types": 2, "most": 2, "names": ["error", "login"]}),
+    ]
+    for numbers, words_by_type, want in cases:
+        await redis.flushall()
+        async with answering(redis, server.url, numbers, words_by_type=words_by_type) as (tables, client):
+            await tables.write([])
+            assert (await client.get("/v1/stats")).json()["words_by_type"] == want
+
+
+async def test_names_that_are_too_many_to_be_stored_are_known_to_those_who_have_them_set(
+    redis: Redis, server: Server
+) -> None:
+    names = ",".join(f"type-number-{at}" for at in range(100))
+    async with answering(redis, server.url, [{}], words_by_type=names) as (tables, client):
+        await tables.write([Event(EPOCH, "login", ("foo",))])
+        assert (await client.get("/v1/stats")).json()["words_by_type"]["most"] == 100
+        # Another api has no such setting.
+        async with asked(Settings(redis_url=server.url), redis, FakeClock(float(NOW))) as other:
+            stats = (await other.get("/v1/stats")).json()
+            assert stats["words_by_type"] == {"types": 0, "most": None, "names": None}
+            assert (await other.get("/v1/words?type=login")).json()["type"] == "/problems/words-not-by-type"
+
+
 async def test_filters_are_checked_as_all_parameters_are(redis: Redis, server: Server) -> None:
     async with answering(redis, server.url, [{"error": 1}]) as (tables, client):
         await tables.write([Event(EPOCH, "error", ("foo",))])
