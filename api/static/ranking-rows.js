@@ -2,13 +2,30 @@
 
 import { arrange, make, nameElement, part, setText } from "./dom.js";
 import { growth, percent, signed, visible, whole } from "./format.js";
+import { isHeld, onRelease } from "./held.js";
 
-/** Rows belong to names, and move with them: a name that has the focus keeps it. */
+/**
+ * @typedef {object} Context
+ * @property {number} firstRank of the first item
+ * @property {boolean} comparable whether changes mean something
+ *
+ * @typedef {{item: Api.RankedName, rank: number | null}} Placed a row's item; no rank if the list has it no longer
+ */
+
+/**
+ * Rows belong to names, and move with them: a name that has the focus keeps it. While the list is held they keep their order, with
+ * counts as they become; who left stays, and who is new waits.
+ */
 export class Rows {
   #table;
   #isChosen;
   /** @type {Map<string, HTMLTableRowElement>} */
   #rows = new Map();
+  /** @type {Placed[]} what is shown */
+  #shown = [];
+  #anew = true; // what comes next is another list
+  /** @type {() => void} shows what waits until the list is no longer held */
+  #catchUp = () => {};
 
   /**
    * @param {HTMLElement} table has an empty body
@@ -30,6 +47,7 @@ export class Rows {
         return;
       }
     });
+    onRelease(this.#body, () => this.#catchUp());
   }
 
   /** How many rows are shown. */
@@ -37,11 +55,34 @@ export class Rows {
     return this.#rows.size;
   }
 
+  /** Hold nothing of what is shown now: another list is to come. */
+  renew() {
+    this.#anew = true;
+  }
+
   /**
    * @param {Api.RankedName[]} items
-   * @param {{firstRank: number, comparable: boolean}} context the first item's rank, and whether changes mean something
+   * @param {Context} context
    */
-  show(items, { firstRank, comparable }) {
+  show(items, context) {
+    const { firstRank, comparable } = context;
+    const placed = items.map((item, at) => ({ item, rank: firstRank + at }));
+    const held = !this.#anew && this.#shown.length && items.length && isHeld(this.#body);
+    const kept = held ? inOrderOf(this.#shown, placed) : placed;
+    this.#anew = false;
+    const waits = kept.some(({ item }, at) => item.name !== placed[at]?.item.name) || kept.length !== placed.length;
+    this.#catchUp = waits ? () => this.show(items, context) : () => {};
+    this.#table.classList.toggle("held", waits);
+    this.#draw(kept, comparable);
+  }
+
+  /**
+   * @param {Placed[]} placed
+   * @param {boolean} comparable
+   */
+  #draw(placed, comparable) {
+    this.#shown = placed;
+    const items = placed.map(({ item }) => item);
     const focused = document.activeElement;
     const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(name)]));
     for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
@@ -50,7 +91,7 @@ export class Rows {
     this.#table.style.setProperty("--count-digits", String(room(whole(most))));
     arrange(this.#body, [...rows.values()]);
     [...rows.values()].forEach((row, at) => {
-      fillRow(row, items[at], { rank: firstRank + at, bar: items[at].count / most, comparable });
+      fillRow(row, items[at], { rank: placed[at].rank, bar: items[at].count / most, comparable });
     });
     this.mark();
     if (focused !== document.activeElement && focused instanceof HTMLElement && focused.isConnected) {
@@ -66,6 +107,18 @@ export class Rows {
   get #body() {
     return part(this.#table, "tbody");
   }
+}
+
+/**
+ * Return what is shown in the order in which it is shown, with the new counts of what the list still has.
+ *
+ * @param {Placed[]} shown
+ * @param {Placed[]} placed
+ * @returns {Placed[]}
+ */
+function inOrderOf(shown, placed) {
+  const fresh = new Map(placed.map((each) => [each.item.name, each]));
+  return shown.map(({ item }) => fresh.get(item.name) ?? { item, rank: null });
 }
 
 /**
@@ -94,28 +147,26 @@ function makeRow(name) {
 /**
  * @param {HTMLTableRowElement} row
  * @param {Api.RankedName} item
- * @param {{rank: number, bar: number, comparable: boolean}} context
+ * @param {{rank: number | null, bar: number, comparable: boolean}} context
  */
 function fillRow(row, item, { rank, bar, comparable }) {
   const [rankCell, nameCell, countCell, shareCell, changeCell] = row.cells;
-  setText(rankCell, whole(rank));
+  setText(rankCell, rank === null ? "–" : whole(rank));
   nameCell.style.setProperty("--bar-length", bar.toFixed(4));
   setText(countCell, whole(item.count));
   setText(shareCell, percent(item.share));
-  const change = comparable ? changeOf(item) : { text: "–", title: "", sign: 0 };
+  const change = comparable ? changeOf(item) : { text: "–", title: "" };
   setText(changeCell, change.text);
   changeCell.title = change.title;
-  changeCell.dataset.sign = String(change.sign);
 }
 
 /** @param {Api.RankedName} item */
 function changeOf({ change, present, previous }) {
   if (typeof change !== "number" || typeof present !== "number" || typeof previous !== "number") {
-    return { text: "–", title: "", sign: 0 };
+    return { text: "–", title: "" };
   }
   return {
     text: growth(change, previous),
     title: `${signed(change)}: ${whole(present)}, before: ${whole(previous)}`,
-    sign: Math.sign(change),
   };
 }

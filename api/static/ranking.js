@@ -79,6 +79,7 @@ export class Ranking {
     this.#heads();
     this.#part(".narrowed").replaceChildren(...narrowing(this.#kind));
     this.#section.setAttribute("aria-busy", "true");
+    this.#rows.renew();
     this.#poll.ask();
   }
 
@@ -223,8 +224,7 @@ export class Ranking {
     this.#onNarrowed(narrowed ? problem.detail : null);
     this.#empty = false;
     this.#rows.show([], { firstRank: 1, comparable: false });
-    setText(this.#part(".summary"), "");
-    this.#part(".widened").hidden = true;
+    for (const part of [".summary", ".widened"]) setText(this.#part(part), "");
     this.#turning({ matched: 0, items: [] });
     this.#note(narrowed ? problem.detail : explain(problem));
   }

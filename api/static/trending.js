@@ -3,6 +3,7 @@
 import { explain, getJson } from "./api.js";
 import { byId, make, nameElement, setText } from "./dom.js";
 import { mean, ratio as times, span, whole } from "./format.js";
+import { isHeld, onRelease } from "./held.js";
 import { Poll } from "./poll.js";
 import { filters, open, range } from "./view.js";
 
@@ -36,8 +37,20 @@ export class Trending {
   /** @type {WeakMap<Element, string>} the name that each button of the lists opens */
   #names = new WeakMap();
 
+  #section = byId("trending");
+  #anew = true; // the next answer is to another question
+  /** @type {Api.Trending[] | null} what waits until the list is no longer held */
+  #waiting = null;
+
+  constructor() {
+    onRelease(this.#section, () => {
+      if (this.#waiting) this.#show(this.#waiting);
+    });
+  }
+
   /** Ask for the time range that is chosen now. */
   ask() {
+    this.#anew = true;
     this.#poll.ask();
   }
 
@@ -52,6 +65,11 @@ export class Trending {
 
   /** @param {Api.Trending[]} answers */
   #show(answers) {
+    const held = !this.#anew && isHeld(this.#section);
+    this.#section.classList.toggle("held", held);
+    this.#waiting = held ? answers : null;
+    if (held) return;
+    this.#anew = false;
     const [{ present, baseline }] = answers;
     setText(byId("trending-note"),
       `last ${chosenWindow().replace(/(?<=\d)(?=[a-z])/, "\u00a0")}, ${span(present.from, present.to)}, against ${span(baseline.from, baseline.to)}`);
