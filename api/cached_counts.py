@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
 
 from api.comparison import Comparison, Rise, rising
 from api.freshness import RANKING_SECONDS
+from api.matching import NameFilter
 from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
 from api.params import TimeRangeParams
 from api.ranking import MAKING_BYTES_PER_NAME, Ranking
@@ -151,22 +152,20 @@ class CachedCounts:
         """Return the state of the pipeline, and when it was read."""
         return await self._status.get()
 
-    async def rises(self, comparison: Comparison, *, limit: int, least_ratio: float) -> list[Rise]:
-        """Return what rises in the present time range against the previous one. Raises Busy."""
+    async def rises(
+        self, comparison: Comparison, *, limit: int, least_ratio: float, excluded: Collection[str]
+    ) -> list[Rise]:
+        """Return what rises in the present time range against the previous one, but for these names. Raises Busy."""
         now, baseline = comparison.ranges
-        most, step = len(now) + len(baseline), self.work.step
-        return await self.work.answer(most, rising, now, baseline, limit=limit, least_ratio=least_ratio, step=step)
+        rise = partial(rising, limit=limit, least_ratio=least_ratio, excluded=excluded)
+        return await self.work.answer(len(now) + len(baseline), rise, now, baseline, step=self.work.step)
 
-    async def changes(
-        self, comparison: Comparison, among: Ranking, *, prefix: str | None, contains: str | None
-    ) -> Ranking:
+    async def changes(self, comparison: Comparison, among: Ranking, wanted: NameFilter) -> Ranking:
         """Return names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
         names = len(among) + sum(map(len, comparison.ranges))
         with self._memory.claim() as claim:
             claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * _NAME_BYTES))
-            made = await self.work.answer(
-                names, comparison.changes, among, prefix=prefix, contains=contains, step=self.work.step
-            )
+            made = await self.work.answer(wanted.effort(names), comparison.changes, among, wanted, step=self.work.step)
         self._memory.hold(made, made.size_bytes)
         return made
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from api.matching import NameFilter
 from api.ranking import Ranking, no_step
 from api.sorting import STEP_NAMES
 
@@ -26,13 +27,11 @@ class Comparison:
         """Return the present one and the previous one."""
         return self.present, self.previous
 
-    def changes(
-        self, among: Ranking, *, prefix: str | None, contains: str | None, step: Callable[[], None] = no_step
-    ) -> Ranking:
+    def changes(self, among: Ranking, wanted: NameFilter, *, step: Callable[[], None] = no_step) -> Ranking:
         """Return the changes of all names that match, of both time ranges and of `among`, as a ranking by change."""
         changes: dict[bytes, int] = {}
         for ranking, sign in ((among, 0), (self.present, 1), (self.previous, -1)):
-            for count, at in enumerate(ranking.matching(prefix=prefix, contains=contains, step=step)):
+            for count, at in enumerate(ranking.matching(wanted, step=step)):
                 name, counted = ranking.item(at)
                 changes[name] = changes.get(name, 0) + sign * counted
                 if not count % STEP_NAMES:
@@ -53,7 +52,13 @@ class Rise:
 
 
 def rising(
-    now: Ranking, baseline: Ranking, *, limit: int, least_ratio: float = 1.0, step: Callable[[], None] = no_step
+    now: Ranking,
+    baseline: Ranking,
+    *,
+    limit: int,
+    least_ratio: float = 1.0,
+    excluded: Collection[str] = (),
+    step: Callable[[], None] = no_step,
 ) -> list[Rise]:
     """Return names whose share of all counts is larger now than in the baseline, the most surprising first.
 
@@ -67,7 +72,7 @@ def rising(
     """
     if not now.total or not baseline.total:
         return []
-    rises = _rises(now, baseline, least_ratio, step)
+    rises = (rise for rise in _rises(now, baseline, least_ratio, step) if rise.name not in excluded)
     return heapq.nsmallest(limit, rises, key=lambda rise: (-rise.score, rise.name))
 
 

@@ -24,13 +24,14 @@ class Listing:
     """What a list is made of: `changes` are the names by change, if that is the order.
 
     `params` are as they were asked for, but words in the form of the layout; `compared` may be None if there is nothing
-    to compare with.
+    to compare with. `excluded` is how many of the names that are left out were counted, if not all names were read.
     """
 
     found: Ranking
     compared: Comparison | None
     changes: Ranking | None
     params: RankingParams
+    excluded: int = 0
 
     @property
     def columns(self) -> Sequence[str]:
@@ -47,6 +48,13 @@ class Listing:
         """Return whether all names must be looked at, and not only those of a page."""
         return self.changes is None and (self.params.filters or self.params.order == "count")
 
+    @property
+    def effort(self) -> int:
+        """Return how many names it is as good as going over, to make a page; see NameFilter."""
+        if not self.goes_over_all:
+            return min(self.params.limit, len(self.found))
+        return self.params.name_filter.effort(len(self.found))
+
     def page(self, *, step: Callable[[], None] = no_step) -> dict[str, Any]:
         """Return the answer: the page that was asked for."""
         matching = self._matching(step)
@@ -54,7 +62,7 @@ class Listing:
         named = self.listed.page(matching, order=self._order, step=step, **part)
         return {
             "items": self.items(named),
-            **self.about(len(matching) if self.listed.complete else self.found.distinct),
+            **self.about(len(matching) if self.listed.complete else self.found.distinct - self.excluded),
         }
 
     def whole(self, *, step: Callable[[], None] = no_step) -> Whole:
@@ -112,7 +120,7 @@ class Listing:
     def _matching(self, step: Callable[[], None]) -> Sequence[int]:
         if self.changes is not None:
             return range(len(self.changes))
-        return self.found.matching(prefix=self.params.prefix, contains=self.params.q, step=step)
+        return self.found.matching(self.params.name_filter, step=step)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

@@ -53,7 +53,7 @@ Elsewhere = Annotated[
 class Item(BaseModel):
     name: str = Field(examples=["foo"])
     count: int = Field(examples=[3])
-    share: float = Field(description="Of `total`", examples=[0.25])
+    share: float = Field(description="Of `total`, whatever is filtered", examples=[0.25])
     present: int | None = Field(None, description="Its count in `comparison.present`; with compare=previous")
     previous: int | None = Field(None, description="Its count in `comparison.previous`; with compare=previous")
     change: int | None = Field(None, description="`present` less `previous`; with compare=previous")
@@ -95,15 +95,17 @@ class RankingAnswer(BaseModel):
     )
 
     items: list[Item]
-    total: int = Field(description="All counts of the time range", examples=[12])
-    distinct: int = Field(description="Names in the time range", examples=[4])
+    total: int = Field(description="All counts of the time range, whatever is filtered", examples=[12])
+    distinct: int = Field(description="Names in the time range, whatever is filtered", examples=[4])
     distinct_at_most: int | None = Field(
         None,
         description="With several shards, which may have the same names: larger than `distinct` where only the first "
         "of very many were read; null if shards are missing",
     )
     matched: int = Field(
-        description="Names that pass `prefix` and `q`; ordered by change also those of the one before", examples=[4]
+        description="Names that pass `prefix`, `q`, `regex` and `exclude`; ordered by change also those of the time "
+        "range before",
+        examples=[4],
     )
     other: int = Field(description="Counts of names over a bound, which have no name of their own", examples=[0])
     start: int | None = Field(None, alias="from", description="Null for all time", examples=[1632663960])

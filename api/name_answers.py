@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -13,7 +15,7 @@ from api.listing import Listing, share, time_range
 from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
 from api.ranking import Ranking
 from api.series import Series, WrongStep
-from tally.keys import TOP_WORDS, Kind
+from tally.keys import OTHER, TOP_WORDS, Kind
 from tally.ranges import last_windows
 from tally.selections import Asked
 from tally.web.problem_types import NEVER_COUNTED, ProblemError, WrongParameters
@@ -30,10 +32,10 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
     counting = await counts.counting()
     narrow = await narrowed(counts, kind, params)
     bounds = params.bounds(unit_seconds=counting.unit_seconds, now=counts.clock.time())
-    prefix, q = (part and counting.name(kind, part) for part in (params.prefix, params.q))
-    asked = params.model_copy(update={"prefix": prefix, "q": q})
+    asked = params.in_form(partial(counting.name, kind))
     if bounds is None:
-        enough = params.offset + params.limit if not asked.filters and params.order == "-count" else None
+        first = asked.only_excludes and asked.order == "-count"
+        enough = asked.offset + asked.limit + len(asked.exclude) if first else None
         found = await counts.all_time(narrow.asked, top=enough if enough and enough <= TOP_WORDS else None)
     else:
         found = await counts.time_range(narrow.asked, *bounds)
@@ -41,10 +43,11 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
     changes = None
     if compared is not None and "change" in params.order:
         # What fell to nothing changed most, and is no longer in the time range.
-        changes = await counts.changes(compared, found, prefix=prefix, contains=q)
+        changes = await counts.changes(compared, found, asked.name_filter)
 
-    listing = Listing(found, compared, changes, asked)
-    names = len(found) if listing.goes_over_all else min(params.limit, len(found))
+    excluded = await _counted(counts, narrow.asked, asked.exclude) if not found.complete else 0
+    listing = Listing(found, compared, changes, asked, excluded=excluded)
+    names = listing.effort
 
     def make_response() -> Response:
         answer = listing.page(step=counts.work.step)
@@ -56,6 +59,12 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
     await _add_bounds(counts, narrow, found, answer)
     columns = (*listing.columns, "at_most")
     return respond(request, params.format, answer, columns=columns, rows=answer["items"], missing_shards=counts.missing)
+
+
+async def _counted(counts: CachedCounts, kind: Asked, names: Sequence[str]) -> int:
+    """Return how many of these were ever counted under names of their own."""
+    asked = list(set(names) - {OTHER})
+    return sum(map(bool, await counts.reader.count_each(kind, asked))) if asked else 0
 
 
 async def one_name(counts: CachedCounts, kind: Kind, name: str, params: SeriesRange) -> Response:
@@ -109,9 +118,11 @@ async def get_series(counts: CachedCounts, kind: Kind, request: Request, params:
 
 
 async def list_trending(counts: CachedCounts, kind: Kind, request: Request, params: TrendingParams) -> Response:
+    counting = await counts.counting()
     narrow = await narrowed(counts, kind, params)
     found = await counts.against_baseline(narrow.asked, params.window)
-    rises = await counts.rises(found, limit=params.limit, least_ratio=params.least_ratio)
+    excluded = {counting.name(kind, name) for name in params.exclude}
+    rises = await counts.rises(found, limit=params.limit, least_ratio=params.least_ratio, excluded=excluded)
     items = [{name: getattr(rise, name) for name in RISE_COLUMNS} for rise in rises]
     answer = {
         "items": items,

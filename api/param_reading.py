@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, TypeVar, get_origin
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from api.moments import UNREADABLE
 from tally.web.problem_types import WrongParameters
+
+
+class _NeverNull:
+    """Says in the OpenAPI document that a parameter may be left out, not that it may be null: nothing in a query is."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(schema)
+        given = [each for each in found.pop("anyOf") if each != {"type": "null"}]
+        return {**(given[0] if len(given) == 1 else {"anyOf": given}), **found}
+
+
+_T = TypeVar("_T")
+
+#: A parameter that may be left out.
+Optional = Annotated[_T | None, _NeverNull()]
 
 
 class Strict(BaseModel):

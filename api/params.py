@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    GetJsonSchemaHandler,
-    field_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, field_validator
 
 from api.moments import AskedMoment, Duration, read_duration
-from api.param_reading import Strict
+from api.name_filter_params import Excluded, NameFilterParams
+from api.param_reading import Optional, Strict
 from tally.ranges import last_windows
-
-
-class _NeverNull:
-    """Says in the OpenAPI document that a parameter may be left out, not that it may be null: nothing in a query is."""
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        found = handler(schema)
-        given = [each for each in found.pop("anyOf") if each != {"type": "null"}]
-        return {**(given[0] if len(given) == 1 else {"anyOf": given}), **found}
-
-
-_T = TypeVar("_T")
-
-#: A parameter that may be left out.
-Optional = Annotated[_T | None, _NeverNull()]
 
 Format = Literal["json", "csv", "ndjson"]
 AnyFormat = Annotated[
@@ -124,15 +104,11 @@ whole one, would always seem to fall. So `count`, which has what was counted a s
 it is no longer kept."""
 
 
-class RankingParams(TimeRangeParams):
+class RankingParams(NameFilterParams, TimeRangeParams):
     """What /v1/types and /v1/words take."""
 
     limit: int = Field(100, ge=1, le=10_000, description="Items at the most", examples=[20])
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
-    prefix: Optional[str] = Field(None, max_length=256, description="Names that begin with this", examples=["lo"])
-    q: Optional[str] = Field(
-        None, max_length=256, description="Names that contain this, without regard to case", examples=["OR"]
-    )
     order: Order = Field(
         "-count",
         description="By count, name or change; a minus for the largest first. By change also names that are only in "
@@ -142,11 +118,6 @@ class RankingParams(TimeRangeParams):
     compare: Optional[Literal["previous"]] = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
     partial: AnswerInPart = False
-
-    @property
-    def filters(self) -> bool:
-        """Return whether names are left out by what they are."""
-        return bool(self.prefix or self.q)
 
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""
@@ -234,6 +205,7 @@ class TrendingParams(Strict):
         description="Only names that are at least so many times as frequent as before, and new ones",
         examples=[1.5],
     )
+    exclude: Excluded = Field(default=[], description="A name to leave out; it may be given several times")
     format: AnyFormat = None
     partial: AnswerInPart = False
 

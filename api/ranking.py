@@ -8,13 +8,14 @@ single call that sorts them all would keep the interpreter to itself, in whichev
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress, islice
 from typing import Literal
 
 import msgspec
 
+from api.matching import NameFilter, matching
 from api.sorting import STEP_NAMES, ordered, sorted_parts
 from tally.keys import OTHER
 
@@ -142,23 +143,9 @@ class Ranking:
         """Yield every name, in UTF-8, with its count, in the order of the names."""
         return map(self.item, range(len(self)))
 
-    def matching(
-        self, *, prefix: str | None, contains: str | None, step: Callable[[], None] = no_step
-    ) -> Sequence[int]:
-        """Return the numbers of the names that begin with and contain these, without regard to case, in their order."""
-        first, last = 0, len(self)
-        if prefix:
-            begin = prefix.encode("utf-8", "replace")
-            first = bisect_left(range(last), begin, key=self._name)
-            last = bisect_right(range(last), begin, lo=first, key=lambda at: self._name(at)[: len(begin)])
-        if not contains:
-            return range(first, last)
-        found = array("I")
-        folded = contains.casefold()
-        for begin_at in range(first, last, STEP_NAMES):
-            self._find_in(folded, begin_at, min(begin_at + STEP_NAMES, last), found)
-            step()
-        return found
+    def matching(self, wanted: NameFilter, *, step: Callable[[], None] = no_step) -> Sequence[int]:
+        """Return the numbers of the names that pass, in their order. Raises WrongParameters, see matching.py."""
+        return matching(self._names, self._starts, wanted, step=step)
 
     def page(
         self,
@@ -231,27 +218,6 @@ class Ranking:
         encoded = name.encode("utf-8", "replace")
         at = bisect_left(range(len(self)), encoded, key=self._name)
         return at if at < len(self) and self._name(at) == encoded else None
-
-    def _find_in(self, folded: str, first: int, last: int, found: array[int]) -> None:
-        """Add the numbers of the names from `first` to before `last` that contain this, without regard to case."""
-        starts, origin = self._starts, self._starts[first]
-        text, needle = self._names[origin : starts[last]], folded.encode("utf-8", "replace")
-        if not text.isascii():
-            for at in range(first, last):
-                name = self._name(at)
-                if needle in name.lower() if name.isascii() else folded in name.decode("utf-8", "replace").casefold():
-                    found.append(at)
-            return
-        text, at = text.lower(), first
-        begin = text.find(needle)
-        while begin >= 0:
-            at = bisect_right(starts, origin + begin, at, last + 1) - 1
-            end = starts[at + 1] - origin
-            if begin + len(needle) <= end:
-                found.append(at)
-                begin = text.find(needle, end)
-            else:  # it reaches over into the next name
-                begin = text.find(needle, begin + 1)
 
     def _in_order_of_count(
         self, chosen: Sequence[int], most_frequent_first: bool, step: Callable[[], None]

@@ -12,8 +12,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from api.cached_counts import CachedCounts
 from api.formats import JSON_ONLY, accepts, as_json, respond
 from api.live import Live
-from api.param_reading import given
-from api.params import NoParams, Optional, RejectedParams
+from api.param_reading import Optional, given
+from api.params import NoParams, RejectedParams
 from api.routes.documented import documented, not_acceptable
 from api.status_models import RejectedAnswer, StatusAnswer
 from tally.web import problems

@@ -252,11 +252,12 @@ def test_a_time_range_is_the_same_in_whatever_form_its_ends_are_written(client: 
     want = client.get(f"/v1/types?from={day.strftime(midnight)}&to={next_day.strftime(midnight)}").json()
     by_date = client.get(f"/v1/types?from={day:%Y-%m-%d}&to={next_day:%Y-%m-%d}").json()
     assert by_date == want | {"as_of": ANY}
-    assert want["total"] == 3000
+    counted = client.get("/v1/types").json()["total"]
+    assert want["total"] == counted > 0
     for query in ("from=now-1h", "from=now-1h&to=now", f"from=now-1h&to={next_day:%Y-%m-%d}"):
-        answer = client.get(f"/v1/types:series?{query}").json()
+        answer = client.get(f"/v1/types:series?step=1m&{query}").json()
         assert answer["from"] <= now.timestamp() - 3600 < answer["from"] + 60, query
-        assert answer["total"] == 3000, query
+        assert answer["total"] == counted, query
 
 
 def test_a_leap_second_is_a_time_of_the_day_that_it_ends(client: httpx.Client) -> None:

@@ -293,7 +293,13 @@ async def test_whatever_is_asked_of_several_shards_is_answered_as_by_one(
         for kind in ("types", "words"):
             for query in (
                 *("limit=1000", "limit=5&offset=3", "order=name&limit=5", "order=count&offset=2&limit=9"),
-                *("q=3", "prefix=w1&order=-name", "format=csv&limit=500", "format=ndjson&limit=20&offset=10"),
+                *(
+                    "q=3",
+                    "prefix=W1&order=-name",
+                    "regex=%5Ew1.%24&exclude=w11",
+                    "exclude=w3&exclude=a&exclude=no&limit=9",
+                ),
+                *("format=csv&limit=500", "format=ndjson&limit=20&offset=10"),
                 *(
                     ("compare=previous&limit=50", "compare=previous&order=-change", "compare=previous&format=csv")
                     * bool(when)
@@ -395,6 +401,9 @@ async def test_of_many_words_the_first_are_told_without_reading_the_others(
         assert (answer["total"], read) == (want.total(), [])
         assert answer["distinct"] <= len(want) <= answer["distinct_at_most"]
         assert (await client.get("/v1/words/often7")).json()["rank"] == 43
+        answer = (await client.get("/v1/words?limit=3&exclude=often48&exclude=seldom1-7&exclude=no")).json()
+        assert [item["name"] for item in answer["items"]] == ["often49", "often47", "often46"]
+        assert answer["distinct"] - answer["matched"] == 2
         assert read == []
         # Of the rest not enough is certain.
         answer = (await client.get("/v1/words?limit=54")).json()

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api import ranking
+from api import matching, ranking
 from api.comparison import Comparison, rising
+from api.matching import NameFilter
 from api.ranking import ByCountOrName, Ranking
 from tally.keys import OTHER
 
@@ -31,7 +32,8 @@ ORDERS: dict[ByCountOrName, Callable[[tuple[str, int]], Any]] = {
 
 @pytest.fixture(params=[3, 8000], ids=["many steps", "one step"], autouse=True)
 def _step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "STEP_NAMES", request.param)
+    for module in (matching, ranking):
+        monkeypatch.setattr(module, "STEP_NAMES", request.param)
 
 
 def ranked(counts: dict[str, int]) -> Ranking:
@@ -51,12 +53,13 @@ def test_every_page_is_that_of_a_plain_sort(
 ) -> None:
     found = ranked(counts)
     for begin, contained in ((None, None), (prefix, None), (None, part), (prefix[:1], part[:1])):
-        matching = found.matching(prefix=begin, contains=contained)
+        matching = found.matching(NameFilter(prefix=begin or "", contains=contained or ""))
         for order in (*ORDERS, "-name"):
             want = [
                 item
                 for item in plainly(counts, order)
-                if item[0].startswith(begin or "") and (contained or "").casefold() in item[0].casefold()
+                if item[0].casefold().startswith((begin or "").casefold())
+                and (contained or "").casefold() in item[0].casefold()
             ]
             assert len(matching) == len(want)
             page = found.page(matching, order=order, offset=offset, limit=limit)
@@ -87,7 +90,7 @@ def test_changes_are_those_of_all_names_of_all_three(
     among: dict[str, int], present: dict[str, int], previous: dict[str, int], part: str
 ) -> None:
     compared = Comparison(ranked(present), ranked(previous))
-    changes = compared.changes(ranked(among), prefix=None, contains=part)
+    changes = compared.changes(ranked(among), NameFilter(contains=part))
     want = {
         name: present.get(name, 0) - previous.get(name, 0)
         for name in {*among, *present, *previous} - {OTHER}
@@ -109,6 +112,8 @@ def test_what_rises_is_found_by_its_share(now: dict[str, int], before: dict[str,
     assert found[:3] == rising(present, baseline, limit=3)
     many = rising(present, baseline, limit=1000, least_ratio=2)
     assert many == [rise for rise in found if rise.count >= 2 * rise.baseline * total[0] / total[1]]
+    for without in found[:1]:
+        assert rising(present, baseline, limit=1000, excluded=[without.name]) == found[1:]
 
 
 def test_a_hundred_thousand_names_take_steps_and_little_memory() -> None:
