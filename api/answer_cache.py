@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,7 +37,8 @@ SEND_SECONDS, LEAST_BYTES_A_SECOND = 30.0, 65_536
 #: When an answer was made, as it stands in JSON. In a name that is a value the quotation marks would be escaped.
 _AS_OF = re.compile(rb'"as_of":[0-9.e+]+')
 
-_MISSING_SHARDS = MISSING_SHARDS.lower().encode()
+#: Headers that say what a table alone does not: which shards are not in it, and where it goes on.
+_SAY_MORE = (MISSING_SHARDS.lower().encode(), b"link")
 
 #: What tells one answer from another: path, query, Accept.
 _Question = tuple[str, bytes, bytes]
@@ -85,7 +87,7 @@ class AnswerCache:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = path_below_root(scope) if scope["type"] == "http" and scope["method"] == "GET" else ""
-        if not path.startswith(("/v1/", "/events/")) or path == "/v1/live":
+        if not (path == "/v1" or path.startswith(("/v1/", "/events/"))) or path == "/v1/live":
             await self._app(scope, receive, send)
             return
         accept, accept_encoding, if_none_match = b"", b"", b""
@@ -106,7 +108,7 @@ class AnswerCache:
             if answer is None:
                 return  # an error, already sent
         answer.given += 1
-        if if_none_match and _matches(if_none_match.decode("latin-1"), answer.etag):
+        if if_none_match and matches(if_none_match.decode("latin-1"), answer.etag):
             kept = [header for header in answer.plain.headers if header[0] not in (b"content-length", b"content-type")]
             await send({"type": "http.response.start", "status": 304, "headers": kept})
             await send({"type": "http.response.body", "body": b""})
@@ -129,18 +131,26 @@ class AnswerCache:
     async def _make(self, question: _Question, scope: Scope, receive: Receive, send: Send) -> _Answer | None:
         """Run the route; keep a good answer, pass on any other."""
         made = self._making.setdefault(question, asyncio.Event())
+
+        def let_others_go_on() -> None:
+            made.set()
+            if self._making.get(question) is made:
+                del self._making[question]
+
         try:
-            answer = await self._run(question, scope, receive, send)
+            answer = await self._run(question, scope, receive, send, passes_on=let_others_go_on)
             if answer is not None:
                 self._answers[question] = answer
                 self._answers.move_to_end(question)
                 self._forget()
             return answer
         finally:
-            made.set()
-            self._making.pop(question, None)
+            let_others_go_on()
 
-    async def _run(self, question: _Question, scope: Scope, receive: Receive, send: Send) -> _Answer | None:
+    async def _run(
+        self, question: _Question, scope: Scope, receive: Receive, send: Send, *, passes_on: Callable[[], None]
+    ) -> _Answer | None:
+        """Run the route. Calls `passes_on` when an answer begins that is not kept, but sent as it is made."""
         start: Message | None = None
         parts: list[bytes] = []
 
@@ -150,6 +160,12 @@ class AnswerCache:
                 start = message
             elif start is None:
                 await send(message)
+            elif message.get("more_body") and not parts:
+                # A table that is made while it is sent: it would be too much to keep, or to wait for.
+                passes_on()
+                head, start = start, None
+                await send(head)
+                await send(message)
             else:
                 parts.append(message.get("body", b""))
 
@@ -158,8 +174,8 @@ class AnswerCache:
             return None
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         before = self._answers.get(question)
-        missing = _missing_shards(start["headers"])
-        if before is not None and before.plain.body == body and _missing_shards(before.plain.headers) == missing:
+        headers = _varied(start["headers"])
+        if before is not None and before.plain.body == body and before.plain.headers[: len(headers)] == headers:
             before.made_at, before.given = self._clock.monotonic(), 0
             return before
         del before
@@ -172,8 +188,8 @@ class AnswerCache:
             )
             await refusal(scope, receive, send)
             return None
-        etag = await _etag(body, missing, named=path_below_root(scope).startswith("/events/"))
-        headers = [*_varied(start["headers"]), (b"etag", etag.encode()), (b"cache-control", b"no-cache")]
+        etag = await _etag(body, headers, named=path_below_root(scope).startswith("/events/"))
+        headers += [(b"etag", etag.encode()), (b"cache-control", b"no-cache")]
         answer = _Answer(self._clock.monotonic(), etag, _Encoded(headers, body))
         self._memory.hold(answer, _OVERHEAD_BYTES + sum(map(len, question)))
         self._memory.hold(answer.plain, len(body))
@@ -230,12 +246,7 @@ def _varied(headers: _Headers) -> _Headers:
     return [*(header for header in headers if header[0] != b"vary"), (b"vary", vary)]
 
 
-def _missing_shards(headers: _Headers) -> bytes:
-    """Return which shards are not in the answer: of a table the header alone tells."""
-    return next((value for name, value in headers if name == _MISSING_SHARDS), b"")
-
-
-async def _etag(body: bytes, missing_shards: bytes, *, named: bool) -> str:
+async def _etag(body: bytes, headers: _Headers, *, named: bool) -> str:
     """Return a weak one, because when an answer was made is left out: it is the same as long as its counts are.
 
     It is the same in every encoding, too. `named` is whether names from events are the answer's keys: there `as_of` is
@@ -243,7 +254,10 @@ async def _etag(body: bytes, missing_shards: bytes, *, named: bool) -> str:
     """
     if not named:
         body = _AS_OF.sub(b"", body, count=1)
-    digest = hashlib.blake2b(missing_shards, digest_size=12)
+    digest = hashlib.blake2b(digest_size=12)
+    for name, value in headers:
+        if name in _SAY_MORE:
+            digest.update(name + value)
     for first in range(0, len(body), SLICE_BYTES):
         if first:
             await asyncio.sleep(0)
@@ -251,7 +265,7 @@ async def _etag(body: bytes, missing_shards: bytes, *, named: bool) -> str:
     return f'W/"{digest.hexdigest()}"'
 
 
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Compare as RFC 9110, 8.8.3.2, says for weak ones."""
+def matches(if_none_match: str, etag: str) -> bool:
+    """Return whether a client has the answer with this ETag; compared as RFC 9110, 8.8.3.2, says for weak ones."""
     given = (each.strip().removeprefix("W/") for each in if_none_match.split(","))
     return if_none_match.strip() == "*" or etag.removeprefix("W/") in given

@@ -110,7 +110,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
             allow_origins=list(origins),
             allow_methods=["GET"],
             allow_headers=["*"],
-            expose_headers=[MISSING_SHARDS, REQUEST_ID],
+            expose_headers=["Content-Disposition", MISSING_SHARDS, REQUEST_ID],
         )
     app.add_middleware(RequestDurations, routes=routes, clock=clock)
     if settings.root_path:

@@ -11,6 +11,7 @@ from typing import cast
 
 from api.comparison import Comparison, Rise, rising
 from api.freshness import RANKING_SECONDS
+from api.listing import NUMBER_BYTES, WHOLE_BYTES, Listing, Whole
 from api.matching import NameFilter
 from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
 from api.params import TimeRangeParams
@@ -56,7 +57,7 @@ class CachedCounts:
         self.missing = missing  # the shards that are not asked, see Parts
         self.work = work
         self.clock = clock
-        self._memory = memory
+        self.memory = memory
         self._counting = Snapshot(version=self._now, load=reader.counting, clock=clock)
         self._rankings: Snapshots[Ranking] = Snapshots(make=self._ranking_snapshot, memory=memory)
         self._top_words = Snapshot(version=self._words_version, load=self._load_top_words, clock=clock)
@@ -67,7 +68,7 @@ class CachedCounts:
 
     def of_part(self, reader: Reader, *, missing: tuple[int, ...]) -> CachedCounts:
         """Return what is read by another reader, of all shards but these, within the same bounds. To be closed."""
-        return CachedCounts(reader, memory=self._memory, work=self.work, clock=self.clock, missing=missing)
+        return CachedCounts(reader, memory=self.memory, work=self.work, clock=self.clock, missing=missing)
 
     def close(self) -> None:
         """Forget what was read."""
@@ -163,10 +164,19 @@ class CachedCounts:
     async def changes(self, comparison: Comparison, among: Ranking, wanted: NameFilter) -> Ranking:
         """Return names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
         names = len(among) + sum(map(len, comparison.ranges))
-        with self._memory.claim() as claim:
+        with self.memory.claim() as claim:
             claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * _NAME_BYTES))
             made = await self.work.answer(wanted.effort(names), comparison.changes, among, wanted, step=self.work.step)
-        self._memory.hold(made, made.size_bytes)
+        self.memory.hold(made, made.size_bytes)
+        return made
+
+    async def whole(self, listing: Listing) -> Whole:
+        """Return all of a list in its order. Raises NoRoom, Busy."""
+        names = len(listing.listed)
+        with self.memory.claim() as claim:
+            claim.grow_to(WHOLE_BYTES + (2 * NUMBER_BYTES + 1) * names)  # those that match, flags, and the order
+            made = await self.work.answer(listing.effort(0), listing.whole, step=self.work.step)
+        self.memory.hold(made, made.own_bytes)
         return made
 
     async def _load_status(self) -> tuple[Status, float]:
@@ -233,7 +243,7 @@ class CachedCounts:
         counts = {name: count for name, count in found.counts.items() if count or name in found.hidden}
         counts[OTHER.encode()] = found.elsewhere
         ranking = Ranking.of(counts, as_of=as_of, start=start, end=end, hidden=found.hidden)
-        self._memory.hold(ranking, ranking.size_bytes)
+        self.memory.hold(ranking, ranking.size_bytes)
         return ranking
 
     async def _load_ranking(self, kind: Asked, start: int | None, end: int | None) -> Ranking:
@@ -241,7 +251,7 @@ class CachedCounts:
             return await self._load_by_word(kind, start, end)
         as_of = self.clock.time()
         async with AsyncExitStack() as held:
-            gauge = _Gauge(held.enter_context(self._memory.claim()), self.work, held)
+            gauge = _Gauge(held.enter_context(self.memory.claim()), self.work, held)
             if start is None or end is None:
                 counts = await self.reader.sum_all(kind, gauge=gauge)
             else:
@@ -249,7 +259,7 @@ class CachedCounts:
                 start, end = found.start, found.end
             make = partial(Ranking.of, counts, as_of=as_of, start=start, end=end, step=self.work.step)
             ranking = await self.work.in_thread(make) if gauge.has_slot else make()
-            self._memory.hold(ranking, ranking.size_bytes)
+            self.memory.hold(ranking, ranking.size_bytes)
             return ranking
 
     async def _now(self) -> float:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Protocol
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -77,12 +77,29 @@ async def compressed(body: bytes, encoding: Encoding, *, once: bool = False) -> 
 
 
 def _compress(body: bytes, encoding: Encoding, once: bool) -> bytes:
+    if encoding == "zstd":
+        return zstd.compress(body, _LEVELS[encoding][once])  # which knows its length
+    compressor = compressing(encoding, once=once)
+    return compressor.compress(body) + compressor.flush()
+
+
+class Compressor(Protocol):
+    """Compresses what comes in parts. It may keep back some of it until it is told that this is all."""
+
+    def compress(self, part: bytes, /) -> bytes:
+        """Return what can be sent by now."""
+
+    def flush(self) -> bytes:
+        """Return the rest."""
+
+
+def compressing(encoding: Encoding, *, once: bool = False) -> Compressor:
+    """Return what compresses one body in this encoding."""
     level = _LEVELS[encoding][once]
     if encoding == "zstd":
-        return zstd.compress(body, level)
+        return zstd.ZstdCompressor(level)
     # Its header has no time: the same body gives the same bytes.
-    compressor = zlib.compressobj(level, wbits=16 + zlib.MAX_WBITS)
-    return compressor.compress(body) + compressor.flush()
+    return zlib.compressobj(level, wbits=16 + zlib.MAX_WBITS)
 
 
 class CompressedPages:

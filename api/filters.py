@@ -33,6 +33,14 @@ class Narrowed:
         return isinstance(self.asked, str)
 
     @property
+    def names(self) -> Sequence[str]:
+        """Return the names that narrow it."""
+        match self.asked:
+            case WordsOf(names) | TypesOf(names):
+                return names
+        return ()
+
+    @property
     def called(self) -> str:
         """Return what is asked, in a sentence."""
         match self.asked:

@@ -11,11 +11,16 @@ from typing import Any
 import msgspec
 from fastapi import Depends, Request, Response
 
+from api.file_names import attachment
 from api.params import Format
 from tally.web import problems
 from tally.web.problem_types import NOT_ACCEPTABLE, REDIS_REFUSES, REDIS_UNAVAILABLE, TOO_MUCH_ASKED, ProblemError
 
-_MEDIA_TYPES = {"json": "application/json", "csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+MEDIA_TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+}
 
 #: The header that says which shards are not in an answer, in whatever form that is. Other answers do not have it.
 MISSING_SHARDS = "Tally-Missing-Shards"
@@ -53,21 +58,36 @@ def respond(
     *,
     columns: Sequence[str],
     rows: Iterable[Mapping[str, Any]],
+    name: str,
     missing_shards: Sequence[int] = (),
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the answer as JSON; or its rows alone, as CSV below a line with the columns, or as NDJSON.
 
     Every row has the same columns, and their names are ours: names from events could be anything, and come twice.
-    Raises ProblemError if none of the three is acceptable.
+    `name` is that of a file for the rows, without its ending. Raises ProblemError if none of the three is acceptable.
     """
-    chosen = format_ or _accepted(request)
-    if chosen == "csv":
-        body = _csv(columns, rows)
-    elif chosen == "ndjson":
-        body = _ndjson(rows)
-    else:
-        return as_json(answer, missing_shards=missing_shards)
-    return Response(body, media_type=_MEDIA_TYPES[chosen], headers=_headers(missing_shards))
+    chosen = chosen_format(request, format_)
+    if chosen == "json":
+        return as_json(answer, missing_shards=missing_shards, headers=headers)
+    body = encoded_rows(chosen, columns, rows)
+    return Response(
+        body,
+        media_type=MEDIA_TYPES[chosen],
+        headers={**table_headers(chosen, name=name, missing_shards=missing_shards), **(headers or {})},
+    )
+
+
+def encoded_rows(
+    format_: Format, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, heading: bool = True
+) -> bytes:
+    """Return rows as CSV, below a line with the columns if they are the first ones, or as NDJSON."""
+    return _ndjson(rows) if format_ == "ndjson" else _csv(columns, rows, heading=heading)
+
+
+def table_headers(format_: Format, *, name: str, missing_shards: Sequence[int] = ()) -> dict[str, str]:
+    """Return the headers of a table, but for its media type."""
+    return _headers(missing_shards) | attachment(name, format_)
 
 
 def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -76,11 +96,17 @@ def described_tables(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
     return {name: {"schema": {"type": "string"}, "example": body.decode()} for name, body in bodies.items()}
 
 
-def as_json(answer: Mapping[str, Any], *, missing_shards: Sequence[int] = ()) -> Response:
+def as_json(
+    answer: Mapping[str, Any], *, missing_shards: Sequence[int] = (), headers: Mapping[str, str] | None = None
+) -> Response:
     """Return an answer as JSON; `JSON_ONLY` is for routes whose answers are no lists, and so come as that alone."""
     if missing_shards:
         answer = {**answer, "missing_shards": missing_shards}
-    return Response(msgspec.json.encode(answer), media_type=_MEDIA_TYPES["json"], headers=_headers(missing_shards))
+    return Response(
+        msgspec.json.encode(answer),
+        media_type=MEDIA_TYPES["json"],
+        headers={**_headers(missing_shards), **(headers or {})},
+    )
 
 
 def _headers(missing_shards: Sequence[int]) -> dict[str, str]:
@@ -103,11 +129,13 @@ def accepts(media_type: str) -> Callable[[Request], Awaitable[None]]:
 JSON_ONLY = Depends(accepts("application/json"))
 
 
-def _accepted(request: Request) -> Format:
-    """Return the format that the header Accept (RFC 9110, 12.5.1) prefers, JSON without one.
+def chosen_format(request: Request, format_: Format | None) -> Format:
+    """Return the format that was asked for, else that which the header Accept (RFC 9110, 12.5.1) prefers, else JSON.
 
-    Raises ProblemError if it allows none of them.
+    Raises ProblemError if Accept allows none of them.
     """
+    if format_ is not None:
+        return format_
     qualities = _qualities(request)
     if not qualities:
         return "json"
@@ -155,10 +183,11 @@ def _ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, heading: bool = True) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(columns)
+    if heading:
+        writer.writerow(columns)
     writer.writerows([_harmless(row[column]) for column in columns] for row in rows)
     return text.getvalue().encode("utf-8", "surrogatepass")
 

@@ -18,6 +18,9 @@ from tally.keys import OTHER
 #: What an item has, and what else if time ranges are compared.
 ITEM_COLUMNS, CHANGE_COLUMNS = ("name", "count", "share"), ("present", "previous", "change")
 
+#: What a list takes that is ordered as a whole, and each of its names.
+WHOLE_BYTES, NUMBER_BYTES = 2000, 4
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -44,21 +47,26 @@ class Listing:
         return self.found if self.changes is None else self.changes
 
     @property
-    def goes_over_all(self) -> bool:
-        """Return whether all names must be looked at, and not only those of a page."""
-        return self.changes is None and (self.params.filters or self.params.order == "count")
+    def made_of(self) -> Sequence[float | int | None]:
+        """Return what tells this list from others that were asked for alike, at other moments."""
+        rankings = (self.found, *(self.compared.ranges if self.compared is not None else ()))
+        return [told for each in rankings for told in (each.as_of, each.start, each.end, each.total)]
 
     @property
-    def effort(self) -> int:
-        """Return how many names it is as good as going over, to make a page; see NameFilter."""
+    def goes_over_all(self) -> bool:
+        """Return whether all names must be looked at, and not only those of a page."""
+        return self._order == "count" or (self.changes is None and self.params.filters)
+
+    def effort(self, items: int) -> int:
+        """Return how many names it is as good as going over, to make so many items; see NameFilter."""
         if not self.goes_over_all:
-            return min(self.params.limit, len(self.found))
-        return self.params.name_filter.effort(len(self.found))
+            return min(items, len(self.listed))
+        return self.params.name_filter.effort(len(self.listed)) if self.changes is None else len(self.changes)
 
     def page(self, *, step: Callable[[], None] = no_step) -> dict[str, Any]:
         """Return the answer: the page that was asked for."""
         matching = self._matching(step)
-        part = {"offset": self.params.offset, "limit": self.params.limit}
+        part = {"offset": self.params.offset, "limit": self.params.most_items}
         named = self.listed.page(matching, order=self._order, step=step, **part)
         return {
             "items": self.items(named),
@@ -133,9 +141,15 @@ class Whole:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def items(self, first: int, limit: int) -> list[dict[str, Any]]:
-        """Return so many items from this place on."""
-        return self.listing.items(self.listing.listed.items(self.numbers[first : first + limit]))
+    @property
+    def own_bytes(self) -> int:
+        """Return how much memory it takes besides what the list is made of, at the most."""
+        return WHOLE_BYTES + NUMBER_BYTES * len(self.numbers)
+
+    def items(self, first: int, limit: int, *, most_bytes: int | None = None) -> list[dict[str, Any]]:
+        """Return so many items from this place on, fewer if their names are so many bytes."""
+        part = self.numbers[first : first + limit]
+        return self.listing.items(self.listing.listed.items(part, most_bytes=most_bytes))
 
 
 def time_range(ranking: Ranking) -> dict[str, int | None]:

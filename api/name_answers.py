@@ -9,11 +9,12 @@ from typing import Any
 from fastapi import Request, Response
 
 from api.cached_counts import CachedCounts
-from api.filters import Narrowed, narrowed
+from api.file_names import file_name
+from api.filters import narrowed
 from api.formats import as_json, respond
 from api.listing import Listing, share, time_range
+from api.lists import answer_list, is_whole
 from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
-from api.ranking import Ranking
 from api.series import Series, WrongStep
 from tally.keys import OTHER, TOP_WORDS, Kind
 from tally.ranges import last_windows
@@ -34,9 +35,9 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
     bounds = params.bounds(unit_seconds=counting.unit_seconds, now=counts.clock.time())
     asked = params.in_form(partial(counting.name, kind))
     if bounds is None:
-        first = asked.only_excludes and asked.order == "-count"
-        enough = asked.offset + asked.limit + len(asked.exclude) if first else None
-        found = await counts.all_time(narrow.asked, top=enough if enough and enough <= TOP_WORDS else None)
+        first = asked.offset + asked.most_items + len(asked.exclude)
+        ranked = asked.only_excludes and asked.order == "-count" and not is_whole(request, asked)
+        found = await counts.all_time(narrow.asked, top=first if ranked and first <= TOP_WORDS else None)
     else:
         found = await counts.time_range(narrow.asked, *bounds)
     compared = await counts.comparison(narrow.asked, params) if params.compare else None
@@ -46,19 +47,7 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
         changes = await counts.changes(compared, found, asked.name_filter)
 
     excluded = await _counted(counts, narrow.asked, asked.exclude) if not found.complete else 0
-    listing = Listing(found, compared, changes, asked, excluded=excluded)
-    names = listing.effort
-
-    def make_response() -> Response:
-        answer = listing.page(step=counts.work.step)
-        return respond(request, params.format, answer, columns=listing.columns, rows=answer["items"])
-
-    if not counts.reader.several and narrow.is_all:
-        return await counts.work.answer(names, make_response)
-    answer = await counts.work.answer(names, listing.page, step=counts.work.step)
-    await _add_bounds(counts, narrow, found, answer)
-    columns = (*listing.columns, "at_most")
-    return respond(request, params.format, answer, columns=columns, rows=answer["items"], missing_shards=counts.missing)
+    return await answer_list(counts, narrow, request, Listing(found, compared, changes, asked, excluded=excluded))
 
 
 async def _counted(counts: CachedCounts, kind: Asked, names: Sequence[str]) -> int:
@@ -114,7 +103,17 @@ async def get_series(counts: CachedCounts, kind: Kind, request: Request, params:
         for cell, at in enumerate(found.starts_at)
         for name, counts in zip(names, found.counts, strict=True)
     )
-    return respond(request, params.format, answer, columns=CELL_COLUMNS, rows=rows, missing_shards=counts.missing)
+    return respond(
+        request,
+        params.format,
+        answer,
+        columns=CELL_COLUMNS,
+        rows=rows,
+        name=file_name(
+            f"{kind}-series", start=found.start, end=found.end, as_of=found.as_of, of=[*narrow.names, *asked]
+        ),
+        missing_shards=counts.missing,
+    )
 
 
 async def list_trending(counts: CachedCounts, kind: Kind, request: Request, params: TrendingParams) -> Response:
@@ -131,7 +130,16 @@ async def list_trending(counts: CachedCounts, kind: Kind, request: Request, para
         **narrow.members(),
         "as_of": min(each.as_of for each in found.ranges),
     }
-    return respond(request, params.format, answer, columns=RISE_COLUMNS, rows=items, missing_shards=counts.missing)
+    now = found.present
+    return respond(
+        request,
+        params.format,
+        answer,
+        columns=RISE_COLUMNS,
+        rows=items,
+        name=file_name(f"{kind}-trending", start=now.start, end=now.end, as_of=now.as_of, of=narrow.names),
+        missing_shards=counts.missing,
+    )
 
 
 async def _series(counts: CachedCounts, kind: Asked, names: list[str], asked: SeriesRange) -> Series:
@@ -153,16 +161,3 @@ def _grid(series: Series) -> dict[str, Any]:
         "step_seconds": series.step_seconds,
         "starts_at": series.starts_at,
     }
-
-
-async def _add_bounds(counts: CachedCounts, narrow: Narrowed, found: Ranking, answer: dict[str, Any]) -> None:
-    """Add what only several shards have, and what is filtered: how often each name was counted at the most, and how
-    many there are at the most. What shards have that are missing is not known.
-    """
-    items = answer["items"]
-    at_most = await narrow.at_most(counts, found, [(item["name"], item["count"]) for item in items])
-    for item, most in zip(items, at_most, strict=True):
-        item["at_most"] = most
-    if counts.reader.several:
-        answer["distinct_at_most"] = None if counts.missing else found.distinct_at_most
-    answer |= narrow.members(found)

@@ -104,10 +104,20 @@ whole one, would always seem to fall. So `count`, which has what was counted a s
 it is no longer kept."""
 
 
+#: How many items a page of a list has at the most, and if it is not said.
+MOST_ITEMS, DEFAULT_ITEMS = 10_000, 100
+
+
 class RankingParams(NameFilterParams, TimeRangeParams):
     """What /v1/types and /v1/words take."""
 
-    limit: int = Field(100, ge=1, le=10_000, description="Items at the most", examples=[20])
+    limit: Optional[int] = Field(
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Items at the most: without it 100 as JSON, and as CSV and NDJSON all, however many there are",
+        examples=[20],
+    )
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
     order: Order = Field(
         "-count",
@@ -118,6 +128,11 @@ class RankingParams(NameFilterParams, TimeRangeParams):
     compare: Optional[Literal["previous"]] = Field(None, description=COMPARE, examples=["previous"])
     format: AnyFormat = None
     partial: AnswerInPart = False
+
+    @property
+    def most_items(self) -> int:
+        """Return how many items a page has at the most."""
+        return DEFAULT_ITEMS if self.limit is None else self.limit
 
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""

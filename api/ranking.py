@@ -169,9 +169,17 @@ class Ranking:
         found = self._in_order(matching, order, step)
         return found if isinstance(found, Sequence) else array("I", found)
 
-    def items(self, numbers: Iterable[int]) -> list[tuple[str, int]]:
-        """Return the names with these numbers, with their counts."""
-        return list(map(self._item, numbers))
+    def items(self, numbers: Iterable[int], *, most_bytes: int | None = None) -> list[tuple[str, int]]:
+        """Return the names with these numbers, with their counts; the first of them, if these are so many bytes."""
+        if most_bytes is None:
+            return list(map(self._item, numbers))
+        found = []
+        for at in numbers:
+            found.append(self._item(at))
+            most_bytes -= self._starts[at + 1] - self._starts[at]
+            if most_bytes <= 0:
+                break
+        return found
 
     def _in_order(
         self, matching: Sequence[int] | None, order: ByCountOrName, step: Callable[[], None]

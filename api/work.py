@@ -18,6 +18,9 @@ WAIT_SECONDS = 15.0
 #: So many names are done with before anybody notices: less than a few milliseconds.
 FEW_NAMES = 2000
 
+#: How many tables may be sent at once that are made meanwhile.
+MOST_TABLES = 32
+
 #: When to ask again while too many others are answered, in seconds.
 RETRY_AFTER_SECONDS = 2
 
@@ -61,15 +64,17 @@ class Slots:
 
 
 class Work:
-    """Runs what takes long: one large ranking is made at a time, and beside it one long answer.
+    """Runs what takes long: one large ranking is made at a time, and beside it one long answer and a slice of a table.
 
     More at once would be no faster, for they share one interpreter, and take more memory.
     """
 
     def __init__(self) -> None:
         self.making = Slots(1)
+        self.tables = Slots(MOST_TABLES)
         self._answering = Slots(1)
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="answer")
+        self._slicing = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="answer")
         self._stopping = False
 
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -83,6 +88,11 @@ class Work:
         if names <= FEW_NAMES:
             return function(*args, **kwargs)
         async with self._answering.take():
+            return await self.in_thread(function, *args, **kwargs)
+
+    async def slice(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `function`, which takes a few milliseconds, for an answer that is made while it is sent."""
+        async with self._slicing:
             return await self.in_thread(function, *args, **kwargs)
 
     def step(self) -> None:

@@ -30,6 +30,14 @@ _MISSING_SHARDS = {
     }
 }
 
+_ATTACHMENT = {
+    "Content-Disposition": {
+        "description": "Of CSV and NDJSON: the name for a file, which says of when it is",
+        "schema": {"type": "string"},
+        "example": 'attachment; filename="tally-words-20261123T140000Z-20261123T150000Z.csv"',
+    }
+}
+
 
 def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` of a route: its answer and errors. A list comes as CSV and NDJSON too, in such rows.
@@ -37,8 +45,12 @@ def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int 
     JSON stands first: clients that are generated take the first form of an answer.
     """
     forms = {"application/json": {}, **({} if row is None else described_tables(list(row), [row]))}
-    headers = {"headers": _MISSING_SHARDS} if "missing_shards" in model.model_fields else {}
-    return {200: {"model": model, "content": forms, **headers}, **ERRORS, **not_acceptable(*forms)}
+    headers = {
+        **(_MISSING_SHARDS if "missing_shards" in model.model_fields else {}),
+        **({} if row is None else _ATTACHMENT),
+    }
+    answer = {"model": model, "content": forms, **({"headers": headers} if headers else {})}
+    return {200: answer, **ERRORS, **not_acceptable(*forms)}
 
 
 def not_acceptable(*media_types: str) -> dict[int | str, dict[str, Any]]:

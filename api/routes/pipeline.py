@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.cached_counts import CachedCounts
+from api.file_names import file_name
 from api.formats import JSON_ONLY, accepts, as_json, respond
 from api.live import Live
 from api.param_reading import Optional, given
@@ -70,7 +71,9 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
         items = [asdict(each) for each in samples]
         by_reason = await counts.reader.rejected_by_reason()
         answer = {"items": items, "total": sum(by_reason.values()), "by_reason": by_reason, "as_of": as_of}
-        return respond(request, params.format, answer, columns=SAMPLE_COLUMNS, rows=items)
+        return respond(
+            request, params.format, answer, columns=SAMPLE_COLUMNS, rows=items, name=file_name("rejected", as_of=as_of)
+        )
 
     @routes.get(
         "/live",

@@ -50,18 +50,17 @@ export async function getJson(path, parameters, signal) {
 }
 
 /**
- * Have the browser save an answer as the file `name`. A plain link could not carry the token.
+ * Have the browser save an answer as a file, under the name that the api gives it. A plain link could not carry the token.
  *
  * @template {Api.Path} P
  * @param {P} path
  * @param {Api.Parameters<P>} parameters
- * @param {string} name
  */
-export async function download(path, parameters, name) {
+export async function download(path, parameters) {
   const response = await request(path, parameters);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await response.blob());
-  link.download = name;
+  link.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition") ?? "")?.[1] ?? "tally";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

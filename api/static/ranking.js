@@ -12,9 +12,6 @@ import { widened } from "./widened.js";
 /** Rows on a page: as much as is read at a time. However many names there are, the page stays this small. */
 const PAGE = 25;
 
-/** Lines of an export at the most; the api's own limit. */
-const MOST_EXPORTED = 10_000;
-
 const TITLES = { types: "Event types", words: "Words" };
 
 /** The parameters of the view that are a list's own. */
@@ -58,6 +55,7 @@ export class Ranking {
     const title = this.#part("h2");
     title.id = `${kind}-title`;
     title.textContent = TITLES[kind];
+    this.#part(".export").ariaLabel = `${TITLES[kind]} as CSV`;
     this.#rows = new Rows(this.#part("table"), {
       isChosen: (name) => isFilter(kind, name),
       onChoose: (name) => toggleFilter(kind, name),
@@ -169,12 +167,15 @@ export class Ranking {
   }
 
   async #export() {
-    /** @type {Api.Parameters<"v1/types">} */
-    const question = { ...this.#question(), limit: MOST_EXPORTED, format: "csv" };
+    const button = this.#part(".export");
+    if (button.ariaBusy === "true") return;
+    button.ariaBusy = "true"; // until it is there: a million names take some seconds
     try {
-      await download(`v1/${this.#kind}`, question, `tally-${this.#kind}.csv`);
+      await download(`v1/${this.#kind}`, { ...this.#question(), format: "csv" });
     } catch (error) {
       this.#note(explain(error));
+    } finally {
+      button.ariaBusy = null;
     }
   }
 
@@ -250,9 +251,6 @@ export class Ranking {
     setText(this.#part(".position"), items.length ? `${whole(first + 1)}–${whole(first + items.length)} of ${whole(matched)}` : "");
     this.#part(".before", HTMLButtonElement).disabled = first === 0;
     this.#part(".after", HTMLButtonElement).disabled = first + items.length >= matched;
-    const exported = matched > MOST_EXPORTED ? `CSV, the first ${whole(MOST_EXPORTED)}` : "CSV";
-    setText(this.#part(".export"), exported);
-    this.#part(".export").setAttribute("aria-label", `${TITLES[this.#kind]} as ${exported}`);
   }
 
   /** @param {string} text */

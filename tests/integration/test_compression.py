@@ -22,7 +22,7 @@ else:
 DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "zstd": zstd.decompress}
 
 #: Of counts and of pages, each over a KiB.
-PATHS = ["/events/CountWords", "/v1/words?limit=1000", "/v1/words?format=csv", "/", "/docs", "/openapi.json"]
+PATHS = ["/events/CountWords", "/v1/words?limit=1000", "/v1/words?format=csv&limit=1000", "/", "/docs", "/openapi.json"]
 
 
 @pytest.fixture(scope="module")
