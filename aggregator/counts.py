@@ -40,6 +40,15 @@ class NameCounts:
 
 
 @dataclass(slots=True)
+class SourceCounts:
+    """Lines by what their source is called, those of them that were rejected, and when the newest was appended."""
+
+    lines: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, int] = field(default_factory=dict)
+    newest_ms: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Counts:
     """A batch: counts by window, those of all time, rejected lines, bytes.
 
@@ -57,6 +66,7 @@ class Counts:
     bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
     newest_seconds: float | None = None
+    sources: SourceCounts = field(default_factory=SourceCounts)
 
     @property
     def events(self) -> int:

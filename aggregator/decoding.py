@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Literal
 
+from aggregator.by_source import BySource
 from aggregator.counts import Counts, NameCounts
 from aggregator.events import Event
 from aggregator.floors import UNKNOWN, Floors, Known, NoFloors
@@ -60,6 +61,7 @@ class Accumulator:
         self._floors = floors
         self._placing = Placing(decoder.fields, self._lengths, self._floors)
         self._rejects = Rejects()
+        self._by_source = BySource()
         self._alone: dict[Place | Literal["too old"], _Cell] = defaultdict(_Cell)  # of blocks that have one window
         self._mixed: dict[Place, _Cell] = defaultdict(_Cell)  # of blocks that have several
         self._mixed_whole = _Cell()
@@ -77,12 +79,16 @@ class Accumulator:
         """Add a block."""
         if entry.lines is None:
             self._rejects.add([b""], ["no_lines"], entry.source, why="the entry has no field 'lines'")
+            self._by_source.add(entry.source, 0, 1, entry.arrived_seconds)
             return
         self.bytes += len(entry.lines)
+        rejected_before = self._rejects.lines
         events = self._decoder.events(entry.lines, entry.source, self._rejects)
+        arrived_seconds = entry.arrived_seconds
+        self._by_source.add(entry.source, len(events), self._rejects.lines - rejected_before, arrived_seconds)
         if not events:
             return
-        place = self._placing.place(events, entry.arrived_seconds)
+        place = self._placing.place(events, arrived_seconds)
         if place != "held":
             self._count(self._alone[place], events)
             return
@@ -110,6 +116,7 @@ class Accumulator:
             self.bytes,
             self._rejects.samples(self._decoder.reason),
             newest if (newest := self._placing.newest_seconds) > -inf else None,
+            self._by_source.counts(),
         )
 
     def _count(self, cell: _Cell, events: list[Event]) -> None:

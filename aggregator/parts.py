@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from aggregator.counts import Counts, NameCounts
+from aggregator.counts import Counts, NameCounts, SourceCounts
 from aggregator.floors import UNKNOWN, Floors, Known
 from tally.deltas import ALL_TIME, Part, Place
-from tally.keys import TYPES, WORDS, Table, words_of
+from tally.keys import SOURCE_LINES, SOURCE_NEWEST, SOURCE_REJECTED, TYPES, WORDS, Table, words_of
 from tally.windows import WindowLength
 from tally.words_by_type import Numbered
 
@@ -29,7 +29,7 @@ def parts_of(
 ) -> list[Part]:
     """Return the parts of a batch, the newest windows of the shortest length first, all time last.
 
-    Words by type are among them of those types that have a number.
+    Words by type are among them of those types that have a number. Lines by source come behind all time.
 
     What is behind a floor is left out, or added to the next longer window, before Redis has to. For that the floors
     that are known will do, with those that follow from the batch itself: its newest window is added before all others.
@@ -50,12 +50,24 @@ def parts_of(
     for place, names in sorted(placed, key=_order):
         places[id(names)].append(place)
         shared[id(names)] = names
-    return [
+    parts = [
         Part(table, tuple(places[at]), list(counter), list(counter.values()), of_type)
         for at, names in shared.items()
         for table, counter, of_type in _tables(names, numbers)
         if counter
     ]
+    return parts + _of_sources(counts.sources)
+
+
+def _of_sources(sources: SourceCounts) -> list[Part]:
+    """Return the parts of lines by source. All have the same names, so that all have room for the same ones."""
+    names = list(sources.lines)
+    numbers = {
+        SOURCE_LINES: sources.lines,
+        SOURCE_REJECTED: sources.rejected,
+        SOURCE_NEWEST: sources.newest_ms,
+    }
+    return [Part(table, (ALL_TIME,), names, [of[name] for name in names]) for table, of in numbers.items() if names]
 
 
 def _tables(names: NameCounts, numbers: Mapping[str, Numbered]) -> Iterator[tuple[Table, Counter[str], str | None]]:

@@ -19,17 +19,19 @@ MAX_SAMPLES = 20
 class Rejects:
     """How many lines of a batch were rejected by reason, and the newest: (line, source, why, unless the line shows it).
 
-    And how many lines had padding, whether or not they were rejected.
+    How many there are in all, and how many lines had padding, whether or not they were rejected.
     """
 
     def __init__(self) -> None:
         self.by_reason: Counter[Reason] = Counter()
         self.padded = 0
+        self.lines = 0
         self.newest: deque[tuple[bytes, str, str]] = deque(maxlen=MAX_SAMPLES)
 
     def add(self, lines: list[bytes], reasons: Iterable[Reason], source: str, *, why: str = "") -> None:
         """Add lines, with the reason of each; `why` says it as a sentence where the line does not show it."""
         self.by_reason.update(reasons)
+        self.lines += len(lines)
         self.newest.extend((line, source, why) for line in lines[-MAX_SAMPLES:])
 
     def samples(self, reason: Callable[[bytes], str | None]) -> list[Sample]:

@@ -110,3 +110,4 @@ async def _tidy(shards: Shards, store: IngestorStore | IngestorStores, settings:
         forgotten = await store.forget_files(unseen_since_ms=before_ms)
         if forgotten:
             get_logger().info(FILES_FORGOTTEN, files=forgotten)
+        await store.forget_source_counts(unseen_since_ms=before_ms)

@@ -22,6 +22,10 @@
 | `tally:{S}:sources:names`        | sorted set | source names in their order, to look them up by their beginning; |
 |                                  |            | not those of files that their content alone makes again. With an |
 |                                  |            | empty name once all that are stored are in it                    |
+| `tally:{S}:sources:lines`        | hash       | what a source is called, see tally/sources.py -> lines counted   |
+| `tally:{S}:sources:rejected`     | hash       | the same -> lines rejected, of those                             |
+| `tally:{S}:sources:newest`       | hash       | the same -> when the newest of them was appended, in Unix        |
+|                                  |            | milliseconds                                                     |
 | `tally:{S}:types`                | hash       | event type -> count                                              |
 | `tally:{S}:words`                | hash       | word -> count                                                    |
 | `tally:{S}:words@N`              | hash       | word -> count, of the events of the type with the number N       |
@@ -90,6 +94,12 @@ Table = NewType("Table", str)
 
 TYPES, WORDS = Table("types"), Table("words")
 
+#: Of these there is a hash of all time alone: lines by source, and when the newest of them was appended, of which the
+#: largest is kept rather than the sum.
+SOURCE_LINES, SOURCE_REJECTED = Table("sources:lines"), Table("sources:rejected")
+SOURCE_NEWEST = Table("sources:newest")
+SOURCE_TABLES = (SOURCE_LINES, SOURCE_REJECTED, SOURCE_NEWEST)
+
 _WORDS_OF = re.compile(r"words@([1-9][0-9]{0,8})", re.ASCII)
 
 #: The consumer group of the aggregators.
@@ -141,6 +151,18 @@ class Keys:
     @property
     def sources_names(self) -> str:
         return self._key("sources", "names")
+
+    @property
+    def source_lines(self) -> str:
+        return self.table(SOURCE_LINES)
+
+    @property
+    def source_rejected(self) -> str:
+        return self.table(SOURCE_REJECTED)
+
+    @property
+    def source_newest(self) -> str:
+        return self.table(SOURCE_NEWEST)
 
     @property
     def types(self) -> str:

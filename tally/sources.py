@@ -13,7 +13,21 @@ SOURCE_HELP = (
     "`demo:` (the story of a made-up shop) or `demo:?rate=100&corrupt=0.1` (made-up lines)."
 )
 
+#: How many UTF-8 bytes a source's name may have to be counted under it: a long path has more than a word.
+MAX_SOURCE_BYTES = 1024
+
+#: Under what is counted what another client has put onto the stream without saying where it is from.
+UNNAMED = "(unnamed)"
+
 _RIGHT = 'several sources are a JSON array of texts, as in ["tail:/var/log/app.log", "demo:?rate=10"]'
+
+
+def called(name: str) -> str:
+    """Return what a source is called by its name in the store, which has behind a `#` which file or connection it is.
+
+    So all connections of a listener are one source, and all files that were ever followed at a path.
+    """
+    return name.rpartition("#")[0] or name or UNNAMED
 
 
 def split_sources(text: str) -> list[str]:

@@ -41,6 +41,13 @@ class CountingSettings(SettingsGroup):
         description="Distinct words of one of these types, over all time and in one window each; the rest counts as "
         "`__other__`",
     )
+    max_sources: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Sources whose lines are counted by name: files by their paths, connections by their address; the "
+        "rest counts as `__other__`",
+    )
     max_name_bytes: int = Field(
         256,
         ge=1,

@@ -14,7 +14,19 @@ from typing import Any, Literal
 import msgspec
 
 from tally.deltas import Chunk
-from tally.keys import GROUP, OTHER, TOP_WORDS, TYPES, WORDS, Table, all_time_key, number_of, window_key
+from tally.keys import (
+    GROUP,
+    OTHER,
+    SOURCE_NEWEST,
+    SOURCE_TABLES,
+    TOP_WORDS,
+    TYPES,
+    WORDS,
+    Table,
+    all_time_key,
+    number_of,
+    window_key,
+)
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.lua import ReadingScript, WritingScript
@@ -228,9 +240,11 @@ class DeltaStore(ShardStore):
                 TYPES: {"most": settings.max_types, "most_in_window": settings.max_types},
                 WORDS: {"most": settings.max_words, "most_in_window": settings.max_window_words},
                 WORDS_OF_A_TYPE: {"most": settings.max_type_words, "most_in_window": settings.max_type_words},
+                **{table: {"most": settings.max_sources} for table in SOURCE_TABLES},
             },
             "other": OTHER,
             "ranked": WORDS,
+            "largest": SOURCE_NEWEST,
             "max_top": TOP_WORDS,
             "max_samples": settings.max_rejected_samples,
             "upcoming": APPLIED_TOGETHER,
@@ -252,6 +266,8 @@ class DeltaStore(ShardStore):
             if table is None or (part.of_type is None) != (number_of(table) is None):
                 return None
             for level, start in part.places:
+                if level and table in SOURCE_TABLES:
+                    return None
                 if level == 0:
                     keys.append(all_time_key(self._keys, table))
                     continue
@@ -292,7 +308,7 @@ def _list_of(head: bytes, key: str) -> str:
 
 def _known(table: str) -> Table | None:
     """Return a table that a chunk names; None if there is none of this name."""
-    if table in (TYPES, WORDS) or number_of(table) is not None:
+    if table in (TYPES, WORDS, *SOURCE_TABLES) or number_of(table) is not None:
         return Table(table)
     if table.startswith(WORDS_OF_A_TYPE):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from redis import exceptions
 
+from tally.store import source_counts
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
 from tally.store.idempotent import REPLICAS_MS, Body, OnceWord, append_once, check_replicas
@@ -133,6 +134,25 @@ class IngestorStore(ShardStore):
         """
         return await forget_files(
             self._redis, keys=self._keys, layout=self._layout.format, unseen_since_ms=unseen_since_ms
+        )
+
+    async def newest_of_files(self) -> dict[str, int]:
+        """Return when the newest line had been appended that was counted of each file, in Unix milliseconds.
+
+        Raises StoreUnavailable.
+        """
+        return await source_counts.newest_of_files(self._redis, keys=self._keys)
+
+    async def forget_source_counts(self, *, unseen_since_ms: int, names: Sequence[str] | None = None) -> None:
+        """Forget what was counted of files, of these or of all, of which nothing was appended since then.
+
+        Raises StoreUnavailable.
+        """
+        if names is None:
+            newest = await self.newest_of_files()
+            names = [name for name, newest_ms in newest.items() if newest_ms < unseen_since_ms]
+        await source_counts.forget(
+            self._redis, keys=self._keys, layout=self._layout.format, names=names, unseen_since_ms=unseen_since_ms
         )
 
     async def unseen_sources(self, *, unseen_since_ms: int, passed: int) -> list[str]:

@@ -73,6 +73,16 @@ class IngestorStores:
                 passed += len(names) - len(files)
         return forgotten
 
+    async def forget_source_counts(self, *, unseen_since_ms: int) -> None:
+        """Forget what was counted of files of which nothing was appended since then in any shard."""
+        newest: dict[str, int] = {}
+        for of_shard in await asyncio.gather(*(shard.newest_of_files() for shard in self._shards)):
+            for name, newest_ms in of_shard.items():
+                newest[name] = max(newest.get(name, 0), newest_ms)
+        names = [name for name, newest_ms in newest.items() if newest_ms < unseen_since_ms]
+        for shard in self._shards:
+            await shard.forget_source_counts(unseen_since_ms=unseen_since_ms, names=names)
+
     async def _unseen(self, names: Sequence[str], *, since_ms: int) -> list[str]:
         """Return those that no shard has seen since then."""
         known = await self.known(names=names)

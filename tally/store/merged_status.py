@@ -17,6 +17,7 @@ from tally.store.layouts import LayoutStore
 from tally.store.pipeline import PipelineStore
 from tally.store.reads import CountReader
 from tally.store.shards import Shards
+from tally.store.source_counts import SourceCount, merged
 from tally.store.status import (
     SHOWN_SOURCES,
     Backlog,
@@ -125,6 +126,10 @@ class MergedStatusReader:
 
     async def _words_by_type(self) -> WordsByTypeState | None:
         return words_by_type_state(await self._home.counting(), await self._each(lambda reader: reader.types_apart()))
+
+    async def source_counts(self) -> list[SourceCount]:
+        """Return what was counted of each source, in no order."""
+        return merged(await self._each(lambda reader: reader.source_counts()))
 
     async def _sources_total(self, numbers: Sequence[int]) -> int:
         """Return how many sources are known; of very many at least how many. A file is known to all shards."""

@@ -17,6 +17,7 @@ INGESTORS = (
     "append",
     "append_once",
     "create_group",
+    "forget_source_counts",
     "forget_sources",
     "reconcile_backlog",
     "register_sources",

@@ -10,6 +10,7 @@ from tally.keys import OTHER, Keys, Kind, all_time_key
 from tally.layout import FORMAT_FIELDS, Layout
 from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
+from tally.store import source_counts
 from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
@@ -18,6 +19,7 @@ from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.shard import ShardStore
+from tally.store.source_counts import SourceCount
 from tally.store.status import (
     SHOWN_SOURCES,
     Backlog,
@@ -158,6 +160,22 @@ class StatusReader(ShardStore):
             if position is not None  # forgotten just now
         ]
         return states[:SHOWN_SOURCES]
+
+    async def source_counts(self) -> list[SourceCount]:
+        """Return what was counted of each source, in no order."""
+        with errors_translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(self._keys.stream)
+            pipeline.hget(self._keys.backlog, "settled_blocks")
+            pipeline.time()
+            waiting_blocks, settled_blocks, (seconds, microseconds) = await execute(pipeline)
+        oldest = await self._pipeline.oldest() if waiting_blocks + int(settled_blocks or 0) else None
+        return await source_counts.read(
+            self._redis,
+            keys=self._keys,
+            waiting_seconds=None if oldest is None else oldest.waited_seconds,
+            now=seconds + microseconds / 1e6,
+        )
 
     async def source_names(self, *, most: int) -> set[bytes]:
         """Return the names of so many sources at the most, about."""

@@ -12,7 +12,7 @@ import pytest
 
 from ingestor.log_events import SOURCE_OPENED
 from ingestor.sources.story import Day
-from tally.keys import Keys
+from tally.keys import SOURCE_LINES, SOURCE_REJECTED, Keys, all_time_key
 from tally.settings import Settings
 from tally.shards import tags
 from tally.story import Story, StorySpec
@@ -71,5 +71,10 @@ def test_a_story_is_counted_once_however_often_it_is_begun(server: Server, tmp_p
             for name, position in stored.items():
                 positions[name][at] = int(position)
         found = sum((counted(client, each) for each in keys), Expected())
+        by_source = [
+            sum(int(str(client.hget(all_time_key(each, table), "demo:story") or 0)) for each in keys)
+            for table in (SOURCE_LINES, SOURCE_REJECTED)
+        ]
     assert len(positions) == 2, "a part of a day of the past, and the present one"
     assert not Expected.of(appended(positions)).difference(found)
+    assert by_source == [found.lines, found.rejected]

@@ -16,6 +16,7 @@ from aggregator.decoding import HELD_BYTES, Decoder
 from aggregator.floors import UNKNOWN, Known
 from aggregator.parts import parts_of
 from tally.deltas import ALL_TIME, Part, Place
+from tally.keys import SOURCE_LINES, SOURCE_NEWEST, SOURCE_REJECTED
 from tally.settings import Settings
 from tally.store import Entry
 from tally.windows import WindowLength, parse_window_lengths
@@ -173,6 +174,9 @@ def test_a_batch_of_one_minute_is_sent_once_for_all_its_places() -> None:
     assert parts_of(batch.counts(), decoder.lengths) == [
         Part("types", everywhere, ["t"], [3]),
         Part("words", everywhere, ["a", "b"], [3, 3]),
+        Part(SOURCE_LINES, (ALL_TIME,), ["s"], [3]),
+        Part(SOURCE_REJECTED, (ALL_TIME,), ["s"], [0]),
+        Part(SOURCE_NEWEST, (ALL_TIME,), ["s"], [ARRIVED * 1000]),
     ]
 
 

@@ -20,6 +20,7 @@
 --        tables       table -> `most` names over all time, `most_in_window`; of those of types with a number, `NAME@`
 --        other        the word for 'other'
 --        ranked       the table whose most frequent names are in `top`
+--        largest      the table of which the largest number of a name is kept, and not their sum
 --        max_top      how many these are
 --        max_samples
 --        upcoming     of how many chunks to tell the targets
@@ -113,9 +114,27 @@ local floors = floors_of(levels, floors_key, readable and newest_of(content.plac
 -- The first write takes no memory: a full Redis would refuse the script.
 redis.call('LPOP', list, 2)
 
+-- Keeps the larger number of each name; one that there is no room for counts as `other`, as with add_bounded.
+local function keep_largest(key, names, numbers, max, other_name)
+  for at, name in ipairs(names) do
+    local stored = redis.call('HGET', key, name)
+    if not stored and name ~= other_name and redis.call('HLEN', key) - redis.call('HEXISTS', key, other_name) >= max then
+      name = other_name
+      stored = redis.call('HGET', key, name)
+    end
+    if numbers[at] > (tonumber(stored or 0) or 0) then
+      redis.call('HSET', key, name, string.format('%d', numbers[at]))
+    end
+  end
+end
+
 -- Counts only grow, so a word that belongs among the top was above the lowest of them at its last increment: adding just those
 -- that are above it keeps the set exact. (Ranking the whole hash now and then would be late and slow.)
 local function add_to_all_time(place)
+  if place.table == arguments.largest then
+    keep_largest(hashes[place.key + 1], place.names, place.counts, place.most.most, other)
+    return
+  end
   if place.table ~= arguments.ranked then
     add_bounded(hashes[place.key + 1], place.names, place.counts, place.most.most, other)
     return
