@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from fastapi.sse import ServerSentEvent
 
 from api.cached_counts import CachedCounts
 from api.memory import NoRoom
+from api.watched import ALL, LINGER_SECONDS, Reading, Selection, Watched
 from api.work import Busy
 from tally.clock import SYSTEM, Clock
 from tally.log_events import REDIS_AVAILABLE_AGAIN, REDIS_UNAVAILABLE
@@ -36,9 +37,6 @@ EVERY_SECONDS = 1.0
 #: Ticks that are remembered: a watcher that was gone for no longer gets just what it missed.
 REMEMBERED_TICKS = 60
 
-#: For how long the poller goes on after the last watcher: for those that come back, and for rates.
-LINGER_SECONDS = 60.0
-
 #: What a snapshot holds at the most.
 MOST_TYPES, MOST_WORDS = 500, 100
 
@@ -51,6 +49,13 @@ class _Tick:
     number: int
     event: str
     data: str
+    reading: Reading = field(default_factory=Reading)
+
+    def data_for(self, selection: Selection) -> str:
+        """Return the data with what the watcher narrows it to. It is encoded once for all, so that is put behind."""
+        if not selection or self.event == "unavailable":
+            return self.data
+        return f'{self.data[:-1]},"selected":{self.reading.of(selection)}}}'
 
 
 class Live:
@@ -65,6 +70,8 @@ class Live:
         self._ticks: deque[_Tick] = deque(maxlen=REMEMBERED_TICKS)
         self._state: dict[str, Any] | None = None  # None: Redis is unavailable, or was not asked yet
         self._rates = Rates(every_seconds=EVERY_SECONDS)
+        self._watched = Watched(counts, every_seconds=EVERY_SECONDS)
+        self._reading = Reading()
         self._changed = asyncio.Event()
         self._crowded = LogThrottle(clock=clock)
         self._closed = asyncio.Event()
@@ -104,19 +111,24 @@ class Live:
         self._want()
         return self._rates.rates()
 
-    async def watch(self, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
-        """Yield what changes, until the feed is closed: a snapshot first, or what was missed since `last_id`."""
+    async def watch(self, last_id: str | None, selection: Selection = ALL) -> AsyncIterator[ServerSentEvent]:
+        """Yield what changes, until the feed is closed: a snapshot first, or what was missed since `last_id`.
+
+        With what is told of a selection, if there is one.
+        """
         seen = self._resume(last_id)
         self._watching += 1
         self._want()
         try:
-            yield ServerSentEvent(retry=RETRY_MS, comment="tally")
-            while not self._closed.is_set():
-                changed = self._changed
-                for event in self._since(seen):
-                    seen = event.number
-                    yield ServerSentEvent(raw_data=event.data, event=event.event, id=f"{self._life}-{event.number}")
-                await changed.wait()
+            with self._watched.watch(selection, now=self._clock.monotonic):
+                yield ServerSentEvent(retry=RETRY_MS, comment="tally")
+                while not self._closed.is_set():
+                    changed = self._changed
+                    for event in self._since(seen):
+                        seen = event.number
+                        data, id_ = event.data_for(selection), f"{self._life}-{event.number}"
+                        yield ServerSentEvent(raw_data=data, event=event.event, id=id_)
+                    await changed.wait()
         finally:
             self._watching -= 1
             self._want()
@@ -135,7 +147,7 @@ class Live:
             newest = self._ticks[-1]
             if self._state is None:
                 return [newest]  # Redis is unavailable
-            return [_Tick(newest.number, "snapshot", _encode(self._state))]
+            return [_Tick(newest.number, "snapshot", _encode(self._state), newest.reading)]
         return [tick for tick in self._ticks if tick.number > seen]
 
     def _want(self) -> None:
@@ -147,6 +159,7 @@ class Live:
         self._state = None
         self._ticks.clear()
         self._rates.clear()
+        self._watched.clear()
         self._wanted.clear()
         await self._wanted.wait()
 
@@ -160,6 +173,7 @@ class Live:
                 continue
             try:
                 state = await self._read()
+                self._reading = await self._watched.read(self._clock.monotonic())
                 if self._state is None and self._ticks:
                     log.info(REDIS_AVAILABLE_AGAIN)
                 self._take(state)
@@ -168,6 +182,7 @@ class Live:
                     log.warning(REDIS_UNAVAILABLE, error=str(error))
                 self._state = None
                 self._rates.clear()
+                self._watched.clear()
                 self._tell("unavailable", problem_members(types.REDIS_UNAVAILABLE, error.public))
             except Exception:
                 # A feed that ended for good would look like a stream that stands still.
@@ -226,7 +241,7 @@ class Live:
         self._tell("tick", state | changed)
 
     def _tell(self, event: str, data: Mapping[str, Any]) -> None:
-        self._ticks.append(_Tick(next(self._numbers), event, _encode(data)))
+        self._ticks.append(_Tick(next(self._numbers), event, _encode(data), self._reading))
         self._wake()
 
     def _wake(self) -> None:

@@ -232,6 +232,27 @@ class RejectedParams(Strict):
     format: AnyFormat = None
 
 
+class LiveParams(Strict):
+    """What /v1/live takes."""
+
+    type: _Names = Field(
+        default=[], max_length=20, description="Tell of events of this type, too; it may be given several times"
+    )
+    word: _Names = Field(
+        default=[],
+        max_length=20,
+        description="Tell how often this word stands in events, too, and with `type` in events of these; it may be "
+        "given several times",
+    )
+
+    @field_validator("type", "word")
+    @classmethod
+    def _names_differ(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("the same name was given more than once; give each once")
+        return names
+
+
 class LimitParams(Strict):
     """What the answers under /events take."""
 

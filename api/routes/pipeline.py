@@ -14,9 +14,10 @@ from api.file_names import file_name
 from api.formats import JSON_ONLY, accepts, as_json, respond
 from api.live import Live
 from api.param_reading import Optional, given
-from api.params import NoParams, RejectedParams
+from api.params import LiveParams, NoParams, RejectedParams
 from api.routes.documented import documented, not_acceptable
 from api.status_models import RejectedAnswer, StatusAnswer
+from api.watched import Selection
 from tally.web import problems
 
 #: What a row of the list of rejected lines has, as CSV and NDJSON.
@@ -83,7 +84,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
         response_class=EventSourceResponse,
     )
     async def watch_live(
-        _: Annotated[NoParams, given(NoParams)],
+        params: Annotated[LiveParams, given(LiveParams)],
         last_event_id: Annotated[
             Optional[str], Header(description="Resume behind this event", examples=["5c1f0a77-41"])
         ] = None,
@@ -92,8 +93,14 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
 
         An event has the fields of `/v1/stats` but for `aggregators`, `sources`, `idempotency_keys` and
         `rejected_by_reason`, and the most frequent `types` and `words` with their counts.
+
+        With `type` or `word` it also has `selected`: the `count` of all time, and `per_second` over the last 1, 10 and
+        60 seconds, of `unit` events, or of words where `word` is given. It is null until that was read, where words
+        are not counted by type, and while too many other selections are watched. What stands under `__other__` is not
+        in it.
         """
-        async for event in live.watch(last_event_id):
+        selection = Selection(tuple(sorted(params.type)), tuple(sorted(params.word)))
+        async for event in live.watch(last_event_id, selection):
             yield event
 
     return routes

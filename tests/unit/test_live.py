@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 from fastapi.sse import ServerSentEvent
 
-from api.live import EVERY_SECONDS, LINGER_SECONDS, Live
+from api.live import EVERY_SECONDS, Live
+from api.watched import LINGER_SECONDS, Selection
+from tally.store.counting import Counting
 from tally.store.status import Backlog
+from tally.windows import WindowLength
 from tests.fakes import FakeClock
 
 
@@ -29,6 +32,12 @@ class Counts:
         self.asked += 1
         self.events += 10
         return {"events": self.events}
+
+    async def counting(self) -> Counting:
+        return Counting((WindowLength(60, 360),), normalize_words=True, fold_case=False, words_by_type=None)
+
+    async def count_each(self, _: str, names: Sequence[str]) -> list[int]:
+        return [self.events if name == "foo" else 0 for name in names]
 
     async def size(self, _: str) -> int:
         return 1
@@ -115,3 +124,20 @@ async def test_a_watcher_keeps_it_asking(live: Live, counts: Counts) -> None:
     while counts.asked < 3 * LINGER_SECONDS / EVERY_SECONDS:
         await asyncio.sleep(0)
     await feed.aclose()  # type: ignore[attr-defined]
+
+
+async def test_only_who_narrows_the_figures_is_told_of_a_selection(live: Live) -> None:
+    feeds = [live.watch(None), live.watch(None, Selection(("foo",))), live.watch(None, Selection(("bar",)))]
+    for feed in feeds:
+        await first_event(feed)  # the snapshot, which may be from before that was read
+    for _ in range(3):
+        plain, foo, bar = [(await first_event(feed))[1] for feed in feeds]
+    assert "selected" not in plain
+    assert foo["selected"] == {
+        "unit": "events",
+        "count": foo["totals"]["events"],
+        "per_second": {"1": 10.0, "10": None, "60": None},
+    }
+    assert (bar["selected"]["count"], bar["selected"]["per_second"]["1"]) == (0, 0.0)
+    for feed in feeds:
+        await feed.aclose()  # type: ignore[attr-defined]
