@@ -8,18 +8,17 @@ Where they are in many windows, each of which gets a few, they are counted for a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import inf
 from typing import Literal
 
 from aggregator.by_source import BySource
+from aggregator.cells import Apart, Cell, new_cell
 from aggregator.counts import Counts, NameCounts
-from aggregator.events import Event
 from aggregator.floors import UNKNOWN, Floors, Known, NoFloors
 from aggregator.lines import LineDecoder
 from aggregator.placing import Placing
 from aggregator.rejects import Rejects
-from aggregator.words import Texts, bound_names
 from tally.deltas import HASH_UPDATES, Place
 from tally.store import Entry
 
@@ -27,44 +26,44 @@ from tally.store import Entry
 HELD_BYTES = 4 << 20
 
 
-class _Cell:
-    """Events of one window, or of all time, while they are added up."""
-
-    __slots__ = ("texts", "types")
-
-    def __init__(self) -> None:
-        self.types: Counter[str] = Counter()
-        self.texts = Texts()
-
-
 class Decoder(LineDecoder):
     """Turns blocks into counts. One instance may be used for ever; what it returns is the caller's."""
 
-    def begin(self, known: Known = UNKNOWN) -> Accumulator:
-        """Return a batch that is still empty. What is known of the floors spares Redis what is too old."""
-        return Accumulator(self, Floors(self.lengths, known))
+    def begin(self, known: Known = UNKNOWN, numbered: Collection[str] = ()) -> Accumulator:
+        """Return a batch that is still empty. What is known of the floors spares Redis what is too old.
+
+        `numbered` are the types that have a number by now.
+        """
+        return self._accumulator(Floors(self.lengths, known), numbered)
 
     def count(self, entries: Iterable[Entry]) -> Counts:
         """Return what these blocks add up to, all in windows of the shortest length, however old it is."""
-        batch = Accumulator(self, NoFloors(self.lengths))
+        batch = self._accumulator(NoFloors(self.lengths), ())
         for entry in entries:
             batch.add(entry)
         return batch.counts()
+
+    def _accumulator(self, floors: Floors, numbered: Collection[str]) -> Accumulator:
+        if not self.words_by_type.most:
+            return Accumulator(self, floors)
+        return Accumulator(self, floors, Apart(self.words_by_type, numbered, max_name_bytes=self.max_name_bytes))
 
 
 class Accumulator:
     """The counts of one batch while it grows."""
 
-    def __init__(self, decoder: LineDecoder, floors: Floors) -> None:
+    def __init__(self, decoder: LineDecoder, floors: Floors, apart: Apart | None = None) -> None:
         self._decoder = decoder
+        self._fields = decoder.fields
         self._lengths = decoder.lengths
         self._floors = floors
         self._placing = Placing(decoder.fields, self._lengths, self._floors)
         self._rejects = Rejects()
         self._by_source = BySource()
-        self._alone: dict[Place | Literal["too old"], _Cell] = defaultdict(_Cell)  # of blocks that have one window
-        self._mixed: dict[Place, _Cell] = defaultdict(_Cell)  # of blocks that have several
-        self._mixed_whole = _Cell()
+        cell = new_cell(decoder, apart)
+        self._alone: dict[Place | Literal["too old"], Cell] = defaultdict(cell)  # of blocks that have one window
+        self._mixed: dict[Place, Cell] = defaultdict(cell)  # of blocks that have several
+        self._mixed_whole = cell()
         self._mixed_names = 0
         self._held_bytes = 0
         self.bytes = 0
@@ -72,8 +71,8 @@ class Accumulator:
     @property
     def names(self) -> int:
         """Return what it takes, in names: those of each window, and something for each window."""
-        alone = sum(cell.texts.size for cell in self._alone.values())
-        return alone + self._mixed_names + self._mixed_whole.texts.size
+        alone = sum(cell.size for cell in self._alone.values())
+        return alone + self._mixed_names + self._mixed_whole.size
 
     def add(self, entry: Entry) -> None:
         """Add a block."""
@@ -90,9 +89,9 @@ class Accumulator:
             return
         place = self._placing.place(events, arrived_seconds)
         if place != "held":
-            self._count(self._alone[place], events)
+            self._alone[place].add(self._fields, events)
             return
-        self._count(self._mixed_whole, events)
+        self._mixed_whole.add(self._fields, events)
         self._held_bytes += len(entry.lines)
         if self._held_bytes >= HELD_BYTES:
             self._count_held()
@@ -100,9 +99,9 @@ class Accumulator:
     def counts(self) -> Counts:
         """Return what it comes to. Nothing can be added any more."""
         self._count_held()
-        alone = {place: self._names(cell) for place, cell in self._alone.items()}
-        mixed = {place: self._names(cell) for place, cell in self._mixed.items()}
-        whole = [*alone.values(), *([self._names(self._mixed_whole)] if self._mixed_whole.types else [])]
+        alone = {place: cell.names() for place, cell in self._alone.items()}
+        mixed = {place: cell.names() for place, cell in self._mixed.items()}
+        whole = [*alone.values(), *([self._mixed_whole.names()] if self._mixed_whole.types else [])]
         windows = {
             place: NameCounts.sum_of([each[place] for each in (alone, mixed) if place in each])
             for place in (*alone, *(each for each in mixed if each not in alone))
@@ -119,21 +118,17 @@ class Accumulator:
             self._by_source.counts(),
         )
 
-    def _count(self, cell: _Cell, events: list[Event]) -> None:
-        cell.types.update(self._decoder.fields.types(events))
-        cell.texts.add(self._decoder.fields.texts(events))
-
     def _count_held(self) -> None:
         """Count what is held by its windows."""
         if not self._held_bytes:
             return
         self._held_bytes = 0
         for place, events in self._placing.take():
-            self._count(self._mixed[place], events)
+            self._mixed[place].add(self._fields, events)
         by_level = Counter(place.level for place in self._mixed)
         if any(by_level[level] > 2 * length.kept for level, length in enumerate(self._lengths, 1)):
             self._move_older()
-        self._mixed_names = sum(cell.texts.size + HASH_UPDATES for cell in self._mixed.values())
+        self._mixed_names = sum(cell.size + HASH_UPDATES for cell in self._mixed.values())
 
     def _move_older(self) -> None:
         """Move what is in windows that are too old for their length by now to longer ones, or forget it there."""
@@ -146,11 +141,4 @@ class Accumulator:
             cell = self._mixed.pop(place)
             if level is not None:
                 longer = self._mixed[Place(level, self._lengths[level - 1].start_of(place.start))]
-                longer.types.update(cell.types)
-                longer.texts.merge(cell.texts)
-
-    def _names(self, cell: _Cell) -> NameCounts:
-        pieces = cell.texts.pieces()
-        words = self._decoder.words.count(pieces, ascii_=cell.texts.ascii)
-        bound_names(cell.types, self._decoder.max_name_bytes)
-        return NameCounts(cell.types, words)
+                longer.merge(cell)

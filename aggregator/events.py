@@ -92,6 +92,13 @@ class EventFields:
             return self._texts[0](events)
         return [text for read in self._texts for text in read(events) if text is not None]
 
+    def text_columns(self, events: list[Event]) -> list[list[Any]]:
+        """Return the text of each of these events, in their order: a list for each field, but at least one.
+
+        Where an event has none of several fields, that is None.
+        """
+        return [read(events) for read in self._texts] or [[""] * len(events)]
+
     def times(self, events: list[Event]) -> list[Time]:
         """Return the time of each of these events, in their order; of those with no time, None."""
         return [None] * len(events) if self._times is None else self._times(events)

@@ -6,7 +6,7 @@ from collections import deque
 
 from aggregator.metrics import FOLDED_NAMES
 from tally.store.protocols import FoldingStore
-from tally.store.windows import DROP_WINDOWS, FOLD_FROM_START
+from tally.store.windows import FOLD_FROM_START
 
 
 class Folding:
@@ -34,13 +34,14 @@ class Folding:
                 self._folds.popleft()
                 self._cursor = FOLD_FROM_START
         else:
-            found = await self._store.overdue()
+            found, at_once = await self._store.overdue(), self._store.windows_at_once
             self._folds.extend(found.folds)
             for level, starts in found.drops.items():
-                self._drops.extend(
-                    (level, starts[first : first + DROP_WINDOWS]) for first in range(0, len(starts), DROP_WINDOWS)
-                )
+                self._drops.extend((level, starts[first : first + at_once]) for first in range(0, len(starts), at_once))
             self.overdue = bool(self._folds or self._drops)
+            if not self.overdue and found.retired is not None:
+                await self._store.delete_retired(found.retired)
+                self.overdue = True
 
     def forget(self) -> None:
         """Look anew the next time: after a failure there may be other windows."""

@@ -78,7 +78,7 @@ class PendingBlocks:
                     )
                     if entry is not None:
                         batch = Batch(self._clock.monotonic(), [entry.pending])
-                        sums = self._decoder.begin()
+                        sums = self._decoder.begin(numbered=self._settler.numbering.known)
                         sums.add(entry)
                         counts = sums.counts()
                         DECODE_DURATION.observe(self._clock.monotonic() - batch.since_seconds)

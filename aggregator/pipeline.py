@@ -172,7 +172,7 @@ class Pipeline:
                 batch = self._batch
                 if batch is None:
                     batch = self._batch = Batch(read.since_seconds)
-                    self._sums = self._decoder.begin(self._applier.known)
+                    self._sums = self._decoder.begin(self._applier.known, self._settler.numbering.known)
                     self._began_seconds, self._decode_seconds = self._clock.monotonic(), 0.0
                 entry = read.entries.popleft()
                 batch.blocks.append(entry.pending)

@@ -8,19 +8,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from aggregator.applying import ROOM_CHUNKS, Applier
 from aggregator.counts import Counts
-from aggregator.log_events import CLAIMED_BY_OTHERS
+from aggregator.log_events import CLAIMED_BY_OTHERS, NUMBERED_MEANWHILE
 from aggregator.metrics import BATCH_BYTES, BATCH_NAMES, EVENT_LAG, LAST_BATCH, SETTLE_DURATION
+from aggregator.numbering import Numbering
 from aggregator.pacing import Batch, Pace
-from aggregator.parts import parts_of
+from aggregator.parts import NO_NUMBERS, parts_of
 from aggregator.stages import in_thread
 from tally.backoff import Backoff
 from tally.clock import Clock
 from tally.deltas import Chunk, chunks_of
 from tally.settings import Settings
 from tally.store.blocks import Missing, Settled
+from tally.store.deltas import UsedNumbers
 from tally.store.protocols import StagingStore
 from tally.telemetry import Log
 
@@ -54,6 +57,8 @@ class Settler:
         self._store = store
         self._applier = applier
         self._lengths = settings.window_lengths
+        #: The numbers of types whose words are counted by type.
+        self.numbering = Numbering(store, settings.types_with_words)
         self._consumer = consumer
         self._pace = pace
         self._backoff = backoff
@@ -66,10 +71,13 @@ class Settler:
         self.done = Done()
 
     async def settle(self, batch: Batch, counts: Counts) -> None:
-        """Settle a batch; if others have claimed some of its blocks meanwhile, throw it away."""
+        """Settle a batch; if it cannot be any more, throw it away.
+
+        That is so if others have claimed some of its blocks meanwhile, or have given numbers to types whose words
+        it has not apart.
+        """
         began = self._clock.monotonic()
-        chunks = await in_thread(self._chunks, batch, counts)
-        settled = await self._stage_and_settle(batch, chunks)
+        settled = await self._settle(batch, counts)
         if settled is None:
             self.has_left_over = True
         else:
@@ -103,11 +111,26 @@ class Settler:
             self._log.info(CLAIMED_BY_OTHERS, blocks=len(ids) - len(ours))
         return len(ours) == len(ids)
 
-    def _chunks(self, batch: Batch, counts: Counts) -> list[Chunk]:
-        parts = parts_of(counts, self._lengths, self._applier.known)
+    async def _settle(self, batch: Batch, counts: Counts) -> Settled | None:
+        """Return None if it cannot be settled any more."""
+        while True:
+            numbers = await self.numbering.number(counts)
+            if numbers is not None and self.numbering.lacks_words(counts):
+                self._log.info(NUMBERED_MEANWHILE)
+                return None
+            chunks = await in_thread(self._chunks, batch, counts, numbers)
+            settled = await self._stage_and_settle(batch, chunks, numbers)
+            if settled != "renumbered":
+                return settled
+            await self.numbering.learn()
+
+    def _chunks(self, batch: Batch, counts: Counts, numbers: UsedNumbers | None) -> list[Chunk]:
+        parts = parts_of(counts, self._lengths, self._applier.known, numbers.by_type if numbers else NO_NUMBERS)
         return list(chunks_of(parts, totals=counts.totals(blocks=len(batch.blocks)), samples=counts.samples))
 
-    async def _stage_and_settle(self, batch: Batch, chunks: Sequence[Chunk]) -> Settled | None:
+    async def _stage_and_settle(
+        self, batch: Batch, chunks: Sequence[Chunk], numbers: UsedNumbers | None
+    ) -> Settled | Literal["renumbered"] | None:
         """Return None if some of the blocks are not ours any more."""
         name = ""  # of what is staged, which waits with us while there is no room for it
         while await self._still_ours(batch):
@@ -119,10 +142,12 @@ class Settler:
                     name = ""
             if outcome == "staged":
                 outcome = await self._store.settle(
-                    consumer=self._consumer, blocks=batch.blocks, name=name, chunks=chunks, numbers=None
+                    consumer=self._consumer, blocks=batch.blocks, name=name, chunks=chunks, numbers=numbers
                 )
             if isinstance(outcome, Settled):
                 return outcome
+            if outcome == "renumbered":
+                return "renumbered"
             if isinstance(outcome, Missing):
                 self._log.info(CLAIMED_BY_OTHERS, blocks=len(outcome.ids))
                 self._applier.doubt_floors()

@@ -21,7 +21,7 @@ _FEW, _FEW_CHARS = 256, 1 << 16
 _LONG_CHARS = 1000
 
 #: How many characters of different texts are held as wholes, about; each takes up to four bytes.
-_WHOLE_CHARS = 4 << 20
+WHOLE_CHARS = 4 << 20
 
 #: Characters of a piece, with its space, where they are not yet split. Few have less.
 _PIECE_CHARS = 6
@@ -39,9 +39,10 @@ class Texts:
     windows in a batch, each with an instance of its own, which never has more than a few.)
     """
 
-    __slots__ = ("_few", "_few_chars", "_pieces", "_whole", "_whole_chars", "ascii")
+    __slots__ = ("_few", "_few_chars", "_most_whole_chars", "_pieces", "_whole", "_whole_chars", "ascii")
 
-    def __init__(self) -> None:
+    def __init__(self, most_whole_chars: int = WHOLE_CHARS) -> None:
+        self._most_whole_chars = most_whole_chars
         self._few: list[str] = []
         self._few_chars = 0
         self._whole: Counter[str] | None = None
@@ -76,7 +77,7 @@ class Texts:
         known = len(self._whole)
         self._whole.update(texts)
         self._whole_chars += chars * (len(self._whole) - known) // len(texts)
-        if self._whole_chars > _WHOLE_CHARS:
+        if self._whole_chars > self._most_whole_chars:
             self._split_whole()
 
     def merge(self, other: Texts) -> None:

@@ -135,6 +135,7 @@ class Worker:
         if self._check_home is not None:
             await self._check_home()
         await self._store.ensure_layout()
+        await self._settler.numbering.learn()
         if await self._store.create_group():
             self._log.info(GROUP_CREATED)
 

@@ -5,36 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from tally.keys import KINDS, Keys, window_key
+from tally.keys import Keys, window_key
 from tally.layout import FORMAT, FORMAT_BEFORE, Difference, Layout
 from tally.settings import Settings
 from tally.store.aggregator import AggregatorStore
 from tally.store.client import errors_translated, execute
-from tally.store.layouts import Checks, LayoutStore
+from tally.store.layouts import Change, Checks, LayoutStore, changes_of, lengths_before
 from tally.store.lua import LayoutCheck, LayoutScript
 from tally.store.shard import ShardStore
+from tally.store.tables import HASHES_AT_ONCE, known_tables
 from tally.store.windows import FOLD_FROM_START, WindowStore
-from tally.windows import WindowLength, parse_window_lengths
+from tally.windows import WindowLength
 
 _accept_layout = LayoutScript("accept_layout")
 
 #: How many changes are remembered.
 MOST_CHANGES = 100
-
-#: Windows that are forgotten in one round trip.
-_DROP_AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """When another layout was accepted, in Unix seconds, and the fields that changed: name -> (before, after)."""
-
-    at: int
-    changes: dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +92,7 @@ class Acceptance(ShardStore):
 
     async def history(self) -> list[Change]:
         """Return what was accepted, the newest first. Raises StoreUnavailable."""
-        with errors_translated():
-            found = await self._redis.lrange(self._keys.layout_history, 0, -1)
-        return [
-            Change(each["at"], {name: tuple(pair) for name, pair in each["changes"].items()})
-            for each in map(json.loads, found)
-        ]
+        return await changes_of(self._redis, self._keys)
 
     async def accept(self) -> list[Difference]:
         """Put the layout of our settings in the place of the stored one; return how they differed.
@@ -149,13 +134,15 @@ class Acceptance(ShardStore):
     async def drop_leftovers(self) -> dict[int, int]:
         """Forget these windows: length -> how many. Raises StoreUnavailable."""
         dropped = await self.leftovers()
+        tables = (await known_tables(self._redis, self._keys)).all
+        at_once = max(1, HASHES_AT_ONCE // len(tables))
         for seconds in dropped:
             at = self._keys.leftovers(seconds)
             with errors_translated():
-                while starts := [int(start) for start in await self._redis.zrange(at, 0, _DROP_AT_ONCE - 1)]:
+                while starts := [int(start) for start in await self._redis.zrange(at, 0, at_once - 1)]:
                     pipeline = self._redis.pipeline(transaction=False)
                     pipeline.unlink(
-                        *(window_key(self._keys, kind, seconds, start) for kind in KINDS for start in starts)
+                        *(window_key(self._keys, table, seconds, start) for table in tables for start in starts)
                     )
                     pipeline.zrem(at, *starts)
                     await execute(pipeline)
@@ -163,8 +150,7 @@ class Acceptance(ShardStore):
 
     async def _lengths_before(self) -> list[int]:
         """Return every length, in seconds, that was counted until another layout was accepted."""
-        texts = [change.changes["windows"][0] for change in await self.history() if "windows" in change.changes]
-        return sorted({seconds for text in texts if text for seconds in _seconds(parse_window_lengths(text))})
+        return await lengths_before(self._redis, self._keys)
 
     async def _all_lengths(self) -> list[int]:
         return sorted({*await self._lengths_before(), *_seconds(self._settings.window_lengths)})
@@ -182,6 +168,7 @@ class Acceptance(ShardStore):
         before, after = stored.window_lengths or (), self._settings.window_lengths
         refit = Refit.of(before, after) if stored.fields["format"] == FORMAT else Refit.anew(before, after)
         keys = [self._keys.layout, self._keys.layout_history, self._keys.deltas, self._keys.floors]
+        keys += [self._keys.types_numbers, self._keys.types_numbered, self._keys.types_retired]
         keys += [self._keys.windows(length.seconds) for length in before]
         for seconds in refit.unused:
             keys += (self._keys.windows(seconds), self._keys.leftovers(seconds))
@@ -192,14 +179,17 @@ class Acceptance(ShardStore):
             for name in dict.fromkeys(("format", *here.settings, *stored.settings))
             if stored.fields.get(name) != here.fields.get(name)
         }
-        arguments = {
+        arguments: dict[str, Any] = {
             "stored": {"format": stored.fields["format"], "digest": stored.digest},
             "changes": json.dumps(changes),
             "most": MOST_CHANGES,
             "lengths": [length.seconds for length in before],
             "lacking": list(refit.lacking.items()),
             "layout": here.fields,
+            "most_types": self._settings.types_with_words.most,
         }
+        if (names := self._settings.types_with_words.names) is not None:
+            arguments["types"] = sorted(names)
         reply: bytes = await _accept_layout.run(self._redis, keys, arguments)
         return cast("Literal['accepted', 'moved', 'settled']", reply.decode())
 

@@ -6,7 +6,8 @@ from collections import Counter
 
 from tally.layout import Difference
 from tally.settings import Settings
-from tally.store.acceptance import Acceptance, Change
+from tally.store.acceptance import Acceptance
+from tally.store.layouts import Change
 from tally.store.shards import Shards
 
 

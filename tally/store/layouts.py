@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from tally.layout import Layout, refuse
 from tally.settings import Settings
 from tally.store.client import errors_translated
 from tally.store.lua import LayoutCheck, LayoutScript
+from tally.windows import parse_window_lengths
 
 _ensure_layout = LayoutScript("ensure_layout")
 
@@ -34,6 +36,31 @@ def checks(keys: Keys, settings: Settings) -> Checks:
 def stored_layout(names: Sequence[bytes], values: Sequence[bytes | None]) -> Layout:
     """Return the layout that HGETALL or HMGET found. Raises LayoutRefused if its format is not known."""
     return Layout.stored({name: value for name, value in zip(names, values, strict=True) if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """When another layout was accepted, in Unix seconds, and the fields that changed: name -> (before, after)."""
+
+    at: int
+    changes: dict[str, tuple[str, str]]
+
+
+async def changes_of(redis: Any, keys: Keys) -> list[Change]:
+    """Return what was accepted in a shard, the newest first. Raises StoreUnavailable."""
+    with errors_translated():
+        found = await redis.lrange(keys.layout_history, 0, -1)
+    return [
+        Change(each["at"], {name: tuple(pair) for name, pair in each["changes"].items()})
+        for each in map(json.loads, found)
+    ]
+
+
+async def lengths_before(redis: Any, keys: Keys) -> list[int]:
+    """Return every length, in seconds, that was counted until another layout was accepted. Raises StoreUnavailable."""
+    changes = await changes_of(redis, keys)
+    texts = [change.changes["windows"][0] for change in changes if "windows" in change.changes]
+    return sorted({length.seconds for text in texts if text for length in parse_window_lengths(text)})
 
 
 class LayoutStore:

@@ -6,7 +6,7 @@ them. What each method does, returns and raises is said once, in the stores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
 from tally.deltas import Chunk
@@ -25,6 +25,7 @@ from tally.store.deltas import ApplyResult, NextChunk, Progress, UsedNumbers
 from tally.store.idempotent import Body, OnceWord
 from tally.store.known import Known
 from tally.store.windows import FoldWord, Overdue
+from tally.words_by_type import Numbers
 
 
 class SourceStore(Protocol):
@@ -92,6 +93,8 @@ class BatchStore(Protocol):
 class StagingStore(Protocol):
     """What settles batches asks; of AggregatorStore."""
 
+    async def number_types(self, types: Collection[str]) -> Numbers: ...
+
     async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]: ...
 
     async def stage(self, *, name: str, first: int, chunks: Sequence[Chunk]) -> Literal["staged", "stale", "full"]: ...
@@ -124,7 +127,12 @@ class FoldingStore(Protocol):
 
     async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str, int]: ...
 
+    @property
+    def windows_at_once(self) -> int: ...
+
     async def drop(self, *, level: int, starts: Sequence[int]) -> int: ...
+
+    async def delete_retired(self, number: int) -> None: ...
 
 
 class PendingStore(Protocol):

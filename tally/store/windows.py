@@ -8,11 +8,12 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from tally.keys import KINDS, OTHER, Keys, Kind, window_key
+from tally.keys import OTHER, TYPES, WORDS, Keys, all_time_key, window_key, words_of
 from tally.settings import Settings
-from tally.store.client import StoreUnavailable
-from tally.store.layouts import checks
+from tally.store.client import StoreUnavailable, errors_translated
+from tally.store.layouts import checks, lengths_before
 from tally.store.lua import ReadingScript, WritingScript
+from tally.store.tables import HASHES_AT_ONCE, Tables, known_tables
 from tally.windows import WindowLength
 
 _overdue, _fold, _drop_windows = ReadingScript("overdue"), WritingScript("fold"), WritingScript("drop_windows")
@@ -20,8 +21,8 @@ _overdue, _fold, _drop_windows = ReadingScript("overdue"), WritingScript("fold")
 #: How many names one call moves, about.
 FOLD_NAMES = 500
 
-#: How many windows one call of `drop` may be given. Redis takes their names apart in a thread of its own.
-DROP_WINDOWS = 100
+#: How many tables of a window one call of the script looks through.
+FOLD_TABLES = 50
 
 #: How many windows of each length `overdue` tells of.
 OVERDUE_WINDOWS = 1000
@@ -39,12 +40,14 @@ class Overdue:
     """Windows that are behind the floor of their length, the oldest first, by level: 1 is the shortest length.
 
     Those in `folds` are to be folded into longer ones, as (level, start); those in `drops`, level -> starts, to be
-    dropped. There may be more. `floors` are those of each length, the shortest first; None where all is kept.
+    dropped. There may be more. `floors` are those of each length, the shortest first; None where all is kept. `retired`
+    is a number of a type that has none any more, of which some hash may be left.
     """
 
     floors: tuple[int | None, ...]
     folds: tuple[tuple[int, int], ...]
     drops: Mapping[int, tuple[int, ...]]
+    retired: int | None = None
 
 
 class WindowStore:
@@ -68,6 +71,7 @@ class WindowStore:
         self._lengths = tuple(lengths or settings.window_lengths)
         self._layout = checks(keys, settings).whole
         self._folding = folding
+        self._tables = Tables()
 
     async def overdue(self) -> Overdue:
         """Return what is to be folded and dropped now, OVERDUE_WINDOWS of each length at the most.
@@ -75,8 +79,10 @@ class WindowStore:
         Raises StoreUnavailable.
         """
         lengths = self._lengths
-        keys = [self._keys.floors, *map(self._starts_key, lengths)]
-        floors, *found = await _overdue.run(self._redis, keys, {"levels": levels_of(lengths), "most": OVERDUE_WINDOWS})
+        keys = [self._keys.floors, self._keys.types_retired, *map(self._starts_key, lengths)]
+        floors, *found, retired = await _overdue.run(
+            self._redis, keys, {"levels": levels_of(lengths), "most": OVERDUE_WINDOWS}
+        )
         behind = [tuple(map(int, starts)) for starts in found]
         # What is in the shortest windows is in longer ones, too; what is in the longest has nowhere to go.
         dropped = {1, len(lengths)}
@@ -86,6 +92,7 @@ class WindowStore:
                 (level, start) for level, starts in enumerate(behind, 1) if level not in dropped for start in starts
             ),
             drops={level: behind[level - 1] for level in sorted(dropped) if behind[level - 1]},
+            retired=int(retired[0]) if retired else None,
         )
 
     async def fold(self, *, level: int, start: int, cursor: str) -> tuple[FoldWord, str, int]:
@@ -95,45 +102,104 @@ class WindowStore:
         cursor is FOLD_FROM_START at first, then what the last call returned; a lost one costs time, nothing else.
         Raises StoreUnavailable.
         """
-        lengths, settings = self._lengths, self._settings
-        keys = [self._keys.floors, self._keys.folds, *map(self._starts_key, lengths)]
-        for kind in KINDS:
+        within, _, text = cursor.partition("|")
+        first = int(text) if text.isdecimal() and int(text) < len(self._tables.counted) else 0
+        while True:
+            word, within, moved = await self._fold(level, start, first=first, cursor=within)
+            if word != "numbered":
+                break
+            self._tables = await known_tables(self._redis, self._keys)
+        if word == "more":
+            return "more", f"{within}|{first}", moved
+        if word == "next":
+            following = first + FOLD_TABLES
+            return "more", f"|{following}" if following < len(self._tables.counted) else FOLD_FROM_START, moved
+        return cast("FoldWord", word), FOLD_FROM_START, moved
+
+    async def _fold(self, level: int, start: int, *, first: int, cursor: str) -> tuple[str, str, int]:
+        """Fold some tables of a window, from the first-th on; return the script's word, its cursor, how many names."""
+        lengths, settings, tables = self._lengths, self._settings, self._tables
+        some = tables.counted[first : first + FOLD_TABLES]
+        last = first + FOLD_TABLES >= len(tables.counted)
+        keys = [self._keys.floors, self._keys.folds, self._keys.types_numbered, *map(self._starts_key, lengths)]
+        for table in some:
             keys += (
-                window_key(self._keys, kind, length.seconds, length.start_of(start)) for length in lengths[level - 1 :]
+                window_key(self._keys, table, length.seconds, length.start_of(start)) for length in lengths[level - 1 :]
             )
-        most: dict[Kind, int] = {"types": settings.max_types, "words": settings.max_window_words}
+        if last:
+            others = (*tables.counted[:first], *tables.unused)
+            keys += (window_key(self._keys, table, lengths[level - 1].seconds, start) for table in others)
+        most = {TYPES: settings.max_types, WORDS: settings.max_window_words}
         arguments = {
             "level": level,
             "start": start,
             "cursor": cursor,
             "names": FOLD_NAMES,
             "levels": levels_of(lengths),
-            "kinds": [most[kind] for kind in KINDS],
+            "tables": [most.get(table, settings.max_type_words) for table in some],
+            "last": last,
+            "unused": len(tables.unused) if last else 0,
+            "numbered": tables.numbered,
             "other": OTHER,
         }
         word, *rest = await _fold.run(self._redis, keys, arguments, layout=self._layout)
         raise_wrong_type(word, rest)
         cursor_after, moved = rest
-        return cast("FoldWord", word.decode()), cursor_after.decode(), moved
+        return word.decode(), cursor_after.decode(), moved
 
     def _starts_key(self, length: WindowLength) -> str:
         at = self._keys
         return at.folding(length.seconds) if length.seconds == self._folding else at.windows(length.seconds)
 
+    @property
+    def windows_at_once(self) -> int:
+        """How many windows one call of `drop` should be given: the more tables there are, the fewer."""
+        return max(1, HASHES_AT_ONCE // len(self._tables.all))
+
     async def drop(self, *, level: int, starts: Sequence[int]) -> int:
         """Forget those of these windows that are behind the floor of their length; return how many.
 
-        Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1;
-        DROP_WINDOWS at the most. Raises StoreUnavailable.
+        Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1. Raises
+        StoreUnavailable.
         """
         if not starts:
             return 0
-        assert len(starts) <= DROP_WINDOWS
         seconds = self._lengths[level - 1].seconds
-        keys = [self._keys.floors, self._keys.folds, *map(self._starts_key, self._lengths)]
-        keys += (window_key(self._keys, kind, seconds, start) for start in starts for kind in KINDS)
-        arguments = {"level": level, "starts": starts, "levels": levels_of(self._lengths)}
-        return int(await _drop_windows.run(self._redis, keys, arguments, layout=self._layout))
+        while True:
+            keys = [self._keys.floors, self._keys.folds, self._keys.types_numbered]
+            keys += map(self._starts_key, self._lengths)
+            keys += (window_key(self._keys, table, seconds, start) for start in starts for table in self._tables.all)
+            arguments = {
+                "level": level,
+                "starts": starts,
+                "levels": levels_of(self._lengths),
+                "numbered": self._tables.numbered,
+            }
+            dropped = int(await _drop_windows.run(self._redis, keys, arguments, layout=self._layout))
+            if dropped >= 0:
+                return dropped
+            self._tables = await known_tables(self._redis, self._keys)
+
+    async def delete_retired(self, number: int) -> None:
+        """Delete all hashes of the words of the type that had this number, which no type has any more.
+
+        In slices; may be called again after a failure, and by several at once. Raises StoreUnavailable.
+        """
+        at, table = self._keys, words_of(number)
+        lengths = [*(length.seconds for length in self._lengths), *await lengths_before(self._redis, at)]
+        # Those that are counted first: another layout, once it is accepted, makes them one of the others.
+        groups = [(seconds, key(seconds)) for key in (at.windows, at.folding, at.leftovers) for seconds in lengths]
+        with errors_translated():
+            await self._redis.unlink(all_time_key(at, table))
+            for seconds, starts_key in groups:
+                after = "-inf"
+                while starts := await self._redis.zrange(
+                    starts_key, after, "+inf", byscore=True, offset=0, num=HASHES_AT_ONCE
+                ):
+                    await self._redis.unlink(*(window_key(at, table, seconds, int(start)) for start in starts))
+                    after = f"({int(starts[-1])}"
+            await self._redis.zrem(at.types_retired, number)
+        self._tables = Tables()  # whoever needs it looks again
 
 
 def levels_of(lengths: Sequence[WindowLength]) -> list[dict[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import redis as blocking
@@ -58,7 +58,8 @@ def _slow_decoder(settings: Settings, before_each: Callable[[Entry], None]) -> D
             super().add(entry)
 
     class Slow(Decoder):
-        def begin(self, known: Known = UNKNOWN) -> Accumulator:
+        def begin(self, known: Known = UNKNOWN, numbered: Collection[str] = ()) -> Accumulator:
+            assert not numbered
             return Slowly(self, Floors(self.lengths, known))
 
     return Slow(settings)

@@ -15,16 +15,20 @@ from redis.asyncio import Redis
 
 import tally.store.windows
 from tally.deltas import ALL_TIME, Chunk, Part, Place, chunks_of
-from tally.keys import KINDS, Keys, Kind, window_key
+from tally.keys import TYPES, WORDS, Keys, Table, window_key, words_of
 from tally.settings import Settings
 from tally.store import WindowStore
 from tally.store.blocks import PendingBlock, Settled
 from tally.store.windows import FOLD_FROM_START
 from tally.windows import WindowLength
+from tally.words_by_type import Numbers
 from tests.effort import THOROUGH, seeds
 from tests.stores import AllStores
 
 KEYS = Keys()
+
+#: Types that may have their words apart.
+TYPES_APART = "xyzw"
 
 #: One to four lengths, so short that their numbers can be followed by hand.
 WINDOWS = ["1x5", "1x8,4x6", "1x8,4x6,12x3", "1x6,3x4,6x16,48x3"]
@@ -68,24 +72,38 @@ class Walk:
         self.cursors: dict[tuple[int, int], str] = {}
         self.floors: tuple[int | None, ...] = (None,) * len(self.lengths)
         self.serial = 0
+        self.numbers = Numbers()
 
     def set_up(self, lengths: Sequence[WindowLength]) -> None:
-        settings = Settings(windows=",".join(f"{each.seconds}x{each.kept}" for each in lengths))
+        settings = Settings(
+            windows=",".join(f"{each.seconds}x{each.kept}" for each in lengths), words_by_type=str(len(TYPES_APART))
+        )
         self.store = AllStores(self.redis, keys=KEYS, settings=settings)
+        # Another one may have given numbers that this one does not know of yet.
         self.windows = WindowStore(self.redis, keys=KEYS, settings=settings)
+
+    async def number(self) -> None:
+        """One more type may have its words apart from now on."""
+        self.numbers = await self.store.number_types([self.chance.choice(TYPES_APART)])
+
+    @property
+    def tables(self) -> list[Table]:
+        return [TYPES, WORDS, *(words_of(each.number) for each in self.numbers.by_type.values())]
 
     # What may happen.
 
     async def settle(self) -> None:
         self.now += self.chance.choice([0, 0, 0, 1, 1, 2, 7, 40])
-        minutes: dict[int, dict[Kind, Counter[str]]] = {}
+        minutes: dict[int, dict[Table, Counter[str]]] = {}
         for _ in range(self.chance.randint(1, 5)):
             at = self.now - self.chance.choice([0, 0, 0, 0, 1, 2, 5, 11, 30, 90, 300])
-            counts = minutes.setdefault(at, {kind: Counter() for kind in KINDS})
-            counts["types"].update(self.chance.choices("xyz", k=2))
-            counts["words"].update(self.chance.choices("abcdefghijkl", k=self.chance.randint(1, 8)))
+            counts = minutes.setdefault(at, defaultdict(Counter))
+            counts[TYPES].update(self.chance.choices("xyz", k=2))
+            counts[WORDS].update(self.chance.choices("abcdefghijkl", k=self.chance.randint(1, 8)))
+            for table in self.tables[2:]:
+                counts[table].update(self.chance.choices("abcdef", k=self.chance.randint(0, 3)))
         parts = list(self.parts(minutes))
-        events = sum(counts["types"].total() for counts in minutes.values())
+        events = sum(counts[TYPES].total() for counts in minutes.values())
         chunks: list[Chunk] = []
         by_chunk: list[list[Part]] = []
         while parts:  # cut as the caller likes: some parts a chunk
@@ -97,30 +115,34 @@ class Walk:
         await self.put(chunks)
         self.waiting += by_chunk
 
-    def parts(self, minutes: Mapping[int, Mapping[Kind, Counter[str]]]) -> Iterator[Part]:
+    def parts(self, minutes: Mapping[int, Mapping[Table, Counter[str]]]) -> Iterator[Part]:
         """As an aggregator makes them: the newest first, what is surely old in a longer window at once."""
         n = len(self.lengths)
-        bases: dict[tuple[int, int], dict[Kind, Counter[str]]] = {}
+        bases: dict[tuple[int, int], dict[Table, Counter[str]]] = {}
         for at in sorted(minutes, reverse=True):
             if n > 1:
-                for kind in KINDS:
-                    yield _part(kind, (Place(1, at),), minutes[at][kind])
+                for table in self.tables:
+                    yield self.part(table, (Place(1, at),), minutes[at][table])
             level = 1 if n == 1 else 2
             while level < n and self.chance.random() < 0.7:
                 floor, start = self.floors[level - 1], self.lengths[level - 1].start_of(at)
                 if floor is None or start >= floor:
                     break
                 level += 1
-            base = bases.setdefault((level, self.lengths[level - 1].start_of(at)), {kind: Counter() for kind in KINDS})
-            for kind in KINDS:
-                base[kind].update(minutes[at][kind])
+            base = bases.setdefault((level, self.lengths[level - 1].start_of(at)), defaultdict(Counter))
+            for table in self.tables:
+                base[table].update(minutes[at][table])
         together = len(bases) == 1
         for (level, start), counts in bases.items():
-            for kind in KINDS:
-                yield _part(kind, (Place(level, start), *([ALL_TIME] if together else [])), counts[kind])
+            for table in self.tables:
+                yield self.part(table, (Place(level, start), *([ALL_TIME] if together else [])), counts[table])
         if not together:
-            for kind in KINDS:
-                yield _part(kind, (ALL_TIME,), sum((each[kind] for each in bases.values()), Counter[str]()))
+            for table in self.tables:
+                yield self.part(table, (ALL_TIME,), sum((each[table] for each in bases.values()), Counter[str]()))
+
+    def part(self, table: Table, places: tuple[Place, ...], counts: Counter[str]) -> Part:
+        of_type = next((each for each, by in self.numbers.by_type.items() if words_of(by.number) == table), None)
+        return Part(table, places, list(counts), list(counts.values()), of_type)
 
     async def put(self, chunks: Sequence[Chunk]) -> None:
         self.serial += 1
@@ -149,6 +171,8 @@ class Walk:
         if folds := (await self.windows.overdue()).folds:
             level, start = self.chance.choice(folds)
             cursor = self.cursors.get((level, start), FOLD_FROM_START)
+            if self.chance.random() < 0.2:  # another aggregator, which has not yet heard of any number
+                self.set_up(self.lengths)
             word, cursor, _ = await self.windows.fold(level=level, start=start, cursor=cursor)
             assert word in ("more", "folded")
             # Another aggregator may begin anew in the middle.
@@ -181,15 +205,16 @@ class Walk:
             )
             for level, (length, each) in enumerate(zip(self.lengths, found, strict=True), 1)
             for start in each
-            for kind in KINDS
+            for kind in self.tables
         }
-        for each, key in zip(KINDS, (KEYS.types, KEYS.words), strict=True):
+        for table in self.tables:
+            key = KEYS.table(table)
             stored = {name.decode(): int(count) for name, count in (await self.redis.hgetall(key)).items()}
-            assert stored == self.truth.all_time[each]
+            assert stored == self.truth.all_time[table]
         for (kind, start), counts in self.truth.copies.items():
             if floors[0] is None or start >= floors[0]:
                 assert own.get((kind, 1, start)) == counts, (kind, 1, start)
-        for kind in KINDS:
+        for kind in self.tables:
             for level in range(1 if n == 1 else 2, n + 1):
                 length, floor = self.lengths[level - 1], floors[level - 1]
                 for start in {length.start_of(at) for _, _, at, _ in self.truth.base}:
@@ -207,18 +232,14 @@ class Walk:
                         start,
                     )
         assert int(await self.redis.hget(KEYS.totals, "events") or 0) <= self.truth.all_time["types"].total()
-        hashes = set(await self.redis.keys("tally:{0}:types:*")) | set(await self.redis.keys("tally:{0}:words:*"))
+        hashes = {key for each in ("types:*:*", "words*:*:*") for key in await self.redis.keys("tally:{0}:" + each)}
         listed = {
             window_key(KEYS, kind, length.seconds, start).encode()
             for length, each in zip(self.lengths, found, strict=True)
             for start in each
-            for kind in KINDS
+            for kind in self.tables
         }
         assert hashes <= listed, "no window is forgotten that still holds names"
-
-
-def _part(kind: Kind, places: tuple[Place, ...], counts: Counter[str]) -> Part:
-    return Part(kind, places, list(counts), list(counts.values()))
 
 
 @pytest.mark.parametrize("seed", seeds(range(4), range(200 if THOROUGH else 20)))
@@ -227,10 +248,12 @@ async def test_every_window_that_is_kept_is_what_was_added(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, windows: str, seed: int
 ) -> None:
     monkeypatch.setattr(tally.store.windows, "FOLD_NAMES", 2)
+    monkeypatch.setattr(tally.store.windows, "FOLD_TABLES", 3)
     walk = Walk(redis, windows, random.Random(seed))
     await walk.store.create_group()
     for _ in range(60):
-        steps = [walk.settle] * 3 + [walk.apply] * 7 + [walk.fold] * 4 + [walk.drop] * 2 + [walk.keep_others]
+        steps = [walk.settle] * 3 + [walk.apply] * 7 + [walk.fold] * 4 + [walk.drop] * 2
+        steps += [walk.keep_others, walk.number]
         await walk.chance.choice(steps)()
         await walk.check()
     while walk.waiting:

@@ -23,6 +23,8 @@ TOGETHER = 2
 class Windows:
     """Windows of which some are to be folded, each in so many slices."""
 
+    windows_at_once = 1
+
     def __init__(self, slices: dict[int, int] | None = None) -> None:
         self.slices = dict(slices or {})
         self.folded = 0
@@ -41,6 +43,9 @@ class Windows:
 
     async def drop(self, *, level: int, starts: object) -> int:
         raise AssertionError("nothing was to be dropped")
+
+    async def delete_retired(self, number: int) -> None:
+        raise AssertionError("no number was retired")
 
 
 class Chunks:

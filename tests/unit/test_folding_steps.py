@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aggregator.folding import Folding
-from tally.store.windows import DROP_WINDOWS, FOLD_FROM_START, FoldWord, Overdue
+from tally.store.windows import FOLD_FROM_START, FoldWord, Overdue
 from tests.metrics import Change
 
 
 class Store:
     """Tells once what is overdue, and notes each call."""
+
+    windows_at_once = 100
 
     def __init__(self, overdue: Overdue, words: list[tuple[FoldWord, str, int]]) -> None:
         self._overdue = [overdue]
@@ -29,10 +31,13 @@ class Store:
         self.calls.append(("drop", level, len(starts)))
         return len(starts)
 
+    async def delete_retired(self, number: int) -> None:
+        self.calls.append(("retired", number))
+
 
 async def test_drops_come_first_some_at_a_time_then_each_fold_with_the_cursor_of_the_slice_before() -> None:
     store = Store(
-        Overdue((), folds=((2, 3600), (2, 7200)), drops={1: tuple(range(DROP_WINDOWS + 1)), 3: (0,)}),
+        Overdue((), folds=((2, 3600), (2, 7200)), drops={1: tuple(range(101)), 3: (0,)}),
         [("more", "a", 3), ("folded", "", 2), ("kept", "", 0)],
     )
     folding = Folding(store)
@@ -42,7 +47,7 @@ async def test_drops_come_first_some_at_a_time_then_each_fold_with_the_cursor_of
     assert names.so_far == 5
     assert store.calls == [
         ("overdue",),
-        ("drop", 1, DROP_WINDOWS),
+        ("drop", 1, 100),
         ("drop", 1, 1),
         ("drop", 3, 1),
         ("fold", 2, 3600, FOLD_FROM_START),
@@ -61,3 +66,11 @@ async def test_after_a_failure_it_looks_again_and_begins_a_fold_at_its_start() -
     await folding.step()
     assert store.calls[-1] == ("overdue",), "and not the fold that was begun"
     assert not folding.overdue
+
+
+async def test_what_types_without_a_number_have_left_is_deleted_when_nothing_is_overdue() -> None:
+    store = Store(Overdue((), folds=(), drops={}, retired=7), [])
+    folding = Folding(store)
+    while folding.overdue:
+        await folding.step()
+    assert store.calls == [("overdue",), ("retired", 7), ("overdue",)]

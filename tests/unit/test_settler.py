@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import pytest
@@ -21,6 +21,7 @@ from tally.deltas import Chunk, Place
 from tally.settings import Settings
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.deltas import UsedNumbers
+from tally.words_by_type import Numbers
 from tests.fakes import FakeClock, FakeLog
 from tests.metrics import Change, value
 from tests.unit.test_applying import Chunks, Windows
@@ -51,6 +52,9 @@ class Store:
         assert chunks
         self.names.append(name)
         return self._stage.pop(0) if self._stage else "staged"
+
+    async def number_types(self, types: Collection[str]) -> Numbers:
+        raise AssertionError("words are not counted by type")
 
     async def settle(
         self,

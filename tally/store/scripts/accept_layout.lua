@@ -4,6 +4,9 @@
 --      2 history   list        what became of it, the newest first
 --      3 deltas    list        batches that are settled and not yet applied
 --      4 floors    sorted set  length, scored by its floor
+--      5 numbers   hash        type -> `NUMBER:SINCE`, of those whose words are counted apart
+--      6 numbered  string      how many such numbers were ever given
+--      7 retired   sorted set  those that no type has any more
 --      then, a stored length:      windows (sorted set)
 --      then, a length whose windows cannot stay:   windows (sorted set), where they go (sorted set)
 -- ARGV 1 JSON:
@@ -13,6 +16,8 @@
 --        lengths   the stored lengths, in seconds, in the order of KEYS
 --        lacking   lengths that lack what was counted before: [seconds, a shorter length that has it, or 0 if none does], …
 --        layout    field -> value of the layout that is to come
+--        most_types   how many types may have their words counted apart from now on
+--        types        which these are, if they are named
 --
 -- Returns 'accepted'; 'moved' if another layout is stored; 'settled' if a batch waits to be applied, which only one with the
 -- stored layout can be. With the last two nothing was written.
@@ -24,6 +29,7 @@
 -- a shorter length goes on that holds it, the two are added up, and it lacks only what is before that length's floor.
 
 local layout, history, deltas, floors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local numbers, numbered, retired = KEYS[5], KEYS[6], KEYS[7]
 local arguments = cjson.decode(ARGV[1])
 local fields = {}
 for field, value in pairs(arguments.layout) do
@@ -40,7 +46,7 @@ if redis.call('LLEN', deltas) > 0 then
 end
 local counted_until -- in windows of the shortest length of which there are any
 for at, seconds in ipairs(arguments.lengths) do
-  local newest = redis.call('ZRANGE', KEYS[4 + at], -1, -1)[1]
+  local newest = redis.call('ZRANGE', KEYS[7 + at], -1, -1)[1]
   if newest and not counted_until then
     counted_until = tonumber(newest) + seconds
   end
@@ -73,8 +79,35 @@ for at, each in ipairs(arguments.lacking) do
     redis.call('ZADD', floors, 'GT', string.format('%d', math.ceil(tonumber(since[at]) / seconds) * seconds), seconds)
   end
 end
-for at = 5 + #arguments.lengths, #KEYS, 2 do
+for at = 8 + #arguments.lengths, #KEYS, 2 do
   redis.call('ZUNIONSTORE', KEYS[at + 1], 2, KEYS[at + 1], KEYS[at], 'AGGREGATE', 'MAX')
   redis.call('UNLINK', KEYS[at])
+end
+
+-- Types that are to have no words of their own any more lose their numbers: all but the oldest ones, or but those that are named.
+local named, numbered_types = {}, {}
+for _, type_ in ipairs(arguments.types or {}) do
+  named[type_] = true
+end
+local flat = redis.call('HGETALL', numbers)
+for at = 1, #flat, 2 do
+  numbered_types[#numbered_types + 1] = {flat[at], tonumber(string.match(flat[at + 1], '^%d+')) or 0}
+end
+table.sort(numbered_types, function(one, another) return one[2] < another[2] end)
+local some_retired = false
+for at, each in ipairs(numbered_types) do
+  local type_, number = each[1], each[2]
+  local stays = at <= arguments.most_types
+  if arguments.types then
+    stays = named[type_]
+  end
+  if not stays then
+    redis.call('HDEL', numbers, type_)
+    redis.call('ZADD', retired, number, string.format('%d', number))
+    some_retired = true
+  end
+end
+if some_retired then
+  redis.call('INCR', numbered) -- so that whoever knows the numbers of before looks again
 end
 return 'accepted'

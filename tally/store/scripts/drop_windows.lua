@@ -2,31 +2,38 @@
 --
 -- KEYS 1 floors    sorted set  see windows_library.lua
 --      2 folds     hash        start of a window of the longest length -> number of the last fold inside it
+--      3 numbered  string      how many numbers were ever given to types whose words are counted apart
 --      then, a level:          windows (sorted set)
---      then, a window:         its hashes, one a kind
+--      then, a window:         its hashes, one a table
 -- ARGV 1 JSON:
 --        level     of the windows: what is at another one than the shortest and the longest is to be folded
 --        starts    of the windows, in Unix seconds
 --        levels    of each, the shortest first: `seconds`, `kept`
+--        numbered  as the caller knows it
 --
--- Returns how many are gone now. Those that are not behind the floor stay.
+-- Returns how many are gone now. Those that are not behind the floor stay. -1 if the caller does not know all tables that there
+-- are; nothing was written then.
 --
 -- Atomic, or what comes in between could be added to a window that is half gone.
 
 --- @include layout_library
 --- @include windows_library
 
-local floors_key, folds = KEYS[1], KEYS[2]
+local floors_key, folds, numbered = KEYS[1], KEYS[2], KEYS[3]
 local levels, level, starts = arguments.levels, arguments.level, arguments.starts
-local _, hashes = take_keys(levels, 3)
-local kinds = #hashes / #starts
+local _, hashes = take_keys(levels, 4)
+local tables = #hashes / #starts
+
+if (redis.call('GET', numbered) or '0') ~= arguments.numbered then
+  return -1
+end
 
 local floors = floors_of(levels, floors_key)
 local dropped = 0
 for at, start in ipairs(starts) do
   if start < floors[level] then
     -- The first write takes no memory: a full Redis would refuse the script.
-    redis.call('UNLINK', unpack(hashes, (at - 1) * kinds + 1, at * kinds))
+    redis.call('UNLINK', unpack(hashes, (at - 1) * tables + 1, at * tables))
     dropped = dropped + redis.call('ZREM', levels[level].windows, text_of(start))
     if level == #levels then
       redis.call('HDEL', folds, text_of(start))
