@@ -18,6 +18,7 @@ from unicodedata import category, normalize
 import redis
 
 from tally.keys import Keys
+from tally.keys import words_of as words_of_number
 
 _MARKS = "".join(each for each in map(chr, range(sys.maxunicode + 1)) if category(each) in ("Mn", "Mc"))
 
@@ -28,12 +29,13 @@ MAX_LINE_BYTES = 1 << 20
 
 @dataclass
 class Expected:
-    """All-time counts and totals of some lines."""
+    """All-time counts and totals of some lines; and the words by type, which may be known of some types alone."""
 
     types: Counter[str] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
     events: int = 0
     rejected: int = 0
+    by_type: dict[str, Counter[str]] = field(default_factory=dict, compare=False)
 
     @property
     def lines(self) -> int:
@@ -52,7 +54,9 @@ class Expected:
             else:
                 found.events += 1
                 found.types[event["event_type"]] += 1
-                found.words.update(words_of(event["data"]))
+                found.by_type.setdefault(event["event_type"], Counter()).update(words_of(event["data"]))
+        for words in found.by_type.values():
+            found.words.update(words)
         return found
 
     def __add__(self, other: Expected) -> Expected:
@@ -61,6 +65,10 @@ class Expected:
             self.words + other.words,
             self.events + other.events,
             self.rejected + other.rejected,
+            {
+                each: self.by_type.get(each, Counter()) + other.by_type.get(each, Counter())
+                for each in self.by_type.keys() | other.by_type.keys()
+            },
         )
 
     def difference(self, other: Expected) -> str:
@@ -87,7 +95,21 @@ def counted(client: redis.Redis, keys: Keys | None = None) -> Expected:
         words=Counter({name: int(count) for name, count in read.hgetall(keys.words).items()}),
         events=int(totals.get("events", 0)),
         rejected=int(totals.get("rejected", 0)),
+        by_type=_words_by_type(client, keys),
     )
+
+
+def _words_by_type(client: Any, keys: Keys) -> dict[str, Counter[str]]:
+    numbers: dict[str, str] = client.hgetall(keys.types_numbers)
+    return {
+        event_type: Counter(
+            {
+                word: int(count)
+                for word, count in client.hgetall(keys.table(words_of_number(int(number.partition(":")[0])))).items()
+            }
+        )
+        for event_type, number in numbers.items()
+    }
 
 
 @dataclass
