@@ -20,6 +20,20 @@ FORGET_AFTER_SECONDS = 7 * 86_400
 RENEW_SECONDS = 3600.0
 
 
+#: How long to wait before a source is made known again where Redis is unavailable.
+AGAIN_SECONDS = 5.0
+
+
+async def make_known(store: SourceStore, name: str, *, clock: Clock = SYSTEM) -> None:
+    """Have a source be known from when it listens on: the page names it to those who have not sent anything yet."""
+    while True:
+        try:
+            await store.register_sources([name])
+            return
+        except StoreUnavailable:
+            await clock.sleep(AGAIN_SECONDS)
+
+
 async def keep_known(store: SourceStore, name: Callable[[], str], *, clock: Clock = SYSTEM) -> None:
     """Renew the source that has this name in the store now and then (empty: none yet), until cancelled."""
     while True:

@@ -16,16 +16,30 @@ export function start() {
   byId("windows").addEventListener("change", ({ target }) => {
     if (!(target instanceof HTMLInputElement)) return;
     if (target.value === "custom") openForm();
-    else change({ window: /** @type {any} */ (target.value), from: "", to: "", ...FIRST_PAGES });
+    else {
+      byId("custom").hidden = true; // even if that was chosen before: a form that was only opened has changed nothing
+      change({ window: /** @type {any} */ (target.value), from: "", to: "", ...FIRST_PAGES });
+    }
+  });
+  byId("windows").addEventListener("click", ({ target, detail }) => {
+    if (!(target instanceof HTMLInputElement) || target.value !== "custom") return;
+    openForm(); // that it is chosen already is no change
+    // Whoever goes through the choices by arrow keys, which click too, goes on among them.
+    if (detail > 0) input("from").focus();
   });
   byId("custom").addEventListener("submit", (event) => {
     event.preventDefault();
     applyForm();
   });
+  byId("custom").addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") closeForm();
+  });
+  byId("custom-close").addEventListener("click", closeForm);
   for (const button of tabs()) button.addEventListener("click", () => change({ tab: button.value }));
   startSearch();
   onChange(show);
-  onZone(() => show(view()));
+  onZone(() => showRange(view()));
+  showRange(view());
   show(view());
 }
 
@@ -57,25 +71,26 @@ function startSearch() {
   });
 }
 
-/** @param {Readonly<import("./view.js").View>} view */
-function show({ window, from, to, tab }) {
-  part(byId("windows"), `[value="${window}"]`, HTMLInputElement).checked = true;
-  byId("custom").hidden = window !== "custom";
-  if (window === "custom") {
-    fillForm(from, to);
-  }
-  setText(byId("custom-error"), "");
-  byId("lists").dataset.tab = tab;
-  for (const button of tabs()) button.setAttribute("aria-pressed", String(button.value === tab));
+/**
+ * @param {Readonly<import("./view.js").View>} view
+ * @param {Set<string>} [changed]
+ */
+function show(view, changed) {
+  // A form that is being filled in stays, whatever else changes.
+  if (changed && ["window", "from", "to"].some((name) => changed.has(name))) showRange(view);
+  byId("lists").dataset.tab = view.tab;
+  for (const button of tabs()) button.setAttribute("aria-pressed", String(button.value === view.tab));
 }
 
-/**
- * @param {string} from
- * @param {string} to
- */
-function fillForm(from, to) {
-  input("from").value = fieldText(new Date(from));
-  input("to").value = to && fieldText(new Date(to));
+/** @param {Readonly<import("./view.js").View>} view */
+function showRange({ window, from, to }) {
+  windowInput(window).checked = true;
+  byId("custom").hidden = window !== "custom";
+  if (window === "custom") {
+    input("from").value = fieldText(new Date(from));
+    input("to").value = to && fieldText(new Date(to));
+  }
+  setText(byId("custom-error"), "");
 }
 
 /** Open the form; nothing changes until there is a time range to show. */
@@ -83,7 +98,13 @@ function openForm() {
   byId("custom").hidden = false;
   const from = input("from");
   if (!from.value) from.value = fieldText(new Date(Date.now() - HOUR_MS));
-  from.focus();
+}
+
+/** Leave the form; the time range stays what it is. */
+function closeForm() {
+  showRange(view());
+  byId("custom").hidden = true;
+  windowInput(view().window).focus();
 }
 
 function applyForm() {
@@ -97,6 +118,11 @@ function applyForm() {
 /** @param {"from" | "to"} end */
 function input(end) {
   return byId(`custom-${end}`, HTMLInputElement);
+}
+
+/** @param {string} window */
+function windowInput(window) {
+  return part(byId("windows"), `[value="${window}"]`, HTMLInputElement);
 }
 
 function tabs() {

@@ -9,6 +9,7 @@ import * as controls from "./controls.js";
 import * as display from "./display.js";
 import { byId, setText } from "./dom.js";
 import { Feed } from "./feed.js";
+import { FirstEvent } from "./first-event.js";
 import { rate, visible } from "./format.js";
 import { Health, stillness } from "./health.js";
 import * as popovers from "./popovers.js";
@@ -34,6 +35,7 @@ const timeline = new Timeline();
 const types = new Ranking("types", { onNarrowed: (problem) => chips.cannotFollow("types", problem) });
 const words = new Ranking("words", { onNarrowed: (problem) => chips.cannotFollow("words", problem) });
 const trending = new Trending();
+const firstEvent = new FirstEvent();
 const panels = [types, words, timeline, trending];
 
 /** @type {"connecting" | "live" | "unavailable"} */
@@ -64,7 +66,7 @@ function show(now) {
   connection("live", "Live", stillness(now));
   health.show(now);
   title(now);
-  for (const list of [types, words]) list.totals(now.totals);
+  for (const part of [types, words, firstEvent]) part.totals(now.totals);
   const at = performance.now();
   const growing = now.totals.events !== lastEvents;
   // After the last of them once more: an answer that others ask for too may be a little older than this message.

@@ -125,6 +125,7 @@ export function options(rows, { host, size, axes, onCursor, onSelect, onDoubleCl
 function colorOf(host, name) {
   const probe = document.createElement("span");
   probe.style.color = `var(${name})`;
+  probe.style.setProperty("forced-color-adjust", "none"); // types are told apart where a system forces its colours, too
   host.append(probe);
   const { color } = getComputedStyle(probe);
   probe.remove();

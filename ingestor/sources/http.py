@@ -7,7 +7,7 @@ import asyncio
 from ingestor.http_app import create_app
 from ingestor.http_metrics import MeasureRequests, SourceMeter
 from ingestor.metrics import of_source
-from ingestor.renewal import keep_known
+from ingestor.renewal import keep_known, make_known
 from ingestor.sources.addresses import TcpAddress, parse_address, tls_context
 from ingestor.sources.base import Context
 from tally.log_events import LISTENING
@@ -72,7 +72,7 @@ class Http:
         )
         metrics = of_source(self.label)
         meter = SourceMeter(metrics)
-        renewing = asyncio.create_task(keep_known(context.store, lambda: self.label, clock=context.clock))
+        renewing = asyncio.create_task(self._be_known(context))
         try:
             with metrics.connected(lambda: meter.open):
                 await serve(
@@ -91,3 +91,7 @@ class Http:
         finally:
             await cancel_and_wait(renewing)
             await asyncio.gather(renewing, return_exceptions=True)  # what it may raise an append would, too
+
+    async def _be_known(self, context: Context) -> None:
+        await make_known(context.store, self.label, clock=context.clock)
+        await keep_known(context.store, lambda: self.label, clock=context.clock)

@@ -76,6 +76,8 @@ def test_the_chart_is_drawn_anew_in_the_chosen_colours(pipeline: Pipeline, open_
     wait_until(lambda: shows(dark, not_=light), what="it is drawn in the colours for dark")
     tab.page.emulate_media(media="print")
     wait_until(lambda: shows(light, not_=dark), what="it is drawn for paper, which is white")
+    tab.page.emulate_media(media="screen", forced_colors="active")
+    wait_until(lambda: shows(dark, not_=light), what="it has its colours where a system forces others on the page")
 
 
 def test_times_of_utc(pipeline: Pipeline, open_tab: OpenTab) -> None:

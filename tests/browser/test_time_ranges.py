@@ -107,3 +107,39 @@ def test_a_time_range_that_is_counted_in_whole_hours_says_so(pipeline: Pipeline,
     expect(types.locator(".widened")).to_be_hidden()
     tab.page.get_by_label("All", exact=True).check()
     expect(types.locator(".summary")).to_have_text("2 distinct · 407 in all")
+
+
+def test_arrow_keys_go_through_the_choices_and_the_form_closes(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    tab = open_tab(pipeline.url)
+    tab.expect_state("Live")
+    form, press = tab.page.locator("#custom"), tab.page.keyboard.press
+    all_time, custom = (tab.page.get_by_label(name, exact=True) for name in ("All", "Custom"))
+    all_time.focus()
+    press("ArrowRight")
+    expect(custom).to_be_focused()
+    expect(form).to_be_visible()
+    press("ArrowRight")  # around to the first
+    expect(tab.page.get_by_label("1 m", exact=True)).to_be_focused()
+    expect(form).to_be_hidden()
+    press("ArrowLeft")
+    press("ArrowLeft")
+    expect(all_time).to_be_focused()
+    # A form that was only opened closes, though what is chosen then was chosen before.
+    custom.click()
+    expect(tab.page.get_by_label("From")).to_be_focused()
+    all_time.check()
+    expect(form).to_be_hidden()
+    custom.click()
+    press("Escape")
+    expect(form).to_be_hidden()
+    expect(all_time).to_be_focused()
+    expect(all_time).to_be_checked()
+    # One that was used can be put away, and had again.
+    custom.click()
+    tab.page.get_by_role("button", name="Apply").click()
+    expect(tab.page).to_have_url(re.compile("window=custom"))
+    form.get_by_role("button", name="Close").click()
+    expect(form).to_be_hidden()
+    expect(custom).to_be_checked()
+    custom.click()
+    expect(form).to_be_visible()
