@@ -28,7 +28,13 @@ declare namespace Api {
   type TimeRange = Pick<Parameters<"v1/types">, "window" | "from" | "to">;
 
   /** A message of the live feed, which OpenAPI cannot describe: a `snapshot` or a `tick`. */
-  type Now = Pick<Status, "as_of" | "totals" | "events_per_second" | "backlog" | "aggregators_alive" | "dead_letters">;
+  type Now = Pick<Status, "as_of" | "totals" | "events_per_second" | "backlog" | "aggregators_alive" | "dead_letters"> & { selected?: Selected | null };
+  /** What the feed was asked to tell of, too: some types, some words; null where it cannot tell. */
+  interface Selected {
+    unit: "events" | "words";
+    count: number;
+    per_second: { [seconds: string]: number | null };
+  }
   type Totals = Status["totals"];
 
   /** The live feed's message `unavailable`: Redis does not answer. */

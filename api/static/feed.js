@@ -18,18 +18,23 @@ const HIDDEN_MS = 10_000;
  * @typedef {"connecting" | "live" | "retrying"} FeedState
  */
 export class Feed {
+  #asked;
   #onMessage;
   #onState;
   #lastId = "";
   #attempts = 0;
   #wake = () => {};
+  #leave = () => {};
+  #left = false; // because something else is asked
 
   /**
+   * @param {() => object} asked returns the parameters of the question, anew for each connection
    * @param {object} listeners
    * @param {(type: string, data: any) => void} listeners.onMessage is called for each event
    * @param {(state: FeedState, why?: string) => void} listeners.onState is called as the connection comes and goes
    */
-  constructor({ onMessage, onState }) {
+  constructor(asked, { onMessage, onState }) {
+    this.#asked = asked;
     this.#onMessage = onMessage;
     this.#onState = onState;
   }
@@ -51,6 +56,10 @@ export class Feed {
       } catch (error) {
         why = explain(error);
       }
+      if (this.#left) {
+        this.#left = false;
+        continue;
+      }
       this.#attempts += 1;
       this.#onState("retrying", why);
       await this.#pause(backoff(this.#attempts));
@@ -62,9 +71,19 @@ export class Feed {
     this.#wake();
   }
 
+  /** Ask anew, because something else is asked. What was missed meanwhile is not: a snapshot has all of it. */
+  renew() {
+    this.#left = true;
+    this.#lastId = "";
+    this.#leave();
+    this.#wake();
+  }
+
   /** Follow one connection to its end. Returns true if it was left because the page is hidden. */
   async #follow() {
     const aborting = new AbortController();
+    this.#leave = () => aborting.abort();
+    this.#left = false;
     let silence = 0;
     const heard = () => {
       clearTimeout(silence);
@@ -75,10 +94,11 @@ export class Feed {
     const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
     try {
       heard();
-      const response = await request("v1/live", {}, { headers, signal: aborting.signal, cache: "no-store" });
+      const response = await request("v1/live", this.#asked(), { headers, signal: aborting.signal, cache: "no-store" });
       if (!response.body) return false;
       for await (const { type, data, id } of messages(response.body)) {
         heard();
+        if (this.#left) return false;
         this.#lastId = id;
         this.#attempts = 0;
         this.#onState("live");

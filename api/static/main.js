@@ -12,17 +12,16 @@ import { Feed } from "./feed.js";
 import { FirstEvent } from "./first-event.js";
 import { rate, visible } from "./format.js";
 import { Health, stillness } from "./health.js";
+import { entitle } from "./page-title.js";
 import * as popovers from "./popovers.js";
 import { onZone } from "./preferences.js";
 import { Ranking } from "./ranking.js";
+import * as selected from "./selected.js";
 import * as share from "./share.js";
 import * as sheet from "./sheet.js";
 import { Timeline } from "./timeline.js";
 import { Trending } from "./trending.js";
 import { RANGE, impossible, onChange } from "./view.js";
-
-/** What the page is called, with the instance's name where it has one. */
-const HERE = document.title;
 
 /** A time range that ends now loses its oldest events even when none comes. */
 const IDLE_MS = 10_000;
@@ -45,7 +44,7 @@ let lastEvents = null;
 let grew = false; // since the tick before
 let lastNudge = 0;
 
-const feed = new Feed({
+const feed = new Feed(selected.asked, {
   onMessage(type, message) {
     if (type === "unavailable") unavailable(message);
     else show(message);
@@ -64,8 +63,9 @@ const feed = new Feed({
 function show(now) {
   const back = state === "unavailable";
   connection("live", "Live", stillness(now));
-  health.show(now);
-  title(now);
+  const rates = selected.rates(now);
+  health.show({ ...now, events_per_second: rates });
+  entitle({ wrong: health.alarming ? "Alarm" : "", rate: `${rate(rates["1"])}/s` });
   for (const part of [types, words, firstEvent]) part.totals(now.totals);
   const at = performance.now();
   const growing = now.totals.events !== lastEvents;
@@ -102,13 +102,7 @@ function connection(reached, text, still = "") {
   setText(byId("stillness"), still);
   document.body.classList.toggle("unavailable", state === "unavailable");
   setText(byId("connection-text"), text);
-  if (state === "unavailable") document.title = `Disconnected – ${HERE}`;
-}
-
-/** @param {Api.Now} now */
-function title(now) {
-  const text = `${health.alarming ? "Alarm" : `${rate(now.events_per_second["1"])}/s`} – ${HERE}`;
-  if (document.title !== text) document.title = text;
+  if (state === "unavailable") entitle({ wrong: "Disconnected" });
 }
 
 onChange((_, changed) => {
@@ -122,6 +116,7 @@ onChange((_, changed) => {
     trending.ask();
     timeline.ask();
   }
+  if (filtered) feed.renew();
   tellImpossible();
 });
 
@@ -146,6 +141,7 @@ byId("retry").addEventListener("click", () => feed.retry());
 
 tellImpossible();
 chips.start();
+selected.start();
 controls.start();
 display.start();
 popovers.start();
