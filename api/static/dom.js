@@ -90,6 +90,17 @@ export function nameElement(name) {
 }
 
 /**
+ * Return a button that is to show a name in full.
+ *
+ * @param {string} name
+ */
+export function detailsButton(name) {
+  const button = make("button", { type: "button", className: "link details", textContent: "⋯", title: "Details" });
+  button.setAttribute("aria-label", `Details of ${visible(name)}`);
+  return button;
+}
+
+/**
  * Put children into this order, and move only those that are not where they belong: one that is moved loses the focus.
  *
  * @param {Element} parent

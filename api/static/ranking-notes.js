@@ -1,7 +1,7 @@
 // What a ranked list says of itself: how much it has, what it is narrowed to, why it is empty.
 
 import { nameElement } from "./dom.js";
-import { span, whole } from "./format.js";
+import { moment, span, whole } from "./format.js";
 import { range, view } from "./view.js";
 
 /**
@@ -36,8 +36,19 @@ export function summary(answer) {
   const sentences = [`${least}${whole(answer.distinct)} distinct`, `${whole(answer.total)} in all`];
   if (typeof answer.from === "number" && typeof answer.to === "number") sentences.unshift(span(answer.from, answer.to));
   if (view().q) sentences.push(`${whole(answer.matched)} found`);
-  if (answer.other) sentences.push(`${whole(answer.other)} over the limit of names`);
+  if (answer.elsewhere) sentences.push(`${whole(answer.elsewhere)} in types that are not told apart`);
+  if (overLimit(answer)) sentences.push(`${whole(answer.other)} over the limit of names`);
+  if (typeof answer.since === "number" && answer.since > (answer.from ?? 0)) sentences.push(`by type since ${moment(answer.since)}`);
   return sentences.join(" · ");
+}
+
+/**
+ * Return whether there is something under `__other__`. Of types by words that is what stands elsewhere.
+ *
+ * @param {Api.Ranking} answer
+ */
+export function overLimit({ other, elsewhere }) {
+  return other > 0 && typeof elsewhere !== "number";
 }
 
 /**

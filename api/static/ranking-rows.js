@@ -1,7 +1,7 @@
 // The rows of a ranked list, updated in place.
 
-import { arrange, make, nameElement, part, setText } from "./dom.js";
-import { growth, percent, signed, visible, whole } from "./format.js";
+import { arrange, detailsButton, make, nameElement, part, setText } from "./dom.js";
+import { growth, percent, signed, whole } from "./format.js";
 import { isHeld, onRelease } from "./held.js";
 
 /**
@@ -133,15 +133,13 @@ function room(text) {
 
 /** @param {string} name */
 function makeRow(name) {
-  const details = make("button", { type: "button", className: "link details", textContent: "⋯", title: "Details" });
-  details.setAttribute("aria-label", `Details of ${visible(name)}`);
   return make("tr", {},
     make("td", { className: "rank" }),
     make("th", { className: "name", scope: "row" }, make("button", { type: "button" }, nameElement(name))),
     make("td", { className: "count" }),
     make("td", { className: "share" }),
     make("td", { className: "change" }),
-    make("td", { className: "more" }, details));
+    make("td", { className: "more" }, detailsButton(name)));
 }
 
 /**

@@ -4,7 +4,7 @@ import { Problem, download, explain, getJson } from "./api.js";
 import { byId, make, part, parts, setText } from "./dom.js";
 import { span, whole } from "./format.js";
 import { Poll } from "./poll.js";
-import { narrowedBy, narrowing, rejectedLines, summary, whyEmpty } from "./ranking-notes.js";
+import { narrowedBy, narrowing, overLimit, rejectedLines, summary, whyEmpty } from "./ranking-notes.js";
 import { Rows } from "./ranking-rows.js";
 import { change, filters, isFilter, open, openSheet, range, timeRange, toggleFilter, view } from "./view.js";
 import { widened } from "./widened.js";
@@ -227,7 +227,7 @@ export class Ranking {
     this.#rows.show([], { firstRank: 1, comparable: false });
     for (const part of [".summary", ".widened"]) setText(this.#part(part), "");
     this.#turning({ matched: 0, items: [] });
-    this.#note(narrowed ? problem.detail : explain(problem));
+    this.#note(narrowed ? problem.message : explain(problem)); // the filters say more
   }
 
   #heads() {
@@ -241,7 +241,7 @@ export class Ranking {
   /** @param {Api.Ranking} answer */
   #summary(answer) {
     setText(this.#part(".summary"), summary(answer));
-    this.#part(".summarized .tip").hidden = !answer.other;
+    this.#part(".summarized .tip").hidden = !overLimit(answer);
     setText(this.#part(".widened"), widened(answer));
   }
 

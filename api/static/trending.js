@@ -1,11 +1,11 @@
 // What rises most against its own past.
 
-import { explain, getJson } from "./api.js";
-import { byId, make, nameElement, setText } from "./dom.js";
+import { Problem, explain, getJson } from "./api.js";
+import { byId, detailsButton, make, nameElement, setText } from "./dom.js";
 import { mean, ratio as times, span, whole } from "./format.js";
 import { isHeld, onRelease } from "./held.js";
 import { Poll } from "./poll.js";
-import { filters, open, range } from "./view.js";
+import { filters, isFilter, open, range, toggleFilter } from "./view.js";
 
 const MOST = 8;
 
@@ -20,15 +20,17 @@ const LEAST_RATIO = 1.5;
 /** The trailing window where none is chosen: all time and a custom time range have no present. */
 const DEFAULT_WINDOW = "15m";
 
+/** @typedef {Api.Trending | Problem} Answer or why there is none to this question */
+
 /** @type {Api.Kind[]} */
 const KINDS = ["types", "words"];
 
 export class Trending {
-  /** @type {Poll<Api.Trending[]>} an answer for each of KINDS */
+  /** @type {Poll<Answer[]>} an answer for each of KINDS */
   #poll = new Poll({
     load: (signal) => Promise.all(KINDS.map((kind) => getJson(`v1/${kind}:trending`, {
       window: chosenWindow(), limit: MOST, least_ratio: LEAST_RATIO, ...filters(kind),
-    }, signal))),
+    }, signal).catch(unanswerable))),
     show: (answers) => this.#show(answers),
     fail: (error) => setText(byId("trending-note"), explain(error)),
     pauseMs: 5000,
@@ -39,7 +41,7 @@ export class Trending {
 
   #section = byId("trending");
   #anew = true; // the next answer is to another question
-  /** @type {Api.Trending[] | null} what waits until the list is no longer held */
+  /** @type {Answer[] | null} what waits until the list is no longer held */
   #waiting = null;
 
   constructor() {
@@ -63,31 +65,31 @@ export class Trending {
     this.#poll.nudge(atOnce);
   }
 
-  /** @param {Api.Trending[]} answers */
+  /** @param {Answer[]} answers */
   #show(answers) {
     const held = !this.#anew && isHeld(this.#section);
     this.#section.classList.toggle("held", held);
     this.#waiting = held ? answers : null;
     if (held) return;
     this.#anew = false;
-    const [{ present, baseline }] = answers;
-    setText(byId("trending-note"),
-      `last ${chosenWindow().replace(/(?<=\d)(?=[a-z])/, "\u00a0")}, ${span(present.from, present.to)}, against ${span(baseline.from, baseline.to)}`);
+    const [answer] = answers.filter(/** @returns {each is Api.Trending} */ (each) => !(each instanceof Problem));
+    setText(byId("trending-note"), answer ? compared(answer) : "");
     KINDS.forEach((kind, at) => this.#list(kind, answers[at]));
   }
 
   /**
    * @param {Api.Kind} kind
-   * @param {Api.Trending} answer
+   * @param {Answer} answer
    */
-  #list(kind, { items, baseline }) {
+  #list(kind, answer) {
     const list = byId(`trending-${kind}`);
-    const focused = document.activeElement && list.contains(document.activeElement) ? this.#names.get(document.activeElement) : null;
-    const rises = items.filter(({ score }) => score >= LEAST_SCORE);
+    const focused = document.activeElement && list.contains(document.activeElement) ? document.activeElement : null;
+    const rises = answer instanceof Problem ? [] : answer.items.filter(({ score }) => score >= LEAST_SCORE);
     list.replaceChildren(...rises.map((rise) => this.#item(kind, rise)));
-    const nothing = baseline.total ? "Nothing rises." : "Nothing to compare with yet.";
-    if (!rises.length) list.append(make("li", { className: "muted", textContent: nothing }));
-    const again = [...list.querySelectorAll("button")].find((button) => this.#names.get(button) === focused);
+    if (!rises.length) list.append(make("li", { className: "muted", textContent: nothing(answer) }));
+    if (!focused) return;
+    const again = [...list.querySelectorAll("button")]
+      .find((button) => this.#names.get(button) === this.#names.get(focused) && button.className === focused.className);
     again?.focus({ preventScroll: true });
   }
 
@@ -97,12 +99,46 @@ export class Trending {
    */
   #item(kind, { name, count, expected, ratio }) {
     const button = make("button", { type: "button" }, nameElement(name));
-    this.#names.set(button, name);
-    button.addEventListener("click", () => open(kind, name));
-    return make("li", {}, button,
+    button.setAttribute("aria-pressed", String(isFilter(kind, name)));
+    button.addEventListener("click", () => toggleFilter(kind, name));
+    const details = detailsButton(name);
+    details.addEventListener("click", () => open(kind, name));
+    for (const each of [button, details]) this.#names.set(each, name);
+    return make("li", {}, button, details,
       make("span", { className: "ratio", textContent: ratio === null ? "new" : times(ratio) }),
       make("span", { className: "muted counts", textContent: `${whole(count)} now, ${ratio === null ? "never before" : `usually ${mean(expected)}`}` }));
   }
+}
+
+/**
+ * Return a problem that is all there is to say to this question; throw any other.
+ *
+ * @param {unknown} error
+ * @returns {Problem}
+ */
+function unanswerable(error) {
+  if (error instanceof Problem && error.lasting) return error;
+  throw error;
+}
+
+/**
+ * Return which time ranges are compared.
+ *
+ * @param {Api.Trending} answer
+ */
+function compared({ present, baseline }) {
+  const window = chosenWindow().replace(/(?<=\d)(?=[a-z])/, "\u00a0");
+  return `last ${window}, ${span(present.from, present.to)}, against ${span(baseline.from, baseline.to)}`;
+}
+
+/**
+ * Return why there is nothing in a list.
+ *
+ * @param {Answer} answer
+ */
+function nothing(answer) {
+  if (answer instanceof Problem) return answer.is("words-not-by-type") ? answer.message : explain(answer);
+  return answer.baseline.total ? "Nothing rises." : "Nothing to compare with yet.";
 }
 
 function chosenWindow() {
