@@ -17,12 +17,13 @@ from api.cached_counts import CachedCounts
 from api.compression import CompressedPages
 from api.formats import MISSING_SHARDS
 from api.live import Live
+from api.lookup import PATHS
 from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
 from api.param_reading import also_wrong
 from api.parts import Parts
 from api.request_durations import RequestDurations
-from api.routes import all_counts, health, metrics, names, pipeline
+from api.routes import all_counts, health, lookup, metrics, names, pipeline
 from api.routes.documented import TAGS
 from api.scraping import Scraping
 from api.work import Busy, Work
@@ -84,6 +85,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     with_token = (
         names.router("types", parts),
         names.router("words", parts),
+        lookup.router("types", parts, bodies),
+        lookup.router("words", parts, bodies),
         pipeline.router(counts, live),
         all_counts.router(counts, bodies),
         metrics.router(scraping),
@@ -102,13 +105,13 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     app.add_middleware(Methods, routes=app.router.routes)  # those before it know GET alone
     if settings.api_token is not None:
         app.add_middleware(BearerToken, token=settings.api_token.get_secret_value())
-    app.add_middleware(TakesNoEvents)  # before the token: one for events would be told to be wrong
+    app.add_middleware(TakesNoEvents, asked_by_post=PATHS)  # before the token: one for events would be told to be wrong
     if settings.cors_origins:
         origins = parse_origins(settings.cors_origins)
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
-            allow_methods=["GET"],
+            allow_methods=["GET", "POST"],
             allow_headers=["*"],
             expose_headers=["Content-Disposition", MISSING_SHARDS, REQUEST_ID],
         )

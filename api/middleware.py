@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,13 +44,16 @@ class ProxyPath:
 
 
 class TakesNoEvents:
-    """Answers POST and the like with where events are to be sent: here are only answers, all of them by GET."""
+    """Answers POST and the like with where events are to be sent: here are only answers, nearly all of them by GET."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, asked_by_post: Collection[str]) -> None:
+        """`asked_by_post` are the paths of questions that come in a body."""
         self._app = app
+        self._asked_by_post = asked_by_post
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+        sends = scope["type"] == "http" and scope["method"] in ("POST", "PUT", "PATCH")
+        if not sends or path_below_root(scope) in self._asked_by_post:
             await self._app(scope, receive, send)
             return
         response = problem(

@@ -72,11 +72,7 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
     )
     in_path = Path(max_length=4096, description=f"The {called.one}, percent-encoded", examples=[_EXAMPLES[kind]])
     routes = APIRouter(prefix="/v1", tags=[kind])
-    not_there = problems.described(
-        "What is asked for, by its name or by a filter, was never counted, or not by type",
-        *(NEVER_COUNTED, WORDS_NOT_BY_TYPE),
-        detail=f"'foo' is not among the {kind}",
-    )
+    not_there = described_not_there(kind)
     name_answer = documented(NameAnswer) | not_there
 
     @routes.get(
@@ -148,6 +144,15 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
         return await parts.answer(lambda counts: answers.one_name(counts, kind, name, params), partial=params.partial)
 
     return routes
+
+
+def described_not_there(kind: Kind) -> dict[int | str, dict[str, Any]]:
+    """Return an element of `responses`: what is asked for was never counted."""
+    return problems.described(
+        "What is asked for, by its name or by a filter, was never counted, or not by type",
+        *(NEVER_COUNTED, WORDS_NOT_BY_TYPE),
+        detail=f"'foo' is not among the {kind}",
+    )
 
 
 _EXAMPLES: dict[Kind, str] = {"types": "foo", "words": "lorem"}

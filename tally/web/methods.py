@@ -21,6 +21,19 @@ def allow_header(methods: str) -> str:
     return ", ".join(sorted(found))
 
 
+def taken_methods(routes: Sequence[BaseRoute], scope: Scope) -> str:
+    """Return the methods for which there is a route at this path."""
+    return ", ".join(
+        method for method in _ROUTED if any(_takes(route, {**scope, "method": method}) for route in routes)
+    )
+
+
+def _takes(route: BaseRoute, scope: Scope) -> bool:
+    # What is mounted matches whatever the method: it is files.
+    is_of_files = isinstance(route, Mount) and scope["method"] != "GET"
+    return not is_of_files and route.matches(scope)[0] is Match.FULL
+
+
 class Methods:
     """Answers HEAD and OPTIONS for `routes`."""
 
@@ -31,24 +44,10 @@ class Methods:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD":
             await self._head(scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "OPTIONS" and (taken := self._taken(scope)):
+        elif scope["type"] == "http" and scope["method"] == "OPTIONS" and (taken := taken_methods(self._routes, scope)):
             await Response(status_code=204, headers={"Allow": allow_header(taken)})(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-    def _taken(self, scope: Scope) -> str:
-        """Return the methods for which there is a route at this path."""
-        return ", ".join(
-            method
-            for method in _ROUTED
-            if any(self._takes(route, {**scope, "method": method}) for route in self._routes)
-        )
-
-    @staticmethod
-    def _takes(route: BaseRoute, scope: Scope) -> bool:
-        # What is mounted matches whatever the method: it is files.
-        is_of_files = isinstance(route, Mount) and scope["method"] != "GET"
-        return not is_of_files and route.matches(scope)[0] is Match.FULL
 
     async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as to GET, without a body. An answer that goes on, as the live feed does, ends with its headers."""

@@ -208,8 +208,15 @@ TOO_MUCH_ASKED = ProblemType(
     "TALLY_MAX_SNAPSHOT_BYTES is how much memory answers may take.",
 )
 
-# Of what is posted to an http source.
+# Of what is posted: events to an http source, questions to the api.
 
+MALFORMED_BODY = ProblemType(
+    "malformed-body",
+    400,
+    "The body is not JSON",
+    "The body is no JSON in UTF-8, or ends in the middle.",
+    "Send the JSON that `detail` describes, whole.",
+)
 EMPTY_BODY = ProblemType(
     "empty-body",
     400,
@@ -250,7 +257,8 @@ BODY_TOO_SLOW = ProblemType(
     408,
     "The body came too slowly",
     "The body stopped coming, or took too long as a whole. Nothing of it was taken.",
-    "Send it without long pauses, or fewer events at once; TALLY_MAX_BODY_SECONDS is how long a body may take.",
+    "Send it without long pauses, or less at once; for an http source TALLY_MAX_BODY_SECONDS is how long a body may "
+    "take.",
 )
 BODY_TOO_LARGE = ProblemType(
     "body-too-large",
@@ -258,14 +266,15 @@ BODY_TOO_LARGE = ProblemType(
     "The body is too large",
     "The body has too many bytes, before or after decompression, too many lines, or too many compressed parts. "
     "Nothing of it was taken.",
-    "Send fewer events at once, or raise TALLY_MAX_BODY_BYTES or TALLY_MAX_BODY_LINES.",
+    "Send less at once, or for an http source raise TALLY_MAX_BODY_BYTES or TALLY_MAX_BODY_LINES.",
 )
 UNSUPPORTED_BODY = ProblemType(
     "unsupported-body",
     415,
     "The kind of body is not supported",
     "The media type, charset or content encoding is none that is read.",
-    "Send UTF-8 as one of the media types in the answer's header Accept, plain or as gzip, zstd or deflate.",
+    "Send UTF-8 as one of the media types in the answer's header Accept: to an http source plain or as gzip, zstd or "
+    "deflate, to the api plain.",
 )
 STREAM_FULL = ProblemType(
     "stream-full",

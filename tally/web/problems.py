@@ -18,7 +18,7 @@ from tally.refused import Refused
 from tally.store import StoreUnavailable
 from tally.store.client import NO_ANSWER
 from tally.web import problem_types as types
-from tally.web.methods import allow_header
+from tally.web.methods import allow_header, taken_methods
 from tally.web.problem_answers import MEDIA_TYPE, ProblemResponse, problem, unavailable
 from tally.web.problem_pages import problem_pages
 from tally.web.problem_types import ProblemError, ProblemType, WrongParameters, problem_members
@@ -116,12 +116,13 @@ def install(
         return problem(types.REDIS_REFUSES, error.public)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
         if error.status_code == types.NO_SUCH_PATH.status:
             return problem(types.NO_SUCH_PATH, elsewhere, headers=headers, paths=sorted(app.openapi()["paths"]))
         if error.status_code == types.METHOD_NOT_ALLOWED.status:
-            headers["Allow"] = allow_header(headers.get("Allow", ""))
+            # The router tells those of one route alone.
+            headers["Allow"] = allow_header(taken_methods(app.router.routes, request.scope))
             return problem(types.METHOD_NOT_ALLOWED, elsewhere, headers=headers)
         members = {
             "type": "about:blank",

@@ -79,17 +79,35 @@ NEEDS: dict[str, dict[str, Any]] = {
 }
 
 
-def responses(document: Any, path: str) -> Any:
-    return document["paths"][path]["get"]["responses"]
+def operations(document: Any) -> list[tuple[str, str, Any]]:
+    """Every path with every method that it takes, and what is said of that."""
+    return [
+        (path, method.upper(), operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def responses(document: Any, path: str, method: str = "GET") -> Any:
+    return document["paths"][path][method.lower()]["responses"]
 
 
 def address(path: str) -> str:
     return path.replace("{name}", "lorem" if "words" in path else "foo")
 
 
+def ask(client: httpx.Client, path: str, method: str, operation: Any, **rest: Any) -> httpx.Response:
+    """Ask as the document says: what has a body gets the example, and needs no parameters."""
+    if (body := operation.get("requestBody")) is not None:
+        rest["json"] = body["content"]["application/json"]["example"]
+    else:
+        rest["params"] = REQUIRED.get(path, {}) | rest.get("params", {})
+    return client.request(method, address(path), **rest)
+
+
 def assert_documented(document: Any, path: str, answer: httpx.Response) -> None:
     """The document has an answer with this status, in this form."""
-    documented = responses(document, path)
+    documented = responses(document, path, answer.request.method)
     assert str(answer.status_code) in documented, (path, answer.status_code, answer.text)
     forms = documented[str(answer.status_code)].get("content", {})
     if answer.status_code == 304:
@@ -122,12 +140,12 @@ def test_every_answer_is_documented(client: httpx.Client) -> None:
 def test_the_token_is_documented_where_it_is_asked_for(client: httpx.Client, document: Any) -> None:
     (scheme,) = document["components"]["securitySchemes"]
     assert document["components"]["securitySchemes"][scheme]["scheme"] == "bearer"
-    for path, operations in document["paths"].items():
-        answer = httpx.get(client.base_url.join(address(path)))
+    for path, method, operation in operations(document):
+        answer = httpx.request(method, client.base_url.join(address(path)))
         assert_documented(document, path, answer)
         assert (answer.status_code == 401) is (path not in OPEN), path
-        assert operations["get"].get("security", []) == ([] if path in OPEN else [{scheme: []}]), path
-        assert ("401" in responses(document, path)) is (path not in OPEN), path
+        assert operation.get("security", []) == ([] if path in OPEN else [{scheme: []}]), path
+        assert ("401" in operation["responses"]) is (path not in OPEN), path
 
 
 def test_without_a_token_none_is_documented() -> None:
@@ -138,56 +156,57 @@ def test_without_a_token_none_is_documented() -> None:
 
 def test_an_answer_is_documented_that_the_client_has_already(client: httpx.Client, document: Any) -> None:
     unchanged = set()
-    for path in document["paths"]:
+    for path, method, operation in operations(document):
         if path not in OPEN | NOT_JSON:
-            answer = client.get(address(path), params=REQUIRED.get(path), headers={"If-None-Match": "*"})
+            answer = ask(client, path, method, operation, headers={"If-None-Match": "*"})
             assert_documented(document, path, answer)
-            unchanged.add(answer.status_code)
-    assert unchanged == {304}
+            unchanged.add((method, answer.status_code))
+    assert unchanged == {("GET", 304), ("POST", 200)}
 
 
 def test_an_unknown_parameter_is_documented_wherever_it_is_an_error(client: httpx.Client, document: Any) -> None:
-    for path in document["paths"]:
+    for path, method, operation in operations(document):
         if path not in OPEN:
-            answer = client.get(address(path), params={"x": "1"})
+            answer = ask(client, path, method, operation, params={"x": "1"})
             assert answer.status_code == 422, path
             assert_documented(document, path, answer)
     assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
 
 
 def test_every_form_that_is_promised_is_given(client: httpx.Client, document: Any) -> None:
-    for path in document["paths"]:
-        promised = responses(document, path)["200"]["content"]
+    for path, method, operation in operations(document):
+        promised = operation["responses"]["200"]["content"]
         assert path in NOT_JSON or next(iter(promised)) == "application/json", "generated clients take the first form"
         for form, described in promised.items():
             if path == "/v1/live":
                 continue
-            answer = client.get(address(path), params=REQUIRED.get(path), headers={"Accept": form})
+            answer = ask(client, path, method, operation, headers={"Accept": form})
             assert answer.headers["content-type"].partition(";")[0] == form, path
             if form == "text/csv":
                 heading, *rows = csv.reader(io.StringIO(described["example"]))
                 assert [heading] == list(csv.reader(io.StringIO(answer.text)))[:1], path
                 assert rows, path
     both = {"application/json", "text/csv", "application/x-ndjson"}
-    lists = {path for path in document["paths"] if set(responses(document, path)["200"]["content"]) == both}
-    assert lists == {
+    lists = {each[:2] for each in operations(document) if set(each[2]["responses"]["200"]["content"]) == both}
+    assert {path for path, method in lists if method == "POST"} == {"/v1/types:lookup", "/v1/words:lookup"}
+    assert {path for path, method in lists if method == "GET"} == {
         "/v1/rejected",
         *(f"/v1/{kind}{what}" for kind in ("types", "words") for what in ("", ":series", ":trending")),
     }
 
 
 def test_every_parameter_and_answer_has_a_true_example(client: httpx.Client, document: Any) -> None:
-    for path, operations in document["paths"].items():
-        for parameter in operations["get"].get("parameters", []):
+    for path, method, operation in operations(document):
+        for parameter in operation.get("parameters", []):
             examples = parameter["schema"].get("examples")
             assert examples, f"{parameter['name']} of {path}"
             for example in [*examples, parameter["schema"].get("default", examples[0])]:
                 assert jsonschema_rs.is_valid(parameter["schema"], example), (path, parameter["name"], example)
                 if parameter["in"] == "query":
-                    params = REQUIRED.get(path, {}) | NEEDS.get(example if isinstance(example, str) else "", {})
-                    params |= {parameter["name"]: example}
-                    assert client.get(address(path), params=params).status_code == 200, (path, params)
-        for status, answer in operations["get"]["responses"].items():
+                    params = NEEDS.get(example if isinstance(example, str) else "", {}) | {parameter["name"]: example}
+                    how = "HEAD" if path == "/v1/live" else method  # of which the body never ends
+                    assert ask(client, path, how, operation, params=params).status_code == 200, (path, params)
+        for status, answer in operation["responses"].items():
             for form, described in answer.get("content", {}).items():
                 schema = described.get("schema", {}) | {"components": document["components"]}
                 name = schema.get("$ref", "").rpartition("/")[2]

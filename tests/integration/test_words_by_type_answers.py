@@ -161,6 +161,11 @@ async def test_every_answer_equals_an_independent_count(redis: Redis, server: Se
                 assert found["since"] == SINCE + max(each[type_] for each in numbers for type_ in types)
                 assert {item["at_most"] - item["count"] for item in found["items"]} <= {0}
                 assert "elsewhere" not in found
+                answer = await client.post(
+                    "/v1/words:lookup", params={**query, "type": types}, json={"names": [*WORDS, "never"]}
+                )
+                assert items(answer) == {name: want[name] for name in (*WORDS, "never")}
+                assert (answer.json()["total"], answer.json()["since"]) == (found["total"], found["since"])
             for words in (["timeout"], ["rare", "foo"]):
                 want = tables.types(words, in_range)
                 answer = await client.get("/v1/types", params={**query, "word": words})
@@ -168,6 +173,14 @@ async def test_every_answer_equals_an_independent_count(redis: Redis, server: Se
                 found = answer.json()
                 assert found["elsewhere"] == found["other"] == want["login"] + want["*"]
                 assert (found["total"], found["since"]) == (want.total(), None)
+                answer = await client.post(
+                    "/v1/types:lookup", params={**query, "word": words}, json={"names": [*TYPES, "never"]}
+                )
+                assert items(answer) == {
+                    name: want[name] if name in ("error", "a:b") else 0 for name in (*TYPES, "never")
+                }
+                hidden = [item["at_most"] - item["count"] for item in answer.json()["items"]]
+                assert hidden == [0, found["elsewhere"], 0, found["elsewhere"], 0]
         await one_name_and_series(tables, client)
 
 
