@@ -24,8 +24,10 @@ from api.param_reading import also_wrong
 from api.parts import Parts
 from api.request_durations import RequestDurations
 from api.routes import all_counts, health, lookup, metrics, names, pipeline
+from api.routes import sources as source_routes
 from api.routes.documented import TAGS
 from api.scraping import Scraping
+from api.sources import Sources
 from api.work import Busy, Work
 from tally import __version__
 from tally.clock import SYSTEM, Clock
@@ -55,6 +57,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     counts = CachedCounts(reader_of(shards, settings=settings), memory=rankings, work=work, clock=clock)
     parts = Parts(counts, shards, settings=settings)
     live = Live(counts, clock=clock)
+    sources = Sources(counts, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +65,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         yield
         work.close()
         await live.close()
+        await sources.close()
         await scraping.close()
         if redis is None:
             await shards.aclose()
@@ -88,6 +92,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         lookup.router("types", parts, bodies),
         lookup.router("words", parts, bodies),
         pipeline.router(counts, live),
+        source_routes.router(sources),
         all_counts.router(counts, bodies),
         metrics.router(scraping),
     )

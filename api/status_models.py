@@ -190,3 +190,56 @@ class RejectedAnswer(BaseModel):
     total: int = Field(description="All rejected lines; only the newest are kept as samples")
     by_reason: ByReason
     as_of: AsOf
+
+
+class SourceItem(BaseModel):
+    name: str = Field(description="What it is called: a file by its path, connections by the address they came to")
+    lines: int = Field(description="Lines that were counted, rejected ones among them")
+    rejected: int
+    rejected_share: float = Field(description="Which part of the lines was rejected, from 0 to 1")
+    lines_per_second: float | None = Field(
+        description="Over the last half minute; null until it was asked for some seconds ago"
+    )
+    newest_at: float | None = Field(description="When the newest line that is counted had been appended")
+    seen_at: float | None = Field(
+        description="When anything of it was appended last, or it was last renewed because it is open; of sources that "
+        "are not among the thousand latest, `newest_at`"
+    )
+    lag_seconds: float | None = Field(
+        description="For how long lines of it have waited to be counted, at the most; 0 if none does. What its "
+        "ingestor has not read yet is not in it. Null if it is not known, of sources that are not among the thousand "
+        "latest"
+    )
+
+
+class SourcesAnswer(BaseModel):
+    model_config = example(
+        {
+            "items": [
+                {
+                    "name": "tail:/var/log/shop.ndjson",
+                    "lines": 120000,
+                    "rejected": 60,
+                    "rejected_share": 0.0005,
+                    "lines_per_second": 42.5,
+                    "newest_at": 1632664031.2,
+                    "seen_at": 1632664031.2,
+                    "lag_seconds": 0.0,
+                }
+            ],
+            "distinct": 1,
+            "matched": 1,
+            "lines": 120000,
+            "rejected": 60,
+            "other": None,
+            "as_of": 1632664031.25,
+        }
+    )
+
+    items: list[SourceItem]
+    distinct: int = Field(description="How many sources are counted by name")
+    matched: int = Field(description="How many of them pass the filters")
+    lines: int = Field(description="Lines of all of them, `other` included")
+    rejected: int = Field(description="Those that were rejected")
+    other: SourceItem | None = Field(description="What there was no room for by name, as `__other__`; null if nothing")
+    as_of: AsOf

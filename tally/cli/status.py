@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -19,8 +21,13 @@ from tally.printing import markup
 from tally.redis_location import redis_url
 from tally.runtime import load_or_exit
 from tally.settings import without_password
+from tally.store.merged_reads import Reader
+from tally.store.source_counts import SourceCount
 from tally.store.status import ShardState, Status, is_alive
 from tally.telemetry import configure
+
+#: How many sources are told with what was counted of them.
+BUSIEST_SOURCES = 10
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
@@ -28,11 +35,19 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     settings = load_or_exit(log_level="warning")
     configure(settings, service="status")
     as_of = SYSTEM.time()
-    found = ask(settings, lambda reader: reader.status())
+    found, sources = ask(settings, _read)
+    busiest = sorted(sources, key=lambda source: -source.lines)[:BUSIEST_SOURCES]
     if as_json:
-        typer.echo(json.dumps({**found.as_dict(), "as_of": as_of}))
+        counted = {"busiest_sources": [asdict(each) for each in busiest]}
+        typer.echo(json.dumps({**found.as_dict(), **counted, "as_of": as_of}))
         return
     _print_status(found, url=without_password(redis_url(settings)), now=as_of)
+    if busiest:
+        Console().print(_busiest_table(busiest, of=len(sources), now=as_of))
+
+
+async def _read(reader: Reader) -> tuple[Status, list[SourceCount]]:
+    return await reader.status(), await reader.source_counts()
 
 
 def _print_status(found: Status, *, url: str, now: float) -> None:
@@ -86,6 +101,20 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     for each in found.sources:
         sources.add_row(markup(each.name), f"{each.position:,}")
     console.print(sources)
+
+
+def _busiest_table(sources: Sequence[SourceCount], *, of: int, now: float) -> Table:
+    some = f": the busiest {len(sources):,} of {of:,}" if of > len(sources) else ""
+    table = Table(title=f"Lines by source{some}", title_justify="left")
+    table.add_column("source")
+    for column in ("lines", "rejected", "share", "newest", "waiting for"):
+        table.add_column(column, justify="right")
+    for each in sources:
+        share = f"{each.rejected / each.lines:.1%}" if each.lines else ""
+        newest = "" if each.newest_at is None else f"{timedelta(seconds=round(max(0.0, now - each.newest_at)))} ago"
+        waits = "not known" if each.lag_seconds is None else f"{each.lag_seconds:.1f} s" if each.lag_seconds else ""
+        table.add_row(markup(each.name), f"{each.lines:,}", f"{each.rejected:,}", share, newest, waits)
+    return table
 
 
 def _shards_table(shards: Sequence[ShardState]) -> Table:

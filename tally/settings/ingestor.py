@@ -65,7 +65,7 @@ class IngestorSettings(SettingsGroup):
         gt=0,
         le=36_500,
         description="Days without being opened after which a file that was read is forgotten, and counted again if it "
-        "comes again; unset: never",
+        "comes again; so are the lines of files by source of which nothing came for so long; unset: never",
     )
 
     max_connections: int = Field(

@@ -7,7 +7,6 @@ from typing import Any
 
 from redis import exceptions
 
-from tally.store import source_counts
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
 from tally.store.idempotent import REPLICAS_MS, Body, OnceWord, append_once, check_replicas
@@ -16,6 +15,7 @@ from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
 from tally.store.permissions import INGESTORS, check_permissions
 from tally.store.shard import ShardStore
+from tally.store.source_counts import forget_source_counts, newest_of_files
 from tally.store.stream import create_group, reconcile_backlog
 
 _append = WritingScript("append")
@@ -141,7 +141,7 @@ class IngestorStore(ShardStore):
 
         Raises StoreUnavailable.
         """
-        return await source_counts.newest_of_files(self._redis, keys=self._keys)
+        return await newest_of_files(self._redis, keys=self._keys)
 
     async def forget_source_counts(self, *, unseen_since_ms: int, names: Sequence[str] | None = None) -> None:
         """Forget what was counted of files, of these or of all, of which nothing was appended since then.
@@ -151,7 +151,7 @@ class IngestorStore(ShardStore):
         if names is None:
             newest = await self.newest_of_files()
             names = [name for name, newest_ms in newest.items() if newest_ms < unseen_since_ms]
-        await source_counts.forget(
+        await forget_source_counts(
             self._redis, keys=self._keys, layout=self._layout.format, names=names, unseen_since_ms=unseen_since_ms
         )
 

@@ -23,7 +23,7 @@ LATEST_NAMES = 1000
 class SourceCount:
     """What was counted of a source by what it is called.
 
-    `newest_at` is when the newest line that was counted had been appended, and `appended_at` when anything was appended
+    `newest_at` is when the newest line that was counted had been appended, and `seen_at` when anything was appended
     last, or the source was last seen open, both in Unix seconds; None where that is not known. `lag_seconds` is for how
     long its lines have waited to be counted, at the most; 0.0 if none does, None if that is not known.
     """
@@ -32,7 +32,7 @@ class SourceCount:
     lines: int
     rejected: int
     newest_at: float | None
-    appended_at: float | None
+    seen_at: float | None
     lag_seconds: float | None
 
     def __add__(self, other: SourceCount) -> SourceCount:
@@ -43,12 +43,12 @@ class SourceCount:
             self.lines + other.lines,
             self.rejected + other.rejected,
             _later(self.newest_at, other.newest_at),
-            _later(self.appended_at, other.appended_at),
+            _later(self.seen_at, other.seen_at),
             None if None in lags else max(lag for lag in lags if lag is not None),
         )
 
 
-async def read(redis: Any, *, keys: Keys, waiting_seconds: float | None, now: float) -> list[SourceCount]:
+async def source_counts(redis: Any, *, keys: Keys, waiting_seconds: float | None, now: float) -> list[SourceCount]:
     """Return what was counted of each source of a shard, in no order, some names at a time.
 
     `waiting_seconds` is for how long the oldest block of the shard has waited, None if none waits. Raises
@@ -117,7 +117,9 @@ async def newest_of_files(redis: Any, *, keys: Keys) -> dict[str, int]:
             return found
 
 
-async def forget(redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str], unseen_since_ms: int) -> None:
+async def forget_source_counts(
+    redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str], unseen_since_ms: int
+) -> None:
     """Forget what was counted of sources, unless something of them was appended since then. Raises StoreUnavailable."""
     at = (keys.source_lines, keys.source_rejected, keys.source_newest)
     for first in range(0, len(names), PAGE_NAMES):

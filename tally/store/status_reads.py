@@ -10,7 +10,6 @@ from tally.keys import OTHER, Keys, Kind, all_time_key
 from tally.layout import FORMAT_FIELDS, Layout
 from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
-from tally.store import source_counts
 from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
@@ -19,7 +18,7 @@ from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
 from tally.store.shard import ShardStore
-from tally.store.source_counts import SourceCount
+from tally.store.source_counts import SourceCount, source_counts
 from tally.store.status import (
     SHOWN_SOURCES,
     Backlog,
@@ -170,7 +169,7 @@ class StatusReader(ShardStore):
             pipeline.time()
             waiting_blocks, settled_blocks, (seconds, microseconds) = await execute(pipeline)
         oldest = await self._pipeline.oldest() if waiting_blocks + int(settled_blocks or 0) else None
-        return await source_counts.read(
+        return await source_counts(
             self._redis,
             keys=self._keys,
             waiting_seconds=None if oldest is None else oldest.waited_seconds,

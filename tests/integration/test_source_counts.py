@@ -90,12 +90,12 @@ async def test_it_is_told_when_the_newest_was_appended_and_how_long_others_wait(
         await shard.append(source, GOOD)
     await shard.count()
     counted = await shard.counted()
-    assert all(each.newest_at == each.appended_at for each in counted.values())
+    assert all(each.newest_at == each.seen_at for each in counted.values())
     assert [each.lag_seconds for each in counted.values()] == [0.0, 0.0]
 
     await shard.append("file:/a#1-f", GOOD)
     waiting = await shard.counted()
-    newest_at, appended_at = waiting["file:/a"].newest_at, waiting["file:/a"].appended_at
+    newest_at, appended_at = waiting["file:/a"].newest_at, waiting["file:/a"].seen_at
     assert newest_at is not None
     assert appended_at is not None
     assert newest_at == counted["file:/a"].newest_at
