@@ -61,7 +61,7 @@ export class ChartKeyboard {
   #press(event) {
     if (!this.#chart.times.length || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Enter") this.#zoomIn();
-    else if (event.key === "Escape" && (this.#anchor !== null || this.#chart.zoom)) this.#back();
+    else if (event.key === "Escape" && (this.#anchor !== null || this.#chart.zoomed)) this.#back();
     else if (!this.#move(event.key, event.shiftKey)) return;
     event.preventDefault();
     event.stopPropagation(); // in a dialog, Escape would close that as well
@@ -74,7 +74,7 @@ export class ChartKeyboard {
    * @param {boolean} selecting
    */
   #move(key, selecting) {
-    const [first, last] = this.#ends();
+    const [first, last] = [0, this.#chart.times.length - 1];
     const here = this.#index();
     const next = new Map([
       ["ArrowLeft", (here ?? last + 1) - 1],
@@ -102,9 +102,9 @@ export class ChartKeyboard {
       return;
     }
     this.#anchor = null;
-    this.#chart.zoomTo(selected);
-    queueMicrotask(() => this.#follow());
+    this.#follow();
     this.#say(`Zoomed in on ${this.#describeSpan(selected.from, selected.to)}`);
+    this.#chart.zoomTo(selected);
   }
 
   /** Take back the selection; if there is none, the zoom. */
@@ -115,9 +115,8 @@ export class ChartKeyboard {
       this.#say("Nothing is selected");
       return;
     }
-    this.#chart.zoomOut();
-    queueMicrotask(() => this.#follow());
     this.#say("Zoomed out");
+    this.#chart.zoomOut();
   }
 
   #leave() {
@@ -129,28 +128,20 @@ export class ChartKeyboard {
   /** Move the cursor and the selection to where they are, after they or the data have changed. */
   #follow() {
     if (this.#index() === null) this.#at = this.#anchor = null; // its time has left the chart
-    this.#chart.pointTo(this.#at);
+    this.#chart.pointTo(this.#at === null ? null : this.#at + this.#chart.step / 2);
     this.#chart.select(this.#selected());
   }
 
-  /** Return what is selected, or null. */
+  /** Return what is selected, with the cell that the keys have come to and the one that they came from; or null. */
   #selected() {
-    if (this.#at === null || this.#anchor === null || this.#anchor === this.#at) return null;
-    return { from: Math.min(this.#anchor, this.#at), to: Math.max(this.#anchor, this.#at) };
+    if (this.#at === null || this.#anchor === null) return null;
+    return { from: Math.min(this.#anchor, this.#at), to: Math.max(this.#anchor, this.#at) + this.#chart.step };
   }
 
   /** Return the index of the cell that the keys have come to, or null. */
   #index() {
     const found = this.#at === null ? -1 : this.#chart.times.indexOf(this.#at);
     return found < 0 ? null : found;
-  }
-
-  /** Return the indexes of the first and the last cell that is shown. */
-  #ends() {
-    const { times, zoom } = this.#chart;
-    if (!zoom) return [0, times.length - 1];
-    const first = times.findIndex((at) => at >= zoom.from);
-    return [Math.max(0, first), Math.max(0, times.findLastIndex((at) => at <= zoom.to))];
   }
 
   /** @param {string} text */

@@ -1,9 +1,9 @@
-// Stacked areas over time, one chart for each place in the page. Everything that a mouse does with it can be done by
-// keyboard and by touch, and a screen reader hears what is under the cursor.
+// Counts over time as steps, stacked, with lines over them: one chart for each place in the page. Everything that a mouse
+// does with it can be done by keyboard and by touch, and a screen reader hears what is under the cursor.
 
 import { ChartKeyboard } from "./chart-keyboard.js";
 import { ChartTouch } from "./chart-touch.js";
-import { library, options, stacked } from "./plot.js";
+import { data, library, options } from "./plot.js";
 import { onColors } from "./preferences.js";
 
 /** It is never drawn narrower than that, in pixels. */
@@ -15,9 +15,8 @@ const NOWHERE = -10;
 export class Chart {
   #host;
   #height;
-  #axes;
   #onCursor;
-  #onZoom;
+  #zoom;
   #keyboard;
   /** @type {import("./plot.js").Library | null} */
   #uPlot = null;
@@ -26,27 +25,28 @@ export class Chart {
   #shape = "";
   /** @type {import("./plot.js").Shown | null} */
   #shown = null;
-  /** @type {import("./plot.js").Span | null} of what is shown; null for the whole */
-  #zoom = null;
   #ended = new AbortController();
 
   /**
    * @param {HTMLElement} host
    * @param {object} chart
    * @param {number} chart.height
-   * @param {import("./plot.js").Axes} chart.axes
    * @param {string} chart.label names the chart
    * @param {(index: number) => string} chart.describe gives the words for a cell
-   * @param {(from: number, to: number) => string} chart.describeSpan gives the words for a time range
+   * @param {(from: number, to: number) => string} chart.describeSpan gives the words for a time range, which has whole cells
+   * @param {Zoom} chart.zoom
    * @param {(index: number | null) => void} [chart.onCursor] is called with the cell under the cursor
-   * @param {(zoom: import("./plot.js").Span | null) => void} [chart.onZoom] is called with what is shown; null for the whole
+   *
+   * @typedef {object} Zoom what is done with a time range that is selected
+   * @property {(span: import("./plot.js").Span) => void} to shows it alone
+   * @property {() => void} out shows again what was shown before
+   * @property {() => boolean} zoomed tells whether there is anything to zoom out of
    */
-  constructor(host, { height, axes, label, describe, describeSpan, onCursor = () => {}, onZoom = () => {} }) {
+  constructor(host, { height, label, describe, describeSpan, zoom, onCursor = () => {} }) {
     this.#host = host;
     this.#height = height;
-    this.#axes = axes;
     this.#onCursor = onCursor;
-    this.#onZoom = onZoom;
+    this.#zoom = zoom;
     this.#keyboard = new ChartKeyboard(this, host, { label, describe, describeSpan });
     new ChartTouch(this, host).listen();
     this.#keyboard.listen();
@@ -61,22 +61,14 @@ export class Chart {
   }
 
   /**
-   * Show rows over times. Without times there is nothing to make scales of, and no chart.
+   * Show this; with null, or without times, there is nothing to make scales of, and no chart.
    *
-   * @param {import("./plot.js").Shown} shown
+   * @param {import("./plot.js").Shown | null} shown
    */
   set(shown) {
-    this.#shown = shown;
-    this.#hide(!shown.times.length);
+    this.#shown = shown?.times.length ? shown : null;
+    this.#hide(!this.#shown);
     this.#draw({ afresh: false });
-  }
-
-  /** Show the whole of it again. */
-  zoomOut() {
-    if (!this.#plot || !this.#zoom) return;
-    this.#zoom = null;
-    this.#plot.setData(this.#plot.data, true);
-    this.#onZoom(null);
   }
 
   /** End what goes on by itself: the chart is no longer needed. */
@@ -94,18 +86,31 @@ export class Chart {
     return this.#plot && this.#shown ? this.#shown.times : [];
   }
 
-  get zoom() {
-    return this.#zoom;
+  /** How wide a cell is, in seconds. */
+  get step() {
+    return this.#shown?.step ?? 0;
+  }
+
+  get zoomed() {
+    return this.#zoom.zoomed();
   }
 
   /**
-   * Show only this.
+   * Show only this, as whole cells: the nearest that it could mean, and one at the least.
    *
    * @param {import("./plot.js").Span} span
    */
-  zoomTo(span) {
-    this.#keepZoom(span);
-    this.#scaleToZoom();
+  zoomTo({ from, to }) {
+    if (!this.#shown) return;
+    const { step, times: [first] } = this.#shown;
+    /** @param {number} at */
+    const nearest = (at) => first + Math.round((at - first) / step) * step;
+    const start = nearest(from) < nearest(to) ? nearest(from) : first + Math.floor((from - first) / step) * step;
+    this.#zoom.to({ from: start, to: Math.max(nearest(to), start + step) });
+  }
+
+  zoomOut() {
+    this.#zoom.out();
   }
 
   /**
@@ -162,41 +167,38 @@ export class Chart {
 
   /** @param {{afresh: boolean}} how afresh: even if only the data is new */
   #draw({ afresh }) {
-    if (!this.#shown || !this.#uPlot) return;
-    const { rows } = this.#shown;
-    const shape = rows.map((row) => row.color).join();
-    const data = stacked(this.#shown);
+    const shown = this.#shown;
+    if (!shown || !this.#uPlot) return;
+    const shape = [...shown.rows, null, ...shown.lines].map((row) => row?.color).join();
     if (this.#plot && !afresh && shape === this.#shape) {
-      this.#plot.setData(data, !this.#zoom);
-      if (this.#zoom) this.#plot.redraw(); // setData without new scales does not
+      this.#plot.setData(data(shown));
     } else {
       this.#shape = shape;
       this.#plot?.destroy();
-      this.#plot = new this.#uPlot(this.#options(rows), data, this.#host);
-      this.#scaleToZoom();
+      this.#plot = new this.#uPlot(this.#options(this.#uPlot, shown), data(shown), this.#host);
     }
     this.#keyboard.redrawn();
   }
 
-  /** @param {import("./plot.js").Row[]} rows */
-  #options(rows) {
-    return options(rows, {
+  /**
+   * @param {import("./plot.js").Library} uPlot
+   * @param {import("./plot.js").Shown} first
+   */
+  #options(uPlot, first) {
+    return options(() => this.#shown ?? first, {
+      uPlot,
       host: this.#host,
       size: this.#size(),
-      axes: this.#axes,
-      onCursor: this.#onCursor,
-      onSelect: (span) => this.#keepZoom(span),
+      onCursor: (at) => this.#pointed(at),
+      onSelect: (span) => this.zoomTo(span),
       onDoubleClick: () => this.zoomOut(),
     });
   }
 
-  /** @param {import("./plot.js").Span} span */
-  #keepZoom(span) {
-    this.#zoom = span;
-    this.#onZoom(span);
-  }
-
-  #scaleToZoom() {
-    if (this.#zoom) this.#plot?.setScale("x", { min: this.#zoom.from, max: this.#zoom.to });
+  /** @param {number | null} at */
+  #pointed(at) {
+    const { times, step } = this;
+    const index = at === null ? -1 : times.findLastIndex((time) => time <= at);
+    this.#onCursor(index >= 0 && at !== null && at < times[index] + step ? index : null);
   }
 }

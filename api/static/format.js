@@ -153,6 +153,23 @@ export function second(unixSeconds) {
 export const day = (unixSeconds) => times.day.format(date(unixSeconds));
 
 /**
+ * The same with its year.
+ *
+ * @param {number} unixSeconds
+ */
+export const dayAndYear = (unixSeconds) => times.dayAndYear.format(date(unixSeconds));
+
+/**
+ * @param {number} unixSeconds
+ */
+export const month = (unixSeconds) => times.month.format(date(unixSeconds));
+
+/**
+ * @param {number} unixSeconds
+ */
+export const year = (unixSeconds) => times.year.format(date(unixSeconds));
+
+/**
  * Day and time; the year only of another one than this.
  *
  * @param {number} unixSeconds
@@ -198,6 +215,8 @@ function timeFormats() {
     day: of({ day: "numeric", month: "short" }),
     thisYear: of(momentParts),
     moment: of({ ...momentParts, year: "numeric" }),
+    dayAndYear: of({ day: "numeric", month: "short", year: "numeric" }),
+    month: of({ month: "short" }),
     date: of({ dateStyle: "short" }),
     year: of({ year: "numeric" }),
   };

@@ -112,10 +112,9 @@ onChange((_, changed) => {
     if (filtered) list.mark();
     if (moved || list.dependsOn(changed)) list.ask();
   }
-  if (moved || filtered) {
-    trending.ask();
-    timeline.ask();
-  }
+  if (moved || filtered) trending.ask();
+  if (moved) timeline.ask();
+  else timeline.follow(changed);
   if (filtered) feed.renew();
   tellImpossible();
 });

@@ -1,11 +1,10 @@
 // One type or one word in full, for the sheet.
 
 import { getJson } from "./api.js";
-import { Chart } from "./chart.js";
 import { make, setName } from "./dom.js";
-import { duration, moment, percent, span, visible, whole } from "./format.js";
-import { MISSING, drawable } from "./plot.js";
-import { AXES } from "./timeline.js";
+import { duration, moment, percent, span, whole } from "./format.js";
+import { NameChart } from "./name-chart.js";
+import { MISSING } from "./plot.js";
 import { range, timeRange } from "./view.js";
 
 /** What of all time is drawn at least, in seconds. */
@@ -33,7 +32,9 @@ export async function oneName(body, kind, name, signal) {
   const plot = make("div", { className: "plot small" });
   body.append(plot);
   return async () => {
-    if (!(await draw(plot, found, signal))) note.textContent = MISSING;
+    const chart = new NameChart(plot, kind, name, signal);
+    if (!(await chart.ready())) note.textContent = MISSING;
+    else if (!signal.aborted) chart.show(found);
   };
 }
 
@@ -75,33 +76,4 @@ function seen(window) {
   // Windows of more than a minute are all that is kept of what is long ago.
   const seconds = window.to - window.from;
   return `${moment(window.from)}${seconds > 60 ? `, within ${duration(seconds)}` : ""}`;
-}
-
-/**
- * Draw the series of a name. Returns false where uPlot is not installed.
- *
- * @param {HTMLElement} plot
- * @param {Api.OneName} found
- * @param {AbortSignal} signal
- */
-async function draw(plot, { name, series }, signal) {
-  const shown = drawable({ times: series.starts_at, rows: [{ color: "--series-1", values: series.counts }] }, series.step_seconds);
-  const [{ values }] = shown.rows;
-  /**
-   * @param {number} since
-   * @param {number} until
-   */
-  const countBetween = (since, until) => (
-    values.reduce((sum, count, at) => sum + (shown.times[at] >= since && shown.times[at] <= until ? count : 0), 0));
-  const chart = new Chart(plot, {
-    height: 160,
-    axes: AXES,
-    label: `Counts of ${visible(name)}`,
-    describe: (index) => `${moment(shown.times[index])}: ${whole(values[index])}`,
-    describeSpan: (since, until) => `${span(since, until)}: ${whole(countBetween(since, until))}`,
-  });
-  signal.addEventListener("abort", () => chart.destroy());
-  const ready = await chart.ready();
-  if (ready && !signal.aborted) chart.set(shown);
-  return ready;
 }

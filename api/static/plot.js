@@ -1,6 +1,7 @@
 // uPlot, which draws the charts: brought when it is first needed, and told here how a chart of ours looks.
 
-import { timeZoneName } from "./format.js";
+import { short, timeZoneName } from "./format.js";
+import { LABEL_STEPS, timeLabels } from "./time-axis.js";
 
 /** @typedef {typeof import("uplot")} Library */
 
@@ -13,30 +14,30 @@ export const MISSING = "The chart needs uPlot, which is not here. To get it: mak
 /** A finger or a mouse that moved less, in pixels, has selected nothing. */
 export const LEAST_DRAG = 5;
 
-const MINUTE = 60;
-const HOUR = 3600;
-const DAY = 86_400;
-
-/** Seconds that the labels of time may be apart: whole minutes, for they do not show seconds, and what divides a day well. */
-const LABEL_STEPS = [
-  ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * MINUTE),
-  ...[1, 2, 3, 4, 6, 8, 12].map((hours) => hours * HOUR),
-  ...[1, 2, 3, 7, 14, 28, 56, 112, 365].map((days) => days * DAY),
-];
-
 /** How wide the labels of values are at the least, and how wide a letter of theirs is at the most, in pixels: some
  * languages have long words for a million. */
 const LEAST_LABEL = 48;
 const LETTER = 8;
 
+/** The height of one line of labels of time, and of two. */
+const [ONE_LINE, TWO_LINES] = [30, 46];
+
+/** How far apart the lines are that mark what is not over yet, and how wide each is, in pixels. */
+const [HATCH, HATCH_WIDTH] = [7, 3];
+
 /**
- * @typedef {object} Axes the labels of both axes
- * @property {(unixSeconds: number, stepSeconds: number) => string} time
- * @property {(value: number) => string} value
- *
  * @typedef {{from: number, to: number}} Span in Unix seconds
  * @typedef {{color: string, values: number[]}} Row `color` is the name of a custom property
- * @typedef {{times: number[], rows: Row[]}} Shown rows over times, the first at the bottom
+ * @typedef {{color: string, values: (number | null)[], dashed?: boolean}} Line null where it has a gap
+ *
+ * @typedef {object} Shown counts in cells of time
+ * @property {number} from where the axis of time begins
+ * @property {number} to
+ * @property {number} step how wide a cell is
+ * @property {number[]} times where each cell begins
+ * @property {number | null} begun since when cells are not over; these are hatched
+ * @property {Row[]} rows areas, each upon the one before
+ * @property {Line[]} lines drawn over them, each by itself
  */
 
 /** @type {Promise<Library | null> | undefined} */
@@ -62,23 +63,28 @@ async function load() {
 }
 
 /**
- * Return uPlot's options of a chart of stacked areas.
+ * Return uPlot's options of a chart of stacked areas, with lines over them.
  *
- * @param {Row[]} rows
+ * @param {() => Shown} shown returns what is shown just now; its rows and lines stay as many, and have their colours
  * @param {object} chart
+ * @param {Library} chart.uPlot
  * @param {HTMLElement} chart.host whose colours and font it has
  * @param {{width: number, height: number}} chart.size
- * @param {Axes} chart.axes
- * @param {(index: number | null) => void} chart.onCursor
- * @param {(span: Span) => void} chart.onSelect is called after a drag of the mouse, which uPlot zooms in on by itself
+ * @param {(at: number | null) => void} chart.onCursor is called with the time under the cursor
+ * @param {(span: Span) => void} chart.onSelect is called after a drag of the mouse
  * @param {() => void} chart.onDoubleClick
  * @returns {import("uplot").Options}
  */
-export function options(rows, { host, size, axes, onCursor, onSelect, onDoubleClick }) {
+export function options(shown, { uPlot, host, size, onCursor, onSelect, onDoubleClick }) {
   const style = getComputedStyle(host);
   const color = (/** @type {string} */ name) => colorOf(host, name);
   const font = `12px ${style.fontFamily}`;
-  const lines = { stroke: color("--line"), width: 1 };
+  const grid = { stroke: color("--line"), width: 1 };
+  const card = color("--card");
+  const { rows, lines } = shown();
+  // A cell is as high from its beginning to its end: a slope would tell of what nobody has counted.
+  const paths = uPlot.paths.stepped?.({ align: 1 });
+  const series = { ...(paths && { paths }), points: { show: false } };
   return {
     ...size,
     legend: { show: false },
@@ -87,33 +93,68 @@ export function options(rows, { host, size, axes, onCursor, onSelect, onDoubleCl
     cursor: {
       y: false,
       points: { show: false },
-      drag: { x: true, y: false, dist: LEAST_DRAG },
+      drag: { x: true, y: false, dist: LEAST_DRAG, setScale: false },
       bind: { dblclick: () => () => (onDoubleClick(), null) },
     },
-    scales: { y: { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] } },
+    scales: {
+      x: { range: () => [shown().from, shown().to] },
+      y: { range: (_, __, most) => [0, most > 0 ? most * 1.08 : 1] },
+    },
     axes: [
-      { stroke: color("--muted"), font, grid: { show: false }, ticks: { ...lines, size: 4 }, size: 30, space: 76, incrs: LABEL_STEPS,
-        values: (_, splits) => splits.map((at) => axes.time(at, splits[1] - splits[0])) },
-      { stroke: color("--muted"), font, grid: lines, ticks: { show: false }, space: 36,
+      { stroke: color("--muted"), font, grid: { show: false }, ticks: { ...grid, size: 4 }, space: 84, incrs: LABEL_STEPS,
+        size: (_, labels) => (labels?.some((label) => label.includes("\n")) ? TWO_LINES : ONE_LINE),
+        values: (_, splits, __, ___, step) => timeLabels(splits, step) },
+      { stroke: color("--muted"), font, grid, ticks: { show: false }, space: 36,
         size: (_, labels) => Math.max(LEAST_LABEL, ...(labels ?? []).map((label) => (label.length + 1) * LETTER)),
-        values: (_, splits) => splits.map(axes.value) },
+        values: (_, splits) => splits.map(short) },
     ],
-    series: [{}, ...rows.map((row) => ({
-      stroke: color(row.color),
-      fill: color(`${row.color}-fill`),
-      width: 1.5,
-      points: { show: false },
-    }))],
+    series: [
+      {},
+      ...rows.map((row) => ({ ...series, stroke: color(row.color), fill: color(`${row.color}-fill`), width: 1.5 })),
+      ...lines.map((line) => ({ ...series, stroke: color(line.color), width: 2, ...(line.dashed && { dash: [5, 4], width: 1.5 }) })),
+    ],
     // Each area reaches down to the one under it only, or their colours would add up.
     bands: rows.slice(1).map((_, below) => ({ series: [below + 2, below + 1] })),
     hooks: {
-      setCursor: [({ cursor }) => onCursor(cursor.left !== undefined && cursor.left >= 0 ? cursor.idx ?? null : null)],
+      draw: [(plot) => hatch(plot, shown(), card)],
+      setCursor: [(plot) => {
+        const { left } = plot.cursor;
+        onCursor(left !== undefined && left >= 0 ? plot.posToVal(left, "x") : null);
+      }],
       setSelect: [(plot) => {
         const { left, width } = plot.select;
-        if (width > 0) onSelect({ from: plot.posToVal(left, "x"), to: plot.posToVal(left + width, "x") });
+        if (width <= 0) return;
+        onSelect({ from: plot.posToVal(left, "x"), to: plot.posToVal(left + width, "x") });
+        plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
       }],
     },
   };
+}
+
+/**
+ * Mark what is not over yet: it is cut into pieces by lines of the card's colour, and so are the lines around it.
+ *
+ * @param {import("uplot")} plot
+ * @param {Shown} shown
+ * @param {string} card
+ */
+function hatch({ ctx, bbox, valToPos }, { begun, to }, card) {
+  if (begun === null) return;
+  const [left, right] = [begun, to].map((at) => Math.min(bbox.left + bbox.width, Math.max(bbox.left, valToPos(at, "x", true))));
+  const scale = devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, bbox.top, right - left, bbox.height);
+  ctx.clip();
+  ctx.beginPath();
+  for (let x = left - bbox.height; x < right; x += HATCH * scale) {
+    ctx.moveTo(x, bbox.top + bbox.height);
+    ctx.lineTo(x + bbox.height, bbox.top);
+  }
+  ctx.strokeStyle = card;
+  ctx.lineWidth = HATCH_WIDTH * scale;
+  ctx.stroke();
+  ctx.restore();
 }
 
 /**
@@ -142,29 +183,19 @@ function inZone(at) {
 }
 
 /**
- * Return what uPlot draws of rows: the times, and each row with all that are under it added.
+ * Return what uPlot draws: the times, each row with all that are under it added, the lines. The last cell ends, too.
  *
  * @param {Shown} shown
  * @returns {import("uplot").AlignedData}
  */
-export function stacked({ times, rows }) {
+export function data({ times, step, rows, lines }) {
   /** @type {number[]} */
   let under = times.map(() => 0);
-  return [times, ...rows.map(({ values }) => {
-    const below = under;
-    under = values.map((value, at) => value + below[at]);
+  const areas = rows.map(({ values }) => {
+    under = values.map((value, at) => value + under[at]);
     return under;
-  })];
-}
-
-/**
- * Return the same, but a single cell, which would be a point, as wide as it is: `step` seconds.
- *
- * @template {{values: number[]}} R
- * @param {{times: number[], rows: R[]}} shown
- * @param {number} step
- */
-export function drawable({ times, rows }, step) {
-  if (times.length !== 1) return { times, rows };
-  return { times: [times[0], times[0] + step], rows: rows.map((row) => ({ ...row, values: [row.values[0], row.values[0]] })) };
+  });
+  /** @param {(number | null)[]} values */
+  const closed = (values) => [...values, ...values.slice(-1)];
+  return [[...times, ...times.slice(-1).map((at) => at + step)], ...[...areas, ...lines.map(({ values }) => values)].map(closed)];
 }

@@ -1,66 +1,61 @@
-// The chart of events per second by type: the most frequent types by name, all others together.
+// The chart of what is counted a second: types stacked, the most frequent by name and all others together, or what is chosen;
+// names that are drawn besides; and the time range before, as a dashed line.
 
 import { explain } from "./api.js";
+import { besides, draw } from "./besides.js";
 import { Chart } from "./chart.js";
-import { arrange, byId, make, setName, setText } from "./dom.js";
-import { MOST_TYPES, eventRates } from "./event-rates.js";
-import { day, minute, moment, rate, short, span, visible } from "./format.js";
+import { byId, make, setText } from "./dom.js";
+import { timelineOf } from "./event-rates.js";
+import { moment, rate, span, visible } from "./format.js";
+import { Legend, OTHERS } from "./legend.js";
+import { newest } from "./newest.js";
 import { MISSING } from "./plot.js";
 import { Poll } from "./poll.js";
-import { FIRST_PAGES, change, timeRange, utc, view } from "./view.js";
+import { ZOOM, chooseSpan, lengthOf, rangeName, wholeName } from "./range.js";
+import { OTHERS_COLOR, colorsOf } from "./series-colors.js";
+import { change, range, timeRange, view } from "./view.js";
 
-const OTHERS = "all others";
-const OTHERS_COLOR = "--series-other";
-const COLORS = Array.from({ length: MOST_TYPES }, (_, at) => `--series-${at + 1}`);
-
-/** Types that are read aloud for a moment; the legend has all. */
+/** Series that are read aloud for a moment; the legend has all. */
 const MOST_SAID = 3;
 
-const DAY = 86_400;
+const HEIGHT = 240;
 
 /**
- * The labels of the axes, which the chart of a single name has too.
- *
- * @type {import("./plot.js").Axes}
+ * @typedef {import("./event-rates.js").Timeline} Answer
+ * @typedef {import("./event-rates.js").Rates} Rates
  */
-export const AXES = {
-  time: (at, step) => (step >= DAY ? day(at) : minute(at)),
-  value: (value) => short(value),
-};
 
 export class Timeline {
   #chart;
-  /** @type {Poll<import("./event-rates.js").EventRates>} */
+  #legend;
+  /** @type {Poll<{answer: Answer | null, newest: number | null}>} */
   #poll;
-  /** @type {Map<string | null, string>} */
-  #colors = new Map();
-  /** @type {Set<string | null>} types that are taken out of the chart */
-  #hidden = new Set();
-  /** @type {import("./event-rates.js").EventRates | null} */
+  /** @type {Answer | null} */
   #answer = null;
+  /** @type {Map<string, string>} */
+  #colors = new Map();
   /** @type {number | null} the index of the cell under the cursor */
   #cursor = null;
-  /** @type {Map<string | null, {item: HTMLElement, value: HTMLElement}>} of the legend */
-  #items = new Map();
   #ready = false;
 
   constructor() {
     this.#chart = new Chart(byId("plot"), {
-      height: 240,
-      axes: AXES,
-      label: "Events per second by type",
+      height: HEIGHT,
+      label: "What is counted a second",
       describe: (index) => this.#describe(index),
       describeSpan: (from, to) => this.#describeSpan(from, to),
       onCursor: (index) => this.#pointAt(index),
-      onZoom: (zoom) => this.#zoomed(zoom),
+      zoom: ZOOM,
     });
+    this.#legend = new Legend({ onHide: (entry) => hide(entry) });
     this.#poll = new Poll({
-      load: (signal) => eventRates(drawnRange(), signal),
-      show: (answer) => this.#show(answer),
+      load: (signal) => load(signal),
+      show: ({ answer, newest: last }) => this.#show(answer, last),
       fail: (error) => note(explain(error)),
       pauseMs: 5000,
     });
-    byId("zoom-out").addEventListener("click", () => this.#chart.zoomOut());
+    byId("zoom-out").addEventListener("click", () => ZOOM.out());
+    byId("previous").addEventListener("click", () => change({ previous: view().previous ? "" : "1" }));
   }
 
   /** Begin; without uPlot only a sentence is shown. */
@@ -73,13 +68,22 @@ export class Timeline {
     this.ask();
   }
 
-  /** Ask for the time range that is chosen now. */
+  /** Ask for what the view says now. */
   ask() {
     if (!this.#ready) return;
-    this.#chart.zoomOut();
-    const names = new Map([["24h", "last 24 hours"], ["custom", "custom time range"]]);
-    setText(byId("timeline-range"), names.get(view().window) ?? "last hour");
+    this.#head();
     this.#poll.ask();
+  }
+
+  /**
+   * Follow a change of the view, its time range aside.
+   *
+   * @param {Set<string>} changed
+   */
+  follow(changed) {
+    if (!this.#ready) return;
+    if (["type", "word", "overlay", "previous"].some((name) => changed.has(name))) this.ask();
+    else if (changed.has("hidden") || changed.has("others")) this.#draw();
   }
 
   /**
@@ -91,76 +95,65 @@ export class Timeline {
     if (this.#ready) this.#poll.nudge(atOnce);
   }
 
-  /** @param {import("./event-rates.js").EventRates} answer */
-  #show(answer) {
-    this.#answer = answer;
-    note(answer.times.length ? "" : "No events in this time: nothing to draw.");
-    if (view().window === "custom" && answer.to) setText(byId("timeline-range"), span(answer.from, answer.to));
-    this.#color(answer.rows.map((row) => row.name));
-    this.#legend(answer);
-    this.#draw();
+  /** Say what is drawn, and how to draw something else. */
+  #head() {
+    const { previous, type, word } = view();
+    const answer = this.#answer;
+    const wide = answer && range().window !== "all" ? "" : answer && `, ${span(answer.from, answer.to)}`;
+    setText(byId("timeline-title"), word.length && (type.length || answer?.filtered === false) ? "By word" : "By type");
+    setText(byId("timeline-range"), rangeName() ? `${rangeName()}${wide ?? ""}` : answer ? span(answer.from, answer.to) : "");
+    byId("zoom-out").hidden = !ZOOM.zoomed();
+    byId("zoom-out").title = `Show ${wholeName()} again`;
+    byId("previous").hidden = range().window === "all";
+    byId("previous").setAttribute("aria-pressed", String(previous === "1"));
   }
 
   /**
-   * Give each type a colour, which it keeps for as long as it is among the most frequent.
-   *
-   * @param {(string | null)[]} names
+   * @param {Answer | null} answer
+   * @param {number | null} last when the newest events are, where there are none
    */
-  #color(names) {
-    for (const name of this.#colors.keys()) if (!names.includes(name)) this.#colors.delete(name);
-    const taken = new Set(this.#colors.values());
-    const free = COLORS.filter((color) => !taken.has(color));
-    for (const name of names) {
-      if (!this.#colors.has(name)) this.#colors.set(name, (name === null ? null : free.shift()) ?? OTHERS_COLOR);
-    }
+  #show(answer, last) {
+    this.#answer = answer;
+    if (this.#cursor !== null && this.#cursor >= (answer?.times.length ?? 0)) this.#cursor = null; // until it moves again
+    if (answer) note("");
+    else noteEmpty(last);
+    this.#colors = answer ? colorsOf(answer.rows.filter(({ name }) => name !== null).map(id), answer.besides.map(id)) : new Map();
+    this.#head();
+    this.#draw();
   }
 
   #draw() {
-    if (!this.#answer) return;
-    const { times, rows } = this.#answer;
-    const drawn = rows.filter((row) => !this.#hidden.has(row.name));
-    this.#chart.set({ times, rows: drawn.map(({ name, values }) => ({ color: this.#colors.get(name) ?? OTHERS_COLOR, values })) });
-  }
-
-  // The legend.
-
-  /** @param {import("./event-rates.js").EventRates} answer */
-  #legend({ rows }) {
-    const items = new Map(rows.map(({ name }) => [name, this.#items.get(name) ?? this.#legendItem(name)]));
-    for (const [name, { item }] of this.#items) if (!items.has(name)) item.remove();
-    this.#items = items;
-    arrange(byId("legend"), [...items.values()].map(({ item }) => item));
+    const answer = this.#answer;
     this.#values();
-  }
-
-  /** @param {string | null} name */
-  #legendItem(name) {
-    const label = make("bdi", { className: "given" });
-    if (name === null) label.textContent = OTHERS;
-    else setName(label, name);
-    const value = make("span", { className: "number" });
-    const swatch = make("span", { className: "swatch" });
-    swatch.style.setProperty("--color", `var(${this.#colors.get(name)})`);
-    const button = make("button", { type: "button" }, swatch, label, value);
-    button.setAttribute("aria-pressed", String(!this.#hidden.has(name)));
-    button.addEventListener("click", () => {
-      if (!this.#hidden.delete(name)) this.#hidden.add(name);
-      button.setAttribute("aria-pressed", String(!this.#hidden.has(name)));
-      this.#draw();
-    });
-    return { item: make("li", {}, button), value };
-  }
-
-  /** Fill in the legend's numbers: of the moment under the cursor, else of the newest. */
-  #values() {
-    if (!this.#answer) return;
-    const { times, rows } = this.#answer;
-    const at = Math.min(this.#cursor ?? times.length - 1, times.length - 1);
-    for (const { name, values } of rows) {
-      const item = this.#items.get(name);
-      if (item) setText(item.value, `${rate(values[at] ?? 0)}/s`);
+    if (!answer) {
+      this.#chart.set(null);
+      return;
     }
-    setText(byId("timeline-at"), this.#cursor === null || !times.length ? "" : moment(times[at]));
+    const rows = answer.rows.filter((row) => !isHidden(row));
+    const lines = answer.besides.map((row) => ({ color: this.#color(row), values: row.values }));
+    const previous = answer.shift ? [{ color: "--muted", dashed: true, values: answer.times.map((_, at) => before(rows, at)) }] : [];
+    this.#chart.set({
+      ...answer,
+      rows: rows.map((row) => ({ color: this.#color(row), values: row.values })),
+      lines: [...lines, ...previous],
+    });
+  }
+
+  /** @param {Rates} row */
+  #color(row) {
+    return this.#colors.get(id(row)) ?? OTHERS_COLOR;
+  }
+
+  /** Fill in the legend, with the numbers of the moment under the cursor, else of the newest cell that is over. */
+  #values() {
+    const answer = this.#answer;
+    const at = answer ? this.#cursor ?? lastOver(answer) : 0;
+    /** @param {boolean} line */
+    const entry = (line) => (/** @type {Rates} */ row) => ({
+      ...row, id: id(row), color: this.#color(row), besides: line, hidden: !line && isHidden(row), value: `${rate(row.values[at] ?? 0)}/s`,
+    });
+    this.#legend.show(answer ? [...answer.rows.map(entry(false)), ...answer.besides.map(entry(true))] : []);
+    setText(byId("timeline-at"), answer && this.#cursor !== null ? cellName(answer, this.#cursor) : "");
   }
 
   // What the chart says and asks.
@@ -171,13 +164,18 @@ export class Timeline {
    * @param {number} index
    */
   #describe(index) {
-    if (!this.#answer) return "";
-    const { times, rows } = this.#answer;
-    const ranked = rows.map(({ name, values }) => ({ name: name === null ? OTHERS : visible(name), value: values[index] }))
+    const answer = this.#answer;
+    if (!answer) return "";
+    const { rows, besides: lines, begun, times } = answer;
+    /** @param {Rates[]} series */
+    const said = (series) => series.map(({ name, values }) => ({ name: name === null ? OTHERS : visible(name), value: values[index] }))
       .sort((one, other) => other.value - one.value);
-    const total = ranked.reduce((sum, { value }) => sum + value, 0);
-    const most = ranked.slice(0, MOST_SAID).filter(({ value }) => value > 0);
-    return `${moment(times[index])}: ${[`${rate(total)} a second`, ...most.map(({ name, value }) => `${name} ${rate(value)}`)].join(", ")}`;
+    const shown = rows.filter((row) => !isHidden(row));
+    const most = said(shown).slice(0, MOST_SAID).filter(({ value }) => value > 0);
+    const earlier = before(shown, index);
+    const over = begun !== null && times[index] >= begun ? ", not over yet" : "";
+    const texts = [`${rate(sum(shown.map(({ values }) => values[index])))} a second`, ...(earlier === null ? [] : [`${rate(earlier)} before`])];
+    return `${cellName(answer, index)}${over}: ${[...texts, ...[...most, ...said(lines)].map(({ name, value }) => `${name} ${rate(value)}`)].join(", ")}`;
   }
 
   /**
@@ -187,9 +185,9 @@ export class Timeline {
   #describeSpan(from, to) {
     if (!this.#answer) return "";
     const { times, rows } = this.#answer;
-    const within = times.map((at, index) => (at >= from && at <= to ? index : -1)).filter((index) => index >= 0);
-    const sum = rows.reduce((most, { values }) => most + within.reduce((added, index) => added + values[index], 0), 0);
-    return `${span(from, to)}: ${rate(sum / within.length)} a second`;
+    const within = times.flatMap((at, index) => (at >= from && at < to ? [index] : []));
+    const all = sum(rows.filter((row) => !isHidden(row)).flatMap(({ values }) => within.map((index) => values[index])));
+    return `${span(from, to)}: ${rate(all / within.length)} a second`;
   }
 
   /** @param {number | null} index */
@@ -197,27 +195,85 @@ export class Timeline {
     this.#cursor = index;
     this.#values();
   }
+}
 
-  /** @param {import("./plot.js").Span | null} zoom */
-  #zoomed(zoom) {
-    byId("zoom-out").hidden = byId("zoom-use").hidden = zoom === null;
-    if (!zoom) return;
-    byId("zoom-use").onclick = () => {
-      const [from, to] = [zoom.from, zoom.to].map((at) => utc(new Date(Math.round(at) * 1000)));
-      change({ window: "custom", from, to, ...FIRST_PAGES });
-    };
+/** @param {AbortSignal} signal */
+async function load(signal) {
+  const chosen = view();
+  const shift = chosen.previous ? lengthOf(Date.now() / 1000) ?? 0 : 0;
+  const answer = await timelineOf({ range: timeRange(), shift, chosen, besides: besides() }, signal);
+  return { answer, newest: answer ? null : await newest(chosen, signal) };
+}
+
+/**
+ * Take a series out of the chart, or bring it back. What is drawn besides is not drawn then.
+ *
+ * @param {import("./legend.js").Entry} entry
+ */
+function hide({ kind, name, besides: line, hidden: was }) {
+  if (name === null) change({ others: was ? "" : "hidden" });
+  else if (line) draw(kind, name, false);
+  else change({ hidden: was ? view().hidden.filter((each) => each !== name) : [...view().hidden, name] });
+}
+
+/** @param {Rates} row */
+function isHidden({ name }) {
+  return name === null ? view().others === "hidden" : view().hidden.includes(name);
+}
+
+/** @param {Rates} row */
+function id({ kind, name }) {
+  return name === null ? "others" : `${kind}:${name}`;
+}
+
+/** @param {number[]} numbers */
+function sum(numbers) {
+  return numbers.reduce((added, number) => added + number, 0);
+}
+
+/**
+ * Return how much there was of these so long before a cell; null where that is not known.
+ *
+ * @param {Rates[]} rows
+ * @param {number} at
+ */
+function before(rows, at) {
+  const known = rows.flatMap(({ previous }) => previous?.[at] ?? []);
+  return known.length ? sum(known) : null;
+}
+
+/** @param {Answer} answer */
+function lastOver({ times, begun }) {
+  const last = begun === null ? -1 : times.indexOf(begun) - 1;
+  return last >= 0 ? last : times.length - 1;
+}
+
+/**
+ * @param {Answer} answer
+ * @param {number} index
+ */
+function cellName({ times, step }, index) {
+  return step > 60 ? span(times[index], times[index] + step) : moment(times[index]);
+}
+
+/** @param {number | null} last */
+function noteEmpty(last) {
+  if (last === null) {
+    note("No events in this time: nothing to draw.");
+    return;
   }
+  const there = make("button", { type: "button", className: "link", textContent: "go there" });
+  const length = lengthOf(Date.now() / 1000);
+  there.addEventListener("click", () => chooseSpan(last - (length ?? 3600), last));
+  note(`No events in ${rangeName() ? `the ${rangeName()}` : "this time"}: nothing to draw. The newest are of ${moment(last)}: `, there);
 }
 
-/** @param {string} text */
-function note(text) {
+/**
+ * @param {string} text
+ * @param {HTMLElement} [button]
+ */
+function note(text, button) {
   const element = byId("plot-note");
-  setText(element, text);
+  if (element.firstChild?.nodeValue !== text || Boolean(button) !== (element.children.length > 0)) element.replaceChildren(text, ...(button ? [button] : []));
   element.hidden = !text;
-}
-
-/** Return the time range to draw: the chosen one, but never less than an hour, nor all time. */
-function drawnRange() {
-  const { window } = view();
-  return window === "24h" || window === "custom" ? timeRange() : { window: "1h" };
 }

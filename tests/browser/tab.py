@@ -38,7 +38,7 @@ class Tab:
     def check(self) -> None:
         """Fail if the page complained by itself, or talked to anybody but the api."""
         left = [each for each in self.complaints if not any(re.search(known, each) for known in self._forgiven)]
-        assert left == []
+        assert left == [], left
         assert len(self.hosts) <= 1, self.hosts
 
     def rows(self, kind: str) -> dict[str, str]:

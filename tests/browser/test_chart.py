@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 import time
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab, StartPipeline
 from tests.browser.pipeline import KEYS, Pipeline, event
+from tests.browser.tab import Tab
 from tests.server import Server
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
+
+
+def parameters(tab: Tab) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(tab.page.url).query, keep_blank_values=True)
 
 
 @pytest.mark.usefixtures("vendor")
@@ -30,24 +36,43 @@ def test_the_chart(pipeline: Pipeline, open_tab: OpenTab) -> None:
         return new Set(new Uint32Array(data.buffer)).size;
     }"""
     assert canvas.evaluate(colours) > 20
-    # Off and on again.
-    legend.first.get_by_role("button").click()
-    expect(legend.first.get_by_role("button")).to_have_attribute("aria-pressed", "false")
-    legend.first.get_by_role("button").click()
+    # Off and on again, which is in the address.
+    first = tab.page.get_by_role("button", name="Show type1 in the chart")
+    first.click()
+    expect(first).to_have_attribute("aria-pressed", "false")
+    assert parameters(tab)["hidden"] == ["type1"]
+    tab.page.reload()
+    expect(first).to_have_attribute("aria-pressed", "false")
+    first.click()
+    expect(first).to_have_attribute("aria-pressed", "true")
+    others = tab.page.get_by_role("button", name="Show all others in the chart")
+    others.click()
+    assert parameters(tab) == {"others": ["hidden"]}
+    tab.page.go_back()
+    expect(others).to_have_attribute("aria-pressed", "true")
     # What was when.
     box = canvas.bounding_box()
     assert box is not None
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
     expect(tab.page.locator("#timeline-at")).to_have_text(re.compile(r"\d:\d\d"))
-    # A time range of it, and the lists of that time range.
+    # A part of it is the time range of the whole page, until that is taken back.
     tab.page.mouse.down()
     tab.page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 80, steps=5)
     tab.page.mouse.up()
-    expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
-    tab.page.get_by_role("button", name="Rank this time range").click()
-    expect(tab.page.get_by_label("Custom")).to_be_checked()
-    expect(tab.page.locator("#timeline-range")).to_contain_text("–")
-    expect(tab.page.locator("#types tbody tr").first).to_be_visible()
+    zoom_out = tab.page.get_by_role("button", name="Zoom out")
+    expect(zoom_out).to_be_visible()
+    for end in ("zoom_from", "zoom_to"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:00Z", parameters(tab)[end][0]), "it has whole minutes"
+    expect(tab.page.locator("#timeline-range")).to_have_text(re.compile(r"\d:\d\d\s–"))
+    expect(tab.page.locator("#types .summary")).to_contain_text("–")
+    expect(tab.page.locator("#windows :checked")).to_have_count(0)
+    tab.page.go_back()
+    expect(zoom_out).to_be_hidden()
+    expect(tab.page.get_by_label("All", exact=True)).to_be_checked()
+    expect(tab.page.locator("#types .summary")).not_to_contain_text("–")
+    tab.page.go_forward()
+    zoom_out.click()
+    expect(tab.page).to_have_url(f"{pipeline.url}/")
 
 
 @pytest.mark.slow
@@ -137,10 +162,8 @@ def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: Ope
     press("Enter")
     expect(said).to_contain_text("Zoomed in on")
     expect(zoom_out).to_be_visible()
-    # It stays zoomed in while new counts come and types change places, and the arrows stay inside.
-    pipeline.count(*[event("bar")] * 4000)
-    expect(tab.page.locator("#legend li").first).to_contain_text("bar")
-    expect(zoom_out).to_be_visible()
+    # The arrows stay inside.
+    expect(tab.page.locator("#timeline-range")).to_contain_text("–")
     press("End")
     last = said.text_content()
     press("ArrowRight")
@@ -148,6 +171,13 @@ def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: Ope
     press("Escape")
     expect(said).to_have_text("Zoomed out")
     expect(zoom_out).to_be_hidden()
+    expect(tab.page.locator("#timeline-range")).to_have_text("last hour")
+    # New counts come and types change places: it stays where it is.
+    press("Home")
+    first = said.text_content()
+    pipeline.count(*[event("bar")] * 4000)
+    expect(tab.page.locator("#legend li").first).to_contain_text("bar")
+    expect(said).to_have_text(first or "")
     press("End")
     expect(said).not_to_have_text(last or "")
     # A selection is taken back alone.
@@ -169,6 +199,8 @@ def test_the_first_click_after_the_chart_was_used_by_keyboard(pipeline: Pipeline
         for key in ("End", "Shift+Home", "Enter"):
             tab.page.keyboard.press(key)
         expect(tab.page.get_by_role("button", name="Zoom out")).to_be_visible()
+        expect(tab.page.locator("#timeline-range")).to_contain_text("–")
+        expect(tab.page.locator("#types")).not_to_have_attribute("aria-busy", "true")
         tab.page.evaluate("document.activeElement.blur()")
         expect(tab.page.locator(".timeline .help")).to_be_hidden()
         place = button.bounding_box()
@@ -183,8 +215,8 @@ def test_the_first_click_after_the_chart_was_used_by_keyboard(pipeline: Pipeline
         expect(tab.page.locator(".timeline .help")).to_be_hidden()
         # Where the help lies over the legend, it is not there any more.
         tab.page.keyboard.press("Escape")
-        tab.page.locator("#legend").get_by_role("button", name="foo").click()
-        expect(tab.page.locator("#legend [aria-pressed=false]")).to_have_count(1)
+        tab.page.get_by_role("button", name="Show foo in the chart").click()
+        expect(tab.page.locator("#legend .hide[aria-pressed=false]")).to_have_count(1)
 
 
 @pytest.mark.slow
@@ -224,8 +256,8 @@ def test_the_chart_by_touch(pipeline: Pipeline, open_tab: OpenTab) -> None:
     assert over.locator(".u-select").evaluate("each => each.offsetWidth") > 50
     touch("touchEnd")
     expect(zoom_out).to_be_visible()
-    tab.page.get_by_role("button", name="Rank this time range").click()
-    expect(tab.page.get_by_label("Custom")).to_be_checked()
+    expect(tab.page.get_by_role("button", name="Custom")).to_have_attribute("aria-pressed", "true")
+    expect(tab.page.locator("#timeline-range")).to_contain_text("–")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import pairwise
 from unittest.mock import ANY
 
 import pytest
@@ -132,3 +133,71 @@ def test_a_moment_of_another_day_has_its_date(pipeline: Pipeline, open_tab: Open
     )
     assert [re.sub(r"\d", "0", each) for each in found] == [ANY, "Sep 0, 0000, 0:00:00 AM"]
     assert re.fullmatch(r"\d+:\d\d:\d\d [AP]M", found[0])
+
+
+def test_what_of_a_series_is_drawn(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html").page
+    found = page.evaluate(
+        """async () => {
+            const { drawnCells } = await import("./cells.js");
+            const of = (asOf, counted) => drawnCells({ times: [0, 60, 120, 180], step: 60, asOf, counted });
+            return [of(150, 120), of(124, 120), of(150, 180), of(300, 0)];
+        }"""
+    )
+    assert found == [
+        {"times": [0, 60, 120], "seconds": [60, 60, 30], "begun": 120},  # nothing is said yet of what is to come
+        {"times": [0, 60], "seconds": [60, 60], "begun": None},  # four seconds say too little
+        {"times": [0, 60, 120, 180], "seconds": [60, 60, 30, 60], "begun": 120},  # clocks that run ahead
+        {"times": [0, 60, 120, 180], "seconds": [60, 60, 60, 60], "begun": None},
+    ]
+
+
+def test_a_name_has_the_same_colour_whatever_is_beside_it_but_for_few(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html").page
+    alone, sets = page.evaluate(
+        """async () => {
+            const { colorsOf } = await import("./series-colors.js");
+            const names = Array.from({ length: 40 }, (_, at) => `types:name${at}`);
+            const alone = names.map((name) => colorsOf([name]).get(name));
+            const sets = names.slice(0, 34).map((_, at) => {
+                const six = names.slice(at, at + 6);
+                const of = (types) => Object.fromEntries(colorsOf(types, ["words:x", "words:y"]));
+                return [of(six), of([...six].reverse())];
+            });
+            return [alone, sets];
+        }"""
+    )
+    colors = {f"types:name{at}": color for at, color in enumerate(alone)}
+    assert len(set(alone)) == 10, "all are liked"
+    kept = 0
+    for forwards, backwards in sets:
+        assert forwards == backwards, "in whatever order they come"
+        assert len(set(forwards.values())) == 8, "each has its own"
+        kept += sum(forwards[name] == colors[name] for name in forwards if name in colors)
+    assert kept > 0.7 * 6 * len(sets)
+    pairs = [(one[0], other[0]) for one, other in pairwise(sets)]
+    moved = sum(one[name] != other[name] for one, other in pairs for name in one if name in other and name in colors)
+    assert moved < 0.3 * 5 * len(pairs), "one name that comes and one that goes move few others"
+
+
+def test_the_labels_of_a_time_axis_tell_the_day_and_the_year(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    page = open_tab(f"{pipeline.url}/static/index.html", timezone_id="UTC").page
+    year = time.gmtime().tm_year
+    today = time.strftime(f"{year}-%m-%d", time.gmtime())
+    labels = """async ([times, step]) => {
+        const { timeLabels } = await import("./time-axis.js");
+        return timeLabels(times.map((each) => Date.parse(each) / 1000), step);
+    }"""
+    for moments, step, want in (
+        ([f"{today}T10:00Z", f"{today}T10:05Z"], 300, ["10:00 AM", "10:05 AM"]),
+        (["2021-09-26T23:00Z", "2021-09-27T00:00Z"], 3600, ["11:00 PM\nSep 26, 2021", "12:00 AM\nSep 27, 2021"]),
+        ([f"{year}-01-03T00:00Z", f"{year}-01-04T00:00Z"], 86400, ["Jan 3", "Jan 4"]),
+        (
+            ["2020-12-31T00:00Z", "2021-01-01T00:00Z", "2021-01-02T00:00Z"],
+            86400,
+            ["Dec 31\n2020", "Jan 1\n2021", "Jan 2"],
+        ),
+        (["2020-12-01T00:00Z", "2021-01-01T00:00Z"], 30 * 86400, ["Dec\n2020", "Jan\n2021"]),
+        (["2020-01-01T00:00Z", "2021-01-01T00:00Z"], 365 * 86400, ["2020", "2021"]),
+    ):
+        assert page.evaluate(labels, [moments, step]) == want

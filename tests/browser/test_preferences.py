@@ -63,13 +63,22 @@ def test_the_chart_is_drawn_anew_in_the_chosen_colours(pipeline: Pipeline, open_
         for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255) found.add(data.slice(at, at + 3).join());
         return [...found];
     }"""
-    light, dark = "74,99,216", "143,162,255"  # --series-1
+
+    def color() -> str:
+        """Return the colour of the type as the legend has it."""
+        border = tab.page.locator("#legend .swatch").evaluate("each => getComputedStyle(each).borderColor")
+        return ",".join(re.findall(r"\d+", border))
 
     def shows(color: str, *, not_: str) -> bool:
         found = tab.page.evaluate(drawn)
         return color in found and not_ not in found
 
     tab.forgive("willReadFrequently")
+    tab.page.emulate_media(color_scheme="dark")
+    dark = color()
+    tab.page.emulate_media(color_scheme="light")
+    light = color()
+    assert light != dark
     wait_until(lambda: shows(light, not_=dark), what="it is drawn")
     tab.page.get_by_role("button", name="Display").click()
     tab.page.get_by_label("Dark", exact=True).check()
@@ -87,6 +96,7 @@ def test_times_of_utc(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(asked, timezone_id="Asia/Kathmandu")
     summary, start = tab.page.locator("#types .summary"), tab.page.locator("#custom-from")
     expect(summary).to_contain_text(re.compile(r"7:45\s–\s8:45\sPM"))
+    tab.page.get_by_role("button", name="Custom").click()
     expect(start).to_have_value("2026-03-05T19:45")
     tab.page.get_by_role("button", name="Display").click()
     tab.page.get_by_label("UTC", exact=True).check()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -55,7 +57,8 @@ def test_the_chosen_window_can_be_read_under_the_mouse(pipeline: Pipeline, open_
 def test_a_custom_time_range(pipeline: Pipeline, open_tab: OpenTab) -> None:
     pipeline.count(event("now"), *[event("earlier", ago=1800)] * 2, *[event("before", ago=3000)] * 3)
     tab = open_tab(pipeline.url, timezone_id="Asia/Kathmandu")
-    tab.page.get_by_label("Custom").check()
+    custom = tab.page.get_by_role("button", name="Custom")
+    custom.click()
     moments = tab.page.evaluate(
         """agos => agos.map(ago => {
             const at = new Date(Date.now() - ago * 1000);
@@ -68,9 +71,36 @@ def test_a_custom_time_range(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab.page.get_by_role("button", name="Apply").click()
     tab.expect_rows("types", {"earlier": 2})
     assert re.search(r"window=custom&from=\d{4}-.*Z&to=", tab.page.url)
+    expect(tab.page.locator("#custom")).to_be_hidden()
+    expect(custom).to_be_focused()
+    custom.click()
+    expect(tab.page.get_by_label("From")).to_have_value(moments[0])
     tab.page.get_by_label("to", exact=True).fill(moments[0])
     tab.page.get_by_label("to", exact=True).press("Enter")  # which is as good as the button, and cannot miss it
     expect(tab.page.locator("#custom-error")).to_have_text("The beginning must be before the end.")
+    tab.page.keyboard.press("Escape")
+    expect(tab.page.locator("#custom")).to_be_hidden()
+
+
+def test_a_step_is_as_long_as_the_time_range(pipeline: Pipeline, open_tab: OpenTab) -> None:
+    minute = int(time.time()) // 60 * 60
+    pipeline.count(*[event("now")] * 2, *[{"event_type": "hour", "data": "x", "timestamp": minute - 4500}] * 3)
+    tab = open_tab(f"{pipeline.url}/?window=1h")
+    earlier, later = (tab.page.get_by_role("button", name=name) for name in ("Earlier", "Later"))
+    tab.expect_rows("types", {"now": 2})
+    expect(later).to_be_disabled()
+    earlier.click()
+    tab.expect_rows("types", {"hour": 3})
+    asked = parse_qs(urlsplit(tab.page.url).query)
+    start, end = (datetime.fromisoformat(asked[name][0]).timestamp() for name in ("from", "to"))
+    assert (asked["window"], end - start, end % 60) == (["custom"], 3600, 0)
+    expect(tab.page.locator("#timeline-range")).to_contain_text("–")
+    # What comes to now is the trailing window again, and goes on with it.
+    later.click()
+    expect(tab.page.get_by_label("1 h", exact=True)).to_be_checked()
+    expect(tab.page).to_have_url(f"{pipeline.url}/?window=1h")
+    tab.page.get_by_label("All", exact=True).check()
+    expect(earlier).to_be_disabled()
 
 
 @pytest.mark.slow
@@ -112,34 +142,31 @@ def test_a_time_range_that_is_counted_in_whole_hours_says_so(pipeline: Pipeline,
 def test_arrow_keys_go_through_the_choices_and_the_form_closes(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
     tab.expect_state("Live")
-    form, press = tab.page.locator("#custom"), tab.page.keyboard.press
-    all_time, custom = (tab.page.get_by_label(name, exact=True) for name in ("All", "Custom"))
-    all_time.focus()
-    press("ArrowRight")
-    expect(custom).to_be_focused()
-    expect(form).to_be_visible()
-    press("ArrowRight")  # around to the first
-    expect(tab.page.get_by_label("1 m", exact=True)).to_be_focused()
+    form, custom = tab.page.locator("#custom"), tab.page.get_by_role("button", name="Custom")
+    tab.page.get_by_label("15 m").check()
+    for name in ("1 h", "24 h", "All", "1 m"):
+        tab.page.keyboard.press("ArrowRight")
+        expect(tab.page.get_by_label(name, exact=True)).to_be_focused()
+        expect(tab.page.get_by_label(name, exact=True)).to_be_checked()
     expect(form).to_be_hidden()
-    press("ArrowLeft")
-    press("ArrowLeft")
-    expect(all_time).to_be_focused()
-    # A form that was only opened closes, though what is chosen then was chosen before.
+    for close in (
+        lambda: tab.page.keyboard.press("Escape"),
+        form.get_by_role("button", name="Close").click,
+        custom.click,
+    ):
+        custom.click()
+        expect(tab.page.get_by_label("From")).to_be_focused()
+        expect(custom).to_have_attribute("aria-expanded", "true")
+        close()
+        expect(form).to_be_hidden()
+        expect(custom).to_be_focused()
+    expect(tab.page.get_by_label("1 m", exact=True)).to_be_checked()
+    # A form that was only opened closes when something else is chosen, and what was applied can be had again.
     custom.click()
-    expect(tab.page.get_by_label("From")).to_be_focused()
-    all_time.check()
+    tab.page.get_by_label("All", exact=True).check()
     expect(form).to_be_hidden()
     custom.click()
-    press("Escape")
-    expect(form).to_be_hidden()
-    expect(all_time).to_be_focused()
-    expect(all_time).to_be_checked()
-    # One that was used can be put away, and had again.
-    custom.click()
-    tab.page.get_by_role("button", name="Apply").click()
+    form.get_by_role("button", name="Apply").click()
     expect(tab.page).to_have_url(re.compile("window=custom"))
-    form.get_by_role("button", name="Close").click()
     expect(form).to_be_hidden()
-    expect(custom).to_be_checked()
-    custom.click()
-    expect(form).to_be_visible()
+    expect(custom).to_have_attribute("aria-pressed", "true")
