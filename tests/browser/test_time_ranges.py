@@ -149,15 +149,14 @@ def test_arrow_keys_go_through_the_choices_and_the_form_closes(pipeline: Pipelin
         expect(tab.page.get_by_label(name, exact=True)).to_be_focused()
         expect(tab.page.get_by_label(name, exact=True)).to_be_checked()
     expect(form).to_be_hidden()
-    for close in (
-        lambda: tab.page.keyboard.press("Escape"),
-        form.get_by_role("button", name="Close").click,
-        custom.click,
-    ):
+    for closing in (None, form.get_by_role("button", name="Close"), custom):
         custom.click()
         expect(tab.page.get_by_label("From")).to_be_focused()
         expect(custom).to_have_attribute("aria-expanded", "true")
-        close()
+        if closing:
+            closing.click()
+        else:
+            tab.page.keyboard.press("Escape")
         expect(form).to_be_hidden()
         expect(custom).to_be_focused()
     expect(tab.page.get_by_label("1 m", exact=True)).to_be_checked()
