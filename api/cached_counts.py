@@ -11,9 +11,10 @@ from typing import cast
 
 from api.comparison import Comparison, Rise, rising
 from api.freshness import RANKING_SECONDS
+from api.gauges import NAME_BYTES, SumGauge
 from api.listing import NUMBER_BYTES, WHOLE_BYTES, Listing, Whole
 from api.matching import NameFilter
-from api.memory import RETRY_AFTER_SECONDS, Claim, Memory, NoRoom
+from api.memory import RETRY_AFTER_SECONDS, Memory, NoRoom
 from api.params import TimeRangeParams
 from api.ranking import MAKING_BYTES_PER_NAME, Ranking
 from api.series import Seen, Series, add_up_cells, cut_into_cells, first_seen, last_seen
@@ -30,12 +31,6 @@ from tally.store.merged_reads import Reader
 from tally.store.moved import WindowsMoved, again_while_moved
 from tally.store.status import Status
 from tally.telemetry import shared_context
-
-#: A sum of more names than these is made with a slot: a few at once.
-FEW_SUMMED = 20_000
-
-#: The bytes of a name as long as most are, to tell before any is read what they will take.
-_NAME_BYTES = 8
 
 #: How many windows before the present one are the baseline of what is trending.
 BASELINE_WINDOWS = 4
@@ -165,7 +160,7 @@ class CachedCounts:
         """Return names by how their counts changed, see Comparison.changes. Raises NoRoom, Busy."""
         names = len(among) + sum(map(len, comparison.ranges))
         with self.memory.claim() as claim:
-            claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * _NAME_BYTES))
+            claim.grow_to(names * (MAKING_BYTES_PER_NAME + 2 * NAME_BYTES))
             made = await self.work.answer(wanted.effort(names), comparison.changes, among, wanted, step=self.work.step)
         self.memory.hold(made, made.size_bytes)
         return made
@@ -230,28 +225,34 @@ class CachedCounts:
                 refusal, refused_until = error.with_traceback(None), self.clock.monotonic() + RETRY_AFTER_SECONDS
                 raise
 
-        return Snapshot(version=self.reader.version, load=load, most_seconds=RANKING_SECONDS, clock=self.clock)
+        async def version() -> object:
+            return await self.reader.version(), await self.reader.numbers()
+
+        version_of = self.reader.version if isinstance(kind, str) else version
+        return Snapshot(version=version_of, load=load, most_seconds=RANKING_SECONDS, clock=self.clock)
 
     async def _load_by_word(self, kind: TypesOf, start: int | None, end: int | None) -> Ranking:
         """Return the types that have these words, or may, by how often; under OTHER how often they are elsewhere."""
         as_of = self.clock.time()
-        if start is None or end is None:
-            found = await self.reader.all_by_word(kind)
-        else:
-            time_range, found = await self.reader.range_by_word(kind, start, end)
-            start, end = time_range.start, time_range.end
-        counts = {name: count for name, count in found.counts.items() if count or name in found.hidden}
-        counts[OTHER.encode()] = found.elsewhere
-        ranking = Ranking.of(counts, as_of=as_of, start=start, end=end, hidden=found.hidden)
-        self.memory.hold(ranking, ranking.size_bytes)
-        return ranking
+        async with AsyncExitStack() as held:
+            gauge = SumGauge(held.enter_context(self.memory.claim()), self.work, held)
+            if start is None or end is None:
+                found = await self.reader.all_by_word(kind, gauge=gauge)
+            else:
+                time_range, found = await self.reader.range_by_word(kind, start, end, gauge=gauge)
+                start, end = time_range.start, time_range.end
+            counts = {name: count for name, count in found.counts.items() if count or name in found.hidden}
+            counts[OTHER.encode()] = found.elsewhere
+            ranking = Ranking.of(counts, as_of=as_of, start=start, end=end, hidden=found.hidden)
+            self.memory.hold(ranking, ranking.size_bytes)
+            return ranking
 
     async def _load_ranking(self, kind: Asked, start: int | None, end: int | None) -> Ranking:
         if isinstance(kind, TypesOf):
             return await self._load_by_word(kind, start, end)
         as_of = self.clock.time()
         async with AsyncExitStack() as held:
-            gauge = _Gauge(held.enter_context(self.memory.claim()), self.work, held)
+            gauge = SumGauge(held.enter_context(self.memory.claim()), self.work, held)
             if start is None or end is None:
                 counts = await self.reader.sum_all(kind, gauge=gauge)
             else:
@@ -286,25 +287,3 @@ class CachedCounts:
         windows, counted = await self.reader.counts_in(kind, [name], Windows.all)
         wholes = windows.whole({window: count for window, (count,) in counted.items()})
         return first_seen(wholes), last_seen(wholes)
-
-
-class _Gauge:
-    """Claims memory for a sum, and takes a slot for one that is large. Both are given back with `held`."""
-
-    def __init__(self, claim: Claim, work: Work, held: AsyncExitStack) -> None:
-        self._claim = claim
-        self._work = work
-        self._held = held
-        self.has_slot = False
-
-    async def expect(self, *, at_least: int, at_most: int) -> None:
-        """Wait for a slot, and claim what the names will take at least. Raises Busy, NoRoom."""
-        if at_most > FEW_SUMMED and not self.has_slot:
-            await self._held.enter_async_context(self._work.making.take())
-            self.has_slot = True
-        self.hold(at_least, _NAME_BYTES * at_least)
-
-    def hold(self, names: int, name_bytes: int) -> None:
-        """Claim what is held. Raises NoRoom, and Stopping when the service stops."""
-        self._work.step()
-        self._claim.grow_to(MAKING_BYTES_PER_NAME * names + 2 * name_bytes)

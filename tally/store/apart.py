@@ -5,16 +5,23 @@ Numbers are looked up at each read, one round trip: they cost less than being wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tally.keys import OTHER, WORDS, Keys, Table, all_time_key, window_key, words_of
 from tally.ranges import Window
 from tally.selections import TypesOf, WordsOf
 from tally.store.client import errors_translated, execute
-from tally.store.sums import read_rows
+from tally.store.lua import ReadingScript
+from tally.store.sums import NAMES_AT_ONCE, Gauge, read_rows
 from tally.words_by_type import parse_numbered
+
+_sum_fields = ReadingScript("sum_fields")
+
+#: Of how many hashes at the most a call sums some fields: about a millisecond of Redis' time, as NAMES_AT_ONCE.
+HASHES_AT_ONCE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,9 @@ class ApartReader:
             added = ([next(each) for _ in tables] for _ in windows)
             return [[sum(row[column] or 0 for row in part) for column in range(len(names))] for part in added]
         tables_of = await self.tables_of(names) if names else [WORDS]
-        keys = [self._key(table, at) for at in windows for table in tables_of if table is not None]
-        each = iter(await read_rows(self._redis, keys, kind.words))
-        return [[0 if table is None else sum(n or 0 for n in next(each)) for table in tables_of] for _ in windows]
+        keys = (self._key(table, at) for at in windows for table in tables_of if table is not None)
+        sums = iter(await self._sums(keys, kind.words))
+        return [[0 if table is None else next(sums)[0] for table in tables_of] for _ in windows]
 
     async def hidden(self, kind: WordsOf, names: Sequence[str]) -> list[int]:
         """Return how much more often each of these words may have been counted in all time.
@@ -149,26 +156,37 @@ class ApartReader:
             for at, name in enumerate(names)
         ]
 
-    async def by_word(self, kind: TypesOf, windows: Sequence[Window | None]) -> ByWord:
+    async def by_word(self, kind: TypesOf, windows: Sequence[Window | None], *, gauge: Gauge) -> ByWord:
         """Return what is in these windows by type.
 
         All words come first: where they do not stand, nothing is looked for by type, which is most of the windows for a
-        rare word.
+        rare word. `gauge` hears how many names are looked up at the most; raises what it raises.
         """
+        overall = await self._sums((self._key(WORDS, window) for window in windows), kind.words)
+        wanted = [window for window, found in zip(windows, overall, strict=True) if any(found)]
         tables = await self.tables()
-        found = ByWord(dict.fromkeys(tables, 0))
-        names = [OTHER, *kind.words]
-        overall = await read_rows(self._redis, [self._key(WORDS, window) for window in windows], names)
-        wanted = [window for window, row in zip(windows, overall, strict=True) if any(row)]
-        for row in overall:
-            found.overall += _counted(row)
-            found.overall_hidden += _hidden(row)
-        for name, table in tables.items():
-            for row in await read_rows(self._redis, [self._key(table, window) for window in wanted], names):
-                found.counts[name] += _counted(row)
-                if more := _hidden(row):
-                    found.hidden[name] = found.hidden.get(name, 0) + more
+        await gauge.expect(at_least=len(tables), at_most=len(tables) * len(wanted) * len(kind.words))
+        each = await self._sums((self._key(table, at) for table in tables.values() for at in wanted), kind.words)
+        found = ByWord(dict.fromkeys(tables, 0), {}, *map(sum, zip((0, 0), *overall, strict=True)))
+        for at, name in enumerate(tables):
+            counts, hidden = map(sum, zip((0, 0), *each[at * len(wanted) : (at + 1) * len(wanted)], strict=True))
+            found.counts[name] = counts
+            if hidden:
+                found.hidden[name] = hidden
         return found
+
+    async def _sums(self, keys: Iterable[str], names: Sequence[str]) -> list[tuple[int, int]]:
+        """Return what these names come to in each of these hashes, and what they may come to besides.
+
+        The keys are made as they are needed: tens of thousands at once would hold up everybody.
+        """
+        sums: list[tuple[int, int]] = []
+        at_once = min(HASHES_AT_ONCE, NAMES_AT_ONCE // (1 + len(names)))
+        left = iter(keys)
+        while some := list(islice(left, at_once)):
+            found = await _sum_fields.run(self._redis, some, {"names": names, "other": OTHER})
+            sums += zip(map(int, found[::2]), map(int, found[1::2]), strict=True)
+        return sums
 
     def _key(self, table: Table, window: Window | None) -> str:
         if window is None:
@@ -178,13 +196,3 @@ class ApartReader:
 
 def _table(number: bytes) -> Table:
     return words_of(parse_numbered(number).number)
-
-
-def _counted(row: Sequence[int | None]) -> int:
-    """Return how often words were counted; the row has what is under `__other__` first."""
-    return sum(count or 0 for count in row[1:])
-
-
-def _hidden(row: Sequence[int | None]) -> int:
-    """Return how much more often they may have been: one that has no place of its own may be under `__other__`."""
-    return (row[0] or 0) if None in row[1:] else 0

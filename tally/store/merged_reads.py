@@ -136,11 +136,17 @@ class MergedReader(MergedStatusReader):
         each = await self._each(lambda reader: reader.apart(types))
         return [Apart.of_all(shards) for shards in zip(*each, strict=True)]
 
-    async def all_by_word(self, kind: TypesOf) -> ByWord:
-        """Return how often words stand in events of each type, over all time."""
-        return ByWord.of_all(await self._each(lambda reader: reader.all_by_word(kind)))
+    async def numbers(self) -> object:
+        """Return what differs whenever another type has its words counted apart, or in another table."""
+        return await self._each(lambda reader: reader.numbers())
 
-    async def range_by_word(self, kind: TypesOf, start: float, end: float) -> tuple[TimeRange, ByWord]:
+    async def all_by_word(self, kind: TypesOf, *, gauge: Gauge | None = None) -> ByWord:
+        """Return how often words stand in events of each type, over all time. Raises what `gauge` raises, too."""
+        return ByWord.of_all(await self._each(lambda reader: reader.all_by_word(kind, gauge=gauge)))
+
+    async def range_by_word(
+        self, kind: TypesOf, start: float, end: float, *, gauge: Gauge | None = None
+    ) -> tuple[TimeRange, ByWord]:
         """Return the same of [start, end), as sum_range does."""
 
         async def read() -> tuple[TimeRange, ByWord]:
@@ -149,7 +155,7 @@ class MergedReader(MergedStatusReader):
 
             async def of(one: tuple[CountReader, Windows]) -> tuple[TimeRange, ByWord]:
                 reader, windows = one
-                return await reader.range_by_word(kind, start, end, floors=reach.floors, windows=windows)
+                return await reader.range_by_word(kind, start, end, gauge=gauge, floors=reach.floors, windows=windows)
 
             found = await few_at_once(list(each.values()), of, shards=list(each))
             _raise_unless_alike([one for one, _ in found], whole)

@@ -84,15 +84,29 @@ class CountReader(StatusReader):
         """Return what is known of each of these types: whether its words are counted apart."""
         return await self._apart.types(types)
 
-    async def all_by_word(self, kind: TypesOf) -> ByWord:
-        """Return how often words stand in events of each type, over all time."""
-        return await self._apart.by_word(kind, [None])
+    async def numbers(self) -> object:
+        """Return what differs whenever another type has its words counted apart, or in another table."""
+        return await self._apart.tables()
+
+    async def all_by_word(self, kind: TypesOf, *, gauge: Gauge | None = None) -> ByWord:
+        """Return how often words stand in events of each type, over all time. Raises what `gauge` raises, too."""
+        return await self._apart.by_word(kind, [None], gauge=gauge or Ungauged())
 
     async def range_by_word(
-        self, kind: TypesOf, start: float, end: float, *, floors: Floors = (), windows: Windows | None = None
+        self,
+        kind: TypesOf,
+        start: float,
+        end: float,
+        *,
+        gauge: Gauge | None = None,
+        floors: Floors = (),
+        windows: Windows | None = None,
     ) -> tuple[TimeRange, ByWord]:
         """Return the same of [start, end), as sum_range does."""
         look = self._look(floors, windows)
+
+        async def add_up(windows: Sequence[Window]) -> ByWord:
+            return await self._apart.by_word(kind, windows, gauge=gauge or Ungauged())
 
         async def read() -> tuple[TimeRange, ByWord]:
             found = ByWord()
@@ -100,7 +114,7 @@ class CountReader(StatusReader):
             async def take(some: ByWord) -> None:
                 found.add(some)
 
-            return await sum_standing(look, start, end, lambda each: self._apart.by_word(kind, each), take), found
+            return await sum_standing(look, start, end, add_up, take), found
 
         return await again_while_moved(read)
 

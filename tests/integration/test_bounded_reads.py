@@ -14,7 +14,7 @@ from redis.asyncio import Connection, Redis
 
 from api.app import create_app
 from tally.clock import SystemClock
-from tally.keys import Keys
+from tally.keys import Keys, all_time_key, window_key, words_of
 from tally.settings import Settings
 from tally.store.sums import NAMES_AT_ONCE
 from tests.server import Server
@@ -27,6 +27,9 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 NOW = 20_000 * DAY - 1
 
 TYPES, WORDS = 10_000, 200_000
+
+#: How many types have words of their own, and how many of these.
+APART, TYPE_WORDS = 10, 10_000
 
 #: How many windows of each length there are.
 KEPT = {MINUTE: 360, HOUR: 336, DAY: 304}
@@ -45,6 +48,13 @@ QUESTIONS = [
     "/v1/types:series?window=40w&step=1d&" + "&".join(f"name=type{at}" for at in range(50)),
     "/v1/words:series?window=13d&step=1h&" + "&".join(f"name=word{at}" for at in range(50)),
     "/v1/words:trending?window=1d",
+    "/v1/words?limit=10000&type=type1&type=type2",
+    "/v1/words?window=40w&" + "&".join(f"type=type{at}" for at in range(1, 11)),
+    "/v1/words:series?window=13d&step=1h&type=type1&type=type2&" + "&".join(f"name=word{at}" for at in range(50)),
+    "/v1/types?word=word1",
+    "/v1/types?window=40w&" + "&".join(f"word=word{at}" for at in range(1, 21)),
+    "/v1/types:series?window=40w&step=1d&word=word1&" + "&".join(f"name=type{at}" for at in range(1, 11)),
+    "/v1/words/word1?type=type1",
     "/v1/types/type1",
     "/v1/words/word1",
     "/v1/stats",
@@ -81,7 +91,13 @@ async def filled(redis: Redis) -> Any:
             large = at % 100 == 7
             pipeline.eval(FILL, 1, KEYS.window_types(seconds, start), "type", TYPES if large else 40)
             pipeline.eval(FILL, 1, KEYS.window_words(seconds, start), "word", 20_000 if large else 50)
+            for number in range(1, APART + 1):
+                words = TYPE_WORDS if large and number == 1 else 30
+                pipeline.eval(FILL, 1, window_key(KEYS, words_of(number), seconds, start), "word", words)
         await pipeline.execute()
+    for number in range(1, APART + 1):
+        await client.hset(KEYS.types_numbers, f"type{number}", f"{number}:1")
+        await client.eval(FILL, 1, all_time_key(KEYS, words_of(number)), "word", TYPE_WORDS)
     folds = {str(NOW // DAY * DAY - at * DAY): at for at in range(300)}
     await client.hset(KEYS.folds, mapping={"number": 300, **folds})
     pipeline = client.pipeline(transaction=False)
@@ -108,7 +124,7 @@ class OneMoment(SystemClock):
 async def api(server: Server, filled: Any) -> Any:
     """What asks the application every question, each of which it has to read anew."""
     clock = OneMoment()
-    app = create_app(Settings(redis_url=server.url), clock=clock)
+    app = create_app(Settings(redis_url=server.url, words_by_type=str(APART)), clock=clock)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=120) as client,
