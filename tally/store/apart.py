@@ -159,11 +159,11 @@ class ApartReader:
     async def by_word(self, kind: TypesOf, windows: Sequence[Window | None], *, gauge: Gauge) -> ByWord:
         """Return what is in these windows by type.
 
-        All words come first: where they do not stand, nothing is looked for by type, which is most of the windows for a
+        All words come first: where they do not stand, nothing is looked for by type, which is in most windows for a
         rare word. `gauge` hears how many names are looked up at the most; raises what it raises.
         """
         overall = await self._sums((self._key(WORDS, window) for window in windows), kind.words)
-        wanted = [window for window, found in zip(windows, overall, strict=True) if any(found)]
+        wanted = _having(windows, [any(found) for found in overall])
         tables = await self.tables()
         await gauge.expect(at_least=len(tables), at_most=len(tables) * len(wanted) * len(kind.words))
         each = await self._sums((self._key(table, at) for table in tables.values() for at in wanted), kind.words)
@@ -196,3 +196,14 @@ class ApartReader:
 
 def _table(number: bytes) -> Table:
     return words_of(parse_numbered(number).number)
+
+
+def _having(windows: Sequence[Window | None], flags: Sequence[bool]) -> list[Window | None]:
+    """Return the windows whose flag is set, and all that are in one of the longest with such a one.
+
+    While a shorter one of these is folded, all words may be in the one, and those of a type in the other.
+    """
+    longest = max((window.seconds for window in windows if window is not None), default=1)
+    places = [window and window.start // longest for window in windows]
+    having = {place for place, flag in zip(places, flags, strict=True) if flag}
+    return [window for window, place in zip(windows, places, strict=True) if place in having]
