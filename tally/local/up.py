@@ -21,6 +21,9 @@ from tally.settings import Settings, without_password
 from tally.sources import split_sources
 from tally.telemetry import get_logger
 
+#: Of how many types of the made-up events words are counted apart, if it is not set: of all that there are.
+DEMO_WORDS_BY_TYPE = "20"
+
 #: How often the api is asked whether it is ready, and how long its answer may take.
 READY_POLL_SECONDS, READY_TIMEOUT_SECONDS = 0.05, 10.0
 
@@ -41,6 +44,8 @@ async def run_everything(
     demo = sources is None
     if demo:
         settings = settings.model_copy(update={"data_dir": settings.data_dir / DEMO_FOLDER})
+        if "words_by_type" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"words_by_type": DEMO_WORDS_BY_TYPE})
         get_logger().warning(
             "no source was named: events are made up, apart from all others", data=str(settings.data_dir)
         )
@@ -76,7 +81,11 @@ async def run_everything(
 
 
 def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
-    variables = {"TALLY_REDIS_URL": url, "TALLY_SHARDS": str(settings.shards)}
+    variables = {
+        "TALLY_REDIS_URL": url,
+        "TALLY_SHARDS": str(settings.shards),
+        "TALLY_WORDS_BY_TYPE": settings.words_by_type,
+    }
     metrics = metrics_ports(settings, ingestors=len(sources), aggregators=aggregators)
     for at, source in enumerate(sources, start=1):
         supervisor.start(
