@@ -46,7 +46,7 @@ export async function pipeline(body) {
  * @param {string[]} heads
  * @param {(Node | string)[][]} rows
  */
-function table(heads, rows) {
+export function table(heads, rows) {
   const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col", textContent: text })));
   const cells = rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, cell))));
   // It may be wider than a phone, so it is scrolled by itself, by keyboard too.

@@ -1,9 +1,10 @@
-// The sheet over the page: one name in full, rejected lines, the pipeline's parts.
+// The sheet over the page: one name in full, rejected lines, the pipeline's parts, lines by source.
 
 import { explain } from "./api.js";
 import { byId, make } from "./dom.js";
 import { oneName } from "./name-details.js";
 import { pipeline, rejected } from "./pipeline-details.js";
+import { sources } from "./source-list.js";
 import { onChange, openSheet, view } from "./view.js";
 
 /** @typedef {() => (void | Promise<void>)} Draw draws what must be on the page to be drawn */
@@ -26,6 +27,7 @@ export function start() {
   });
   byId("show-rejected").addEventListener("click", () => openSheet("rejected"));
   byId("show-pipeline").addEventListener("click", () => openSheet("pipeline"));
+  byId("show-sources").addEventListener("click", () => openSheet("sources"));
   onChange((_, changed) => {
     if (changed.has("sheet") || changed.has("name")) follow();
   });
@@ -38,6 +40,7 @@ function follow() {
   if (sheet === null) byId("sheet", HTMLDialogElement).close();
   else if (sheet === "rejected") show("Rejected lines", rejected);
   else if (sheet === "pipeline") show("Aggregators and sources", pipeline);
+  else if (sheet === "sources") show("Lines by source", sources);
   else if (sheet === "type" && name !== null) show("Event type", (body, signal) => oneName(body, "types", name, signal));
   else if (sheet === "word" && name !== null) show("Word", (body, signal) => oneName(body, "words", name, signal));
 }

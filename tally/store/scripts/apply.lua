@@ -115,15 +115,15 @@ local floors = floors_of(levels, floors_key, readable and newest_of(content.plac
 redis.call('LPOP', list, 2)
 
 -- Keeps the larger number of each name; one that there is no room for counts as `other`, as with add_bounded.
-local function keep_largest(key, names, numbers, max, other_name)
+local function keep_largest(key, names, largest, max, other_name)
   for at, name in ipairs(names) do
-    local stored = redis.call('HGET', key, name)
-    if not stored and name ~= other_name and redis.call('HLEN', key) - redis.call('HEXISTS', key, other_name) >= max then
+    local found = redis.call('HGET', key, name)
+    if not found and name ~= other_name and redis.call('HLEN', key) - redis.call('HEXISTS', key, other_name) >= max then
       name = other_name
-      stored = redis.call('HGET', key, name)
+      found = redis.call('HGET', key, name)
     end
-    if numbers[at] > (tonumber(stored or 0) or 0) then
-      redis.call('HSET', key, name, string.format('%d', numbers[at]))
+    if largest[at] > (tonumber(found or 0) or 0) then
+      redis.call('HSET', key, name, string.format('%d', largest[at]))
     end
   end
 end
