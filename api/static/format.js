@@ -110,8 +110,10 @@ export const ratio = (number) => `×${number < 100 ? ratioFormat.format(number) 
 export function growth(change, previous) {
   if (!previous) return change ? "new" : "–";
   const share = Math.abs(change / previous);
-  const text = share >= 10 ? ratio(share + 1) : growthFormat.format(share);
-  if (!change) return text;
+  if (!change) return growthFormat.format(0);
+  let text = growthFormat.format(share);
+  if (share >= 10) text = ratio(share + 1);
+  else if (share < 0.005) text = `<${growthFormat.format(0.01)}`;
   return `${change > 0 ? "↑" : "↓"}\u00a0${text}`;
 }
 

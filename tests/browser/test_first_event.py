@@ -60,7 +60,7 @@ def test_lines_that_were_rejected_are_no_empty_store(pipeline: Pipeline, open_ta
 
 
 def test_a_command_is_copied_without_a_clipboard_and_the_address_is_one_that_can_be_reached(
-    pipeline: Pipeline, open_tab: OpenTab
+    pipeline: Pipeline, open_tab: OpenTab, axe: str
 ) -> None:
     with pipeline.server.client() as client:
         client.zadd(KEYS.sources_seen, {"http://0.0.0.0:9000": 1.0})
@@ -68,6 +68,9 @@ def test_a_command_is_copied_without_a_clipboard_and_the_address_is_one_that_can
     tab = open_tab("about:blank")
     tab.page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     tab.page.goto(pipeline.url)
+    expect(tab.page.locator("#first-http code")).to_contain_text("http://127.0.0.1:9000/events")
+    tab.page.evaluate(axe)
+    assert tab.page.evaluate("axe.run('#first-event', { resultTypes: ['violations'] })")["violations"] == []
     file = tab.page.locator("#first-event .command").filter(has_text="events.ndjson")
     file.get_by_role("button", name="Copy").click()
     expect(file.get_by_role("button", name="Copied")).to_be_visible()
@@ -75,4 +78,3 @@ def test_a_command_is_copied_without_a_clipboard_and_the_address_is_one_that_can
     search.focus()
     tab.page.keyboard.press("ControlOrMeta+v")
     expect(search).to_have_value("tally ingest events.ndjson")
-    expect(tab.page.locator("#first-http code")).to_contain_text("http://127.0.0.1:9000/events")

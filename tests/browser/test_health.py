@@ -150,3 +150,18 @@ def test_what_words_mean_is_told_by_mouse_and_keyboard(pipeline: Pipeline, open_
     tab.page.get_by_role("button", name="What is the backlog?").click()
     expect(tip).to_be_hidden()
     expect(tab.page.get_by_text("What sources have sent")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_what_is_over_the_limit_of_names_is_explained_where_there_is_some(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    pipeline = start(server, TALLY_MAX_TYPES="1")
+    pipeline.count(event("foo", "lorem"))
+    pipeline.count(event("bar", "lorem"))
+    tab = open_tab(pipeline.url)
+    expect(tab.page.locator("#types .summary")).to_contain_text("1 over the limit of names")
+    tips = tab.page.get_by_role("button", name="What is over the limit of names?")
+    expect(tips).to_have_count(1)  # words are all counted by name
+    tips.click()
+    expect(tab.page.get_by_text("counted under __other__")).to_be_visible()

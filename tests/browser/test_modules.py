@@ -104,7 +104,7 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
             const { duration, growth, percent, rate, size, visible } = await import("./format.js");
             return [
                 [0.04, 9.96, 60, 119, 3600, 86400, 200000].map(duration),
-                [[5, 10], [-5, 10], [0, 10], [3, 0], [0, 0], [990, 10]].map((each) => growth(...each)),
+                [[5, 10], [-5, 10], [0, 10], [3, 0], [0, 0], [990, 10], [1, 900]].map((each) => growth(...each)),
                 [0, 0.0001, 0.5, 1].map(percent),
                 [null, 0, 0.02, 0.25, 99.96, 1234.5, 2500000].map(rate),
                 [0, 999, 1000, 1500000, 2e9].map(size),
@@ -114,7 +114,7 @@ def test_numbers_and_names_as_text(pipeline: Pipeline, open_tab: OpenTab) -> Non
     )
     assert found == [
         ["0\u00a0s", "10\u00a0s", "1\u00a0m", "119\u00a0s", "1\u00a0h", "1\u00a0d", "2\u00a0d"],
-        ["↑\u00a050%", "↓\u00a050%", "0%", "new", "–", "↑\u00a0×100"],
+        ["↑\u00a050%", "↓\u00a050%", "0%", "new", "–", "↑\u00a0×100", "↑\u00a0<1%"],
         ["0.0%", "<0.1%", "50.0%", "100.0%"],
         ["–", "0", "<0.1", "0.3", "100", "1,235", "2.5M"],
         ["0\u00a0B", "999\u00a0B", "1\u00a0kB", "1.5\u00a0MB", "2\u00a0GB"],

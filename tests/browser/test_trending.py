@@ -22,6 +22,7 @@ def test_trending(pipeline: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(pipeline.url)
     expect(tab.page.locator("#trending-types li").first).to_contain_text("sudden")
     expect(tab.page.locator("#trending-words li").first).to_contain_text("fresh")
+    expect(tab.page.locator("#trending-types li").first).to_contain_text("30 now, never before")
     tab.details("trending-types", "sudden").click()
     expect(tab.page.locator("#sheet .full-name")).to_have_text("sudden")
 
