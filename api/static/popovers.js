@@ -19,9 +19,11 @@ export function start() {
       if (/** @type {ToggleEvent} */ (event).newState === "open") place(popover);
     });
   }
-  addEventListener("resize", () => {
+  // What is above may grow, and then the button has moved.
+  const sizes = new ResizeObserver(() => {
     for (const popover of parts(document, "[popover]:popover-open")) place(popover);
   });
+  sizes.observe(document.body);
 }
 
 /** @param {HTMLElement} popover */
