@@ -50,7 +50,7 @@ def make_input(kind: InputKind, folder: Path, *, lines: int, seed: int) -> Input
     """Write so many lines and count them."""
     path = folder / f"{kind}-{lines}.ndjson"
     with path.open("wb") as file:
-        file.writelines(_lines(kind, lines, seed=seed))
+        file.writelines(input_lines(kind, lines, seed=seed))
     return _counted(kind, DESCRIPTIONS[kind], path)
 
 
@@ -78,7 +78,7 @@ def _counted(kind: str, description: str, path: Path) -> Input:
         return Input(kind, description, path, path.stat().st_size, Expected.of(file))
 
 
-def _lines(kind: InputKind, count: int, *, seed: int) -> Iterator[bytes]:
+def input_lines(kind: InputKind, count: int, *, seed: int) -> Iterator[bytes]:
     if kind == "rich":
         return _rich_lines(count, seed=seed)
     if kind == "text":

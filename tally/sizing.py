@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tally.keys import TOP_WORDS
 from tally.settings import Settings
+from tally.windows import WindowLength
 
 #: A name in a hash of counts takes so much, and so many times its bytes: allocators round up.
 NAME_BYTES, NAME_FACTOR = 64, 1.22
@@ -22,6 +23,9 @@ PACKED_NAMES, PACKED_LENGTH_BYTES = 512, 64
 
 #: A window takes so much besides its names: two hashes, and its place among the others.
 WINDOW_BYTES = 400
+
+#: A hash of the words of one type in one window takes so much besides its names.
+TYPE_WORDS_BYTES = 200
 
 #: A frequent word takes so much more in the sorted set of these.
 TOP_BYTES = 130
@@ -59,6 +63,8 @@ class Expected:
     types: int | None = None
     #: Distinct words in a window of each length, shortest first; the last one stands for those that follow, too.
     window_words: Sequence[int] | None = None
+    #: Distinct words of one type that has words of its own, likewise; the last one also stands for all time.
+    type_words: Sequence[int] | None = None
     word_bytes: float = 10.0
     type_bytes: float = 16.0
     files: int = 0
@@ -119,6 +125,7 @@ def size_of(settings: Settings, expected: Expected) -> Size:
         Item(what="event types of all time", number=types, bytes=names_bytes(types, expected.type_bytes)),
         Item(what="most frequent words", number=min(words, TOP_WORDS), bytes=min(words, TOP_WORDS) * TOP_BYTES),
         *_windows(settings, expected, words=words, types=types),
+        *_words_by_type(settings, expected, words=words, types=types),
         Item(
             what="blocks of the backlog",
             number=backlog.blocks,
@@ -142,17 +149,53 @@ def _windows(settings: Settings, expected: Expected, *, words: int, types: int) 
     that reaches back to it, so that from the third length on those windows are empty which the one before still holds.
     """
     items = []
-    lengths = settings.window_lengths
-    wanted = expected.window_words or [settings.max_window_words]
-    for at, length in enumerate(lengths):
-        before = lengths[at - 1]
-        held = before.kept * before.seconds // length.seconds if at >= 2 else 0
-        number = max(length.kept - held, 0)
-        of_one = min(words, settings.max_window_words, wanted[min(at, len(wanted) - 1)])
+    for at, (length, number) in enumerate(_kept(settings)):
+        of_one = _window_words(settings, expected, at, words=words)
         each = names_bytes(of_one, expected.word_bytes) + names_bytes(types, expected.type_bytes) + WINDOW_BYTES
         what = f"windows of {length.seconds:,} s, each of {of_one:,} words and {types:,} types"
         items.append(Item(what=what, number=number, bytes=number * each))
     return items
+
+
+def _words_by_type(settings: Settings, expected: Expected, *, words: int, types: int) -> list[Item]:
+    """Return an item for each length of window, and one for all time, if some types have words of their own."""
+    apart = min(types, settings.types_with_words.most)
+    if not apart:
+        return []
+    wanted = expected.type_words or [settings.max_type_words]
+    # No word of a type is missing among all words.
+    of_all = min(words, settings.max_type_words, wanted[-1])
+    items = [Item(what=f"words of one type, {of_all:,}", number=apart, bytes=apart * _type_bytes(of_all, expected))]
+    for at, (length, number) in enumerate(_kept(settings)):
+        of_one = min(
+            _window_words(settings, expected, at, words=words),
+            settings.max_type_words,
+            wanted[min(at, len(wanted) - 1)],
+        )
+        what = f"words of one type in a window of {length.seconds:,} s, {of_one:,}"
+        items.append(Item(what=what, number=apart * number, bytes=apart * number * _type_bytes(of_one, expected)))
+    return items
+
+
+def _type_bytes(words: int, expected: Expected) -> int:
+    return names_bytes(words, expected.word_bytes) + TYPE_WORDS_BYTES
+
+
+def _kept(settings: Settings) -> list[tuple[WindowLength, int]]:
+    """Return each length, and how many of its windows hold something."""
+    lengths = settings.window_lengths
+    found = []
+    for at, length in enumerate(lengths):
+        before = lengths[at - 1]
+        held = before.kept * before.seconds // length.seconds if at >= 2 else 0
+        found.append((length, max(length.kept - held, 0)))
+    return found
+
+
+def _window_words(settings: Settings, expected: Expected, at: int, *, words: int) -> int:
+    """Return how many words a window of the at-th length has."""
+    wanted = expected.window_words or [settings.max_window_words]
+    return min(words, settings.max_window_words, wanted[min(at, len(wanted) - 1)])
 
 
 def names_bytes(number: int, mean_bytes: float) -> int:

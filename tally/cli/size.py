@@ -27,6 +27,14 @@ def size(
             "stands for those that follow. Default: TALLY_MAX_WINDOW_WORDS.",
         ),
     ] = None,
+    type_words: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,N…]",
+            help="Distinct words of one type of TALLY_WORDS_BY_TYPE in a window of each length, likewise; the last one "
+            "also stands for all time. Default: TALLY_MAX_TYPE_WORDS.",
+        ),
+    ] = None,
     word_bytes: Annotated[float, typer.Option(min=1, max=65_536, help="Bytes in a word, in the mean of these.")] = 10,
     type_bytes: Annotated[float, typer.Option(min=1, max=65_536, help="Bytes in a type, likewise.")] = 16,
     files: Annotated[int, typer.Option(min=0, help="Files that are read and remembered.")] = 1000,
@@ -46,7 +54,8 @@ def size(
         Expected(
             words=words,
             types=types,
-            window_words=_numbers(window_words),
+            window_words=_numbers("--window-words", window_words),
+            type_words=_numbers("--type-words", type_words),
             word_bytes=word_bytes,
             type_bytes=type_bytes,
             files=files,
@@ -59,12 +68,12 @@ def size(
     _print(found)
 
 
-def _numbers(text: str | None) -> list[int] | None:
+def _numbers(option: str, text: str | None) -> list[int] | None:
     if text is None:
         return None
     numbers = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() for part in numbers):
-        fail(f"--window-words {text}: give whole numbers with commas between, as in 500,8000,40000", code=EXIT_USAGE)
+        fail(f"{option} {text}: give whole numbers with commas between, as in 500,8000,40000", code=EXIT_USAGE)
     return [int(part) for part in numbers]
 
 

@@ -21,14 +21,14 @@ from tally.deltas import Chunk, Place
 from tally.settings import Settings
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.deltas import UsedNumbers
-from tally.words_by_type import Numbers
+from tally.words_by_type import Numbered, Numbers
 from tests.fakes import FakeClock, FakeLog
 from tests.metrics import Change, value
 from tests.unit.test_applying import Chunks, Windows
 
 CLAIM_IDLE_SECONDS = 60.0
 
-Answer = Settled | Missing | Literal["stale", "full"]
+Answer = Settled | Missing | Literal["stale", "full", "renumbered"]
 
 
 class Store:
@@ -41,6 +41,9 @@ class Store:
         self.settled: list[tuple[str, int]] = []  # under which name, how many chunks
         self.ours: frozenset[str] = frozenset({"1-0", "2-0"})
         self.renewed = 0
+        self.numbers: list[Numbers] = []  # what number_types answers, each time the next
+        self.numbered: list[list[str]] = []  # types that were to have one, each time
+        self.used: list[UsedNumbers | None] = []  # with which numbers something was settled
 
     async def renew_pending(self, *, consumer: str, ids: Sequence[str]) -> frozenset[str]:
         assert consumer == "us"
@@ -54,7 +57,8 @@ class Store:
         return self._stage.pop(0) if self._stage else "staged"
 
     async def number_types(self, types: Collection[str]) -> Numbers:
-        raise AssertionError("words are not counted by type")
+        self.numbered.append(list(types))
+        return self.numbers.pop(0)
 
     async def settle(
         self,
@@ -65,7 +69,7 @@ class Store:
         chunks: Sequence[Chunk],
         numbers: UsedNumbers | None,
     ) -> Answer:
-        assert numbers is None, "words are not counted by type"
+        self.used.append(numbers)
         assert consumer == "us"
         assert [block.id for block in blocks] == ["1-0", "2-0"]
         self.settled.append((name, len(chunks)))
@@ -73,9 +77,9 @@ class Store:
 
 
 class World:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, words_by_type: str = "") -> None:
         self.clock, self.log, self.chunks = FakeClock(), FakeLog(), Chunks(50)
-        settings = Settings(claim_idle_seconds=CLAIM_IDLE_SECONDS)
+        settings = Settings(claim_idle_seconds=CLAIM_IDLE_SECONDS, words_by_type=words_by_type)
         stop = asyncio.Event()
         self.applier = Applier(store=self.chunks, folding=Folding(Windows()), clock=self.clock, stop=stop, log=self.log)
         self.settler = Settler(
@@ -178,3 +182,56 @@ async def test_a_batch_that_has_waited_long_is_settled_only_if_all_of_it_is_stil
     assert store.renewed == 1
     assert world.settler.done.batches == int(are_ours)
     assert len(store.names) == 1 + int(are_ours)
+
+
+# Words by type.
+
+
+def _numbers(**numbers: int) -> Numbers:
+    return Numbers(max(numbers.values(), default=0), {each: Numbered(number, 1) for each, number in numbers.items()})
+
+
+def _by_type(*apart: str, others: Sequence[str] = ()) -> Counts:
+    """A batch with an event of each of these types, of which some have their words apart."""
+    names = NameCounts(Counter([*apart, *others]), Counter({"w": len(apart)}), {each: Counter("w") for each in apart})
+    return Counts({Place(1, 0): names}, names)
+
+
+async def test_types_get_numbers_before_their_words_are_settled() -> None:
+    store = Store(settle=[Settled(number=1), Settled(number=2), Settled(number=3)])
+    store.numbers = [_numbers(a=1, b=2), _numbers(a=1, b=2, x=3)]
+    world = World(store, words_by_type="3")
+    await world.settle(_by_type("a", "b"))
+    await world.settle(_by_type("b", others=["z"]))
+    await world.settle(_by_type("c"))
+    assert store.numbered == [["a", "b"], ["c"]], "those that have one are not asked for again"
+    a, b = Numbered(1, 1), Numbered(2, 1)
+    assert store.used == [UsedNumbers(2, {"a": a, "b": b}), UsedNumbers(2, {"b": b}), UsedNumbers(3, {})]
+    assert not world.settler.has_left_over, "x had the last one, and the words of c are only among all words"
+
+
+async def test_without_words_by_type_no_numbers_are_asked_for() -> None:
+    store = Store(settle=[Settled(number=1)])
+    await World(store).settle()
+    assert (store.numbered, store.used) == ([], [None])
+
+
+async def test_a_batch_is_settled_with_the_numbers_that_there_are_by_then() -> None:
+    store = Store(settle=["renumbered", Settled(number=1)])
+    store.numbers = [_numbers(a=1), _numbers(b=1), _numbers(b=1, a=2)]
+    world = World(store, words_by_type="3")
+    await world.settle(_by_type("a"))  # Redis was flushed meanwhile
+    assert store.numbered == [["a"], [], ["a"]]
+    assert store.used[-1] == UsedNumbers(2, {"a": Numbered(2, 1)})
+    assert len(set(store.names)) == 2, "the chunks are others"
+    assert not world.settler.has_left_over
+
+
+async def test_a_batch_that_lacks_words_of_a_type_that_has_got_a_number_is_counted_again() -> None:
+    store = Store(settle=["renumbered"])
+    store.numbers = [_numbers(a=1), _numbers(a=1, z=2)]
+    world = World(store, words_by_type="3")
+    await world.settle(_by_type("a", others=["z"]))
+    assert world.settler.has_left_over
+    assert world.settler.done.batches == 0
+    assert set(world.settler.numbering.known) == {"a", "z"}, "the next time they are apart"

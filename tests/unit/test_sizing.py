@@ -54,6 +54,23 @@ def test_each_length_has_its_own_number_of_words_and_the_last_one_goes_for_the_r
     assert all("each of 15 words" in what for what in whats), "no more than there are at all"
 
 
+def test_each_type_that_has_words_of_its_own_has_them_of_all_time_and_in_each_window() -> None:
+    settings = Settings(words_by_type="3", max_type_words=25, windows="60x360,3600x336,86400x400")
+    few = Expected(words=100, types=5, window_words=[10, 20, 30], type_words=[5, 50], keys=0)
+    found = [(each.what, each.number) for each in size_of(settings, few).items if "of one type" in each.what]
+    assert found == [
+        ("words of one type, 25", 3),
+        ("words of one type in a window of 60 s, 5", 3 * 360),
+        ("words of one type in a window of 3,600 s, 20", 3 * 336),
+        ("words of one type in a window of 86,400 s, 25", 3 * 386),
+    ]
+    all_of_them = size_of(settings, Expected(words=100, types=2, keys=0)).items
+    assert next(each.number for each in all_of_them if each.what.startswith("words of one type")) == 2, (
+        "there are no more"
+    )
+    assert not any("of one type" in each.what for each in size_of(Settings(), FEW).items)
+
+
 def test_every_shard_may_hold_every_name() -> None:
     one, four = (size_of(Settings(shards=shards), FEW) for shards in (1, 4))
     assert four.shard_bytes == one.shard_bytes
