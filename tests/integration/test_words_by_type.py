@@ -222,9 +222,7 @@ async def test_what_counted_with_the_numbers_of_before_looks_again(redis: Redis)
     assert await shard.settle(_chunks(x, "x", a=1), UsedNumbers(numbers.numbered, {"x": x})) == "renumbered"
 
 
-async def test_a_dead_letter_of_a_type_that_has_no_words_of_its_own_any_more_counts_among_all_words(
-    redis: Redis,
-) -> None:
+async def test_a_dead_letter_of_a_type_that_has_lost_its_number_counts_among_all_words(redis: Any) -> None:
     store = await _counted_by_type(redis, "x")
     numbers = await store.number_types([])
     part = Part("words", (ALL_TIME,), ["late"], [1])
