@@ -20,6 +20,7 @@ from aggregator.lines import LineDecoder
 from aggregator.placing import Placing
 from aggregator.rejects import Rejects
 from tally.deltas import HASH_UPDATES, Place
+from tally.rejections import SENTENCES
 from tally.store import Entry
 
 #: How many bytes of lines are held by their windows, about, until they are counted there.
@@ -77,7 +78,7 @@ class Accumulator:
     def add(self, entry: Entry) -> None:
         """Add a block."""
         if entry.lines is None:
-            self._rejects.add([b""], ["no_lines"], entry.source, why="the entry has no field 'lines'")
+            self._rejects.add([b""], ["no_lines"], entry.source, why=SENTENCES["no_lines"])
             self._by_source.add(entry.source, 0, 1, entry.arrived_seconds)
             return
         self.bytes += len(entry.lines)

@@ -10,7 +10,7 @@ from aggregator.events import Event, EventFields
 from aggregator.rejects import Rejects
 from aggregator.words import WordCounter
 from tally.padding import NUL, is_blank, torn, without_padding
-from tally.rejections import Reason
+from tally.rejections import SENTENCES, Reason
 from tally.settings import Settings
 
 #: How much of a block is looked at before all of it is: garbage seldom comes alone.
@@ -193,15 +193,15 @@ class LineDecoder:
     def _sentence(self, line: bytes, error: Exception) -> str:
         match self._reason(line, error):
             case "too_long":
-                return f"longer than {self._max_line_bytes} bytes (TALLY_MAX_LINE_BYTES)"
+                return f"{SENTENCES['too_long']} {self._max_line_bytes} bytes (TALLY_MAX_LINE_BYTES)"
             case "not_utf8":
-                return "not UTF-8"
+                return SENTENCES["not_utf8"]
             case "too_deep":
-                return "nested too deeply"
+                return SENTENCES["too_deep"]
             case "not_an_event":
-                return f"not an event: {error}"
+                return f"{SENTENCES['not_an_event']}: {error}"
             case _:
-                return f"not JSON: {error}"
+                return f"{SENTENCES['not_json']}: {error}"
 
 
 def _ends_between_braces(block: bytes) -> int | None:

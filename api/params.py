@@ -225,13 +225,6 @@ class TrendingParams(Strict):
     partial: AnswerInPart = False
 
 
-class RejectedParams(Strict):
-    """What /v1/rejected takes."""
-
-    limit: int = Field(20, ge=1, le=1000, description="Samples at the most", examples=[5])
-    format: AnyFormat = None
-
-
 class LiveParams(Strict):
     """What /v1/live takes."""
 

@@ -87,7 +87,8 @@ ByReason = Annotated[
     ),
 ]
 
-_BY_REASON = {**dict.fromkeys((*REASONS, UNKNOWN), 0), "not_json": 8, "not_an_event": 2}
+#: An example of it.
+by_reason_example = {**dict.fromkeys((*REASONS, UNKNOWN), 0), "not_json": 8, "not_an_event": 2}
 
 
 class StatusAnswer(BaseModel):
@@ -103,7 +104,7 @@ class StatusAnswer(BaseModel):
                 "bytes": 7200,
                 "blocks": 3,
             },
-            "rejected_by_reason": _BY_REASON,
+            "rejected_by_reason": by_reason_example,
             "events_per_second": {"1": 99.0, "10": 100.2, "60": None},
             "backlog": {
                 "blocks": 2,
@@ -157,38 +158,6 @@ class StatusAnswer(BaseModel):
     distinct_types_at_most: int | None = Field(None, description="With several shards, see the list of types")
     distinct_words_at_most: int | None = Field(None, description="Likewise")
     shards: list[ShardAnswer] | None = Field(None, description="Each, where there are several")
-    as_of: AsOf
-
-
-class RejectedItem(BaseModel):
-    id: str
-    rejected_at: float
-    line: str
-    reason: str
-    source: str
-
-
-class RejectedAnswer(BaseModel):
-    model_config = example(
-        {
-            "items": [
-                {
-                    "id": "1632664031200-0",
-                    "rejected_at": 1632664031.2,
-                    "line": '{"event_type": 7}',
-                    "reason": "not an event: Expected `str`, got `int` - at `$.event_type`",
-                    "source": "/data/events.ndjson",
-                }
-            ],
-            "total": 10,
-            "by_reason": _BY_REASON,
-            "as_of": 1632664031.25,
-        }
-    )
-
-    items: list[RejectedItem]
-    total: int = Field(description="All rejected lines; only the newest are kept as samples")
-    by_reason: ByReason
     as_of: AsOf
 
 

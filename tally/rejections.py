@@ -19,6 +19,16 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 #: What is left of all rejected lines: those that an older version counted, without a reason.
 UNKNOWN = "unknown"
 
+#: How the sentence of each reason begins.
+SENTENCES: dict[Reason, str] = {
+    "too_long": "longer than",
+    "not_utf8": "not UTF-8",
+    "too_deep": "nested too deeply",
+    "not_json": "not JSON",
+    "not_an_event": "not an event",
+    "no_lines": "the entry has no field 'lines'",
+}
+
 #: The names of the fields of all reasons begin so.
 _PREFIX = "rejected:"
 
@@ -35,3 +45,8 @@ def rejected_by_reason(totals: Mapping[str, int]) -> dict[str, int]:
     """Return how many lines were rejected for each reason, of totals with REASON_FIELDS. They add up to `rejected`."""
     known: dict[str, int] = {reason: totals[field] for reason, field in zip(REASONS, REASON_FIELDS, strict=True)}
     return {**known, UNKNOWN: max(0, totals["rejected"] - sum(known.values()))}
+
+
+def reason_of_sentence(sentence: str) -> str:
+    """Return the reason that a sample's sentence tells, UNKNOWN for one that another version wrote otherwise."""
+    return next((reason for reason, begin in SENTENCES.items() if sentence.startswith(begin)), UNKNOWN)

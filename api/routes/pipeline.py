@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.cached_counts import CachedCounts
-from api.file_names import file_name
-from api.formats import JSON_ONLY, accepts, as_json, respond
+from api.formats import JSON_ONLY, accepts, as_json
 from api.live import Live
 from api.param_reading import Optional, given
-from api.params import LiveParams, NoParams, RejectedParams
+from api.params import LiveParams, NoParams
+from api.rejected import RejectedAnswer, RejectedParams, list_samples
 from api.routes.documented import documented, not_acceptable
-from api.status_models import RejectedAnswer, StatusAnswer
+from api.status_models import StatusAnswer
 from api.watched import Selection
 from tally.web import problems
-
-#: What a row of the list of rejected lines has, as CSV and NDJSON.
-SAMPLE_COLUMNS = ("id", "rejected_at", "line", "reason", "source")
 
 _SAMPLE = {
     "id": "1632664031200-0",
     "rejected_at": 1632664031.2,
     "line": "{",
     "reason": "not JSON",
+    "class": "not_json",
     "source": "events.ndjson",
 }
 
@@ -66,15 +63,13 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
         response_class=Response,
     )
     async def list_rejected(request: Request, params: Annotated[RejectedParams, given(RejectedParams)]) -> Response:
-        """The newest rejected lines that were kept, with their reasons."""
-        as_of = counts.clock.time()
-        samples = await counts.reader.rejected(params.limit)
-        items = [asdict(each) for each in samples]
-        by_reason = await counts.reader.rejected_by_reason()
-        answer = {"items": items, "total": sum(by_reason.values()), "by_reason": by_reason, "as_of": as_of}
-        return respond(
-            request, params.format, answer, columns=SAMPLE_COLUMNS, rows=items, name=file_name("rejected", as_of=as_of)
-        )
+        """The newest rejected lines that were kept, with their reasons; how many there were of all time.
+
+        `total` and `by_reason` are exact and of all time, whatever is asked for. Samples are few: the newest that
+        TALLY_MAX_REJECTED_SAMPLES leaves, and of lines that were counted together twenty. A time range, `reason` and
+        `kept` are about these alone, the newest ten thousand of them.
+        """
+        return await list_samples(counts, request, params)
 
     @routes.get(
         "/live",
