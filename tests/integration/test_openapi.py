@@ -21,7 +21,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app
-from tally.keys import Keys, all_time_key, words_of
 from tally.settings import Settings
 from tests.integration.test_query_api import api, count, lines_of_now
 from tests.server import Server
@@ -32,8 +31,6 @@ CHECKS: list[CheckFunction] = [
     content_type_conformance,
     response_schema_conformance,
 ]
-
-KEYS = Keys()
 
 TOKEN = {"Authorization": "Bearer geheim"}
 
@@ -58,9 +55,6 @@ def client(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
         with shared_server.client() as redis:
             redis.flushall()
         count(shared_server, lines_of_now(), words_by_type="foo")
-        with shared_server.client() as redis:
-            redis.hset(KEYS.types_numbers, "foo", "1:0")
-            redis.copy(KEYS.words, all_time_key(KEYS, words_of(1)))
         client.headers.update(TOKEN)
         yield client
 

@@ -31,6 +31,12 @@ PATHS = (
     "/v1/types:trending",
     "/v1/words/lorem",
     "/v1/types:lookup?name=a",
+    "/v1/words?type=a",
+    "/v1/words?type=far",
+    "/v1/words/lorem?type=a",
+    "/v1/words:series?type=a&name=lorem",
+    "/v1/types?word=lorem",
+    "/v1/types:trending?word=far",
 )
 
 
@@ -46,7 +52,7 @@ async def frail(tmp_path: Path) -> AsyncIterator[Server]:
 
 def spread(monkeypatch: pytest.MonkeyPatch, redis: Redis, frail: Server, server: Server, *, away: int) -> Sharded:
     """Return three shards, one of which is on the frail server."""
-    settings = Settings(redis_url=server.url, shards=3, redis_timeout_seconds=2)
+    settings = Settings(redis_url=server.url, shards=3, redis_timeout_seconds=2, words_by_type="a,far")
     other = connect(frail.url, timeout_seconds=2)
     tag = tags(3)[away]
     monkeypatch.setattr(Shards, "over", lambda *_: Shards.by(lambda each: other if each == tag else redis, settings))
@@ -88,6 +94,15 @@ async def test_what_hangs_is_left_out_and_that_is_said(
         assert found["/v1/types:series"].json()["total"] == rest
         one = found["/v1/words/lorem"].json()
         assert (one["count"], one["at_most"], one["rank"]) == (rest, None, 2)
+        answer = found["/v1/words?type=a"].json()
+        assert [(item["name"], item["count"], item["at_most"]) for item in answer["items"]] == [
+            ("ipsum", rest, None),
+            ("lorem", rest, None),
+        ]
+        answer = found["/v1/words?type=far"].json()
+        assert (answer["items"], answer["total"], answer["since"]) == ([], 0, None)
+        answer = found["/v1/types?word=lorem"].json()
+        assert [(item["name"], item["count"], item["at_most"]) for item in answer["items"]] == [("a", rest, None)]
         unknown = (await client.get("/v1/words/far?partial=true")).json()
         assert (unknown["count"], unknown["rank"], unknown["missing_shards"]) == (0, None, [away])
         assert (await client.get("/v1/types")).status_code == 503
@@ -127,7 +142,7 @@ async def test_a_table_with_the_same_rows_is_another_answer(
 async def test_without_any_shard_there_is_no_answer(
     monkeypatch: pytest.MonkeyPatch, redis: Redis, server: Server, frail: Server
 ) -> None:
-    settings = Settings(redis_url=frail.url, shards=3)
+    settings = Settings(redis_url=frail.url, shards=3, words_by_type="a,far")
     only = connect(frail.url, timeout_seconds=2)
     sharded = Sharded(only, settings, now=float(EPOCH))
     await sharded.begin()
@@ -142,9 +157,9 @@ async def test_without_any_shard_there_is_no_answer(
 
 
 async def test_with_one_shard_it_changes_nothing(redis: Redis, server: Server) -> None:
-    sharded = Sharded(redis, Settings(redis_url=server.url), now=float(EPOCH))
+    sharded = Sharded(redis, Settings(redis_url=server.url, words_by_type="a,far"), now=float(EPOCH))
     await sharded.begin()
-    await sharded.count([event("a", None, "lorem")], shard=0)
+    await sharded.count([event("a", None, "lorem"), event("far", None, "far")], shard=0)
     async with asked(sharded.settings, redis, sharded.clock) as client:
         for path in PATHS:
             answer, with_it = await client.get(path), await client.get(partial(path))
