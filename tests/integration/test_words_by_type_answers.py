@@ -52,6 +52,7 @@ class Tables:
         self.shards = Shards.over(redis, settings)
         self.numbers = numbers  # of each shard
         self.events: list[Event] = []
+        self.clock = FakeClock(float(NOW))
 
     async def begin(self) -> None:
         for shard, numbers in zip(self.shards, self.numbers, strict=True):
@@ -124,7 +125,7 @@ async def answering(
     settings = Settings(redis_url=url, windows="60x1000,3600x100", shards=len(numbers), **variables)
     tables = Tables(redis, settings, numbers)
     await tables.begin()
-    async with asked(settings, redis, FakeClock(float(NOW))) as client:
+    async with asked(settings, redis, tables.clock) as client:
         yield tables, client
 
 
@@ -395,3 +396,15 @@ async def test_a_number_that_was_just_given_is_known_at_once(redis: Redis, serve
         await tables.begin()
         await tables.write([Event(EPOCH, "error", ("foo", "bar"))])
         assert items(await client.get("/v1/words?type=error")) == {"foo": 1, "bar": 1}
+
+
+async def test_a_type_that_has_lost_its_number_is_no_longer_told_of(redis: Redis, server: Server) -> None:
+    """Nothing is counted meanwhile: what was read before would else be as true as it was."""
+    async with answering(redis, server.url, [{"error": 1, "login": 2}]) as (tables, client):
+        await tables.write([Event(EPOCH, "error", ("foo",)), Event(EPOCH, "login", ("foo",))])
+        assert items(await client.get("/v1/types?word=foo")) == {"error": 1, "login": 1}
+        await tables.redis.hdel(tables.shards[0].keys.types_numbers, "login")
+        tables.clock.now += 60
+        found = await client.get("/v1/types?word=foo")
+        assert (items(found), found.json()["elsewhere"]) == ({"error": 1}, 1)
+        assert (await client.get("/v1/words?type=login")).status_code == 404
