@@ -35,7 +35,7 @@ const types = new Ranking("types", { onNarrowed: (problem) => chips.cannotFollow
 const words = new Ranking("words", { onNarrowed: (problem) => chips.cannotFollow("words", problem) });
 const trending = new Trending();
 const firstEvent = new FirstEvent();
-const panels = [types, words, timeline, trending];
+const panels = [types, words, timeline, trending, sheet];
 
 /** @type {"connecting" | "live" | "unavailable"} */
 let state = "connecting";

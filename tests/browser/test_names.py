@@ -94,7 +94,7 @@ def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab:
     expect(sheet).to_contain_text(re.compile(r"Not counted in .*\d:\d\d.*: there is nothing to draw\."))
     expect(facts).to_contain_text("Count in this time range0")
     expect(facts).to_contain_text("Count of all time3")
-    expect(sheet.locator(".plot")).to_have_count(0)
+    expect(sheet.locator(".plot")).to_be_hidden()
     tab.page.goto(f"{pipeline.url}/?window=24h&sheet=type&name=foo")
     expect(facts).to_contain_text("Count in this time range3")
     expect(sheet.locator("canvas")).to_be_visible()
@@ -111,3 +111,46 @@ def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab:
     expect(facts).to_contain_text("Count in this time range3")
     tab.page.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
+
+
+def test_a_sheet_of_a_name_is_live_and_nothing_in_it_moves(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    pipeline = start(server, TALLY_WORDS_BY_TYPE="5")
+    pipeline.count(*[event("foo", "lorem")] * 3, event("bar", "ipsum dolor"))
+    tab = open_tab(pipeline.url, viewport={"width": 800, "height": 300})
+    tab.details("types", "foo").click()
+    sheet, count = tab.page.locator("#sheet"), tab.page.locator("#sheet .facts dd").first
+    expect(count).to_have_text("3")
+    expect(sheet.locator(".related li")).to_have_text(["lorem3100.0%"])
+    expect(tab.page).to_have_title("foo – Tally")
+    sheet.get_by_role("button", name="lorem").focus()
+    place = "document.querySelector('#sheet').scrollTop"
+    scrolled = tab.page.evaluate(place)
+    assert scrolled > 0
+    tab.page.evaluate(
+        """() => {
+            window.gone = 0;
+            new MutationObserver((changes) => {
+                for (const { removedNodes } of changes) {
+                    window.gone += [...removedNodes].filter((node) => node instanceof HTMLElement).length;
+                }
+            }).observe(document.querySelector("#sheet-body"), { childList: true, subtree: true });
+        }"""
+    )
+    pipeline.count(*[event("foo", "ipsum ipsum")] * 4)
+    expect(count).to_have_text("7")
+    expect(sheet.locator(".related li")).to_have_text(["ipsum872.7%", "lorem327.3%"])
+    expect(sheet.get_by_role("button", name="lorem")).to_be_focused()
+    assert tab.page.evaluate("window.gone") == 0
+    assert tab.page.evaluate(place) == scrolled
+    # Of one name one comes to another, and back.
+    sheet.get_by_role("button", name="ipsum").click()
+    expect(sheet.locator(".full-name")).to_have_text("ipsum")
+    expect(sheet.locator(".related li")).to_have_text(["foo888.9%", "bar111.1%"])
+    tab.page.go_back()
+    expect(sheet.locator(".full-name")).to_have_text("foo")
+    sheet.get_by_role("button", name="Filter by this").click()
+    expect(sheet).to_be_hidden()
+    expect(tab.page.locator("#chips")).to_contain_text("foo")
+    expect(tab.page).to_have_title(re.compile(r"^[\d.]+/s – Tally$"))
