@@ -15,6 +15,7 @@ from api import pages
 from api.answer_cache import AnswerCache
 from api.cached_counts import CachedCounts
 from api.compression import CompressedPages
+from api.cursors import Cursors
 from api.formats import MISSING_SHARDS
 from api.live import Live
 from api.lookup import PATHS
@@ -56,6 +57,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     rankings, bodies = (Memory(round(settings.max_snapshot_bytes * share)) for share in (RANKINGS, 1 - RANKINGS))
     counts = CachedCounts(reader_of(shards, settings=settings), memory=rankings, work=work, clock=clock)
     parts = Parts(counts, shards, settings=settings)
+    cursors = Cursors(memory=rankings, clock=clock)
     live = Live(counts, clock=clock)
     sources = Sources(counts, clock=clock)
 
@@ -66,6 +68,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         work.close()
         await live.close()
         await sources.close()
+        cursors.close()
         await scraping.close()
         if redis is None:
             await shards.aclose()
@@ -87,8 +90,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
     scraping = Scraping(counts, shards, live, [rankings, bodies], settings=settings)
     with_token = (
-        names.router("types", parts),
-        names.router("words", parts),
+        names.router("types", parts, cursors),
+        names.router("words", parts, cursors),
         lookup.router("types", parts, bodies),
         lookup.router("words", parts, bodies),
         pipeline.router(counts, live),
@@ -118,7 +121,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["Content-Disposition", MISSING_SHARDS, REQUEST_ID],
+            expose_headers=["Content-Disposition", "Link", MISSING_SHARDS, REQUEST_ID],
         )
     app.add_middleware(RequestDurations, routes=routes, clock=clock)
     if settings.root_path:

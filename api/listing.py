@@ -143,8 +143,9 @@ class Whole:
 
     @property
     def own_bytes(self) -> int:
-        """Return how much memory it takes besides what the list is made of, at the most."""
-        return WHOLE_BYTES + NUMBER_BYTES * len(self.numbers)
+        """Return how much memory it takes besides what the list is made of."""
+        takes_none = isinstance(self.numbers, range) or self.listing.listed.owns(self.numbers)
+        return WHOLE_BYTES + (0 if takes_none else NUMBER_BYTES * len(self.numbers))
 
     def items(self, first: int, limit: int, *, most_bytes: int | None = None) -> list[dict[str, Any]]:
         """Return so many items from this place on, fewer if their names are so many bytes."""

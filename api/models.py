@@ -115,6 +115,9 @@ class RankingAnswer(BaseModel):
     )
     since: Since = None
     elsewhere: Elsewhere = None
+    next: str | None = Field(
+        None, description="With a cursor, that of the next page; null: this is the last one", examples=["lsRcZ2kF"]
+    )
     as_of: AsOf
     missing_shards: MissingShards = None
 

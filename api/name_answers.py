@@ -9,12 +9,13 @@ from typing import Any
 from fastapi import Request, Response
 
 from api.cached_counts import CachedCounts
+from api.cursors import Cursors
 from api.file_names import file_name
 from api.filters import narrowed
 from api.formats import as_json, respond
 from api.listing import Listing, share, time_range
-from api.lists import answer_list, is_whole
-from api.params import RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
+from api.lists import answer_list, go_on, wants_all
+from api.params import BEGIN, RankingParams, SeriesRange, TrendingParams, TypeSeriesParams
 from api.series import Series, WrongStep
 from tally.keys import OTHER, TOP_WORDS, Kind
 from tally.ranges import last_windows
@@ -29,14 +30,18 @@ CELL_COLUMNS = ("starts_at", "name", "count")
 RISE_COLUMNS = ("name", "count", "baseline", "expected", "ratio", "score")
 
 
-async def list_names(counts: CachedCounts, kind: Kind, request: Request, params: RankingParams) -> Response:
+async def list_names(
+    counts: CachedCounts, kind: Kind, request: Request, params: RankingParams, cursors: Cursors
+) -> Response:
+    if params.cursor not in (None, BEGIN):
+        return await go_on(counts, kind, request, params, cursors)
     counting = await counts.counting()
     narrow = await narrowed(counts, kind, params)
     bounds = params.bounds(unit_seconds=counting.unit_seconds, now=counts.clock.time())
     asked = params.in_form(partial(counting.name, kind))
     if bounds is None:
         first = asked.offset + asked.most_items + len(asked.exclude)
-        ranked = asked.only_excludes and asked.order == "-count" and not is_whole(request, asked)
+        ranked = asked.only_excludes and asked.order == "-count" and not wants_all(request, asked)
         found = await counts.all_time(narrow.asked, top=first if ranked and first <= TOP_WORDS else None)
     else:
         found = await counts.time_range(narrow.asked, *bounds)
@@ -47,7 +52,9 @@ async def list_names(counts: CachedCounts, kind: Kind, request: Request, params:
         changes = await counts.changes(compared, found, asked.name_filter)
 
     excluded = await _counted(counts, narrow.asked, asked.exclude) if not found.complete else 0
-    return await answer_list(counts, narrow, request, Listing(found, compared, changes, asked, excluded=excluded))
+    return await answer_list(
+        counts, narrow, request, Listing(found, compared, changes, asked, excluded=excluded), cursors
+    )
 
 
 async def _counted(counts: CachedCounts, kind: Asked, names: Sequence[str]) -> int:

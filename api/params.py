@@ -104,6 +104,16 @@ whole one, would always seem to fall. So `count`, which has what was counted a s
 it is no longer kept."""
 
 
+#: What stands in a cursor's place to begin with.
+BEGIN = "*"
+
+CURSOR = """Read a list page by page as it was at one moment, however much is counted meanwhile.
+
+No name comes twice, and none is left out. Begin with `*`, and go on with `next` of the answer, or the address in its
+header Link (rel="next"), until there is none. The list is held for a minute after each page, within the api's memory.
+What was asked for stays as it was: with the next cursor it may be left out, or sent again. Only `limit` and `format`
+may change."""
+
 #: How many items a page of a list has at the most, and if it is not said.
 MOST_ITEMS, DEFAULT_ITEMS = 10_000, 100
 
@@ -115,8 +125,15 @@ class RankingParams(NameFilterParams, TimeRangeParams):
         None,
         ge=1,
         le=MOST_ITEMS,
-        description="Items at the most: without it 100 as JSON, and as CSV and NDJSON all, however many there are",
+        description="Items at the most: without it 100 as JSON and with a cursor, and as CSV and NDJSON all, however "
+        "many there are",
         examples=[20],
+    )
+    cursor: Optional[str] = Field(
+        None,
+        pattern=r"^(\*|[A-Za-z0-9_-]{8,200})$",
+        description=CURSOR,
+        examples=["*"],
     )
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
     order: Order = Field(
@@ -136,6 +153,10 @@ class RankingParams(NameFilterParams, TimeRangeParams):
 
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""
+        if self.cursor is not None and self.offset:
+            yield "offset", "a cursor leads to a place of its own; leave it out"
+        if self.cursor not in (None, BEGIN):
+            return  # what was asked for is known since the list was begun
         yield from super().contradictions(now=now)
         if self.compare and self.window is None and self.start is None:
             yield "compare", "all time has nothing before it; give window, or from and to"

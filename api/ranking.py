@@ -167,7 +167,13 @@ class Ranking:
     ) -> Sequence[int]:
         """Return the numbers of all those names in this order: any part of it is then found at once."""
         found = self._in_order(matching, order, step)
-        return found if isinstance(found, Sequence) else array("I", found)
+        if isinstance(found, range):
+            return found
+        return self._by_count if self.owns(found) else array("I", found)
+
+    def owns(self, numbers: object) -> bool:
+        """Return whether these numbers are its own, and take no memory besides."""
+        return numbers is self._by_count
 
     def items(self, numbers: Iterable[int], *, most_bytes: int | None = None) -> list[tuple[str, int]]:
         """Return the names with these numbers, with their counts; the first of them, if these are so many bytes."""

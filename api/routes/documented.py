@@ -7,7 +7,7 @@ from typing import Any
 
 from api.formats import MISSING_SHARDS, UNAVAILABLE, UNCHANGED, described_tables
 from tally.web import problems
-from tally.web.problem_types import NOT_ACCEPTABLE
+from tally.web.problem_types import CURSOR_GONE, NOT_ACCEPTABLE
 
 #: The groups of endpoints.
 TAGS = [
@@ -38,6 +38,14 @@ _ATTACHMENT = {
     }
 }
 
+_LINK = {
+    "Link": {
+        "description": 'With a cursor, the address of the next page (RFC 8288, rel="next"); none with the last page',
+        "schema": {"type": "string"},
+        "example": '</v1/words?cursor=lsRcZ2kF>; rel="next"',
+    }
+}
+
 
 def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` of a route: its answer and errors. A list comes as CSV and NDJSON too, in such rows.
@@ -51,6 +59,20 @@ def documented(model: Any, *, row: Mapping[str, Any] | None = None) -> dict[int 
     }
     answer = {"model": model, "content": forms, **({"headers": headers} if headers else {})}
     return {200: answer, **ERRORS, **not_acceptable(*forms)}
+
+
+def paged(responses: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    """Return the same of a list that can be read page by page, with a cursor."""
+    headers = responses[200].get("headers", {}) | _LINK
+    return {
+        **responses,
+        200: {**responses[200], "headers": headers},
+        **problems.described(
+            "The list in which the cursor leads on is no longer held, or another api holds it",
+            CURSOR_GONE,
+            detail="it was not used for a while, or others needed its memory: begin again with cursor=*",
+        ),
+    }
 
 
 def not_acceptable(*media_types: str) -> dict[int | str, dict[str, Any]]:

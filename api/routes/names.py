@@ -10,11 +10,12 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from api import filter_params as params_of
 from api import name_answers as answers
+from api.cursors import Cursors
 from api.formats import JSON_ONLY
 from api.models import NameAnswer, RankingAnswer, SeriesAnswer, TrendingAnswer
 from api.param_reading import given
 from api.parts import Parts
-from api.routes.documented import documented
+from api.routes.documented import documented, paged
 from tally.keys import Kind
 from tally.web import problems
 from tally.web.problem_types import NEVER_COUNTED, WORDS_NOT_BY_TYPE
@@ -62,7 +63,7 @@ class _Anything(Convertor[str]):
 register_url_convertor("any", _Anything())
 
 
-def router(kind: Kind, parts: Parts) -> APIRouter:
+def router(kind: Kind, parts: Parts, cursors: Cursors) -> APIRouter:
     """Return the routes of a kind of names."""
     called = _CALLED[kind]
     # What depends on the kind cannot stand in an annotation.
@@ -80,12 +81,12 @@ def router(kind: Kind, parts: Parts) -> APIRouter:
         operation_id=f"list{called.all_in_path}",
         summary=f"List {kind}",
         description=f"{called.all_in_path} by {called.counted}, over all time or a time range.",
-        responses=documented(RankingAnswer, row=_ITEM) | not_there,
+        responses=paged(documented(RankingAnswer, row=_ITEM)) | not_there,
         response_class=Response,
     )
     async def list_names(request: Request, params: Any = ranking_params) -> Response:
         return await parts.answer(
-            lambda counts: answers.list_names(counts, kind, request, params), partial=params.partial
+            lambda counts: answers.list_names(counts, kind, request, params, cursors), partial=params.partial
         )
 
     @routes.get(

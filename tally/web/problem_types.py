@@ -192,6 +192,15 @@ WORDS_NOT_BY_TYPE = ProblemType(
     "Set TALLY_WORDS_BY_TYPE, to a number of types or to their names, and run `tally layout --accept` with it: from "
     "then on their words are counted apart, too. `words_by_type` of /v1/stats says how many have that.",
 )
+CURSOR_GONE = ProblemType(
+    "cursor-gone",
+    410,
+    "The list is no longer held",
+    "A cursor leads on in a list as it was when its first page was read. The api holds that list in its memory for a "
+    "minute after each page, and less long if it needs the memory for others. It is gone, or another api holds it.",
+    "Begin again with cursor=*, and ask for each page within a minute. Where several apis answer at one address, see "
+    "that the same one is asked for all pages. As CSV or NDJSON without a limit a list comes whole, in one answer.",
+)
 TAKES_NO_EVENTS = ProblemType(
     "api-takes-no-events",
     405,

@@ -139,6 +139,38 @@ async def test_a_table_with_the_same_rows_is_another_answer(
         assert (same.status_code, same.headers["tally-missing-shards"]) == (304, "1")
 
 
+async def test_a_list_in_part_stays_one_page_by_page(
+    monkeypatch: pytest.MonkeyPatch, redis: Redis, server: Server, frail: Server
+) -> None:
+    sharded = spread(monkeypatch, redis, frail, server, away=1)
+    await sharded.begin()
+    for shard in range(3):
+        await sharded.count([event(f"{type_}{shard}", None) for type_ in "abc"], shard=shard)
+    async with asked(sharded.settings, redis, sharded.clock) as client:
+        whole = (await client.get("/v1/types?cursor=*&limit=5&order=name")).json()
+        frail.process.send(signal.SIGSTOP)
+        sharded.now += 10
+        first = await client.get("/v1/types?cursor=*&limit=4&order=name&partial=true")
+        assert [item["name"] for item in first.json()["items"]] == ["a0", "a2", "b0", "b2"]
+        rest = await client.get(f"/v1/types?cursor={whole['next']}&partial=true")
+        assert rest.status_code == 422, "it was begun without it"
+        frail.process.send(signal.SIGCONT)
+
+        async def is_whole() -> bool:
+            sharded.now += 1
+            return "missing_shards" not in (await client.get("/v1/types?partial=true")).json()
+
+        await wait_until_async(is_whole, what="the shard is asked again")
+        second = await client.get(first.links["next"]["url"])
+        assert [(item["name"], item["at_most"]) for item in second.json()["items"]] == [("c0", None), ("c2", None)]
+        assert (second.json()["missing_shards"], second.json()["distinct_at_most"]) == ([1], None)
+        assert (second.headers["tally-missing-shards"], second.json()["next"]) == ("1", None)
+        rest = await client.get(f"/v1/types?cursor={whole['next']}")
+        found = [(item["name"], item["at_most"]) for item in whole["items"] + rest.json()["items"]]
+        assert found == [(f"{type_}{shard}", 1) for type_ in "abc" for shard in range(3)]
+        assert "missing_shards" not in rest.json()
+
+
 async def test_without_any_shard_there_is_no_answer(
     monkeypatch: pytest.MonkeyPatch, redis: Redis, server: Server, frail: Server
 ) -> None:
