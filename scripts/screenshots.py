@@ -150,7 +150,7 @@ def take(browser: Browser, picture: Picture, address: str) -> None:
         page.wait_for_function(
             """() => !document.querySelector("[aria-busy]")
               && !document.getElementById("rate-1").textContent.includes("–")
-              && document.getElementById("sheet-body").textContent !== "Loading" """,
+              && !document.getElementById("sheet-body").textContent.includes("Loading") """,
             timeout=PATIENCE * 1000,
         )
         if picture.media == "print":
