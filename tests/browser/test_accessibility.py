@@ -41,6 +41,8 @@ def test_accessible_and_narrow_enough(pipeline: Pipeline, open_tab: OpenTab, axe
         tab.page.get_by_role("button", name="Words", exact=True).click()
         expect(tab.page.locator("#words")).to_be_visible()
         expect(tab.page.locator("#types")).to_be_hidden()
+        width_of = "element => element.getBoundingClientRect().width"
+        assert tab.page.locator("#words").evaluate(width_of) == tab.page.locator("#lists").evaluate(width_of)
         check()
     tab.page.get_by_role("button", name="Show samples").click()
     expect(tab.page.locator("#sheet .samples li")).to_have_count(1)
