@@ -1,10 +1,9 @@
 // The legend of the timeline: which colour is which name, and how much of it there was. A click on a name filters; buttons of
 // their own take a series out of the chart, and show its details.
 
-import { CALLED } from "./besides.js";
-import { arrange, byId, make, setName, setText } from "./dom.js";
+import { arrange, byId, detailsButton, make, setName, setText } from "./dom.js";
 import { visible } from "./format.js";
-import { filter, isFilter, open, unfilter } from "./view.js";
+import { isFilter, open, toggleFilter } from "./view.js";
 
 export const OTHERS = "all others";
 
@@ -77,9 +76,8 @@ export class Legend {
     if (name === null) return [make("span", { className: "choose" }, Object.assign(label, { textContent: OTHERS }), value)];
     setName(label, name);
     const choose = make("button", { type: "button", className: "choose" }, label, value);
-    choose.addEventListener("click", () => (isFilter(kind, name) ? unfilter : filter)(kind, name));
-    const details = make("button", { type: "button", className: "details", textContent: "⋯", title: "Details" });
-    details.setAttribute("aria-label", `Details of the ${CALLED[kind]} ${visible(name)}`);
+    choose.addEventListener("click", () => toggleFilter(kind, name));
+    const details = detailsButton(name);
     details.addEventListener("click", () => open(kind, name));
     return [choose, details];
   }

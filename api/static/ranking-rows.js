@@ -1,5 +1,6 @@
 // The rows of a ranked list, updated in place.
 
+import { drawButton } from "./besides.js";
 import { arrange, detailsButton, make, nameElement, part, setText } from "./dom.js";
 import { growth, percent, signed, whole } from "./format.js";
 import { isHeld, onRelease } from "./held.js";
@@ -18,6 +19,7 @@ import { isHeld, onRelease } from "./held.js";
  */
 export class Rows {
   #table;
+  #kind;
   #isChosen;
   /** @type {Map<string, HTMLTableRowElement>} */
   #rows = new Map();
@@ -30,12 +32,14 @@ export class Rows {
   /**
    * @param {HTMLElement} table has an empty body
    * @param {object} names
+   * @param {Api.Kind} names.kind
    * @param {(name: string) => boolean} names.isChosen returns whether a name is a filter
    * @param {(name: string) => void} names.onChoose is called with a name that is clicked
    * @param {(name: string) => void} names.onOpen is called with a name whose details are asked for
    */
-  constructor(table, { isChosen, onChoose, onOpen }) {
+  constructor(table, { kind, isChosen, onChoose, onOpen }) {
     this.#table = table;
+    this.#kind = kind;
     this.#isChosen = isChosen;
     // One listener for all rows, whose names come and go.
     this.#body.addEventListener("click", ({ target }) => {
@@ -43,7 +47,7 @@ export class Rows {
       for (const [name, row] of this.#rows) {
         if (row !== button?.closest("tr")) continue;
         if (button.matches(".details")) onOpen(name);
-        else onChoose(name);
+        else if (!button.matches(".draw")) onChoose(name);
         return;
       }
     });
@@ -84,7 +88,7 @@ export class Rows {
     this.#shown = placed;
     const items = placed.map(({ item }) => item);
     const focused = document.activeElement;
-    const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(name)]));
+    const rows = new Map(items.map(({ name }) => [name, this.#rows.get(name) ?? makeRow(this.#kind, name)]));
     for (const [name, row] of this.#rows) if (!rows.has(name)) row.remove();
     this.#rows = rows;
     const most = items.reduce((found, item) => Math.max(found, item.count), 1);
@@ -131,15 +135,18 @@ function room(text) {
   return digits + (text.length - digits) / 2;
 }
 
-/** @param {string} name */
-function makeRow(name) {
+/**
+ * @param {Api.Kind} kind
+ * @param {string} name
+ */
+function makeRow(kind, name) {
   return make("tr", {},
     make("td", { className: "rank" }),
     make("th", { className: "name", scope: "row" }, make("button", { type: "button" }, nameElement(name))),
     make("td", { className: "count" }),
     make("td", { className: "share" }),
     make("td", { className: "change" }),
-    make("td", { className: "more" }, detailsButton(name)));
+    make("td", { className: "more" }, drawButton(kind, name), detailsButton(name)));
 }
 
 /**

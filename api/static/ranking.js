@@ -57,6 +57,7 @@ export class Ranking {
     title.textContent = TITLES[kind];
     this.#part(".export").ariaLabel = `${TITLES[kind]} as CSV`;
     this.#rows = new Rows(this.#part("table"), {
+      kind,
       isChosen: (name) => isFilter(kind, name),
       onChoose: (name) => toggleFilter(kind, name),
       onOpen: (name) => open(kind, name),

@@ -6,7 +6,7 @@ import { besides, draw } from "./besides.js";
 import { Chart } from "./chart.js";
 import { byId, make, setText } from "./dom.js";
 import { timelineOf } from "./event-rates.js";
-import { moment, rate, span, visible } from "./format.js";
+import { moment, rate, short, span, visible } from "./format.js";
 import { Legend, OTHERS } from "./legend.js";
 import { newest } from "./newest.js";
 import { MISSING } from "./plot.js";
@@ -150,7 +150,7 @@ export class Timeline {
     const at = answer ? this.#cursor ?? lastOver(answer) : 0;
     /** @param {boolean} line */
     const entry = (line) => (/** @type {Rates} */ row) => ({
-      ...row, id: id(row), color: this.#color(row), besides: line, hidden: !line && isHidden(row), value: `${rate(row.values[at] ?? 0)}/s`,
+      ...row, id: id(row), color: this.#color(row), besides: line, hidden: !line && isHidden(row), value: `${fine(row.values[at] ?? 0)}/s`,
     });
     this.#legend.show(answer ? [...answer.rows.map(entry(false)), ...answer.besides.map(entry(true))] : []);
     setText(byId("timeline-at"), answer && this.#cursor !== null ? cellName(answer, this.#cursor) : "");
@@ -174,8 +174,8 @@ export class Timeline {
     const most = said(shown).slice(0, MOST_SAID).filter(({ value }) => value > 0);
     const earlier = before(shown, index);
     const over = begun !== null && times[index] >= begun ? ", not over yet" : "";
-    const texts = [`${rate(sum(shown.map(({ values }) => values[index])))} a second`, ...(earlier === null ? [] : [`${rate(earlier)} before`])];
-    return `${cellName(answer, index)}${over}: ${[...texts, ...[...most, ...said(lines)].map(({ name, value }) => `${name} ${rate(value)}`)].join(", ")}`;
+    const texts = [`${fine(sum(shown.map(({ values }) => values[index])))} a second`, ...(earlier === null ? [] : [`${fine(earlier)} before`])];
+    return `${cellName(answer, index)}${over}: ${[...texts, ...[...most, ...said(lines)].map(({ name, value }) => `${name} ${fine(value)}`)].join(", ")}`;
   }
 
   /**
@@ -187,7 +187,7 @@ export class Timeline {
     const { times, rows } = this.#answer;
     const within = times.flatMap((at, index) => (at >= from && at < to ? [index] : []));
     const all = sum(rows.filter((row) => !isHidden(row)).flatMap(({ values }) => within.map((index) => values[index])));
-    return `${span(from, to)}: ${rate(all / within.length)} a second`;
+    return `${span(from, to)}: ${fine(all / within.length)} a second`;
   }
 
   /** @param {number | null} index */
@@ -214,6 +214,15 @@ function hide({ kind, name, besides: line, hidden: was }) {
   if (name === null) change({ others: was ? "" : "hidden" });
   else if (line) draw(kind, name, false);
   else change({ hidden: was ? view().hidden.filter((each) => each !== name) : [...view().hidden, name] });
+}
+
+/**
+ * Return a rate as text, with what makes small ones differ.
+ *
+ * @param {number} value
+ */
+function fine(value) {
+  return value > 0 && value < 1 ? short(Number(value.toPrecision(2))) : rate(value);
 }
 
 /** @param {Rates} row */

@@ -52,7 +52,7 @@ def counted(minute: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     folder = tmp_path_factory.mktemp("chart")
     server = Server(folder)
     server.start()
-    pipeline = Pipeline(server, folder)
+    pipeline = Pipeline(server, folder, TALLY_WORDS_BY_TYPE="10")
 
     def events(name: str, at: int, count: int) -> list[dict[str, Any]]:
         return [{"event_type": name, "data": "x" if name == "foo" else "y", "timestamp": at}] * count
@@ -113,10 +113,14 @@ def test_a_minute_is_a_step_and_what_is_not_over_is_hatched(counted: Pipeline, m
 
 
 def test_the_time_range_before_and_names_besides(counted: Pipeline, open_tab: OpenTab) -> None:
-    tab = open_tab(f"{counted.url}/?window=1h&overlay=word:y")
+    tab = open_tab(f"{counted.url}/?window=1h")
     tab.forgive("getImageData")
     said, previous = tab.page.locator(".timeline .said"), tab.page.get_by_role("button", name="Previous period")
     besides = tab.page.locator("#legend .besides")
+    draw = tab.page.locator("#words").get_by_role("button", name="Draw y in the chart")
+    draw.click()
+    expect(draw).to_have_attribute("aria-pressed", "true")
+    assert parameters(tab)["overlay"] == ["word:y"]
     expect(besides).to_have_text(re.compile("^y"))
     color = color_of(tab, "y")
     wait_until(lambda: any(tab.page.evaluate(HEIGHTS, [color, 0, 1])), what="its line is drawn")
@@ -135,6 +139,7 @@ def test_the_time_range_before_and_names_besides(counted: Pipeline, open_tab: Op
     assert re.search(r": (1\.2|1\.7) a second, 0\.5 before, foo (1|1\.5), bar 0\.2, y 0\.2$", read())
     tab.page.get_by_role("button", name="Draw y no longer").click()
     expect(besides).to_have_count(0)
+    expect(draw).to_have_attribute("aria-pressed", "false")
     assert "overlay" not in parameters(tab)
     tab.page.go_back()
     expect(besides).to_have_count(1)
@@ -144,12 +149,11 @@ def test_the_time_range_before_and_names_besides(counted: Pipeline, open_tab: Op
 
 def test_the_legend_filters_and_shows_details_and_keeps_its_colours(counted: Pipeline, open_tab: OpenTab) -> None:
     tab = open_tab(f"{counted.url}/?window=1h")
-    tab.forgive("404")  # words are not counted by type
     legend = tab.page.locator("#legend")
     expect(legend.locator("li")).to_have_count(2)
     colors = {name: color_of(tab, name) for name in ("foo", "bar")}
     assert len(set(colors.values())) == 2
-    legend.get_by_role("button", name="Details of the type bar").click()
+    legend.get_by_role("button", name="Details of bar").click()
     expect(tab.page.locator("#sheet .full-name")).to_have_text("bar")
     expect(tab.page.locator("#sheet canvas")).to_be_visible()
     tab.page.keyboard.press("Escape")
@@ -157,6 +161,15 @@ def test_the_legend_filters_and_shows_details_and_keeps_its_colours(counted: Pip
     expect(legend.locator("li")).to_have_text([re.compile("^foo")])
     assert parameters(tab)["type"] == ["foo"]
     assert color_of(tab, "foo") == colors["foo"]
+    # With a word it is how often that stands in which types, and with both how often in these.
+    title = tab.page.locator("#timeline-title")
+    tab.page.goto(f"{counted.url}/?window=1h&word=y")
+    expect(legend.locator("li")).to_have_text([re.compile("^bar")])
+    expect(title).to_have_text("By type")
+    assert color_of(tab, "bar") == colors["bar"]
+    tab.page.goto(f"{counted.url}/?window=1h&word=x&word=y&type=foo")
+    expect(legend.locator("li")).to_have_text([re.compile("^x1"), re.compile("^y0")])
+    expect(title).to_have_text("By word")
     tab.page.goto(f"{counted.url}/")
     expect(legend.locator("li")).to_have_count(2)
     assert {name: color_of(tab, name) for name in ("foo", "bar")} == colors
