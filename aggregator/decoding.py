@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from math import inf
 from typing import Literal
 
+from aggregator.accepted import Accepted
 from aggregator.by_source import BySource
 from aggregator.cells import Apart, Cell, new_cell
 from aggregator.counts import Counts, NameCounts
@@ -19,7 +20,7 @@ from aggregator.floors import UNKNOWN, Floors, Known, NoFloors
 from aggregator.lines import LineDecoder
 from aggregator.placing import Placing
 from aggregator.rejects import Rejects
-from tally.deltas import HASH_UPDATES, Place
+from tally.deltas import HASH_UPDATES, Place, Sample
 from tally.rejections import SENTENCES
 from tally.store import Entry
 
@@ -61,6 +62,7 @@ class Accumulator:
         self._placing = Placing(decoder.fields, self._lengths, self._floors)
         self._rejects = Rejects()
         self._by_source = BySource()
+        self._accepted = Accepted() if decoder.keeps_accepted else None
         cell = new_cell(decoder, apart)
         self._alone: dict[Place | Literal["too old"], Cell] = defaultdict(cell)  # of blocks that have one window
         self._mixed: dict[Place, Cell] = defaultdict(cell)  # of blocks that have several
@@ -88,6 +90,8 @@ class Accumulator:
         self._by_source.add(entry.source, len(events), self._rejects.lines - rejected_before, arrived_seconds)
         if not events:
             return
+        if self._accepted is not None:
+            self._accepted.add(entry.lines, entry.source)
         place = self._placing.place(events, arrived_seconds)
         if place != "held":
             self._alone[place].add(self._fields, events)
@@ -114,10 +118,16 @@ class Accumulator:
             self._rejects.by_reason,
             self._rejects.padded,
             self.bytes,
-            self._rejects.samples(self._decoder.reason),
+            self._samples(),
             newest if (newest := self._placing.newest_seconds) > -inf else None,
             self._by_source.counts(),
         )
+
+    def _samples(self) -> list[Sample]:
+        rejected = self._rejects.samples(self._decoder.reason)
+        if self._accepted is None:
+            return rejected
+        return rejected + self._accepted.samples(lambda line: self._decoder.judge(line)[0] is not None)
 
     def _count_held(self) -> None:
         """Count what is held by its windows."""

@@ -45,6 +45,7 @@ class LineDecoder:
             min_length=settings.min_word_length,
         )
         self.max_name_bytes = settings.max_name_bytes
+        self.keeps_accepted = settings.accepted_samples > 0
         self.words_by_type = settings.types_with_words
 
     def events(self, block: bytes, source: str, rejects: Rejects) -> list[Event]:

@@ -36,10 +36,10 @@ class Rejects:
 
     def samples(self, reason: Callable[[bytes], str | None]) -> list[Sample]:
         """Return the newest as they are kept; `reason` tells of a line why it is rejected."""
-        return [Sample(_beginning(line), why or reason(line) or "", source) for line, source, why in self.newest]
+        return [Sample(beginning(line), why or reason(line) or "", source) for line, source, why in self.newest]
 
 
-def _beginning(line: bytes) -> bytes:
+def beginning(line: bytes) -> bytes:
     """Return what is kept of a line as a sample. Of much padding a NUL, or nothing else might be seen of it."""
     if len(line) > SAMPLE_BYTES and (padding := padding_bytes(line)):
         line = NUL + line[padding:]

@@ -24,7 +24,7 @@ from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvent
 from api.param_reading import also_wrong
 from api.parts import Parts
 from api.request_durations import RequestDurations
-from api.routes import all_counts, health, lookup, metrics, names, pipeline
+from api.routes import accepted, all_counts, health, lookup, metrics, names, pipeline
 from api.routes import sources as source_routes
 from api.routes.documented import TAGS
 from api.scraping import Scraping
@@ -96,6 +96,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         lookup.router("words", parts, bodies),
         pipeline.router(counts, live),
         source_routes.router(sources),
+        accepted.router(counts),
         all_counts.router(counts, bodies),
         metrics.router(scraping),
     )

@@ -1,4 +1,4 @@
-"""Parameters of the list of sources."""
+"""Parameters of the list of sources, and of what was accepted of them."""
 
 from __future__ import annotations
 
@@ -41,4 +41,11 @@ class SourcesParams(Strict):
         "name; a minus for the largest first. What is not known comes last",
         examples=["-lines", "-rate", "name"],
     )
+    format: AnyFormat = None
+
+
+class AcceptedParams(Strict):
+    """What /v1/accepted takes."""
+
+    limit: int = Field(20, ge=1, le=1000, description="Samples at the most", examples=[5])
     format: AnyFormat = None

@@ -212,3 +212,31 @@ class SourcesAnswer(BaseModel):
     rejected: int = Field(description="Those that were rejected")
     other: SourceItem | None = Field(description="What there was no room for by name, as `__other__`; null if nothing")
     as_of: AsOf
+
+
+class AcceptedItem(BaseModel):
+    id: str
+    accepted_at: float
+    line: str = Field(description="The first KiB of it, as it came")
+    source: str
+
+
+class AcceptedAnswer(BaseModel):
+    model_config = example(
+        {
+            "items": [
+                {
+                    "id": "1632664031200-0",
+                    "accepted_at": 1632664031.2,
+                    "line": '{"event_type": "login", "data": "hello world"}',
+                    "source": "tcp://0.0.0.0:9000#0123456789ab",
+                }
+            ],
+            "total": 90,
+            "as_of": 1632664031.25,
+        }
+    )
+
+    items: list[AcceptedItem]
+    total: int = Field(description="All events; only some of the newest are kept as samples, if any")
+    as_of: AsOf

@@ -60,11 +60,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A rejected line as it is kept: its first KiB, why, and the name of its source."""
+    """A rejected line as it is kept: its first KiB, why, and the name of its source; or one that was accepted."""
 
     line: bytes
     reason: str
     source: str
+    accepted: bool = False
+
+    @property
+    def encodable(self) -> tuple[Any, ...]:
+        """Return it as it stands in a chunk."""
+        found = (_as_str(self.line), self.reason, self.source)
+        return (*found, True) if self.accepted else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Chunk:
 
     `targets` is JSON: of each part its table and its places, `[[table, [[level, start], ...]], ...]`, and of the words
     of one type that type, as a third element. `body` is MessagePack: `[[[names, counts], ...], totals, samples]`,
-    totals by field and samples as `[line, reason, source]`.
+    totals by field and samples as `[line, reason, source]`, with a `true` behind that of a line that was accepted.
     """
 
     targets: bytes
@@ -125,7 +132,7 @@ def chunks_of(parts: Iterable[Part], *, totals: Mapping[str, int], samples: Sequ
             names, data = encoded
             chunk.add(part, data, (names + HASH_UPDATES) * places)
             first += names
-    yield chunk.done(totals, [(_as_str(each.line), each.reason, each.source) for each in samples])
+    yield chunk.done(totals, [each.encodable for each in samples])
 
 
 def _encoded(part: Part, first: int, names: int, most_bytes: int) -> tuple[int, bytes] | None:

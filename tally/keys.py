@@ -52,6 +52,8 @@
 | `tally:{S}:words@N:L:START`      | hash       | likewise, of the events of one type                              |
 | `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
 |                                  |            | `rejected_ms`, when that was, in Unix milliseconds               |
+| `tally:{S}:accepted`             | stream     | samples of lines that were counted, if any are kept: `line`,     |
+|                                  |            | `source`, `accepted_ms`; it expires a day after the last one     |
 | `tally:{S}:dead-letters`         | stream     | whole blocks that ended every aggregator that tried them, and    |
 |                                  |            | whole chunks that cannot be read; see                            |
 |                                  |            | store/scripts/dead_letter.lua and store/scripts/apply.lua        |
@@ -195,6 +197,10 @@ class Keys:
     @property
     def rejected(self) -> str:
         return self._key("rejected")
+
+    @property
+    def accepted(self) -> str:
+        return self._key("accepted")
 
     @property
     def dead_letters(self) -> str:

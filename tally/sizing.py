@@ -137,6 +137,11 @@ def size_of(settings: Settings, expected: Expected) -> Size:
             number=settings.max_rejected_samples,
             bytes=settings.max_rejected_samples * SAMPLE_BYTES,
         ),
+        Item(
+            what="samples of accepted lines",
+            number=settings.accepted_samples,
+            bytes=settings.accepted_samples * SAMPLE_BYTES,
+        ),
         Item(what="files", number=expected.files, bytes=expected.files * FILE_BYTES),
     ]
     return Size(items=tuple(items), shards=settings.shards)

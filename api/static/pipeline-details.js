@@ -22,6 +22,22 @@ export async function rejected(body) {
     make("p", { className: "reason", textContent: visible(reason) }),
     make("p", { className: "muted" }, `${second(at)} from `, nameElement(source)),
     make("bdi", { className: "given line", textContent: visible(line) || "(nothing)" })))));
+  await accepted(body);
+}
+
+/**
+ * Add samples of lines that were counted, where some are kept.
+ *
+ * @param {HTMLElement} body
+ */
+async function accepted(body) {
+  const { items } = await getJson("v1/accepted", { limit: MOST_SAMPLES });
+  if (!items.length) return;
+  body.append(make("h3", { textContent: "Accepted lines" }));
+  body.append(make("p", { className: "muted", textContent: "The newest that were kept, as they came:" }));
+  body.append(make("ol", { className: "samples" }, ...items.map(({ accepted_at: at, line, source }) => make("li", {},
+    make("p", { className: "muted" }, `${second(at)} from `, nameElement(source)),
+    make("bdi", { className: "given line", textContent: visible(line) })))));
 }
 
 /**

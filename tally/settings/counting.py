@@ -60,6 +60,13 @@ class CountingSettings(SettingsGroup):
         le=1_000_000,
         description="Rejected lines kept as samples; of those counted together the newest 20 at the most",
     )
+    accepted_samples: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Accepted lines kept as samples, the first KiB of each as it came, with what people have put into "
+        "it; of those counted together the newest 5 at the most; 0: none",
+    )
     fold_case: bool = Field(False, description="Count words without regard to case")
     word_pattern: str = Field(
         DEFAULT_WORD_PATTERN,

@@ -27,6 +27,7 @@ from tally.keys import (
     number_of,
     window_key,
 )
+from tally.store.accepted import ACCEPTED_SECONDS
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.lua import ReadingScript, WritingScript
@@ -229,7 +230,7 @@ class DeltaStore(ShardStore):
     def _apply_call(self, chunk: NextChunk) -> tuple[list[str], dict[str, Any]]:
         at, settings, lengths = self._keys, self._settings, self._settings.window_lengths
         keys = [at.deltas, chunk.list, at.backlog, at.totals, at.rejected, at.dead_letters, at.top, at.floors]
-        keys.append(at.types_numbers)
+        keys += (at.types_numbers, at.accepted)
         keys += (at.windows(length.seconds) for length in lengths)
         hashes = self._hashes(chunk.targets)
         return keys + (hashes or []), {
@@ -247,6 +248,8 @@ class DeltaStore(ShardStore):
             "largest": SOURCE_NEWEST,
             "max_top": TOP_WORDS,
             "max_samples": settings.max_rejected_samples,
+            "max_accepted": settings.accepted_samples,
+            "accepted_seconds": ACCEPTED_SECONDS,
             "upcoming": APPLIED_TOGETHER,
         }
 

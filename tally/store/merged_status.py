@@ -11,6 +11,7 @@ from typing import TypeVar
 from tally.keys import Kind
 from tally.ranges import Kept
 from tally.settings import Settings
+from tally.store.accepted import AcceptedSample
 from tally.store.blocks import Consumer
 from tally.store.known import REPLAYABLE
 from tally.store.layouts import LayoutStore
@@ -156,6 +157,14 @@ class MergedStatusReader:
     async def aggregators(self) -> list[Consumer]:
         """Return the members of the consumer groups: processes, which serve many shards or all."""
         return _processes(await self._each(lambda reader: reader.aggregators()))
+
+    async def accepted(self, limit: int) -> list[AcceptedSample]:
+        """Return the newest samples of accepted lines, newest first."""
+        found = await self._each(lambda reader: reader.accepted(limit))
+        lists = [
+            [replace(sample, id=f"{index}/{sample.id}") for sample in samples] for index, samples in enumerate(found)
+        ]
+        return list(islice(heapq.merge(*lists, key=lambda sample: -sample.accepted_at), limit))
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
         """Return the newest samples of rejected lines, newest first."""

@@ -10,6 +10,7 @@ from tally.keys import OTHER, Keys, Kind, all_time_key
 from tally.layout import FORMAT_FIELDS, Layout
 from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
+from tally.store.accepted import AcceptedSample, accepted_samples
 from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
@@ -261,6 +262,10 @@ class StatusReader(ShardStore):
     async def aggregators(self) -> list[Consumer]:
         """Return the members of the consumer group."""
         return await self._pipeline.consumers()
+
+    async def accepted(self, limit: int) -> list[AcceptedSample]:
+        """Return the newest samples of accepted lines, newest first."""
+        return await accepted_samples(self._redis, keys=self._keys, limit=limit)
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
         """Return the newest samples of rejected lines, newest first."""

@@ -184,6 +184,7 @@ def test_every_form_that_is_promised_is_given(client: httpx.Client, document: An
     lists = {each[:2] for each in operations(document) if set(each[2]["responses"]["200"]["content"]) == both}
     assert {path for path, method in lists if method == "POST"} == {"/v1/types:lookup", "/v1/words:lookup"}
     assert {path for path, method in lists if method == "GET"} == {
+        "/v1/accepted",
         "/v1/rejected",
         "/v1/sources",
         *(f"/v1/{kind}{what}" for kind in ("types", "words") for what in ("", ":series", ":trending")),

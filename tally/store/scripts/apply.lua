@@ -10,6 +10,7 @@
 --      7 top           sorted set  the most frequent names of one kind
 --      8 floors        sorted set  see windows_library.lua
 --      9 numbers       hash        type -> `NUMBER:SINCE`, of those whose words are counted apart
+--      10 accepted     stream      samples of accepted lines
 --      then, a level:              windows (sorted set)
 --      then, a place of the chunk's targets: all time (hash), or the window (hash), and unless its counts are a copy, the windows
 --                                  that hold it, a longer level each (hashes)
@@ -22,7 +23,8 @@
 --        ranked       the table whose most frequent names are in `top`
 --        largest      the table of which the largest number of a name is kept, and not their sum
 --        max_top      how many these are
---        max_samples
+--        max_samples  of rejected lines
+--        max_accepted  of accepted ones, 0 for none, which stay for `accepted_seconds` after the last
 --        upcoming     of how many chunks to tell the targets
 --
 -- Returns {word, targets of the next chunks of the batch, floors, whether windows are overdue}:
@@ -42,13 +44,13 @@
 --- @include windows_library
 
 local deltas, list, backlog, totals, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local dead_letters, top, floors_key, numbers = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local dead_letters, top, floors_key, numbers, accepted = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local levels, other = arguments.levels, arguments.other
 local number, max_top = arguments.number, arguments.max_top
-local windows, hashes = take_keys(levels, 10)
+local windows, hashes = take_keys(levels, 11)
 
 local wrong = wrong_type({deltas, list}, 'list') or wrong_type({backlog, totals, numbers}, 'hash')
-  or wrong_type({rejected, dead_letters}, 'stream') or wrong_type({top, floors_key}, 'zset')
+  or wrong_type({rejected, dead_letters, accepted}, 'stream') or wrong_type({top, floors_key}, 'zset')
   or wrong_type(windows, 'zset') or wrong_type(hashes, 'hash')
 if wrong then
   return wrong
@@ -92,7 +94,7 @@ local function decoded(targets, body)
     assert(count >= 0)
   end
   for _, sample in ipairs(samples) do
-    assert(#sample == 3)
+    assert(#sample == 3 or #sample == 4 and sample[4] == true)
   end
   return {places = places, totals = totals_of, samples = samples}
 end
@@ -182,9 +184,19 @@ elseif word == 'applied' then
   store_floors(levels, floors_key, floors)
   local now = redis.call('TIME')
   local now_ms = now[1] .. string.format('%03d', math.floor(tonumber(now[2]) / 1000))
+  local keeps = false
   for _, sample in ipairs(content.samples) do
-    redis.call('XADD', rejected, 'MAXLEN', arguments.max_samples, '*', 'line', sample[1], 'reason', sample[2], 'source', sample[3],
-      'rejected_ms', now_ms)
+    if not sample[4] then
+      redis.call('XADD', rejected, 'MAXLEN', arguments.max_samples, '*', 'line', sample[1], 'reason', sample[2],
+        'source', sample[3], 'rejected_ms', now_ms)
+    elseif arguments.max_accepted > 0 then
+      redis.call('XADD', accepted, 'MAXLEN', arguments.max_accepted, '*', 'line', sample[1], 'source', sample[3],
+        'accepted_ms', now_ms)
+      keeps = true
+    end
+  end
+  if keeps then
+    redis.call('EXPIRE', accepted, arguments.accepted_seconds)
   end
   for field, count in pairs(content.totals) do
     if count > 0 then
