@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -129,6 +132,50 @@ def test_every_answer_is_documented(client: httpx.Client) -> None:
         answers_as_documented()
         tried.append(operation.path)
     assert {"/v1/types", "/v1/words/{name}", "/v1/words:series", "/events/CountWords", "/readyz"} <= set(tried)
+
+
+#: What no schema can say of a parameter: it contradicts another one, or the time, or is of a language of its own.
+BEYOND_SCHEMAS: dict[str, str] = {
+    "window": "give either window or from and to",
+    "from": "to needs a from|it must be before to|without to, it must be before now",
+    "compare": "all time has nothing before it",
+    "order": "by change needs compare=previous",
+    "step": "counts are kept in windows of|that makes over",
+    "regex": "it is no regular expression of RE2",
+    "name": "two are spellings of the same word",
+    "cursor": "",
+}
+
+
+@pytest.mark.slow
+def test_what_the_schema_of_each_parameter_allows_is_answered(client: httpx.Client) -> None:
+    """Schemathesis makes requests that are valid; what is refused all the same must be beyond what a schema can say."""
+    schema = schemathesis.openapi.from_url(str(client.base_url.join("openapi.json")), headers=TOKEN)
+    answered: Counter[str] = Counter()
+    found: Any
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path == "/v1/live":
+            continue
+
+        @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        def is_answered(case: Any) -> None:
+            answer = case.call(headers=TOKEN)
+            if answer.status_code == 422:
+                for error in answer.json()["errors"]:
+                    beyond = BEYOND_SCHEMAS.get(error["parameter"])
+                    assert beyond is not None, (case.as_curl_command(), error)
+                    assert re.search(beyond, error["detail"]), (case.as_curl_command(), error)
+            else:
+                # Whether there is such a name, or a list is still held, no schema says.
+                assert answer.status_code in (200, 404, 410), (case.as_curl_command(), answer.text)
+                answered[case.method + " " + case.path] += answer.status_code == 200
+
+        is_answered()
+    assert {path for path, times in answered.items() if not times} <= {
+        f"GET /v1/{kind}{what}" for kind in ("types", "words") for what in ("/{name}", ":lookup")
+    }
 
 
 def test_the_token_is_documented_where_it_is_asked_for(client: httpx.Client, document: Any) -> None:
