@@ -24,7 +24,7 @@ from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvent
 from api.param_reading import also_wrong
 from api.parts import Parts
 from api.request_durations import RequestDurations
-from api.routes import accepted, all_counts, health, lookup, metrics, names, pipeline
+from api.routes import accepted, all_counts, health, index, lookup, metrics, names, pipeline
 from api.routes import sources as source_routes
 from api.routes.documented import TAGS
 from api.scraping import Scraping
@@ -90,6 +90,7 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}
     scraping = Scraping(counts, shards, live, [rankings, bodies], settings=settings)
     with_token = (
+        index.router(),
         names.router("types", parts, cursors),
         names.router("words", parts, cursors),
         lookup.router("types", parts, bodies),

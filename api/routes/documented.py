@@ -11,6 +11,7 @@ from tally.web.problem_types import CURSOR_GONE, NOT_ACCEPTABLE
 
 #: The groups of endpoints.
 TAGS = [
+    {"name": "index", "description": "What there is to ask"},
     {"name": "types", "description": "Event types: ranked, one by one, over time, trending"},
     {"name": "words", "description": "Words of the events' data: ranked, one by one, over time, trending"},
     {"name": "pipeline", "description": "How the pipeline is, what it rejected, and what changes"},
