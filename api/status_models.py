@@ -210,7 +210,9 @@ class SourcesAnswer(BaseModel):
     matched: int = Field(description="How many of them pass the filters")
     lines: int = Field(description="Lines of all of them, `other` included")
     rejected: int = Field(description="Those that were rejected")
-    other: SourceItem | None = Field(description="What there was no room for by name, as `__other__`; null if nothing")
+    other: SourceItem | None = Field(
+        None, description="What there was no room for by name, as `__other__`; null if nothing"
+    )
     as_of: AsOf
 
 
