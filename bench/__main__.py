@@ -2,6 +2,7 @@
 
 `--write` puts the results into bench/results.md; `--file PATH` measures how fast that file is counted, and nothing
 else. `python -m bench.pipeline`, `bench.latency`, `bench.api`, `bench.bulk` and `bench.shards` have more options each.
+`python -m bench.by_type` measures by itself what words by type cost.
 """
 
 from __future__ import annotations
