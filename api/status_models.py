@@ -198,9 +198,18 @@ class SourcesAnswer(BaseModel):
             ],
             "distinct": 1,
             "matched": 1,
-            "lines": 120000,
-            "rejected": 60,
-            "other": None,
+            "lines": 120500,
+            "rejected": 160,
+            "other": {
+                "name": "__other__",
+                "lines": 500,
+                "rejected": 100,
+                "rejected_share": 0.2,
+                "lines_per_second": 0.5,
+                "newest_at": 1632664030.7,
+                "seen_at": 1632664030.7,
+                "lag_seconds": 0.0,
+            },
             "as_of": 1632664031.25,
         }
     )
