@@ -65,7 +65,7 @@ function show(now) {
   connection("live", "Live", stillness(now));
   const rates = selected.rates(now);
   health.show({ ...now, events_per_second: rates });
-  entitle({ wrong: health.alarming ? "Alarm" : "", rate: `${rate(rates["1"])}/s` });
+  entitle({ wrong: health.alarming ? "Alarm" : "", rate: typeof rates["1"] === "number" ? `${rate(rates["1"])}/s` : "" });
   for (const part of [types, words, firstEvent]) part.totals(now.totals);
   const at = performance.now();
   const growing = now.totals.events !== lastEvents;
