@@ -116,3 +116,19 @@ def test_what_is_no_regular_expression_is_told(client: httpx.Client, regex: str)
 @pytest.mark.parametrize("regex", ["(a*)*b", "(w+w+)+x", "^(([w0-9])+.)+[A-Z]([a-z])+$"])
 def test_one_that_is_catastrophic_elsewhere_is_answered(client: httpx.Client, regex: str) -> None:
     assert client.get("/v1/words", params={"regex": regex}).json()["matched"] == 0
+
+
+def test_pages_that_a_cursor_leads_through_are_filtered_as_the_first_one(client: httpx.Client) -> None:
+    query: dict[str, Any] = {"prefix": "W1", "regex": "[05]$", "exclude": ["w15", "w100"], "order": "name"}
+    whole = [item["name"] for item in client.get("/v1/words", params=query | {"limit": 1000}).json()["items"]]
+    found: list[str] = []
+    asked: dict[str, Any] = query | {"cursor": "*", "limit": 5}
+    while asked["cursor"]:
+        page = client.get("/v1/words", params=asked).json()
+        found += [item["name"] for item in page["items"]]
+        asked = {"cursor": page["next"], "limit": 5}
+    assert found == whole
+    assert "w105" in whole
+    assert "w100" not in whole
+    text = client.get("/v1/words", params=query | {"format": "csv"}).text
+    assert [row["name"] for row in csv.DictReader(io.StringIO(text))] == whole
