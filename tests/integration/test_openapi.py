@@ -143,7 +143,8 @@ BEYOND_SCHEMAS: dict[str, str] = {
     "step": "counts are kept in windows of|that makes over",
     "regex": "it is no regular expression of RE2",
     "name": "two are spellings of the same word",
-    "cursor": "",
+    "cursor": "it is none that was given here",
+    "offset": "a cursor leads to a place of its own",
 }
 
 
