@@ -7,8 +7,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenTab
+from tests.browser.conftest import OpenTab, StartPipeline
 from tests.browser.pipeline import KEYS, Pipeline, event
+from tests.server import Server
 
 pytestmark = pytest.mark.browser
 
@@ -37,3 +38,15 @@ def test_sources_are_told_with_their_rejected_lines_and_then_with_their_rate(
     expect(tab.page.locator("#sheet")).to_be_hidden()
     tab.page.goto(f"{pipeline.url}/?sheet=sources")
     expect(rows.first).to_contain_text("tail:/<b>.log")
+
+
+def test_accepted_lines_stand_below_the_rejected_ones_if_they_are_kept(
+    server: Server, start: StartPipeline, open_tab: OpenTab
+) -> None:
+    pipeline = start(server, TALLY_ACCEPTED_SAMPLES="3")
+    pipeline.count(event("foo", "<b>kept</b>"), "{")
+    tab = open_tab(f"{pipeline.url}/?sheet=rejected")
+    samples = tab.page.locator("#sheet .samples")
+    expect(samples.nth(0).locator("li")).to_have_count(1)
+    expect(tab.page.locator("#sheet h3")).to_have_text("Accepted lines")
+    expect(samples.nth(1).locator(".line")).to_contain_text("<b>kept</b>")
