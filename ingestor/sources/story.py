@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import NamedTuple
 
 from ingestor.fingerprints import FINGERPRINT_BYTES
 from ingestor.sources.base import Another, Lookup
 from tally.clock import SYSTEM, Clock
 from tally.store import Known
-from tally.story import DAY_MINUTES, PAST_MINUTES, Story, StorySpec
+from tally.story import DAY_MINUTES, PAST_MINUTES, Line, Story, StorySpec
 
 #: How the names of its days begin in the store.
 _BEGINNING = "demo:story#"
@@ -98,8 +98,7 @@ class DemoStory:
             lines = self._story.minute(number, began=today.began)
             while lines:
                 due = bisect(lines, self._clock.time() - begins, key=lambda line: line.seconds)
-                if told < position:  # it was told before, whatever the clock says now
-                    due = len(lines)
+                due = max(due, _lines_of(lines, position - told))  # what was told before, whatever the clock says now
                 if due:
                     chunk = b"".join(line.text for line in lines[:due])
                     del lines[:due]
@@ -112,6 +111,15 @@ class DemoStory:
                     await self._clock.sleep(max(_TICK_SECONDS, begins + lines[0].seconds - self._clock.time()))
         self._over = (today, told)
         raise Another
+
+
+def _lines_of(lines: Sequence[Line], size: int) -> int:
+    """Return how many lines the first so many bytes are of."""
+    count = 0
+    while size > 0 and count < len(lines):
+        size -= len(lines[count].text)
+        count += 1
+    return count
 
 
 def _was_seen_before(known: Known, seconds: int) -> bool:

@@ -135,6 +135,19 @@ async def test_what_happens_now_is_told_when_it_happens() -> None:
     assert len(clock.sleeps) > 5
 
 
+async def test_after_a_restart_within_a_minute_nothing_is_told_before_it_happens() -> None:
+    minute = Story(StorySpec()).minute(PAST_MINUTES, began=BEGAN)
+    position = sum(len(line.text) for line in minute if line.seconds <= 20)
+    told, clock = source()
+    await told.known_as(Stored(day(2880, position)))
+    async with aclosing(cast("Any", told.chunks(position))) as chunks:
+        so_far = await anext(chunks)
+        assert so_far == minutes(2880, 2881)[max(0, position - FINGERPRINT_BYTES) :][: len(so_far)]
+        due = sum(len(line.text) for line in minute if line.seconds <= 30)
+        assert max(0, position - FINGERPRINT_BYTES) + len(so_far) == due
+        assert not clock.sleeps
+
+
 async def test_what_was_told_is_told_again_although_the_clock_was_set_back() -> None:
     told, _ = source(NOW - 3600)
     await told.known_as(Stored(day(2880, 900)))
