@@ -592,13 +592,32 @@ async def test_a_name_that_is_under_other_in_some_shard_has_a_lower_bound_and_an
         assert (await client.get("/v1/words/e")).status_code == 404
         rows = (await client.get("/v1/words?format=csv&order=name")).text.splitlines()
         assert rows[0] == "name,count,share,at_most"
-        assert rows[-1].startswith("d,3,")
-        assert rows[-1].endswith(",11")
+        assert rows[-2].startswith("d,3,")
+        assert rows[-2].endswith(",11")
+        assert rows[-1].startswith(f"{OTHER},8,")
+        assert rows[-1].endswith(",8"), "which is exact"
         in_range = (await client.get(f"/v1/words?from={EPOCH}&to={EPOCH + 60}")).json()
         for item in in_range["items"]:
             assert item["count"] <= item["at_most"]
         everything = (await client.get("/events/CountWords")).json()
         assert everything == {OTHER: 8, "a": 6, "b": 4, "c": 3, "d": 3}
+
+
+async def test_a_table_that_is_made_while_it_is_sent_has_bounds(redis: Redis, server: Server) -> None:
+    words = [f"w{at}" for at in range(12_000)]
+    sharded = Sharded(redis, Settings(redis_url=server.url, shards=3, max_words=11_000), now=float(EPOCH))
+    await sharded.begin()
+    for shard, part in enumerate((words[:6000], words, words[6000:])):
+        await sharded.count([event("a", None, " ".join(part))], shard=shard)
+    async with asked(sharded.settings, redis, sharded.clock) as client:
+        answer = await client.get("/v1/words?format=ndjson")
+        assert "content-length" not in answer.headers
+        *rows, rest = map(json.loads, answer.text.splitlines())
+        total = (await client.get("/v1/words?limit=1")).json()["total"]
+    assert {row["name"] for row in rows} == set(words)
+    assert (rest["name"], rest["count"], rest["at_most"]) == (OTHER, 1000, 1000)
+    assert sum(row["count"] for row in rows) + rest["count"] == total == 24_000
+    assert all(row["count"] <= 2 <= row["at_most"] for row in rows)
 
 
 # What is not there.
