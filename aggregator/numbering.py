@@ -9,6 +9,7 @@ once a number, at the most.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Protocol
 
 from aggregator.counts import Counts
@@ -48,7 +49,9 @@ class Numbering:
     async def number(self, counts: Counts) -> UsedNumbers | None:
         """Have numbers given to the types that have their words apart in a batch, as long as there is room.
 
-        Returns with which numbers it can be settled, none if words are not counted by type. Raises StoreUnavailable.
+        Returns with which numbers it can be settled, none if words are not counted by type. One that is known is always
+        among them: after a flush others may have given as many numbers to types whose words a batch has not apart, and
+        how many there are would be no sign of that. Raises StoreUnavailable.
         """
         if not self.is_on:
             return None
@@ -57,6 +60,7 @@ class Numbering:
         if missing and len(self.known) < self._most:
             self._numbers = await self._store.number_types(missing)
         used = {event_type: self.known[event_type] for event_type in apart if event_type in self.known}
+        used = used or dict(islice(self.known.items(), 1))
         return UsedNumbers(self._numbers.numbered, used)
 
     def lacks_words(self, counts: Counts) -> bool:

@@ -20,6 +20,7 @@ import msgspec
 from api.filters import Narrowed
 from api.listing import Listing, Whole
 from api.memory import Memory
+from api.params import MOST_ITEMS
 from api.ranking import Ranking
 from tally.clock import SYSTEM, Clock
 from tally.keys import Kind
@@ -68,7 +69,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
             place = msgspec.msgpack.decode(packed, type=cls)
         except (ValueError, msgspec.DecodeError):
             raise BadCursor from None
-        if place.first < 0 or place.limit < 1:
+        if place.first < 0 or not 1 <= place.limit <= MOST_ITEMS:
             raise BadCursor
         return place
 

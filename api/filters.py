@@ -72,7 +72,7 @@ class Narrowed:
         elif found.other and found.start is None:
             hidden = await counts.reader.hidden(self.asked, names)
         else:
-            hidden = [found.other] * len(names)
+            hidden = [found.other if name != OTHER else 0 for name in names]
         return [count + more for (_, count), more in zip(items, hidden, strict=True)]
 
 

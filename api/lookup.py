@@ -17,7 +17,7 @@ from api.listing import share, time_range
 from api.models import AsOf, MissingShards, example
 from api.params import AnswerInPart, AnyFormat, TimeRangeParams
 from api.ranking import Ranking
-from tally.keys import KINDS, Kind
+from tally.keys import KINDS, OTHER, Kind
 from tally.selections import TypesOf
 
 #: What a row has.
@@ -91,7 +91,9 @@ async def look_up(
         found = await counts.first(narrow.asked)  # for the total alone
     else:
         found = await counts.time_range(narrow.asked, *bounds)
-        counted = [found.count_of(name) for name in names]
+        # As over all time: types that are too many stand there as one, and words of these are `elsewhere`.
+        other = 0 if isinstance(narrow.asked, TypesOf) else found.other
+        counted = [other if name == OTHER else found.count_of(name) for name in names]
     items: list[dict[str, Any]] = [
         {"name": name, "count": count, "share": share(count, found.total)}
         for name, count in zip(names, counted, strict=True)

@@ -99,7 +99,7 @@ class ApplyResult:
 
 @dataclass(frozen=True, slots=True)
 class UsedNumbers:
-    """The numbers that a batch was made with: those of the types that have their words apart in it.
+    """The numbers that a batch was made with: those of the types that have their words apart in it, or any other one.
 
     `numbered` is how many were given by then, of all types: one that has got its number since would lack some words.
     """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from aggregator.counts import Counts, NameCounts
 from aggregator.folding import Folding
+from aggregator.numbering import Numbering
+from aggregator.parts import parts_of
 from tally.deltas import ALL_TIME, Chunk, Part, Place, chunks_of
 from tally.keys import OTHER, Keys, words_of
 from tally.settings import Settings
@@ -29,7 +33,8 @@ ODD = ["", " ", "a:b", "0", "1:2", "{x}", "größe", "\0", '"\\', "a\nb", "x" * 
 class Shard:
     def __init__(self, redis: Redis, **settings: Any) -> None:
         self.redis: Any = redis
-        self.store = AllStores(redis, keys=KEYS, settings=Settings(**settings))
+        self.settings = Settings(**settings)
+        self.store = AllStores(redis, keys=KEYS, settings=self.settings)
 
     async def block(self) -> PendingBlock:
         """A block that is pending to the consumer `a`."""
@@ -110,6 +115,24 @@ async def test_a_batch_is_settled_only_with_the_numbers_that_types_have(redis: R
     assert others.by_type["z"].number == used.by_type["x"].number
     assert await shard.settle(chunks, used) == "renumbered", "the number is another type's now"
     assert (await shard.store.progress()).settled == 0
+
+
+async def test_as_many_numbers_after_a_flush_are_other_numbers(redis: Redis) -> None:
+    shard = Shard(redis, words_by_type="1")
+    numbering = Numbering(shard.store, shard.settings.types_with_words)
+    await shard.store.number_types(["x"])
+    await numbering.learn()
+    await redis.flushall()  # and another aggregator is the first to come back, so that this one does not notice
+    await shard.store.number_types(["z"])
+
+    words = Counter({"a": 1})
+    batch = NameCounts(Counter({"z": 1}), words)  # there was no room for z
+    counts = Counts({Place(1, 60): batch}, batch)
+    chunks = list(chunks_of(parts_of(counts, shard.settings.window_lengths), totals={}, samples=()))
+    used = await numbering.number(counts)
+    assert await shard.settle(chunks, used) == "renumbered", "or z lacks this word since it has its number"
+    await numbering.learn()
+    assert numbering.lacks_words(counts)
 
 
 async def test_words_of_a_type_that_has_lost_its_number_go_nowhere(redis: Redis) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -272,6 +273,9 @@ async def test_what_had_no_room_in_a_table_is_a_bound(redis: Redis, server: Serv
             assert found["elsewhere"] == 3
             found = (await client.get("/v1/types", params={"word": "foo", **query})).json()
             assert [(item["name"], item["count"], item["at_most"]) for item in found["items"]] == [("error", 10, 10)]
+            # What had no room is looked up as it is listed, of all time or not.
+            answer = await client.post("/v1/words:lookup", params={"type": "error", **query}, json={"names": [OTHER]})
+            assert answer.json()["items"] == [{"name": OTHER, "count": 6, "share": ANY, "at_most": 6}]
         rows = (await client.get("/v1/types?word=timeout&format=csv")).text.splitlines()
         assert rows[:2] == ["name,count,share,at_most", "error,0,0.0,6"]
 

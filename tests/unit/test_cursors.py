@@ -11,7 +11,7 @@ from api.cursors import HELD_SECONDS, HELD_SHARE, BadCursor, Cursors, Held, Plac
 from api.filters import Narrowed
 from api.listing import Listing, Whole
 from api.memory import Memory
-from api.params import RankingParams
+from api.params import MOST_ITEMS, RankingParams
 from api.ranking import Ranking
 from tests.fakes import FakeClock
 
@@ -118,6 +118,7 @@ async def test_what_several_lists_are_made_of_is_held_once(cursors: Cursors, mem
         *("", "*", "a", "AAAA", "A" * 100, "ä"),
         Place(b"", 1, "words", -1, 5).cursor(),
         Place(b"", 1, "words", 0, 0).cursor(),
+        Place(b"", 1, "words", 0, MOST_ITEMS + 1).cursor(),
     ],
 )
 def test_what_is_no_cursor_is_told(cursor: str) -> None:

@@ -206,7 +206,7 @@ async def test_types_get_numbers_before_their_words_are_settled() -> None:
     await world.settle(_by_type("c"))
     assert store.numbered == [["a", "b"], ["c"]], "those that have one are not asked for again"
     a, b = Numbered(1, 1), Numbered(2, 1)
-    assert store.used == [UsedNumbers(2, {"a": a, "b": b}), UsedNumbers(2, {"b": b}), UsedNumbers(3, {})]
+    assert store.used == [UsedNumbers(2, {"a": a, "b": b}), UsedNumbers(2, {"b": b}), UsedNumbers(3, {"a": a})]
     assert not world.settler.has_left_over, "x had the last one, and the words of c are only among all words"
 
 

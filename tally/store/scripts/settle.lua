@@ -23,7 +23,8 @@
 --        max_delta_bytes  how many bytes of settled chunks may wait to be applied
 --        expires_ms       how long the list stays if the answer is `full`, in milliseconds
 --        numbered         how many numbers were given when the chunks were made; nothing if words are not counted by type
---        types, numbers   types that have their words apart in the chunks, and `NUMBER:SINCE` of each
+--        types, numbers   types that have their words apart in the chunks, or any other one that has a number, and
+--                         `NUMBER:SINCE` of each
 --
 -- Returns
 --   {'settled', number of its last chunk}
