@@ -17,6 +17,7 @@ from tally.keys import GROUP, Keys
 from tally.shards import tags
 from tests.effort import seeds
 from tests.oracle import Expected
+from tests.oracle import counted as counted_in
 from tests.processes import Process, run, running
 from tests.server import Server
 from tests.waiting import wait_until
@@ -63,9 +64,11 @@ def test_a_drain_counts_what_is_in_all_shards_and_leaves_no_consumer(server: Ser
     keys = keys_of(shards)
     with server.client() as client:
         want = deal(client, keys, blocks_of(20_000, seed=1), seed=2)
-        done = run("aggregator", "--drain", env={"TALLY_REDIS_URL": server.url, "TALLY_SHARDS": str(shards)})
+        variables = {"TALLY_REDIS_URL": server.url, "TALLY_SHARDS": str(shards), "TALLY_WORDS_BY_TYPE": "100"}
+        done = run("aggregator", "--drain", env=variables)
         assert done.returncode == 0, done.stderr
         assert want.difference(counted(client, keys)) == ""
+        assert sum((counted_in(client, each) for each in keys), Expected()).by_type == want.by_type
         for each in keys:
             assert client.xlen(each.stream) == 0
             assert client.xinfo_consumers(each.stream, GROUP) == []
