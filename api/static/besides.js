@@ -45,20 +45,26 @@ onChange((_, changed) => {
  *
  * @param {Api.Kind} kind
  * @param {string} name
+ * @param {string} [text] a picture without it
  */
-export function drawButton(kind, name) {
+export function drawButton(kind, name, text) {
+  const button = make("button", { type: "button", className: text ? "quiet draw" : "link draw", title: "Draw in the chart" }, text ?? picture());
+  if (!text) button.setAttribute("aria-label", `Draw ${visible(name)} in the chart`);
+  drawn.set(button, { kind, name });
+  mark(button);
+  button.addEventListener("click", () => draw(kind, name, !isDrawn(kind, name)));
+  return button;
+}
+
+/** Return the picture of a line with steps. */
+function picture() {
   const icon = document.createElementNS(SVG, "svg");
   icon.setAttribute("viewBox", "0 0 16 12");
   icon.setAttribute("aria-hidden", "true");
   const line = document.createElementNS(SVG, "path");
   line.setAttribute("d", "M1 10h4V3h5v5h5");
   icon.append(line);
-  const button = make("button", { type: "button", className: "link draw", title: "Draw in the chart" }, icon);
-  button.setAttribute("aria-label", `Draw ${visible(name)} in the chart`);
-  drawn.set(button, { kind, name });
-  mark(button);
-  button.addEventListener("click", () => draw(kind, name, !isDrawn(kind, name)));
-  return button;
+  return icon;
 }
 
 /** @param {Element} button */

@@ -2,6 +2,7 @@
 // keeps it, and nothing moves but the numbers.
 
 import { Problem, explain, getJson } from "./api.js";
+import { drawButton } from "./besides.js";
 import { arrange, make, nameElement, setName, setText } from "./dom.js";
 import { duration, moment, percent, span, whole } from "./format.js";
 import { NameChart } from "./name-chart.js";
@@ -62,7 +63,7 @@ export class NameDetails {
     setName(full, name);
     setText(this.#filter, isFilter(kind, name) ? "Remove this filter" : "Filter by this");
     this.#filter.addEventListener("click", () => (isFilter(kind, name) ? unfilter : filter)(kind, name));
-    body.append(make("p", { className: "full-name" }, full), make("p", {}, this.#filter), this.#problem, this.#facts, this.#note,
+    body.append(make("p", { className: "full-name" }, full), make("p", {}, this.#filter, " ", drawButton(kind, name, "Draw in the chart")), this.#problem, this.#facts, this.#note,
       this.#plot, make("h3", { textContent: RELATED[kind].related }), this.#relatedNote, this.#relatedList);
     this.#poll = new Poll({
       load: (asked) => this.#load(AbortSignal.any([asked, signal])),

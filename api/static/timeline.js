@@ -117,7 +117,8 @@ export class Timeline {
     if (this.#cursor !== null && this.#cursor >= (answer?.times.length ?? 0)) this.#cursor = null; // until it moves again
     if (answer) note("");
     else noteEmpty(last);
-    this.#colors = answer ? colorsOf(answer.rows.filter(({ name }) => name !== null).map(id), answer.besides.map(id)) : new Map();
+    const stack = answer?.rows.filter(({ name }) => name !== null).map(id) ?? [];
+    this.#colors = colorsOf(stack, answer?.besides.map(id).filter((each) => !stack.includes(each)));
     this.#head();
     this.#draw();
   }
@@ -150,7 +151,7 @@ export class Timeline {
     const at = answer ? this.#cursor ?? lastOver(answer) : 0;
     /** @param {boolean} line */
     const entry = (line) => (/** @type {Rates} */ row) => ({
-      ...row, id: id(row), color: this.#color(row), besides: line, hidden: !line && isHidden(row), value: `${fine(row.values[at] ?? 0)}/s`,
+      ...row, id: `${id(row)}${line ? " besides" : ""}`, color: this.#color(row), besides: line, hidden: !line && isHidden(row), value: `${fine(row.values[at] ?? 0)}/s`,
     });
     this.#legend.show(answer ? [...answer.rows.map(entry(false)), ...answer.besides.map(entry(true))] : []);
     setText(byId("timeline-at"), answer && this.#cursor !== null ? cellName(answer, this.#cursor) : "");

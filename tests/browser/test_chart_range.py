@@ -156,6 +156,11 @@ def test_the_legend_filters_and_shows_details_and_keeps_its_colours(counted: Pip
     legend.get_by_role("button", name="Details of bar").click()
     expect(tab.page.locator("#sheet .full-name")).to_have_text("bar")
     expect(tab.page.locator("#sheet canvas")).to_be_visible()
+    draw = tab.page.locator("#sheet").get_by_role("button", name="Draw in the chart")
+    for drawn in (True, False):
+        draw.click()
+        expect(draw).to_have_attribute("aria-pressed", str(drawn).lower())
+        expect(legend.locator(".besides")).to_have_count(int(drawn))
     tab.page.keyboard.press("Escape")
     legend.locator("li").filter(has_text="foo").locator(".choose").click()
     expect(legend.locator("li")).to_have_text([re.compile("^foo")])
