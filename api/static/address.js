@@ -34,6 +34,9 @@ export const SECONDS = { "1m": 60, "15m": 900, "1h": 3600, "24h": 86_400 };
 /** Names of a filter, and of the chart's lists: what the api takes of types and words at the most. */
 export const MOST_NAMES = 20;
 
+/** Characters that are searched for, as the api takes them at the most. */
+const LONGEST_SEARCH = 256;
+
 /**
  * Each parameter's default, and which texts it may have. A default that is a list makes the parameter one. Whatever else an
  * address says is left out, and said.
@@ -46,7 +49,7 @@ const PARAMETERS = {
   to: ["", isMoment],
   type: [[], () => true],
   word: [[], () => true],
-  q: ["", () => true],
+  q: ["", isSearch],
   tab: ["types", oneOf("types", "words", "trending")],
   types_order: ["-count", isOrder],
   words_order: ["-count", isOrder],
@@ -58,7 +61,7 @@ const PARAMETERS = {
   zoom_to: ["", isMoment],
   hidden: [[], () => true],
   others: ["", oneOf("", "hidden")],
-  overlay: [[], () => true],
+  overlay: [[], isOverlay],
   previous: ["", oneOf("", "1")],
 };
 
@@ -82,15 +85,18 @@ export function read(search) {
   const view = /** @type {View} */ (/** @type {unknown} */ (found)); // as PARAMETERS has its names, defaults and checks
   /** @param {...keyof View} parts what cannot be together */
   const leaveOut = (...parts) => {
-    for (const name of parts) wrong.push(...given.getAll(name).filter(PARAMETERS[name][1]).map((text) => `${name}=${text}`));
+    for (const name of parts) {
+      const [byDefault, valid] = PARAMETERS[name];
+      wrong.push(...given.getAll(name).filter((text) => text !== byDefault && valid(text)).map((text) => `${name}=${text}`));
+    }
     Object.assign(view, Object.fromEntries(parts.map((name) => [name, PARAMETERS[name][0]])));
   };
   // A custom time range has a beginning, and ends after it.
   if (view.window === "custom" && !(Date.parse(view.from) < (view.to ? Date.parse(view.to) : Date.now()))) leaveOut("window", "from", "to");
-  else if (view.window !== "custom") view.from = view.to = "";
+  else if (view.window !== "custom") leaveOut("from", "to");
   const zoomed = Boolean(view.zoom_from || view.zoom_to);
   if (zoomed && !(Date.parse(view.zoom_from) < Date.parse(view.zoom_to))) leaveOut("zoom_from", "zoom_to");
-  if (!isOfName(view.sheet)) view.name = null;
+  if (!isOfName(view.sheet)) leaveOut("name");
   else if (view.name === null) leaveOut("sheet");
   return { view, wrong };
 }
@@ -131,9 +137,26 @@ export function isOfName(sheet) {
   return sheet === "type" || sheet === "word";
 }
 
-/** @param {string} text */
+/**
+ * Return whether this is a moment as the api takes it, too: a day, or RFC 3339 with an offset. Browsers read many other texts as
+ * one, and a day that there is not, such as February 31, as another.
+ *
+ * @param {string} text
+ */
 function isMoment(text) {
-  return text === "" || !Number.isNaN(Date.parse(text));
+  if (text === "") return true;
+  const [, day] = /^((?!0000)\d{4}-\d\d-\d\d)(T([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d))?$/.exec(text) ?? [];
+  return day !== undefined && !Number.isNaN(Date.parse(text)) && new Date(day).toISOString().startsWith(day);
+}
+
+/** @param {string} text */
+function isSearch(text) {
+  return [...text].length <= LONGEST_SEARCH;
+}
+
+/** @param {string} text */
+function isOverlay(text) {
+  return text.startsWith("type:") || text.startsWith("word:");
 }
 
 /** @param {string} text */

@@ -114,6 +114,18 @@ def test_an_address_that_cannot_be_is_told_and_the_rest_of_it_holds(counted: Pip
     expect(note).to_be_hidden()
     tab.page.goto(f"{counted.url}/?window=custom&from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z")
     expect(note).to_contain_text("from=2026-01-02T00:00:00Z, to=2026-01-01T00:00:00Z")
+    # Nor is the api asked for what it would refuse, and nothing is left out in silence.
+    for wrong in ("from=Nov 27 2026", "from=2026-02-31", "from=1", "from=2026-01-01T10:00"):
+        tab.page.goto(f"{counted.url}/?window=custom&{wrong}")
+        expect(note).to_contain_text(f"{wrong}, window=custom")
+        expect(tab.page.locator("#types tbody tr")).to_have_count(25)
+    search = "z" * 257
+    tab.page.goto(f"{counted.url}/?window=1h&from=2026-01-01&name=lorem&overlay=lorem&q={search}")
+    expect(note).to_have_text(
+        "The address asks for what cannot be, and that is left out: "
+        f"q={search[:98]}, overlay=lorem, from=2026-01-01, name=lorem"
+    )
+    expect(tab.page.locator("#types tbody tr")).to_have_count(25)
     tab.page.goto(f"{counted.url}/?window=1h&type=type01")
     tab.forgive("404")
     expect(tab.page.locator("#chips")).to_contain_text("type01")
