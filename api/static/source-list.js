@@ -24,7 +24,9 @@ export async function sources(body, signal) {
     try {
       show(body, await ask(signal));
     } catch (error) {
-      if (!signal.aborted) body.querySelector(".note")?.replaceChildren(explain(error));
+      if (signal.aborted) return;
+      body.querySelector(".note")?.remove();
+      body.prepend(make("p", { className: "note", textContent: explain(error) }));
     }
   }, PAUSE_MS);
   signal.addEventListener("abort", () => clearInterval(again));
@@ -57,7 +59,6 @@ function show(body, { items, matched, other }) {
   body.replaceChildren(
     make("p", { className: "muted", textContent:
       `${some}What waits is in the stream; what a source has not been read of is not known here.` }),
-    make("p", { className: "note" }),
     shown,
   );
   const again = body.querySelector(".scrolled");

@@ -24,6 +24,7 @@ def test_sources_are_told_with_their_rejected_lines_and_then_with_their_rate(
     tab = open_tab(pipeline.url)
     tab.page.get_by_role("button", name="Sources", exact=True).click()
     expect(tab.page).to_have_url(re.compile("sheet=sources"))
+    expect(tab.page.locator("#sheet .note")).to_have_count(0)
     rows = tab.page.locator("#sheet tbody tr")
     expect(rows).to_have_count(3)
     expect(rows.nth(0).locator("td")).to_have_text(["tail:/<b>.log", "–", "7", "0", "–", re.compile("none|not known")])
