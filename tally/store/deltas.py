@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import msgspec
-
 from tally.deltas import Chunk
 from tally.keys import (
     GROUP,
@@ -22,16 +20,13 @@ from tally.keys import (
     TOP_WORDS,
     TYPES,
     WORDS,
-    Table,
-    all_time_key,
-    number_of,
-    window_key,
 )
 from tally.store.accepted import ACCEPTED_SECONDS
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.lua import ReadingScript, WritingScript
 from tally.store.shard import ShardStore
+from tally.store.targets import WORDS_OF_A_TYPE, hashes_of
 from tally.store.windows import floors_of, levels_of, raise_wrong_type
 from tally.words_by_type import Numbered
 
@@ -48,22 +43,8 @@ STAGED_SECONDS = 120
 #: bounded by its updates; one by one it would have nothing to do while we decode.
 APPLIED_TOGETHER = 3
 
-#: What the names of the tables begin with of which there is one a type that has a number.
-WORDS_OF_A_TYPE = "words@"
-
 #: Bytes of chunks that one call of stage.lua takes, about.
 STAGE_BYTES = 1 << 20
-
-
-class _Target(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Of a part of a chunk its table and its places, as (level, start); if it is that of a type's words, that type."""
-
-    table: str
-    places: list[tuple[int, int]]
-    of_type: str | None = None
-
-
-_targets = msgspec.json.Decoder(list[_Target]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +213,7 @@ class DeltaStore(ShardStore):
         keys = [at.deltas, chunk.list, at.backlog, at.totals, at.rejected, at.dead_letters, at.top, at.floors]
         keys += (at.types_numbers, at.accepted)
         keys += (at.windows(length.seconds) for length in lengths)
-        hashes = self._hashes(chunk.targets)
+        hashes = hashes_of(chunk.targets, at, lengths)
         return keys + (hashes or []), {
             "number": chunk.number,
             "unreadable": hashes is None,
@@ -252,36 +233,6 @@ class DeltaStore(ShardStore):
             "accepted_seconds": ACCEPTED_SECONDS,
             "upcoming": APPLIED_TOGETHER,
         }
-
-    def _hashes(self, targets: bytes) -> list[str] | None:
-        """Return the keys of what a chunk may be added to, as apply.lua takes them; None if it cannot be read.
-
-        Raises StoreUnavailable for a table that only another version knows.
-        """
-        lengths = self._settings.window_lengths
-        try:
-            parts = _targets(targets)
-        except msgspec.DecodeError:
-            return None
-        keys: list[str] = []
-        for part in parts:
-            table = _known(part.table)
-            if table is None or (part.of_type is None) != (number_of(table) is None):
-                return None
-            for level, start in part.places:
-                if level and table in SOURCE_TABLES:
-                    return None
-                if level == 0:
-                    keys.append(all_time_key(self._keys, table))
-                    continue
-                if not 1 <= level <= len(lengths):
-                    return None
-                is_copy = level == 1 and len(lengths) > 1
-                keys += (
-                    window_key(self._keys, table, length.seconds, length.start_of(start))
-                    for length in lengths[level - 1 : level if is_copy else None]
-                )
-        return keys
 
     async def progress(self) -> Progress:
         """Return how many chunks were settled and applied. Raises StoreUnavailable."""
@@ -307,12 +258,3 @@ def _list_of(head: bytes, key: str) -> str:
         return str(json.loads(head)["list"])
     except (ValueError, TypeError, KeyError):
         raise StoreUnavailable(f"the first of {key} is none that an aggregator has put there: {head[:100]!r}") from None
-
-
-def _known(table: str) -> Table | None:
-    """Return a table that a chunk names; None if there is none of this name."""
-    if table in (TYPES, WORDS, *SOURCE_TABLES) or number_of(table) is not None:
-        return Table(table)
-    if table.startswith(WORDS_OF_A_TYPE):
-        return None
-    raise StoreUnavailable(f"a newer Tally counts {table[:50]!r}, which this version cannot apply")
