@@ -162,23 +162,31 @@ class WindowStore:
         Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1. Raises
         StoreUnavailable.
         """
-        if not starts:
-            return 0
+        dropped, left = 0, list(starts)
+        while left:
+            # There may be more tables than whoever has cut the windows into slices knew of.
+            some = left[: self.windows_at_once]
+            found = await self._drop(level, some)
+            if found < 0:
+                self._tables = await known_tables(self._redis, self._keys)
+                continue
+            dropped += found
+            left = left[len(some) :]
+        return dropped
+
+    async def _drop(self, level: int, starts: Sequence[int]) -> int:
+        """Forget these windows in all tables that are known; return how many, or -1 if there are others."""
         seconds = self._lengths[level - 1].seconds
-        while True:
-            keys = [self._keys.floors, self._keys.folds, self._keys.types_numbered]
-            keys += map(self._starts_key, self._lengths)
-            keys += (window_key(self._keys, table, seconds, start) for start in starts for table in self._tables.all)
-            arguments = {
-                "level": level,
-                "starts": starts,
-                "levels": levels_of(self._lengths),
-                "numbered": self._tables.numbered,
-            }
-            dropped = int(await _drop_windows.run(self._redis, keys, arguments, layout=self._layout))
-            if dropped >= 0:
-                return dropped
-            self._tables = await known_tables(self._redis, self._keys)
+        keys = [self._keys.floors, self._keys.folds, self._keys.types_numbered]
+        keys += map(self._starts_key, self._lengths)
+        keys += (window_key(self._keys, table, seconds, start) for start in starts for table in self._tables.all)
+        arguments = {
+            "level": level,
+            "starts": starts,
+            "levels": levels_of(self._lengths),
+            "numbered": self._tables.numbered,
+        }
+        return int(await _drop_windows.run(self._redis, keys, arguments, layout=self._layout))
 
     async def delete_retired(self, number: int) -> None:
         """Delete all hashes of the words of the type that had this number, which no type has any more.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +16,12 @@ from aggregator.parts import parts_of
 from tally.deltas import ALL_TIME, Chunk, Part, Place, chunks_of
 from tally.keys import OTHER, Keys, words_of
 from tally.settings import Settings
-from tally.store import WindowStore
+from tally.store import WindowStore, windows
 from tally.store.acceptance import Acceptance
 from tally.store.blocks import PendingBlock
 from tally.store.dead_letters import DeadLetterStore
 from tally.store.deltas import UsedNumbers
+from tally.store.tables import HASHES_AT_ONCE
 from tally.store.windows import FOLD_TABLES
 from tally.words_by_type import Numbered, Numbers
 from tests.stores import AllStores, typed_minutes
@@ -298,3 +300,30 @@ async def test_hours_with_the_words_of_many_types_are_folded_whole(redis: Redis)
     for number, each in enumerate(types, 1):
         assert await shard.hash(KEYS.window(words_of(number), 86_400, day)) == {"a": 1, each: 2}
     assert len(await redis.keys("tally:{0}:words@*:3600:*")) == 1
+
+
+async def test_one_who_does_not_know_the_tables_drops_no_more_hashes_at_once(
+    redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(windows="60x120,3600x48,86400x10", words_by_type="200")
+    store = AllStores(redis, keys=KEYS, settings=settings)
+    await store.ensure_layout()
+    await store.number_types([f"t{number}" for number in range(200)])
+    starts = [HOUR + 60 * number for number in range(220)]
+    await redis.zadd(KEYS.windows(60), {str(start): start for start in starts})
+    await redis.hset(KEYS.window(words_of(200), 60, starts[0]), "a", 1)
+
+    calls: list[int] = []
+    real = windows._drop_windows.run
+
+    async def run(client: Any, keys: list[str], *arguments: Any, **others: Any) -> Any:
+        calls.append(len(keys))
+        return await real(client, keys, *arguments, **others)
+
+    monkeypatch.setattr(windows, "_drop_windows", SimpleNamespace(run=run))
+    folding = Folding(WindowStore(redis, keys=KEYS, settings=settings))
+    await folding.step()
+    await folding.step()
+    assert await redis.zcard(KEYS.windows(60)) == 120
+    assert not await redis.keys("tally:{0}:words@*")
+    assert max(calls) <= HASHES_AT_ONCE + 10
