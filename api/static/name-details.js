@@ -4,6 +4,7 @@
 import { Problem, explain, getJson } from "./api.js";
 import { drawButton } from "./besides.js";
 import { arrange, make, nameElement, setName, setText } from "./dom.js";
+import { allKept } from "./event-rates.js";
 import { duration, moment, percent, span, whole } from "./format.js";
 import { NameChart } from "./name-chart.js";
 import { MISSING } from "./plot.js";
@@ -12,6 +13,9 @@ import { filter, isFilter, open, range, timeRange, unfilter } from "./view.js";
 
 /** What of all time is drawn at least, in seconds. */
 const LEAST_DRAWN = 3600;
+
+/** What was not counted for so long, in seconds, may be of a time after which nothing was: what is drawn ends with what is kept. */
+const LONG_AGO = 86_400;
 
 /** Names that come with this one, most frequent first. */
 const MOST_RELATED = 10;
@@ -106,6 +110,10 @@ export class NameDetails {
     const found = await ask(timeRange());
     const first = found.first?.from;
     if (!allTime || first === undefined || first >= found.as_of - LEAST_DRAWN) return found;
+    if ((found.last?.to ?? 0) < found.as_of - LONG_AGO) {
+      const kept = await allKept(signal);
+      return kept ? ask({ from: String(Math.min(first, Number(kept.to) - LEAST_DRAWN)), to: kept.to }) : found;
+    }
     this.#first = first;
     return ask({ from: String(first) });
   }
@@ -197,10 +205,12 @@ export class NameDetails {
 function facts({ count, share, rank, first, last }, total) {
   // The series may be read a moment later than the count.
   const entries = [["Count of all time", whole(Math.max(count, total))]];
-  if (range().window !== "all") entries.push(["Count in this time range", whole(total)]);
+  const narrowed = range().window !== "all";
+  if (narrowed) entries.push(["Count in this time range", whole(total)]);
+  const of = narrowed ? " of all time" : ""; // the lists have those of the time range
   entries.push(
-    ["Share", percent(share)],
-    ["Rank", rank === null ? "–" : whole(rank)],
+    [`Share${of}`, percent(share)],
+    [`Rank${of}`, rank === null ? "–" : whole(rank)],
     ["First seen", seen(first)],
     ["Last seen", seen(last)],
   );

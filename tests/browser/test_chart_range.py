@@ -186,6 +186,12 @@ def test_events_of_another_year_are_drawn_there(pipeline: Pipeline, open_tab: Op
     tab = open_tab(pipeline.url, timezone_id="UTC")
     heading, note = tab.page.locator("#timeline-range"), tab.page.locator("#plot-note")
     expect(heading).to_have_text(re.compile(r"^all time, Sep 26, 2021, 1:47\s–\s2:07\sPM$"))
+    # The sheet of a name draws them there, too, and not in one step of all the years since.
+    tab.details("types", "foo").click()
+    expect(tab.page.locator("#sheet")).to_contain_text(
+        re.compile(r"Counts in each 1\sm, Sep 26, 2021, 1:07\s–\s2:07\sPM")
+    )
+    tab.page.keyboard.press("Escape")
     tab.page.locator("#plot").focus()
     tab.page.keyboard.press("Home")
     expect(tab.page.locator(".timeline .said")).to_have_text(re.compile(r"^Sep 26, 2021, 1:47\sPM: "))

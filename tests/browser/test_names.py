@@ -94,6 +94,7 @@ def test_one_name_in_the_time_range_that_is_chosen(pipeline: Pipeline, open_tab:
     expect(sheet).to_contain_text(re.compile(r"Not counted in .*\d:\d\d.*: there is nothing to draw\."))
     expect(facts).to_contain_text("Count in this time range0")
     expect(facts).to_contain_text("Count of all time3")
+    expect(facts).to_contain_text("Rank of all time1")
     expect(sheet.locator(".plot")).to_be_hidden()
     tab.page.goto(f"{pipeline.url}/?window=24h&sheet=type&name=foo")
     expect(facts).to_contain_text("Count in this time range3")
