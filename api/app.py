@@ -21,7 +21,7 @@ from api.live import Live
 from api.lookup import PATHS
 from api.memory import Memory, NoRoom
 from api.middleware import BearerToken, ProxyPath, SecurityHeaders, TakesNoEvents
-from api.param_reading import also_wrong
+from api.param_reading import also_wrong, known_parameters
 from api.parts import Parts
 from api.request_durations import RequestDurations
 from api.routes import accepted, all_counts, health, index, lookup, metrics, names, pipeline
@@ -84,7 +84,9 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         redoc_url=None,
     )
     app.state.live, app.state.work, app.state.clock = live, work, clock
-    problems.install(app, elsewhere="the api's paths are described in /docs", also_wrong=also_wrong)
+    problems.install(
+        app, elsewhere="the api's paths are described in /docs", also_wrong=also_wrong, known=known_parameters
+    )
     app.add_exception_handler(NoRoom, _too_much)
     app.add_exception_handler(Busy, _too_much)
     guarded = _guarded() if settings.api_token is not None else {"responses": problems.CROSS_SITE}

@@ -134,13 +134,21 @@ async def _raise_unless_apart(counts: CachedCounts, types: Sequence[str]) -> Non
     if not types:
         return
     which = (await counts.counting()).words_by_type
-    if which is not None and which.names is None:
+    if which is not None and (which.names is None or set(types) <= which.names) and await _has_room(counts):
+        why = "its words are counted by type from its next event on; those before are only among all words"
+    elif which is not None and which.names is None:
         why = f"TALLY_WORDS_BY_TYPE is {which.most}: so many other types came first. Set more, or name the types"
-    elif which is not None and which.names is not None and set(types) <= which.names:
-        why = "its words are counted by type from its next event on"
     else:
         why = "TALLY_WORDS_BY_TYPE names other types. Add it to them"
     raise ProblemError(WORDS_NOT_BY_TYPE, f"{types[0]!r} has no words of its own: {why}")
+
+
+async def _has_room(counts: CachedCounts) -> bool:
+    """Return whether further types may have words of their own, as far as all shards tell."""
+    if counts.missing:
+        return False
+    state = (await counts.status())[0].words_by_type
+    return state is not None and state.most is not None and state.types < state.most
 
 
 def _listed(names: Sequence[str]) -> str:

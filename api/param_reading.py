@@ -63,6 +63,12 @@ def given(model: type[Strict]) -> Any:
     return Depends(read)
 
 
+def known_parameters(request: Request) -> list[str]:
+    """Return the names of the parameters that the path of this request takes."""
+    model: type[Strict] | None = getattr(request.state, "expected", None)
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
 def also_wrong(request: Request, unreadable: Collection[str]) -> dict[str, str]:
     """Return the parameters that are wrong besides those that cannot be read, and what would be right."""
     return _repeated(request) | _contradicting_among(request, unreadable)

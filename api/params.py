@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -107,6 +108,9 @@ it is no longer kept."""
 #: What stands in a cursor's place to begin with.
 BEGIN = "*"
 
+#: What a cursor looks like.
+CURSOR_FORM = re.compile(r"^(\*|[A-Za-z0-9_-]{8,200})$")
+
 CURSOR = """Read a list page by page as it was at one moment, however much is counted meanwhile.
 
 No name comes twice, and none is left out. Begin with `*`, and go on with `next` of the answer, or the address in its
@@ -131,9 +135,9 @@ class RankingParams(NameFilterParams, TimeRangeParams):
     )
     cursor: Optional[str] = Field(
         None,
-        pattern=r"^(\*|[A-Za-z0-9_-]{8,200})$",
         description=CURSOR,
         examples=["*"],
+        json_schema_extra={"pattern": CURSOR_FORM.pattern},
     )
     offset: int = Field(0, ge=0, le=1_000_000_000, description="Items to leave out at the beginning", examples=[20])
     order: Order = Field(
@@ -150,6 +154,13 @@ class RankingParams(NameFilterParams, TimeRangeParams):
     def most_items(self) -> int:
         """Return how many items a page has at the most."""
         return DEFAULT_ITEMS if self.limit is None else self.limit
+
+    @field_validator("cursor")
+    @classmethod
+    def _cursor_looks_like_one(cls, cursor: str | None) -> str | None:
+        if cursor is not None and not CURSOR_FORM.fullmatch(cursor):
+            raise ValueError("begin with cursor=*, and go on with the `next` of each answer")
+        return cursor
 
     def contradictions(self, *, now: float) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with the bounds, and comparisons of what cannot be compared."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -85,11 +85,13 @@ def install(
     *,
     elsewhere: str | None = None,
     also_wrong: Callable[[Request, Collection[str]], dict[str, str]] = lambda _, __: {},
+    known: Callable[[Request], Sequence[str]] = lambda _: (),
 ) -> None:
     """Answer every error of this app with problem details, say so in its OpenAPI document, and serve their pages.
 
     `elsewhere` says what is right, where a path or a method is not. `also_wrong` is given the parameters that cannot be
-    read, and returns the others that are wrong, which are told together with them.
+    read, and returns the others that are wrong, which are told together with them. `known` returns the parameters that
+    the path of a request takes.
     """
     plain = app.openapi
     throttle = LogThrottle()
@@ -138,7 +140,7 @@ def install(
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        unreadable = _unreadable(error)
+        unreadable = _unreadable(error, known(request))
         wrong = WrongParameters(list((also_wrong(request, unreadable) | unreadable).items()))
         return problem(wrong.type, wrong.detail, **wrong.members)
 
@@ -147,13 +149,16 @@ def install(
         return problem(types.INTERNAL_ERROR, "see the service's log")
 
 
-def _unreadable(error: RequestValidationError) -> dict[str, str]:
-    """Return each parameter that cannot be read with what would be right, in the order in which they were found."""
+def _unreadable(error: RequestValidationError, known: Sequence[str]) -> dict[str, str]:
+    """Return each parameter that cannot be read with what would be right, in the order in which they were found.
+
+    `known` are those that the path takes.
+    """
     wrong: dict[str, str] = {}
     for each in error.errors():
         message = each["msg"].removeprefix("Value error, ")
         if each["type"] == "extra_forbidden":
-            message = "there is no such parameter here; see the API docs"
+            message = "there is no such parameter here" + (f"; there are {', '.join(known)}" if known else "")
         name = each["loc"][1]
         if each["type"] == "missing":
             wrong.setdefault(name, "it is needed")

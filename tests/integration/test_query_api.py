@@ -171,6 +171,16 @@ def test_all_wrong_parameters_are_named(client: httpx.Client, query: str, parame
         assert f"{each['parameter']}: {each['detail']}" in problem["detail"]
 
 
+def test_who_asks_for_what_there_is_not_is_told_what_there_is(client: httpx.Client) -> None:
+    for query, known in (
+        ("types?sort=name", "order"),
+        ("words?word=a", "type"),
+        ("types:trending?order=name", "window"),
+    ):
+        assert known in client.get(f"/v1/{query}").json()["errors"][0]["detail"]
+    assert "begin with cursor=*" in client.get("/v1/types?cursor=next").json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("accept", "given"),
     [
@@ -397,7 +407,7 @@ def test_a_list_without_rows_has_its_columns(server: Server, shared_api: httpx.C
         "/v1/types": ["name", "count", "share"],
         "/v1/words?window=5m": ["name", "count", "share"],
         "/v1/words:trending": ["name", "count", "baseline", "expected", "ratio", "score"],
-        "/v1/rejected": ["id", "rejected_at", "line", "reason", "source"],
+        "/v1/rejected": ["id", "rejected_at", "line", "reason", "class", "source"],
     }.items():
         assert table(shared_api.get(path, headers={"Accept": "text/csv"})) == [columns], path
 
