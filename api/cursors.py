@@ -31,6 +31,9 @@ HELD_SECONDS = 60.0
 #: Which part of the memory for rankings is held for cursors at the most: the rest is for what is asked meanwhile.
 HELD_SHARE = 0.5
 
+#: And which part for those of which only a first page was asked for.
+OFFERED_SHARE = 0.125
+
 #: What a held list takes besides its names and its question.
 HELD_BYTES = 4000
 
@@ -92,55 +95,126 @@ class _Kept:
     used_at: float = 0.0  # monotonic seconds
 
 
+class _Pool:
+    """Lists that are held, `most_bytes` together but for the one that came last. What was used last stands last."""
+
+    def __init__(self, most_bytes: float) -> None:
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._latest: dict[Hashable, int] = {}  # the number of the list that was asked for so
+        self._uses: Counter[Ranking] = Counter()  # in how many lists each is
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def latest(self, asked: Hashable) -> _Kept | None:
+        """Return the last list that was asked for in this way."""
+        return self._kept.get(self._latest.get(asked, 0))
+
+    def get(self, number: int) -> _Kept | None:
+        """Return the list with this number."""
+        return self._kept.get(number)
+
+    def use(self, kept: _Kept, *, at: float) -> None:
+        """Note that a list was used."""
+        kept.used_at = at
+        self._kept.move_to_end(kept.held.number)
+
+    def add(self, kept: _Kept, *, at: float) -> None:
+        """Hold one more; the others go that were used least lately, as far as there is no room for them."""
+        self._kept[kept.held.number] = kept
+        self._latest[kept.asked] = kept.held.number
+        self._bytes += _own_bytes(kept.held)
+        for ranking in _rankings(kept.held.whole.listing):
+            self._uses[ranking] += 1
+            self._bytes += ranking.size_bytes if self._uses[ranking] == 1 else 0
+        self.use(kept, at=at)
+        while self._bytes > self._most_bytes and len(self._kept) > 1:
+            self.drop()
+
+    def unused_since(self) -> float | None:
+        """Return when the list was used that was used least lately; None if there is none."""
+        return next((kept.used_at for kept in self._kept.values()), None)
+
+    def drop(self, number: int | None = None) -> bool:
+        """Hold this list no longer, or the one that was used least lately. Returns False if there is none."""
+        if not self._kept:
+            return False
+        number = next(iter(self._kept)) if number is None else number
+        kept = self._kept.pop(number)
+        if self._latest.get(kept.asked) == number:
+            del self._latest[kept.asked]
+        self._bytes -= _own_bytes(kept.held)
+        for ranking in _rankings(kept.held.whole.listing):
+            self._uses[ranking] -= 1
+            if not self._uses[ranking]:
+                self._bytes -= ranking.size_bytes
+                del self._uses[ranking]
+        return True
+
+
 class Cursors:
-    """Holds lists."""
+    """Holds lists: those that somebody reads on, and for a while those of which somebody has had a first page.
+
+    Who asks for a first page may want the next one, but most do not: a page that looks every second would push out what
+    others read. So these have a small part of the memory, and give way first.
+    """
 
     def __init__(self, *, memory: Memory, clock: Clock = SYSTEM) -> None:
         self.life = secrets.token_bytes(6)
         self._memory = memory
         self._clock = clock
-        self._kept: OrderedDict[int, _Kept] = OrderedDict()  # what was used last stands last
-        self._latest: dict[Hashable, int] = {}  # the number of the list that was asked for so
-        self._uses: Counter[Ranking] = Counter()  # in how many lists each is
-        self._bytes = 0
+        self._begun = _Pool(HELD_SHARE * memory.most_bytes)
+        self._offered = _Pool(OFFERED_SHARE * memory.most_bytes)
         self._given = 0
         self._forgetting: asyncio.TimerHandle | None = None
         memory.when_full(self._drop)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._begun) + len(self._offered)
 
-    def hold(self, narrow: Narrowed, question: Question, whole: Whole, *, missing: tuple[int, ...]) -> Held:
-        """Hold a list; one that was asked for in the same way, and is made of the same, is the same."""
+    def hold(
+        self, narrow: Narrowed, question: Question, whole: Whole, *, missing: tuple[int, ...], begun: bool = True
+    ) -> Held:
+        """Hold a list; one that was asked for in the same way, and is made of the same, is the same.
+
+        Unless it is `begun`, only its first page was asked for.
+        """
         asked = (narrow, missing, tuple(sorted(question.items())))
-        latest = self._kept.get(self._latest.get(asked, 0))
-        if latest is not None and _rankings(latest.held.whole.listing) == _rankings(whole.listing):
-            self._use(latest)
-            return latest.held
+        for pool in (self._begun, self._offered):
+            latest = pool.latest(asked)
+            if latest is not None and _rankings(latest.held.whole.listing) == _rankings(whole.listing):
+                self._use(pool, latest, begun=begun)
+                return latest.held
         self._given += 1
         held = Held(self._given, narrow, question, whole, missing)
         self._memory.hold(held, _question_bytes(question))
-        self._add(_Kept(held, asked))
-        while self._bytes > HELD_SHARE * self._memory.most_bytes and len(self._kept) > 1:
-            self._drop()
+        pool = self._begun if begun else self._offered
+        pool.add(_Kept(held, asked), at=self._clock.monotonic())
+        self.forget()
         return held
 
     def find(self, place: Place) -> Held | None:
         """Return the list that a cursor leads to; None if it is no longer held here."""
         self.forget()
-        kept = self._kept.get(place.number) if place.life == self.life else None
-        if kept is None:
+        if place.life != self.life:
             return None
-        self._use(kept)
-        return kept.held
+        for pool in (self._begun, self._offered):
+            if (kept := pool.get(place.number)) is not None:
+                self._use(pool, kept, begun=True)
+                return kept.held
+        return None
 
     def forget(self) -> None:
         """Forget what was not used for a while."""
-        while self._kept and self._seconds_left() <= 0:
-            self._drop()
-        if self._kept and self._forgetting is None:
+        for pool in (self._begun, self._offered):
+            while (at := pool.unused_since()) is not None and self._seconds_left(at) <= 0:
+                pool.drop()
+        times = [at for pool in (self._begun, self._offered) if (at := pool.unused_since()) is not None]
+        if times and self._forgetting is None:
             loop = asyncio.get_running_loop()
-            self._forgetting = loop.call_later(max(1.0, self._seconds_left()), self._forget_and_wait)
+            self._forgetting = loop.call_later(max(1.0, self._seconds_left(min(times))), self._forget_and_wait)
 
     def close(self) -> None:
         """Forget everything."""
@@ -153,37 +227,21 @@ class Cursors:
         self._forgetting = None
         self.forget()
 
-    def _seconds_left(self) -> float:
-        return next(iter(self._kept.values())).used_at + HELD_SECONDS - self._clock.monotonic()
+    def _seconds_left(self, used_at: float) -> float:
+        return used_at + HELD_SECONDS - self._clock.monotonic()
 
-    def _use(self, kept: _Kept) -> None:
-        kept.used_at = self._clock.monotonic()
-        self._kept.move_to_end(kept.held.number)
+    def _use(self, pool: _Pool, kept: _Kept, *, begun: bool) -> None:
+        now = self._clock.monotonic()
+        if begun and pool is self._offered:
+            pool.drop(kept.held.number)
+            self._begun.add(kept, at=now)
+        else:
+            pool.use(kept, at=now)
         self.forget()
 
-    def _add(self, kept: _Kept) -> None:
-        self._kept[kept.held.number] = kept
-        self._latest[kept.asked] = kept.held.number
-        self._bytes += _own_bytes(kept.held)
-        for ranking in _rankings(kept.held.whole.listing):
-            self._uses[ranking] += 1
-            self._bytes += ranking.size_bytes if self._uses[ranking] == 1 else 0
-        self._use(kept)
-
     def _drop(self) -> bool:
-        """Forget the list that was used least lately."""
-        if not self._kept:
-            return False
-        number, kept = self._kept.popitem(last=False)
-        if self._latest.get(kept.asked) == number:
-            del self._latest[kept.asked]
-        self._bytes -= _own_bytes(kept.held)
-        for ranking in _rankings(kept.held.whole.listing):
-            self._uses[ranking] -= 1
-            if not self._uses[ranking]:
-                self._bytes -= ranking.size_bytes
-                del self._uses[ranking]
-        return True
+        """Forget the list that was used least lately, but first those that nobody has gone on with."""
+        return self._offered.drop() or self._begun.drop()
 
 
 def _check(packed: bytes) -> bytes:

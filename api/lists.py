@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ from api.file_names import file_name
 from api.filters import Narrowed
 from api.formats import chosen_format, respond, table_headers
 from api.listing import Listing, Whole
+from api.memory import NoRoom
 from api.params import BEGIN, MOST_ITEMS, RankingParams
 from api.tables import Table
 from api.work import FEW_NAMES
@@ -44,6 +46,13 @@ async def answer_list(
     if _is_table(request, params):
         return await answers.table(ListRows(answers, await counts.whole(listing), offset=params.offset))
     answer = await counts.work.answer(listing.effort(params.most_items), listing.page, step=counts.work.step)
+    if listing.listed.complete and "offset" not in request.query_params:
+        answer["next"] = None
+        if answer["matched"] > len(answer["items"]):
+            with suppress(NoRoom):  # a page alone takes less
+                whole = await counts.whole(listing)
+                held = cursors.hold(narrow, _question(request), whole, missing=counts.missing, begun=False)
+                return await answers.page(cursors, held, 0, params.most_items)
     return await answers.respond(answer, answer["items"])
 
 

@@ -116,7 +116,10 @@ class RankingAnswer(BaseModel):
     since: Since = None
     elsewhere: Elsewhere = None
     next: str | None = Field(
-        None, description="With a cursor, that of the next page; null: this is the last one", examples=["lsRcZ2kF"]
+        None,
+        description="The cursor of the next page; null: this is the last one. Not in answers to `offset`, nor where "
+        "not all names were read: there begin with cursor=*",
+        examples=["lsRcZ2kF"],
     )
     as_of: AsOf
     missing_shards: MissingShards = None

@@ -1,7 +1,8 @@
 """What can be wrong with a request: a type of problem for each, as RFC 9457 has it, with a page of its own.
 
 A type is named by the path of its page, its title is constant, and what is special to a request stands in `detail`.
-Pure data; problems.py makes answers of it, and problem_pages.py the pages.
+Pure data, one list of them all, and longer for that than other modules; problems.py makes answers of it, and
+problem_pages.py the pages.
 """
 
 from __future__ import annotations

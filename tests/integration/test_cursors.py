@@ -68,12 +68,13 @@ def items(answers: list[httpx.Response]) -> list[dict[str, Any]]:
     return [item for answer in answers for item in answer.json()["items"]]
 
 
-def test_pages_of_a_live_list_neither_repeat_nor_skip(server: Server, client: httpx.Client) -> None:
+@pytest.mark.parametrize("begin", ["cursor=*&", ""])
+def test_pages_of_a_live_list_neither_repeat_nor_skip(server: Server, client: httpx.Client, begin: str) -> None:
     """With each page what stood last becomes first, and something new comes: pages by offset would go wrong."""
     types = {f"type{at:02}": 1 + at for at in range(30)}
     count(server, events(types))
     found, by_offset = [], []
-    for number, answer in enumerate(pages(client, "/v1/types?cursor=*&limit=7")):
+    for number, answer in enumerate(pages(client, f"/v1/types?{begin}limit=7")):
         found.append(answer)
         by_offset += [item["name"] for item in client.get(f"/v1/types?limit=7&offset={7 * number}").json()["items"]]
         count(server, events({f"type{3 * number:02}": 100, f"type{3 * number + 1:02}": 100, f"new{number}": 50}))
@@ -88,6 +89,19 @@ def test_pages_of_a_live_list_neither_repeat_nor_skip(server: Server, client: ht
     assert len(set(by_offset)) < len(by_offset), "a list that does not change shows nothing"
     again = items(list(pages(client, "/v1/types?cursor=*")))
     assert {item["name"] for item in again} > {name for name, _ in ranked}
+
+
+def test_a_first_page_for_which_not_all_names_are_read_leads_nowhere(server: Server, filled: httpx.Client) -> None:
+    with server.client() as redis:
+        redis.zadd(KEYS.top, dict(sorted(WORDS.items(), key=lambda each: -each[1])[:1000]))
+    first = filled.get("/v1/words?limit=3")
+    assert "next" not in first.json()
+    assert "next" not in first.links
+    begun = filled.get("/v1/words?limit=3&cursor=*")
+    assert [item["name"] for item in begun.json()["items"]] == [item["name"] for item in first.json()["items"]]
+    assert "next" in begun.links
+    assert filled.get("/v1/types").json()["next"] is None, "it has all there are"
+    assert "next" not in filled.get("/v1/types?limit=1&offset=0").json(), "who counts places goes on so"
 
 
 @pytest.mark.parametrize(

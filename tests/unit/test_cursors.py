@@ -51,6 +51,11 @@ def hold(cursors: Cursors, found: Ranking, **asked: str) -> Held:
     return cursors.hold(NARROW, {name: (value,) for name, value in asked.items()}, whole(found), missing=())
 
 
+def offer(cursors: Cursors, found: Ranking, **asked: str) -> Held:
+    question = {name: (value,) for name, value in asked.items()}
+    return cursors.hold(NARROW, question, whole(found), missing=(), begun=False)
+
+
 def place(cursors: Cursors, held: Held) -> Place:
     return Place(cursors.life, held.number, "words", 0, 10)
 
@@ -103,6 +108,26 @@ async def test_cursors_take_no_more_than_their_share(cursors: Cursors, memory: M
         hold(cursors, ranking(memory, 5000), q=str(number))
         assert memory.held_bytes <= HELD_SHARE * memory.most_bytes
     assert 1 < len(cursors) < 20
+
+
+async def test_first_pages_push_out_nothing_that_is_read_on(cursors: Cursors, memory: Memory) -> None:
+    begun = place(cursors, hold(cursors, ranking(memory), q="begun"))
+    first, *_, last = [place(cursors, offer(cursors, ranking(memory, 5000), q=str(at))) for at in range(20)]
+    assert [cursors.find(each) is None for each in (begun, first, last)] == [False, True, False]
+    later = place(cursors, offer(cursors, ranking(memory, 5000), q="later"))
+    assert cursors.find(last) is not None, "somebody has gone on with it"
+    with memory.claim() as claim:
+        claim.grow_to(memory.most_bytes - memory.held_bytes + 1)
+        assert [cursors.find(each) is None for each in (begun, last, later)] == [False, False, True]
+
+
+async def test_the_same_first_page_is_offered_once(cursors: Cursors, memory: Memory) -> None:
+    found = ranking(memory)
+    held = offer(cursors, found, q="a")
+    assert offer(cursors, found, q="a") is held
+    assert hold(cursors, found, q="a") is held
+    assert offer(cursors, found, q="a") is held
+    assert len(cursors) == 1
 
 
 async def test_what_several_lists_are_made_of_is_held_once(cursors: Cursors, memory: Memory) -> None:
