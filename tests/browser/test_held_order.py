@@ -15,6 +15,7 @@ def test_rows_do_not_move_under_the_pointer_and_their_counts_are_live(pipeline: 
     pipeline.count(*[event("one")] * 3, *[event("two")] * 2)
     tab = open_tab(pipeline.url)
     tab.expect_rows("types", {"one": 3, "two": 2})
+    expect(tab.page.locator("#legend li")).to_have_count(2)  # it stands above, and comes when the chart does
     rows, sign = tab.page.locator("#types tbody tr"), tab.page.locator("#types .held-note")
     expect(sign).to_have_css("opacity", "0")
     rows.nth(1).locator(".count").hover()

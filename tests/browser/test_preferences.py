@@ -118,6 +118,6 @@ def test_the_instances_name_is_in_title_and_head(server: Server, start: StartPip
     tab = open_tab(pipeline.url)
     expect(tab.page.locator("#instance")).to_have_text(name)
     tab.expect_state(re.compile("^Live"))
-    expect(tab.page).to_have_title(f"–/s – {name} – Tally")
+    expect(tab.page).to_have_title(f"0/s – {name} – Tally")
     tab.page.goto(f"{pipeline.url}/docs")
     expect(tab.page).to_have_title(f"{name} – Tally API")

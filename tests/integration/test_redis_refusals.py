@@ -301,6 +301,7 @@ def test_the_permissions_of_every_script_that_writes_are_asked_for() -> None:
         "oldest",
         "permissions",
         "overdue",
+        "sum_fields",
     }
     scripts = {file.stem for file in Path(str(tally.__file__)).parent.rglob("*.lua") if "_library" not in file.stem}
     assert {*INGESTORS, *AGGREGATORS, *DEAD_LETTERS} == scripts - others

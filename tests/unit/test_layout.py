@@ -13,7 +13,7 @@ from tally.layout import MAX_CHARACTERS, SETTINGS, Layout, LayoutRefused, check_
 from tally.settings import Settings
 
 #: Settings that the aggregator's decoder reads and that change nothing about what a count means: bounds.
-BOUNDS = {"max_line_bytes", "max_name_bytes"}
+BOUNDS = {"accepted_samples", "max_line_bytes", "max_name_bytes"}
 
 #: How a setting is called where it is read, if otherwise.
 READ_AS = {
