@@ -183,9 +183,10 @@ function isStuck(backlog, aggregators) {
 /** @param {Api.Now["backlog"]} backlog */
 function waiting({ blocks, settled_blocks: settled, bytes, lines, full, bulk_full: bulkFull }) {
   if (!blocks) return "nothing waits";
-  if (full) return `blocks, ${size(bytes)}: full, sources are not read`;
-  if (bulkFull) return `blocks, ${size(bytes)}: full for files, not for live sources`;
-  const waits = bytes ? `blocks, ${size(bytes)}` : `blocks, about ${short(lines)} lines`; // others may have added them
+  const unit = blocks === 1 ? "block" : "blocks";
+  if (full) return `${unit}, ${size(bytes)}: full, sources are not read`;
+  if (bulkFull) return `${unit}, ${size(bytes)}: full for files, not for live sources`;
+  const waits = bytes ? `${unit}, ${size(bytes)}` : `${unit}, about ${short(lines)} lines`; // others may have added them
   return settled ? `${waits}; ${whole(settled)} settled` : waits;
 }
 

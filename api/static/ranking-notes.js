@@ -38,7 +38,7 @@ export function summary(answer) {
   if (view().q) sentences.push(`${whole(answer.matched)} found`);
   if (answer.elsewhere) sentences.push(`${whole(answer.elsewhere)} in types that are not told apart`);
   if (overLimit(answer)) sentences.push(`${whole(answer.other)} over the limit of names`);
-  if (typeof answer.since === "number" && answer.since > (answer.from ?? 0)) sentences.push(`by type since ${moment(answer.since)}`);
+  if (typeof answer.since === "number" && answer.since > (answer.from ?? 0)) sentences.push(`counted by type from ${moment(answer.since)} on`);
   return sentences.join(" · ");
 }
 
