@@ -164,7 +164,12 @@ def test_the_chart_by_keyboard_and_for_the_ear(pipeline: Pipeline, open_tab: Ope
     expect(zoom_out).to_be_visible()
     # The arrows stay inside.
     expect(tab.page.locator("#timeline-range")).to_contain_text("–")
-    press("End")
+
+    def at_the_end_of_what_is_zoomed_in_on() -> bool:
+        press("End")
+        return "not over yet" not in (said.text_content() or "")
+
+    wait_until(at_the_end_of_what_is_zoomed_in_on, what="the cells of the zoom are there")
     last = said.text_content()
     press("ArrowRight")
     expect(said).to_have_text(last or "")

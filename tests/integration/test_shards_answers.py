@@ -233,7 +233,7 @@ def without_moments(answer: httpx.Response) -> Any:
         if isinstance(value, list):
             return [cleaned(each) for each in value]
         if isinstance(value, dict):
-            for name in ("as_of", "at_most", "distinct_at_most", "shards", "rejected_at", "id"):
+            for name in ("as_of", "next", "at_most", "distinct_at_most", "shards", "rejected_at", "id"):
                 value.pop(name, None)
             return {name: cleaned(each) for name, each in value.items()}
         return value
