@@ -17,13 +17,16 @@ from api.param_reading import Optional
 from api.params import AnyFormat, TimeRangeParams
 from api.status_models import ByReason, by_reason_example
 from tally.rejections import REASONS, UNKNOWN, Reason, reason_of_sentence
-from tally.store.status import RejectedSample
+from tally.store.samples import RejectedSample
 
 #: What a row has.
 COLUMNS = ("id", "rejected_at", "line", "reason", "class", "source")
 
-#: How many samples are looked at, the newest, where some are chosen: each may have a KiB.
+#: How many samples are looked at, the newest, where some are chosen.
 MOST_LOOKED_AT = 10_000
+
+#: What a sample takes at the most while it is looked at: a KiB as it is read, as text, and in the answer.
+SAMPLE_BYTES = 4 << 10
 
 
 class RejectedParams(TimeRangeParams):
@@ -117,12 +120,20 @@ class RejectedAnswer(BaseModel):
 
 
 async def list_samples(counts: CachedCounts, request: Request, params: RejectedParams) -> Response:
+    """Return the samples that are asked for. Raises StoreUnavailable, and NoRoom for what has to be looked at."""
     now = counts.clock.time()
+    _, end = params.moments(now=now)
+    most = MOST_LOOKED_AT if params.chooses or end is not None else params.limit
+    most = min(most, await counts.reader.rejected_kept())
+    with counts.memory.claim() as claim:
+        claim.grow_to(most * SAMPLE_BYTES)
+        return await _answer(counts, request, params, await counts.reader.rejected(most), now=now)
+
+
+async def _answer(
+    counts: CachedCounts, request: Request, params: RejectedParams, everything: Sequence[RejectedSample], *, now: float
+) -> Response:
     start, end = params.moments(now=now)
-    if params.chooses or end is not None:
-        everything = await counts.reader.rejected(MOST_LOOKED_AT)
-    else:
-        everything = await counts.reader.rejected(params.limit)
     there = [
         each
         for each in everything

@@ -181,21 +181,23 @@ class SourceItem(BaseModel):
     )
 
 
+#: A source, as an example.
+SOURCE_ROW = {
+    "name": "tail:/var/log/shop.ndjson",
+    "lines": 120000,
+    "rejected": 60,
+    "rejected_share": 0.0005,
+    "lines_per_second": 42.5,
+    "newest_at": 1632664031.2,
+    "seen_at": 1632664031.2,
+    "lag_seconds": 0.0,
+}
+
+
 class SourcesAnswer(BaseModel):
     model_config = example(
         {
-            "items": [
-                {
-                    "name": "tail:/var/log/shop.ndjson",
-                    "lines": 120000,
-                    "rejected": 60,
-                    "rejected_share": 0.0005,
-                    "lines_per_second": 42.5,
-                    "newest_at": 1632664031.2,
-                    "seen_at": 1632664031.2,
-                    "lag_seconds": 0.0,
-                }
-            ],
+            "items": [SOURCE_ROW],
             "distinct": 1,
             "matched": 1,
             "lines": 120500,
@@ -232,17 +234,19 @@ class AcceptedItem(BaseModel):
     source: str
 
 
+#: An accepted line, as an example.
+ACCEPTED_ROW = {
+    "id": "1632664031200-0",
+    "accepted_at": 1632664031.2,
+    "line": '{"event_type": "login", "data": "hello world"}',
+    "source": "tcp://0.0.0.0:9000#0123456789ab",
+}
+
+
 class AcceptedAnswer(BaseModel):
     model_config = example(
         {
-            "items": [
-                {
-                    "id": "1632664031200-0",
-                    "accepted_at": 1632664031.2,
-                    "line": '{"event_type": "login", "data": "hello world"}',
-                    "source": "tcp://0.0.0.0:9000#0123456789ab",
-                }
-            ],
+            "items": [ACCEPTED_ROW],
             "total": 90,
             "as_of": 1632664031.25,
         }

@@ -11,16 +11,10 @@ from api.cached_counts import CachedCounts
 from api.file_names import file_name
 from api.formats import respond
 from api.param_reading import given
+from api.rejected import SAMPLE_BYTES
 from api.routes.documented import documented
 from api.source_params import AcceptedParams
-from api.status_models import AcceptedAnswer
-
-_ROW = {
-    "id": "1632664031200-0",
-    "accepted_at": 1632664031.2,
-    "line": '{"event_type": "login", "data": "hello world"}',
-    "source": "tcp://0.0.0.0:9000#0123456789ab",
-}
+from api.status_models import ACCEPTED_ROW, AcceptedAnswer
 
 
 def router(counts: CachedCounts) -> APIRouter:
@@ -30,7 +24,7 @@ def router(counts: CachedCounts) -> APIRouter:
     @routes.get(
         "/accepted",
         operation_id="listAccepted",
-        responses=documented(AcceptedAnswer, row=_ROW),
+        responses=documented(AcceptedAnswer, row=ACCEPTED_ROW),
         response_class=Response,
     )
     async def list_accepted(request: Request, params: Annotated[AcceptedParams, given(AcceptedParams)]) -> Response:
@@ -39,15 +33,17 @@ def router(counts: CachedCounts) -> APIRouter:
         They are as they came, with all that is in them.
         """
         as_of = counts.clock.time()
-        items = [asdict(each) for each in await counts.reader.accepted(params.limit)]
-        totals = await counts.reader.totals()
-        return respond(
-            request,
-            params.format,
-            {"items": items, "total": totals["events"], "as_of": as_of},
-            columns=tuple(_ROW),
-            rows=items,
-            name=file_name("accepted", as_of=as_of),
-        )
+        with counts.memory.claim() as claim:
+            claim.grow_to(params.limit * SAMPLE_BYTES)
+            items = [asdict(each) for each in await counts.reader.accepted(params.limit)]
+            totals = await counts.reader.totals()
+            return respond(
+                request,
+                params.format,
+                {"items": items, "total": totals["events"], "as_of": as_of},
+                columns=tuple(ACCEPTED_ROW),
+                rows=items,
+                name=file_name("accepted", as_of=as_of),
+            )
 
     return routes

@@ -12,18 +12,7 @@ from api.param_reading import given
 from api.routes.documented import documented
 from api.source_params import SourcesParams
 from api.sources import SOURCE_COLUMNS, Sources
-from api.status_models import SourcesAnswer
-
-_ROW = {
-    "name": "tail:/var/log/shop.ndjson",
-    "lines": 120000,
-    "rejected": 60,
-    "rejected_share": 0.0005,
-    "lines_per_second": 42.5,
-    "newest_at": 1632664031.2,
-    "seen_at": 1632664031.2,
-    "lag_seconds": 0.0,
-}
+from api.status_models import SOURCE_ROW, SourcesAnswer
 
 
 def router(sources: Sources) -> APIRouter:
@@ -33,7 +22,7 @@ def router(sources: Sources) -> APIRouter:
     @routes.get(
         "/sources",
         operation_id="listSources",
-        responses=documented(SourcesAnswer, row=_ROW),
+        responses=documented(SourcesAnswer, row=SOURCE_ROW),
         response_class=Response,
     )
     async def list_sources(request: Request, params: Annotated[SourcesParams, given(SourcesParams)]) -> Response:

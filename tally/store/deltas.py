@@ -21,10 +21,10 @@ from tally.keys import (
     TYPES,
     WORDS,
 )
-from tally.store.accepted import ACCEPTED_SECONDS
 from tally.store.blocks import Missing, PendingBlock, Settled
 from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.lua import ReadingScript, WritingScript
+from tally.store.samples import ACCEPTED_SECONDS
 from tally.store.shard import ShardStore
 from tally.store.targets import WORDS_OF_A_TYPE, hashes_of
 from tally.store.windows import floors_of, levels_of, raise_wrong_type

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
-from itertools import islice
 from typing import TypeVar
 
 from tally.keys import Kind
 from tally.ranges import Kept
 from tally.settings import Settings
-from tally.store.accepted import AcceptedSample
 from tally.store.blocks import Consumer
 from tally.store.known import REPLAYABLE
 from tally.store.layouts import LayoutStore
 from tally.store.pipeline import PipelineStore
 from tally.store.reads import CountReader
+from tally.store.samples import AcceptedSample, RejectedSample, of_all
 from tally.store.shards import Shards
 from tally.store.source_counts import SourceCount, merged
 from tally.store.status import (
@@ -24,7 +21,6 @@ from tally.store.status import (
     Backlog,
     IdempotencyKeys,
     Names,
-    RejectedSample,
     ShardState,
     SourceState,
     Status,
@@ -161,18 +157,16 @@ class MergedStatusReader:
     async def accepted(self, limit: int) -> list[AcceptedSample]:
         """Return the newest samples of accepted lines, newest first."""
         found = await self._each(lambda reader: reader.accepted(limit))
-        lists = [
-            [replace(sample, id=f"{index}/{sample.id}") for sample in samples] for index, samples in enumerate(found)
-        ]
-        return list(islice(heapq.merge(*lists, key=lambda sample: -sample.accepted_at), limit))
+        return of_all(found, at=lambda sample: sample.accepted_at, limit=limit)
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
         """Return the newest samples of rejected lines, newest first."""
         found = await self._each(lambda reader: reader.rejected(limit))
-        lists = [
-            [replace(sample, id=f"{index}/{sample.id}") for sample in samples] for index, samples in enumerate(found)
-        ]
-        return list(islice(heapq.merge(*lists, key=lambda sample: -sample.rejected_at), limit))
+        return of_all(found, at=lambda sample: sample.rejected_at, limit=limit)
+
+    async def rejected_kept(self) -> int:
+        """Return how many samples of rejected lines are kept."""
+        return sum(await self._each(lambda reader: reader.rejected_kept()))
 
 
 def _added(totals: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -145,14 +145,3 @@ class Status:
         if self.shards is not None:
             return any(shard.stuck for shard in self.shards)
         return self.backlog.blocks > 0 and not self.alive
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedSample:
-    """A rejected line as it was kept; bytes that are not UTF-8 are replaced."""
-
-    id: str
-    rejected_at: float
-    line: str
-    reason: str
-    source: str

@@ -10,7 +10,6 @@ from tally.keys import OTHER, Keys, Kind, all_time_key
 from tally.layout import FORMAT_FIELDS, Layout
 from tally.rejections import REASON_FIELDS, rejected_by_reason
 from tally.settings import Settings
-from tally.store.accepted import AcceptedSample, accepted_samples
 from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
@@ -18,6 +17,7 @@ from tally.store.counting import COUNTING_FIELDS, Counting
 from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
+from tally.store.samples import AcceptedSample, RejectedSample, accepted_samples, rejected_samples
 from tally.store.shard import ShardStore
 from tally.store.source_counts import SourceCount, source_counts
 from tally.store.status import (
@@ -25,7 +25,6 @@ from tally.store.status import (
     Backlog,
     IdempotencyKeys,
     Names,
-    RejectedSample,
     SourceState,
     Status,
     WordsByTypeState,
@@ -40,9 +39,6 @@ TOTALS = ("events", "words", "rejected", "padded", "lost", "lines", "bytes", "bl
 _ALL_TOTALS = (*TOTALS, *REASON_FIELDS)
 
 _FORMAT_FIELDS = [name.encode() for name in FORMAT_FIELDS]
-
-#: How many samples of rejected lines, of a KiB each at the most, are read at once.
-SAMPLES_AT_ONCE = 200
 
 
 def words_by_type_state(counting: Counting, shards: Sequence[set[bytes]]) -> WordsByTypeState | None:
@@ -269,24 +265,9 @@ class StatusReader(ShardStore):
 
     async def rejected(self, limit: int) -> list[RejectedSample]:
         """Return the newest samples of rejected lines, newest first."""
-        found: list[tuple[bytes, dict[bytes, bytes]]] = []
-        before = "+"
-        while len(found) < limit:
-            with errors_translated():
-                part = await self._redis.xrevrange(
-                    self._keys.rejected, max=before, count=min(SAMPLES_AT_ONCE, limit - len(found))
-                )
-            found += part
-            if len(part) < SAMPLES_AT_ONCE:
-                break
-            before = f"({part[-1][0].decode()}"
-        return [
-            RejectedSample(
-                id=id_.decode(),
-                rejected_at=int(fields.get(b"rejected_ms") or id_.partition(b"-")[0]) / 1000,
-                line=fields.get(b"line", b"").decode("utf-8", "replace"),
-                reason=fields.get(b"reason", b"").decode("utf-8", "replace"),
-                source=fields.get(b"source", b"").decode("utf-8", "replace"),
-            )
-            for id_, fields in found
-        ]
+        return await rejected_samples(self._redis, keys=self._keys, limit=limit)
+
+    async def rejected_kept(self) -> int:
+        """Return how many samples of rejected lines are kept."""
+        with errors_translated():
+            return int(await self._redis.xlen(self._keys.rejected))

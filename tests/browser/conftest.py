@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -90,6 +90,19 @@ def start(tmp_path: Path) -> Iterator[StartPipeline]:
             return pipeline
 
         yield run
+
+
+@contextmanager
+def pipeline_for_all(folder: Path, *lines: dict[str, Any] | str, **variables: str) -> Iterator[Pipeline]:
+    """Run a pipeline on a server of its own that has counted these, for tests of which none counts anything more."""
+    server = Server(folder)
+    server.start()
+    pipeline = Pipeline(server, folder, **variables)
+    with running(pipeline.api, pipeline.aggregator):
+        wait_until(pipeline.answers, what="the api answers")
+        pipeline.count(*lines)
+        yield pipeline
+    server.stop()
 
 
 @pytest.fixture

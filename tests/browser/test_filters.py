@@ -10,12 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenTab
+from tests.browser.conftest import OpenTab, pipeline_for_all
 from tests.browser.pipeline import Pipeline, event
 from tests.browser.tab import Tab
-from tests.processes import running
-from tests.server import Server
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -23,20 +20,15 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A pipeline for all tests here, none of which counts anything more."""
+    events = (
+        *[event("error.500", "timeout redis", ago=120)] * 4,
+        *[event("error.404", "missing", ago=120)] * 3,
+        *[event("page", "home", ago=120)] * 2,
+        event("", "timeout", ago=120),
+    )
     folder = tmp_path_factory.mktemp("filters")
-    server = Server(folder)
-    server.start()
-    pipeline = Pipeline(server, folder, TALLY_WORDS_BY_TYPE="error.500,error.404")
-    with running(pipeline.api, pipeline.aggregator):
-        wait_until(pipeline.answers, what="the api answers")
-        pipeline.count(
-            *[event("error.500", "timeout redis", ago=120)] * 4,
-            *[event("error.404", "missing", ago=120)] * 3,
-            *[event("page", "home", ago=120)] * 2,
-            event("", "timeout", ago=120),
-        )
+    with pipeline_for_all(folder, *events, TALLY_WORDS_BY_TYPE="error.500,error.404") as pipeline:
         yield pipeline
-    server.stop()
 
 
 def parameters(tab: Tab) -> dict[str, list[str]]:

@@ -11,11 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OpenTab
+from tests.browser.conftest import OpenTab, pipeline_for_all
 from tests.browser.pipeline import Pipeline, event
-from tests.processes import running
-from tests.server import Server
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -23,15 +20,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A pipeline for all tests here, none of which counts anything more."""
-    folder = tmp_path_factory.mktemp("history")
-    server = Server(folder)
-    server.start()
-    pipeline = Pipeline(server, folder)
-    with running(pipeline.api, pipeline.aggregator):
-        wait_until(pipeline.answers, what="the api answers")
-        pipeline.count(*[event(f"type{at:02}", f"word{at:02} other", ago=120) for at in range(30)], "garbage")
+    events = (event(f"type{at:02}", f"word{at:02} other", ago=120) for at in range(30))
+    with pipeline_for_all(tmp_path_factory.mktemp("history"), *events, "garbage") as pipeline:
         yield pipeline
-    server.stop()
 
 
 def test_back_and_forward_walk_through_what_was_done(counted: Pipeline, open_tab: OpenTab) -> None:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from api.app import create_app
 from tally.settings import Settings
 from tally.shards import tags
-from tally.store.accepted import ACCEPTED_SECONDS
+from tally.store.samples import ACCEPTED_SECONDS
 from tests.integration.test_source_counts import BAD, Shard
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from aggregator.lines import LineDecoder
 from tally.rejections import SENTENCES, reason_of_sentence
 from tally.settings import Settings
+from tests.filling import KEYS
 from tests.integration.test_query_api import api, count
 from tests.server import Server
 
@@ -129,3 +131,17 @@ def test_what_cannot_be_asked_is_told(client: httpx.Client, query: str, paramete
     answer = client.get(f"/v1/rejected?{query}")
     assert answer.status_code == 422
     assert [error["parameter"] for error in answer.json()["errors"]] == [parameter]
+
+
+def test_what_is_looked_at_has_room_in_the_memory_of_the_api(server: Server, tmp_path: Path) -> None:
+    with server.client() as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for _ in range(10_000):
+            pipeline.xadd(KEYS.rejected, {"line": "x", "reason": "not JSON", "source": "a"})
+        pipeline.execute()
+    with api(server, tmp_path, TALLY_MAX_SNAPSHOT_BYTES=str(32 << 20)) as client:
+        assert client.get("/v1/rejected?group=reason").json()["type"] == "/problems/too-much-asked"
+        assert len(samples(client, "limit=1000")["items"]) == 1000
+        with server.client() as redis:
+            redis.xtrim(KEYS.rejected, maxlen=2000)
+        assert samples(client, "group=reason")["kept"]["total"] == 2000
