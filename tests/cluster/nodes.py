@@ -10,9 +10,8 @@ from typing import Any
 
 import redis
 
-from tally.local.access import free_port
 from tally.shards import slot_of
-from tests.server import Server
+from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 SLOTS = 16_384
@@ -41,7 +40,6 @@ class Node(Server):
     ) -> None:
         folder.mkdir()
         self.hangs = False
-        # Of twelve ports at once one would now and then be taken by a connection, if these could be among them.
         port, self.bus_port = free_port(), free_port()
         of_cluster = (
             *("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"),

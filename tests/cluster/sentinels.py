@@ -10,10 +10,9 @@ from typing import Any
 
 import redis
 
-from tally.local.access import free_port
 from tally.local.server_binary import server_binary
 from tests.processes import Child
-from tests.server import Server
+from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 SERVICE = "tally"

@@ -158,10 +158,11 @@ def test_a_file_that_ended_with_the_isolated_master_is_read_once_more(many_event
 def test_a_master_with_min_replicas_refuses_before_it_knows_that_it_is_alone(
     many_events: Events, tmp_path: Path
 ) -> None:
+    """What it takes until then is sent again, even the end of the file, by an ingestor that waits for replicas."""
     options = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1", "--cluster-node-timeout", "10000")
     with (
         cluster_of_addresses(tmp_path, options=options) as cluster,
-        flowing(cluster, many_events, tmp_path, shards=SHARDS) as pipeline,
+        flowing(cluster, many_events, tmp_path, shards=SHARDS, wait_for_replicas=1) as pipeline,
     ):
         pipeline.reaches(0.15)
         with isolated_master(cluster, pipeline.keys[0].tag, shards=SHARDS) as isolated:
