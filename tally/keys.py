@@ -2,76 +2,77 @@
 
 | key                              | type       | holds                                                            |
 | -------------------------------- | ---------- | ---------------------------------------------------------------- |
-| `tally:{S}:stream`               | stream     | one entry a block: `lines`, raw bytes with `\\n` between lines;  |
+| `NAMESPACE:{S}:stream`           | stream     | one entry a block: `lines`, raw bytes with `\\n` between lines;  |
 |                                  |            | `source`, the name of where they came from; `appended_ms`, when  |
 |                                  |            | they were appended, in Unix milliseconds (both may be missing)   |
-| `tally:{S}:backlog`              | hash       | `blocks` and `bytes` that wait to be counted, of those that were |
+| `NAMESPACE:{S}:backlog`          | hash       | `blocks` and `bytes` that wait to be counted, of those that were |
 |                                  |            | appended; `gone`, how many entries have left the stream for a    |
 |                                  |            | known reason; what is settled and not yet applied; more in       |
 |                                  |            | store/scripts/backlog_library.lua                                |
-| `tally:{S}:deltas`               | list       | batches that have left the stream and are not yet all in the     |
+| `NAMESPACE:{S}:deltas`           | list       | batches that have left the stream and are not yet all in the     |
 |                                  |            | hashes, the oldest first; JSON, see store/scripts/settle.lua     |
-| `tally:{S}:deltas:NAME`          | list       | the chunks of one of them, two elements each: where its counts   |
+| `NAMESPACE:{S}:deltas:NAME`      | list       | the chunks of one of them, two elements each: where its counts   |
 |                                  |            | go, and the counts; see tally/deltas.py. It expires until it is  |
 |                                  |            | one of `deltas`                                                  |
-| `tally:{S}:sources`              | hash       | source name -> position in bytes                                 |
-| `tally:{S}:sources:seen`         | sorted set | source name, scored by its last append, or renewal while it is   |
+| `NAMESPACE:{S}:sources`          | hash       | source name -> position in bytes                                 |
+| `NAMESPACE:{S}:sources:seen`     | sorted set | source name, scored by its last append, or renewal while it is   |
 |                                  |            | open, in Unix milliseconds                                       |
-| `tally:{S}:sources:last`         | hash       | source name -> `POSITION:LENGTH-DIGEST`, the fingerprint of the  |
+| `NAMESPACE:{S}:sources:last`     | hash       | source name -> `POSITION:LENGTH-DIGEST`, the fingerprint of the  |
 |                                  |            | bytes before its position, of a replayable source                |
-| `tally:{S}:sources:names`        | sorted set | source names in their order, to look them up by their beginning; |
+| `NAMESPACE:{S}:sources:names`    | sorted set | source names in their order, to look them up by their beginning; |
 |                                  |            | not those of files that their content alone makes again. With an |
 |                                  |            | empty name once all that are stored are in it                    |
-| `tally:{S}:sources:lines`        | hash       | what a source is called, see tally/sources.py -> lines counted   |
-| `tally:{S}:sources:rejected`     | hash       | the same -> lines rejected, of those                             |
-| `tally:{S}:sources:newest`       | hash       | the same -> when the newest of them was appended, in Unix        |
+| `NAMESPACE:{S}:sources:lines`    | hash       | what a source is called, see tally/sources.py -> lines counted   |
+| `NAMESPACE:{S}:sources:rejected` | hash       | the same -> lines rejected, of those                             |
+| `NAMESPACE:{S}:sources:newest`   | hash       | the same -> when the newest of them was appended, in Unix        |
 |                                  |            | milliseconds                                                     |
-| `tally:{S}:types`                | hash       | event type -> count                                              |
-| `tally:{S}:words`                | hash       | word -> count                                                    |
-| `tally:{S}:words@N`              | hash       | word -> count, of the events of the type with the number N       |
-| `tally:{S}:types:numbers`        | hash       | event type -> `NUMBER:SINCE`, of those whose words are counted   |
+| `NAMESPACE:{S}:types`            | hash       | event type -> count                                              |
+| `NAMESPACE:{S}:words`            | hash       | word -> count                                                    |
+| `NAMESPACE:{S}:words@N`          | hash       | word -> count, of the events of the type with the number N       |
+| `NAMESPACE:{S}:types:numbers`    | hash       | event type -> `NUMBER:SINCE`, of those whose words are counted   |
 |                                  |            | apart, and since when, in Unix seconds                           |
-| `tally:{S}:types:numbered`       | string     | how many such numbers were ever given; none is given twice       |
-| `tally:{S}:types:retired`        | sorted set | numbers that no type has any more, and of which some hash may be |
+| `NAMESPACE:{S}:types:numbered`   | string     | how many such numbers were ever given; none is given twice       |
+| `NAMESPACE:{S}:types:retired`    | sorted set | numbers that no type has any more, and of which some hash may be |
 |                                  |            | left; scored by themselves                                       |
-| `tally:{S}:top`                  | sorted set | the most frequent words of all time, exact                       |
-| `tally:{S}:totals`               | hash       | `events`, `words`, `rejected`, `padded`, `lost`, `lines`,        |
+| `NAMESPACE:{S}:top`              | sorted set | the most frequent words of all time, exact                       |
+| `NAMESPACE:{S}:totals`           | hash       | `events`, `words`, `rejected`, `padded`, `lost`, `lines`,        |
 |                                  |            | `bytes`, `blocks`; `rejected:REASON`, see tally/rejections.py    |
-| `tally:{S}:windows:L`            | sorted set | starts of the windows of length L that are kept                  |
-| `tally:{S}:rolled:L`             | sorted set | of format 1, deleted when another layout is accepted             |
-| `tally:{S}:dropped`              | sorted set | likewise                                                         |
-| `tally:{S}:floors`               | sorted set | L, scored by the start of the oldest window of that length that  |
+| `NAMESPACE:{S}:windows:L`        | sorted set | starts of the windows of length L that are kept                  |
+| `NAMESPACE:{S}:rolled:L`         | sorted set | of format 1, deleted when another layout is accepted             |
+| `NAMESPACE:{S}:dropped`          | sorted set | likewise                                                         |
+| `NAMESPACE:{S}:floors`           | sorted set | L, scored by the start of the oldest window of that length that  |
 |                                  |            | still gets counts; it only rises                                 |
-| `tally:{S}:folds`                | hash       | start of a window of the longest length -> number of the last    |
+| `NAMESPACE:{S}:folds`            | hash       | start of a window of the longest length -> number of the last    |
 |                                  |            | fold of a shorter one inside it; and `number`, of the last one   |
-| `tally:{S}:folding:L`            | sorted set | starts of windows of a length that holds no counts of its own any |
+| `NAMESPACE:{S}:folding:L`        | sorted set | starts of windows of a length that holds no counts of its own any |
 |                                  |            | more, since another layout was accepted: they are to be folded   |
-| `tally:{S}:leftovers:L`          | sorted set | starts of windows that no answer has any more, since then        |
-| `tally:{S}:types:L:START`        | hash       | event type -> count, of one window                               |
-| `tally:{S}:words:L:START`        | hash       | word -> count, of one window                                     |
-| `tally:{S}:words@N:L:START`      | hash       | likewise, of the events of one type                              |
-| `tally:{S}:rejected`             | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
+| `NAMESPACE:{S}:leftovers:L`      | sorted set | starts of windows that no answer has any more, since then        |
+| `NAMESPACE:{S}:types:L:START`    | hash       | event type -> count, of one window                               |
+| `NAMESPACE:{S}:words:L:START`    | hash       | word -> count, of one window                                     |
+| `NAMESPACE:{S}:words@N:L:START`  | hash       | likewise, of the events of one type                              |
+| `NAMESPACE:{S}:rejected`         | stream     | samples: `line` (its first KiB), `reason`, `source`,             |
 |                                  |            | `rejected_ms`, when that was, in Unix milliseconds               |
-| `tally:{S}:accepted`             | stream     | samples of lines that were counted, if any are kept: `line`,     |
+| `NAMESPACE:{S}:accepted`         | stream     | samples of lines that were counted, if any are kept: `line`,     |
 |                                  |            | `source`, `accepted_ms`; it expires a day after the last one     |
-| `tally:{S}:dead-letters`         | stream     | whole blocks that ended every aggregator that tried them, and    |
+| `NAMESPACE:{S}:dead-letters`     | stream     | whole blocks that ended every aggregator that tried them, and    |
 |                                  |            | whole chunks that cannot be read; see                            |
 |                                  |            | store/scripts/dead_letter.lua and store/scripts/apply.lua        |
-| `tally:{S}:once:new`             | hash       | hash of an `Idempotency-Key` -> hash of its body; and since when |
+| `NAMESPACE:{S}:once:new`         | hash       | hash of an `Idempotency-Key` -> hash of its body; and since when |
 |                                  |            | keys are put here, under the empty one, in Unix milliseconds     |
-| `tally:{S}:once:old`             | hash       | what was `once:new` before that; gone after a day or two         |
-| `tally:{S}:once:own:new`         | hash       | the same of keys that ingestors make, for a body without one     |
-| `tally:{S}:once:own:old`         | hash       | what was that before; gone after a minute or two                 |
-| `tally:{S}:layout`               | hash       | how it was counted: `format`, `windows`, what makes fields and   |
+| `NAMESPACE:{S}:once:old`         | hash       | what was `once:new` before that; gone after a day or two         |
+| `NAMESPACE:{S}:once:own:new`     | hash       | the same of keys that ingestors make, for a body without one     |
+| `NAMESPACE:{S}:once:own:old`     | hash       | what was that before; gone after a minute or two                 |
+| `NAMESPACE:{S}:layout`           | hash       | how it was counted: `format`, `windows`, what makes fields and   |
 |                                  |            | words, `digest` of these, `since`; see tally/layout.py. That of   |
 |                                  |            | tag 0 is there however many shards there are                     |
-| `tally:{S}:layout:history`       | list       | what became of it: JSON with `at`, `changes`, the newest first   |
-| `tally:{S}:rewritten`            | string     | `run_id` of the server's last start after which its append-only  |
+| `NAMESPACE:{S}:layout:history`   | list       | what became of it: JSON with `at`, `changes`, the newest first   |
+| `NAMESPACE:{S}:rewritten`        | string     | `run_id` of the server's last start after which its append-only  |
 |                                  |            | file was rewritten                                               |
-| `tally:{S}:probe`                | string     | written by the readiness check, gone after a second              |
-| `tally:{S}:absent`               | none       | never there; named by every script that writes, see              |
+| `NAMESPACE:{S}:probe`            | string     | written by the readiness check, gone after a second              |
+| `NAMESPACE:{S}:absent`           | none       | never there; named by every script that writes, see              |
 |                                  |            | store/scripts/layout_library.lua                                 |
 
+`NAMESPACE` is the setting TALLY_NAMESPACE, `tally` by default: pipelines with other ones share a Redis and no key.
 `S` is the tag of the shard, a number; which shard has which is in tally/shards.py. The braces make it the hash tag, so
 that all keys of a shard share a Redis Cluster slot.
 """
@@ -104,6 +105,12 @@ SOURCE_TABLES = (SOURCE_LINES, SOURCE_REJECTED, SOURCE_NEWEST)
 
 _WORDS_OF = re.compile(r"words@([1-9][0-9]{0,8})", re.ASCII)
 
+#: The first part of every key, unless TALLY_NAMESPACE says another.
+DEFAULT_NAMESPACE = "tally"
+
+#: What a namespace may be: nothing that a pattern of SCAN or a rule of an ACL takes for more than itself.
+NAMESPACE_PATTERN = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
+
 #: The consumer group of the aggregators.
 GROUP = "aggregators"
 
@@ -116,12 +123,13 @@ TOP_WORDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one shard, by its tag: of the only one, unless another is given."""
+    """The keys of one shard, by its tag and its namespace: of the only one, unless another is given."""
 
     tag: int = HOME_TAG
+    namespace: str = DEFAULT_NAMESPACE
 
     def _key(self, *parts: str | int) -> str:
-        return ":".join((f"tally:{{{self.tag}}}", *map(str, parts)))
+        return ":".join((f"{self.namespace}:{{{self.tag}}}", *map(str, parts)))
 
     @property
     def stream(self) -> str:

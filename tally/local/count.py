@@ -79,10 +79,11 @@ async def _count_with(
     await _wait_for("drain", supervisor, server, stop)
     redis = connect(server.url, timeout_seconds=settings.redis_timeout_seconds)
     try:
-        pipeline = PipelineStore(redis, keys=Keys(), settings=settings)
+        keys = Keys(namespace=settings.namespace)
+        pipeline = PipelineStore(redis, keys=keys, settings=settings)
         if keeps_position and not await pipeline.any_source():
             raise Failure("the ingestor ended without having read anything; see above")
-        reader = CountReader(redis, keys=Keys(), settings=settings)
+        reader = CountReader(redis, keys=keys, settings=settings)
         if uncounted := await pipeline.backlog() + await reader.dead_letters():
             raise Failure(f"{uncounted:,} blocks of lines could not be counted; see above")
         samples = await reader.rejected(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from tally.keys import DEFAULT_NAMESPACE, NAMESPACE_PATTERN
 from tally.redis_urls import is_tls, option_of, url_problem
 from tally.settings.environment import SettingsGroup
 from tally.shards import MOST_SHARDS
@@ -53,6 +54,11 @@ class RedisSettings(SettingsGroup):
     data_dir: Path = Field(
         Path(".tally"), description="The folder in which `tally up` keeps its embedded server's data"
     )
+    namespace: str = Field(
+        DEFAULT_NAMESPACE,
+        description="The first part of every key in Redis: 1 to 32 of a-z, 0-9, _ and -. Pipelines with other "
+        "namespaces may share a Redis, and do not touch each other's counts",
+    )
     shards: int = Field(
         1,
         ge=1,
@@ -73,6 +79,13 @@ class RedisSettings(SettingsGroup):
     def _redis_url_can_be_used(cls, value: str | None) -> str | None:
         if value is not None and (problem := url_problem(value)) is not None:
             raise ValueError(problem)
+        return value
+
+    @field_validator("namespace")
+    @classmethod
+    def _namespace_can_begin_a_key(cls, value: str) -> str:
+        if not NAMESPACE_PATTERN.fullmatch(value):
+            raise ValueError("a namespace is 1 to 32 characters of a-z, 0-9, _ and -, as in tally or web-shop")
         return value
 
     @field_validator("redis_tls_ca_path", "redis_tls_certificate_path", "redis_tls_key_path", mode="before")

@@ -50,8 +50,9 @@ class Shards(tuple[Shard, ...]):
     @classmethod
     def by(cls, client_for: Callable[[int], Redis], settings: Settings) -> Shards:
         """Return them with what `client_for` gives for the tag of each."""
-        shards = cls(Shard(index, Keys(tag), client_for(tag)) for index, tag in enumerate(tags(settings.shards)))
-        shards.home = Shard(0, Keys(HOME_TAG), client_for(HOME_TAG))
+        each = ((index, Keys(tag, settings.namespace)) for index, tag in enumerate(tags(settings.shards)))
+        shards = cls(Shard(index, keys, client_for(keys.tag)) for index, keys in each)
+        shards.home = Shard(0, Keys(HOME_TAG, settings.namespace), client_for(HOME_TAG))
         return shards
 
     @property
@@ -126,7 +127,7 @@ async def open_shards(
         clients: dict[int, MeasuredRedis] = {}
         for tag in _all_tags(settings):
             if (slot := way.slot(tag)) not in clients:
-                clients[slot] = await stack.enter_async_context(way.writing(slot, Keys(tag), stop))
+                clients[slot] = await stack.enter_async_context(way.writing(slot, Keys(tag, settings.namespace), stop))
                 clients[slot].patience = patience
                 clients[slot].is_measured = settings.metrics_port is not None
         yield Shards.by(lambda tag: clients[way.slot(tag)], settings)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,7 @@ KEYS = Keys()
         (KEYS.probe, "tally:{0}:probe"),
         (KEYS.absent, "tally:{0}:absent"),
         (Keys(tag=7).stream, "tally:{7}:stream"),
+        (Keys(tag=7, namespace="web-shop").stream, "web-shop:{7}:stream"),
     ],
 )
 def test_a_key_is_spelled_as_designed(key: str, spelled: str) -> None:
@@ -67,18 +70,41 @@ def test_a_table_tells_the_number_of_its_type() -> None:
     ] == [None] * 6
 
 
+#: A key's first part with a hash tag behind it, as text or in an f-string.
+SPELLED = re.compile(r"tally:\{|\}:\{\{")
+
+FOLDERS = [Path(str(package.__file__)).parent for package in (tally, ingestor, aggregator, api)]
+
+
 def test_no_key_is_spelled_outside_the_key_map() -> None:
-    folders = [Path(str(package.__file__)).parent for package in (tally, ingestor, aggregator, api)]
-    files = [file for folder in folders for kind in ("*.py", "*.lua", "*.js") for file in folder.rglob(kind)]
+    files = [file for folder in FOLDERS for kind in ("*.py", "*.lua", "*.js") for file in folder.rglob(kind)]
     assert any(file.suffix == ".lua" for file in files)
-    spelling = [file for file in files if "tally:{" in file.read_text(encoding="utf-8")]
+    spelling = [file for file in files if SPELLED.search(file.read_text(encoding="utf-8"))]
     assert [file.name for file in spelling] == ["keys.py"]
+
+
+def test_no_key_is_made_without_the_namespace_of_the_settings() -> None:
+    """One that is would be in the default namespace whatever is set, with another pipeline's counts."""
+    calls = [
+        (file.name, node)
+        for folder in FOLDERS
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Keys"
+    ]
+    assert calls
+    without = [
+        f"{file}:{call.lineno}"
+        for file, call in calls
+        if len(call.args) < 2 and not any(keyword.arg == "namespace" for keyword in call.keywords)
+    ]
+    assert not without
 
 
 def test_every_key_in_the_modules_table_is_made_by_it_and_the_reverse() -> None:
     table = {line.split("`")[1] for line in str(tally.keys.__doc__).splitlines() if line.startswith("| `")}
     placeholders = {"seconds": "L", "start": "START", "name": "NAME", "table": "words@N"}
-    keys, made = Keys(tag="S"), set()  # type: ignore[arg-type]
+    keys, made = Keys(tag="S", namespace="NAMESPACE"), set()  # type: ignore[arg-type]
     for name, member in vars(Keys).items():
         if isinstance(member, property):
             made.add(getattr(keys, name))
