@@ -9,7 +9,7 @@ from ingestor.body_batcher import BodyBatcher
 from ingestor.lane import STUCK_SECONDS
 from tally.clock import SYSTEM, Clock
 from tally.shards import shard_of
-from tally.store.idempotent import OnceWord
+from tally.store.idempotent import OnceWord, stored_key
 from tally.store.protocols import BodyStore
 
 
@@ -39,7 +39,7 @@ class BodyShards:
     async def append(self, lines: Lines, *, key: str | None) -> OnceWord:
         """Append the lines of one body; see BodyBatcher.append. Full is said if all shards are that it may go to."""
         if key is not None:
-            return await self._batchers[shard_of(key, len(self._batchers))].append(lines, key=key)
+            return await self._batchers[shard_of(stored_key(key), len(self._batchers))].append(lines, key=key)
         self._bytes_of_turn += sum(map(len, lines.blocks))
         if self._bytes_of_turn > self._stripe_bytes:
             self._pass_on()

@@ -77,7 +77,7 @@ async def append_once(
                 "max_blocks": limits.blocks,
                 "max_bytes": limits.bytes,
             }
-            values = (_hash(body.key, size=KEY_BYTES), _hash(body.digest, size=DIGEST_BYTES), *body.blocks)
+            values = (stored_key(body.key), _hash(body.digest, size=DIGEST_BYTES), *body.blocks)
             pipeline.evalsha(_append_once.sha, *_append_once.call(at, arguments, values, layout=layout))
         if settings.ingest_wait_for_disk:  # waits for the last write of this very connection
             pipeline.execute_command("WAITAOF", 1, 0, DISK_MS)
@@ -112,6 +112,11 @@ def check_replicas(have: int, *, wanted: int) -> None:
     """
     if have < wanted:
         raise StoreUnavailable(f"{have} of {wanted} replicas have it after {REPLICAS_MS} ms")
+
+
+def stored_key(key: str) -> bytes:
+    """Return under what a key is stored: all that is known of it later, so its shard is that of this."""
+    return _hash(key, size=KEY_BYTES)
 
 
 def _hash(text: str, *, size: int) -> bytes:

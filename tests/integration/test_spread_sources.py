@@ -18,6 +18,7 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.shards import shard_of, tags
 from tally.store import IngestorStore, connect
+from tally.store.idempotent import stored_key
 from tally.store.ingestor_stores import IngestorStores
 from tests.processes import Process, run, running
 from tests.proxy import LossyProxy
@@ -136,7 +137,7 @@ async def test_a_body_with_a_key_is_taken_once_by_the_shard_of_its_key_though_re
     assert set(words) == {"appended", "duplicate"}
     assert world.proxy.lost > 0
     assert world.stream.difference([key.encode() for key in keys]) == ([], [])
-    places = [sum(shard_of(key, SHARDS) == shard for key in keys) for shard in range(SHARDS)]
+    places = [sum(shard_of(stored_key(key), SHARDS) == shard for key in keys) for shard in range(SHARDS)]
     assert world.stream.blocks_by_shard() == places
 
 
