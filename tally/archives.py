@@ -21,16 +21,17 @@ from tally import magic
 from tally.runtime import Failure
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 #: What `zstd --long=31` writes needs that much, the format's most. It is taken only as far as the file fills it.
 _MAX_WINDOW = zstd.DecompressionParameter.window_log_max
 _ZSTD_OPTIONS: dict[int, int] = {_MAX_WINDOW: _MAX_WINDOW.bounds()[1]}
 
 
-def _open_zstd(raw: IO[bytes]) -> Any:
+def open_zstd(raw: IO[bytes]) -> Any:
+    """Open what zstd has packed, with whatever window."""
     return zstd.open(raw, options=_ZSTD_OPTIONS)
 
 
@@ -39,7 +40,7 @@ _Opener = Callable[[IO[bytes]], Any]
 #: By the ends of names, in small letters: what a file should be by its content, and what opens it.
 _OPENERS: dict[str, tuple[tuple[magic.FileKind, ...], _Opener]] = {
     **dict.fromkeys((".gz", ".tgz"), ((magic.GZIP,), gzip.open)),
-    **dict.fromkeys((".zst", ".tzst"), ((magic.ZSTD,), _open_zstd)),
+    **dict.fromkeys((".zst", ".tzst"), ((magic.ZSTD,), open_zstd)),
     **dict.fromkeys((".bz2", ".tbz", ".tbz2"), ((magic.BZIP2,), bz2.open)),
 }
 
@@ -143,10 +144,8 @@ def _too_large(path: Path, why: str) -> Failure:
 
 
 def _corrupt(path: Path, error: Exception) -> Failure:
-    kind = path.suffix.lower().removeprefix(".")
-    return Failure(
-        f"{path}: the archive is corrupt ({kind}: {error}). Put a sound file in its place and run this again"
-    )
+    kind = f"{suffix}: " if (suffix := path.suffix.lower().removeprefix(".")) else ""  # standard input has none
+    return Failure(f"{path}: the archive is corrupt ({kind}{error}). Put a sound file in its place and run this again")
 
 
 #: A piece of this size is given as it came, without being put together with the next: to copy it would take time.
