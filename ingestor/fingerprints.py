@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tally.stripes import IN_A_LINE
+from tally.stripes import IN_A_LINE, MOVED
 
 #: How many bytes at the most: a file's first, or the last before a position.
 FINGERPRINT_BYTES = 1024
@@ -29,7 +29,7 @@ class Fingerprint:
     @classmethod
     def parse(cls, text: str) -> Fingerprint | None:
         """Read it as it was written, or as it is stored; None if it is none."""
-        length, dash, digest = text.removesuffix(IN_A_LINE).partition("-")
+        length, dash, digest = text.partition(MOVED)[0].removesuffix(IN_A_LINE).partition("-")
         return cls(int(length), digest) if dash and length.isdecimal() and digest else None
 
     @classmethod

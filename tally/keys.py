@@ -22,6 +22,9 @@
 | `NAMESPACE:{S}:sources:names`    | sorted set | source names in their order, to look them up by their beginning; |
 |                                  |            | not those of files that their content alone makes again. With an |
 |                                  |            | empty name once all that are stored are in it                    |
+| `NAMESPACE:{S}:sources:before`   | hash       | source name -> how far it was under layouts of before, JSON, see |
+|                                  |            | tally/vectors.py; in the shard of its first stripe alone, and    |
+|                                  |            | only of sources that were imported                               |
 | `NAMESPACE:{S}:sources:lines`    | hash       | what a source is called, see tally/sources.py -> lines counted   |
 | `NAMESPACE:{S}:sources:rejected` | hash       | the same -> lines rejected, of those                             |
 | `NAMESPACE:{S}:sources:newest`   | hash       | the same -> when the newest of them was appended, in Unix        |
@@ -161,6 +164,10 @@ class Keys:
     @property
     def sources_names(self) -> str:
         return self._key("sources", "names")
+
+    @property
+    def sources_before(self) -> str:
+        return self._key("sources", "before")
 
     @property
     def source_lines(self) -> str:

@@ -20,6 +20,12 @@ from tally.shards import shard_of
 #: Behind the fingerprint of a position that is in the middle of a line.
 IN_A_LINE = "~"
 
+#: Behind the fingerprint of a position that a source was moved to, see tally/vectors.py; more follows.
+MOVED = "^"
+
+#: How long the stripe of a source is that is not spread: as good as endless.
+_WHOLE = 1 << 62
+
 
 class Stand(Protocol):
     """How far a lane is."""
@@ -40,8 +46,10 @@ class Stripes:
     first: int
 
     @classmethod
-    def of(cls, name: str, *, shards: int, stripe_bytes: int) -> Stripes:
-        """Return those of the source with this name in the store."""
+    def of(cls, name: str, *, shards: int, stripe_bytes: int | None) -> Stripes:
+        """Return those of the source with this name in the store. With one shard, all of it is one stripe."""
+        if shards == 1 or stripe_bytes is None:
+            return cls(1, _WHOLE, 0)
         return cls(shards, stripe_bytes, shard_of(name, shards))
 
     def shard_at(self, position: int) -> int:
@@ -62,8 +70,12 @@ class Stripes:
 
         When all of a source was appended, it is its end; unless it has lines that are longer than a stripe.
         """
-        bridged = [self._bridged(shard, stand) for shard, stand in enumerate(stands) if stand.position]
+        bridged = self.bridged(stands)
         return min(self._need(shard, stand, bridged) for shard, stand in enumerate(stands))
+
+    def bridged(self, stands: Sequence[Stand]) -> list[range]:
+        """Return positions at which certainly no line begins, by where the lanes stand."""
+        return [self._bridged(shard, stand) for shard, stand in enumerate(stands) if stand.position]
 
     def _need(self, shard: int, stand: Stand, bridged: Sequence[range]) -> int:
         """Return where the next line of a lane can begin."""

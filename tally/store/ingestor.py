@@ -10,7 +10,18 @@ from redis import exceptions
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
 from tally.store.idempotent import REPLICAS_MS, Body, OnceWord, append_once, check_replicas
-from tally.store.known import Known, forget, forget_files, forget_left_behind, is_listed, known, register, renew, unseen
+from tally.store.known import (
+    Known,
+    alone,
+    forget,
+    forget_files,
+    forget_left_behind,
+    is_listed,
+    known,
+    register,
+    renew,
+    unseen,
+)
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
 from tally.store.permissions import INGESTORS, check_permissions
@@ -92,7 +103,10 @@ class IngestorStore(ShardStore):
 
         Raises StoreUnavailable.
         """
-        return await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
+        found = await known(self._redis, keys=self._keys, names=names, beginnings=beginnings)
+        if self._settings.shards > 1:
+            return found
+        return {name: alone(each) if each.before else each for name, each in found.items()}
 
     async def register_sources(self, names: Sequence[str]) -> int:
         """Note these sources at position 0, if they are not stored; return how many that were.

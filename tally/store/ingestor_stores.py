@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tally.settings import Settings
 from tally.shards import shard_of
 from tally.store.ingestor import IngestorStore
-from tally.store.known import Known, is_file, merged
+from tally.store.known import Known, is_file, merged_of_shards
 from tally.store.shards import Shards
 
 
@@ -31,7 +31,7 @@ class IngestorStores:
         """Return what is stored of these sources, of each shard and merged; see IngestorStore.known."""
         found = await asyncio.gather(*(shard.known(names=names, beginnings=beginnings) for shard in self._shards))
         return {
-            name: merged(name, [each.get(name) for each in found], stripe_bytes=self._settings.stripe_bytes)
+            name: merged_of_shards(name, [each.get(name) for each in found], stripe_bytes=self._settings.stripe_bytes)
             for name in dict.fromkeys(name for each in found for name in each)
         }
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from typing import Any
 
 from tally.keys import Keys
 from tally.store.client import errors_translated, execute
 from tally.store.lua import LayoutCheck, ReadingScript, WritingScript
 from tally.stripes import IN_A_LINE, Stripes
+from tally.vectors import Lane, Vector, passed, resume_at, unpacked
 
 _known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources")
 _register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
@@ -31,6 +32,9 @@ class Known:
 
     Of one that is spread over shards, `lanes` are the same of each of them, in their order; its position is where
     reading begins, see tally/stripes.py.
+
+    `before` is how far it was under layouts of before, where that still tells something, see tally/vectors.py. It has
+    `lanes` then, if only one, and its position is where reading begins by all of these.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Known:
     last: str = ""
     seen_ms: int | None = None
     lanes: tuple[Known, ...] = ()
+    before: tuple[Vector, ...] = ()
 
     @property
     def is_in_a_line(self) -> bool:
@@ -63,9 +68,14 @@ class Known:
         return any(stored < ours for stored, ours in zip_longest(self.positions, positions, fillvalue=0))
 
     @property
-    def furthest(self) -> Known:
-        """The one of `stands` that is furthest. Up to there the source was read."""
-        return max(self.stands, key=lambda each: each.position)
+    def stands_of_all(self) -> tuple[Known | Lane, ...]:
+        """How far it is in each shard, and was in those of before."""
+        return (*self.stands, *chain.from_iterable(each.lanes for each in self.before))
+
+    @property
+    def furthest(self) -> Known | Lane:
+        """The one of all these that is furthest. Up to there the source was read."""
+        return max(self.stands_of_all, key=lambda each: each.position)
 
     @property
     def reached(self) -> int:
@@ -73,13 +83,38 @@ class Known:
         return self.furthest.position
 
 
-def merged(name: str, lanes: Sequence[Known | None], *, stripe_bytes: int) -> Known:
-    """Return what is known of a source by what each shard has of it; None where one has nothing."""
+def merged(name: str, lanes: Sequence[Known | None], *, stripe_bytes: int, before: Sequence[Vector] = ()) -> Known:
+    """Return what is known of a source by what each shard has of it; None where one has nothing.
+
+    `before` is how far it was under layouts of before.
+    """
     found = tuple(lane or Known(name) for lane in lanes)
-    position = Stripes.of(name, shards=len(lanes), stripe_bytes=stripe_bytes).resume_at(found)
-    last = next((lane.last for lane in found if lane.position == position), "")
     seen = [lane.seen_ms for lane in lanes if lane is not None]
-    return Known(name, position, last, None if None in seen else max(filter(None, seen), default=None), found)
+    seen_ms = None if None in seen else max(filter(None, seen), default=None)
+    telling = passed(before, [lane.position for lane in found])
+    stands: list[Known | Lane] = list(found)
+    if telling:
+        now = Vector(len(found), stripe_bytes, tuple(Lane(each.position, each.last) for each in found))
+        position = resume_at(name, (now, *telling))
+        stands += chain.from_iterable(each.lanes for each in telling)
+    else:
+        position = Stripes.of(name, shards=len(lanes), stripe_bytes=stripe_bytes).resume_at(found)
+    last = next((each.last for each in stands if each.position == position and each.last), "")
+    return Known(name, position, last, seen_ms, found, telling)
+
+
+def merged_of_shards(name: str, lanes: Sequence[Known | None], *, stripe_bytes: int) -> Known:
+    """Return what is known of a source by what is stored in each shard: in one of them, what it was before as well."""
+    before = next((lane.before for lane in lanes if lane and lane.before), ())
+    lanes = [replace(lane, before=()) if lane and lane.before else lane for lane in lanes]
+    return merged(name, lanes, stripe_bytes=stripe_bytes, before=before)
+
+
+def alone(known: Known) -> Known:
+    """Return what is known of a source where there is one shard, by what this one has of it."""
+    if passed(known.before, known.positions):
+        return merged(known.name, [replace(known, before=())], stripe_bytes=0, before=known.before)
+    return replace(known, before=())
 
 
 def is_listed(name: str) -> bool:
@@ -96,7 +131,7 @@ async def known(redis: Any, *, keys: Keys, names: Sequence[str], beginnings: Seq
 
     Raises StoreUnavailable.
     """
-    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names)
+    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names, keys.sources_before)
     found = {}
     for first in range(0, max(1, len(names)), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
@@ -105,9 +140,11 @@ async def known(redis: Any, *, keys: Keys, names: Sequence[str], beginnings: Seq
         if word == b"unlisted":
             await _list_all(redis, keys=keys)
             word, *flat = await _known.run(redis, at, arguments)
-        for name, position, last, seen in zip(*(iter(flat),) * 4, strict=True):
+        for name, position, last, seen, before in zip(*(iter(flat),) * 5, strict=True):
             text = name.decode()
-            found[text] = Known(text, int(position), last.decode(), int(float(seen)) if seen else None)
+            seen_ms = int(float(seen)) if seen else None
+            vectors = unpacked(before) if before else ()
+            found[text] = Known(text, int(position), last.decode(), seen_ms, before=vectors)
     return found
 
 
@@ -118,7 +155,7 @@ async def forget(
 
     Raises StoreUnavailable.
     """
-    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names)
+    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names, keys.sources_before)
     for first in range(0, len(names), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
         arguments: dict[str, Any] = {"source_names": some}

@@ -4,6 +4,7 @@
 --      2 lasts         hash        source -> POSITION:FINGERPRINT of the bytes before its position
 --      3 seen          sorted set  source, scored by its last append in Unix milliseconds
 --      4 names         sorted set  the sources that are looked up by how their name begins
+--      5 befores       hash        source -> how far it was under layouts of before
 -- ARGV 1 JSON:
 --        before_ms     only those without an append since then, in Unix milliseconds; none for any
 --        source_names  their names
@@ -14,7 +15,7 @@
 
 --- @include layout_library
 
-local sources, lasts, seen, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local sources, lasts, seen, names, befores = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local before_ms = arguments.before_ms or math.huge
 
 local forgotten = 0
@@ -22,6 +23,7 @@ for _, name in ipairs(arguments.source_names) do
   if tonumber(redis.call('ZSCORE', seen, name) or '0') < before_ms then
     forgotten = forgotten + redis.call('HDEL', sources, name)
     redis.call('HDEL', lasts, name)
+    redis.call('HDEL', befores, name)
     redis.call('ZREM', seen, name)
     redis.call('ZREM', names, name)
   end
