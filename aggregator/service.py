@@ -56,7 +56,8 @@ async def run(settings: Settings, stop: asyncio.Event, *, drain: bool = False) -
             )
             for shard, turn in zip(served, turns, strict=True)
         }
-        get_logger().info(STARTED, drain=drain, **({"shards": settings.served_shards} if several else {}))
+        which = {"namespace": settings.namespace} | ({"shards": settings.served_shards} if several else {})
+        get_logger().info(STARTED, drain=drain, **which)
         async with metrics_served(settings, readiness=Readiness(workers, settings=settings, stop=stop)):
             await _run_all([*workers.values()], stop)
 

@@ -32,6 +32,7 @@ from api.sources import Sources
 from api.work import Busy, Work
 from tally import __version__
 from tally.clock import SYSTEM, Clock
+from tally.keys import DEFAULT_NAMESPACE
 from tally.origins import parse_origins
 from tally.settings import Settings
 from tally.store.merged_reads import reader_of
@@ -107,7 +108,8 @@ def create_app(settings: Settings, *, redis: Redis | None = None, clock: Clock =
         app.include_router(each, **guarded)
     of_health = health.router(pipeline_of(shards, settings=settings))
     app.include_router(of_health)
-    pages.install(app, instance_name=settings.instance_name)
+    called = settings.namespace if settings.namespace != DEFAULT_NAMESPACE else ""
+    pages.install(app, instance_name=settings.instance_name or called)
     routes = [*app.router.routes, *(route for each in (*with_token, of_health) for route in each.routes)]
 
     # The last one added is the first one asked.

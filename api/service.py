@@ -39,7 +39,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     allow_connections(settings.max_connections)
     app = create_app(settings)
     host, port = listener.getsockname()[:2]
-    get_logger().info(LISTENING, host=host, port=port)
+    get_logger().info(LISTENING, host=host, port=port, namespace=settings.namespace)
     if settings.api_token is None:
         warn_if_open(host, danger="anybody who reaches it may read all counts", remedy="set TALLY_API_TOKEN")
     guarded = CrossSite(

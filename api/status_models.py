@@ -94,6 +94,7 @@ by_reason_example = {**dict.fromkeys((*REASONS, UNKNOWN), 0), "not_json": 8, "no
 class StatusAnswer(BaseModel):
     model_config = example(
         {
+            "namespace": "tally",
             "totals": {
                 "events": 90,
                 "words": 180,
@@ -132,6 +133,7 @@ class StatusAnswer(BaseModel):
         }
     )
 
+    namespace: str = Field(description="Whose counts they are: the first part of every key in Redis (TALLY_NAMESPACE)")
     totals: TotalsAnswer
     rejected_by_reason: ByReason
     events_per_second: dict[str, float | None] = Field(

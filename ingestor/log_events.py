@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+STARTED = "ingestor started"
+
 SOURCE_OPENED = "source opened"
 SOURCE_ENDED = "source ended"
 SOURCE_STOPPED = "source stopped"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from ingestor.ending import Incomplete
-from ingestor.log_events import ALL_SOURCES_ENDED, SOURCE_FAILED
+from ingestor.log_events import ALL_SOURCES_ENDED, SOURCE_FAILED, STARTED
 from ingestor.metrics import SourceMetrics, of_source, sources_down
 from ingestor.progress import Measure
 from ingestor.readiness import Readiness
@@ -65,6 +65,7 @@ async def run(
         context = Context(store=store, settings=settings, stop=stop, ready=asyncio.Event())
         restarter = Restarter(context, sources=sources)
         readiness = Readiness(shards, settings=settings, ready=context.ready, stop=stop, down=sources_down)
+        get_logger().info(STARTED, namespace=settings.namespace, sources=len(sources))
         async with metrics_served(settings, readiness=readiness):
             await _run_all(sources, restarter, Start(shards, store, context=context), context)
             if stay and not stop.is_set():

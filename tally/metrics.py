@@ -29,7 +29,12 @@ MOST_SOURCES = 100
 #: How often it is looked how late the event loop is.
 LOOP_CHECK_SECONDS = 0.5
 
-BUILD = Gauge("tally_build_info", "1, for the version that runs and what this process is.", ["version", "service"])
+# Not `namespace`, which to Prometheus is that of Kubernetes.
+BUILD = Gauge(
+    "tally_build_info",
+    "1, for the version that runs, what this process is, and in which namespace of Redis (TALLY_NAMESPACE) it works.",
+    ["version", "service", "tally_namespace"],
+)
 LOOP_LAG = Histogram(
     "tally_event_loop_lag_seconds",
     "How much later than it should the event loop went on, looked at twice a second.",
@@ -82,10 +87,10 @@ def source_label(source: str) -> str:
     return OTHER
 
 
-def set_service(name: str) -> None:
-    """Say which service this process is."""
+def set_service(name: str, *, namespace: str) -> None:
+    """Say which service this process is, and in which namespace of Redis it works."""
     BUILD.clear()
-    BUILD.labels(__version__, name).set(1)
+    BUILD.labels(__version__, name, namespace).set(1)
 
 
 async def watch_event_loop(clock: Clock) -> None:

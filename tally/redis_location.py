@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from tally.redis_urls import is_redis_url
 from tally.settings import Settings
@@ -22,6 +23,9 @@ FIRST_NODE_FOLDER = "node-1"
 
 #: In the data folder, that of a server for made-up events alone: they are in nobody's counts, and easily removed.
 DEMO_FOLDER = "demo"
+
+#: The namespace of those events, unless one is set: nobody takes their keys for counts of their own.
+DEMO_NAMESPACE = "demo"
 
 
 def redis_url(settings: Settings) -> str:
@@ -48,13 +52,21 @@ def is_at_rest(settings: Settings) -> bool:
     )
 
 
-def with_shards_found(settings: Settings) -> Settings:
-    """Return the settings with as many shards as the data folder's server has, unless Redis or shards are set."""
-    if settings.redis_url is not None or "shards" in settings.model_fields_set:
+def with_server_found(settings: Settings) -> Settings:
+    """Return the settings with what the data folder's server has, of what is not set: shards, and a namespace.
+
+    Where Redis is set, nothing is looked for.
+    """
+    if settings.redis_url is not None:
         return settings
     demo = settings.data_dir / DEMO_FOLDER
-    folder = demo if _url_in(settings.data_dir) is None and _url_in(demo) is not None else settings.data_dir
-    return settings.model_copy(update={"shards": shards_in(folder) or 1})
+    is_of_demo = _url_in(settings.data_dir) is None and _url_in(demo) is not None
+    found: dict[str, Any] = {"shards": shards_in(demo if is_of_demo else settings.data_dir) or 1}
+    if is_of_demo:
+        found["namespace"] = DEMO_NAMESPACE
+    return settings.model_copy(
+        update={name: value for name, value in found.items() if name not in settings.model_fields_set}
+    )
 
 
 def shards_in(folder: Path) -> int | None:

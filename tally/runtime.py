@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from tally import early_signals
 from tally.layout import LayoutRefused
 from tally.log_events import STOPPING
-from tally.redis_location import with_shards_found
+from tally.redis_location import with_server_found
 from tally.refused import Refused, refused
 from tally.settings import LogLevel, Settings, SettingsError, load
 from tally.telemetry import configure, get_logger
@@ -130,18 +130,19 @@ def run_service(name: str, main: Any, *, stop_seconds: float | None = None, **ov
     run_or_exit(body())
 
 
-def load_or_exit(*, log_level: LogLevel | None = None, finds_shards: bool = True, **overrides: Any) -> Settings:
+def load_or_exit(*, log_level: LogLevel | None = None, finds_server: bool = True, **overrides: Any) -> Settings:
     """Return the settings, or exit with what is wrong with them.
 
-    How many shards there are is found in the data folder if it is not set, as where Redis is, if it `finds_shards`.
+    How many shards there are, and the demo's namespace, is found in the data folder if it is not set, as where Redis
+    is, if it `finds_server`.
     With `log_level` that one is theirs, for commands that log to a terminal; TALLY_LOG_LEVEL is checked all the same.
     """
     try:
         settings = load(**overrides)
     except SettingsError as error:
         fail(str(error), code=EXIT_USAGE)
-    if finds_shards:
-        settings = with_shards_found(settings)
+    if finds_server:
+        settings = with_server_found(settings)
     return settings if log_level is None else settings.model_copy(update={"log_level": log_level})
 
 

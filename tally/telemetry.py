@@ -90,7 +90,7 @@ def configure(settings: Settings, *, service: str) -> Logger:
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    set_service(service)
+    set_service(service, namespace=settings.namespace)
     log = get_logger()
     for sentence in unknown_variables():
         log.warning("setting has no effect", problem=sentence)

@@ -51,7 +51,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
         response_class=Response,
     )
     async def get_stats(_: Annotated[NoParams, given(NoParams)]) -> Response:
-        """Totals, rates, backlog, aggregators, sources."""
+        """Totals, rates, backlog, aggregators, sources, and in which namespace they are."""
         status, as_of = await counts.status()
         answer = {**status.as_dict(), "events_per_second": live.rates(), "as_of": as_of}
         return as_json(answer)
@@ -86,7 +86,7 @@ def router(counts: CachedCounts, live: Live) -> APIRouter:
     ) -> AsyncIterator[ServerSentEvent]:
         """What changes, once a second: first a `snapshot`, then `tick` with what changed; `unavailable` without Redis.
 
-        An event has the fields of `/v1/stats` but for `aggregators`, `sources`, `idempotency_keys` and
+        An event has the fields of `/v1/stats` but for `namespace`, `aggregators`, `sources`, `idempotency_keys` and
         `rejected_by_reason`, and the most frequent `types` and `words` with their counts.
 
         With `type` or `word` it also has `selected`: the `count` of all time, and `per_second` over the last 1, 10 and

@@ -46,7 +46,8 @@ async function accepted(body) {
  * @param {HTMLElement} body
  */
 export async function pipeline(body) {
-  const { aggregators, sources, sources_total: total } = await getJson("v1/stats");
+  const { namespace, aggregators, sources, sources_total: total } = await getJson("v1/stats");
+  if (namespace !== "tally") body.append(make("p", { className: "muted" }, "Namespace: ", nameElement(namespace)));
   body.append(make("h3", { textContent: "Aggregators" }));
   body.append(table(["Name", "State", "Pending blocks", "Idle for"], aggregators.map((each) => [
     nameElement(each.name), each.alive ? "alive" : "idle", whole(each.pending), duration(each.idle_seconds),

@@ -52,7 +52,7 @@ async def _read(reader: Reader) -> tuple[Status, list[SourceCount]]:
 
 def _print_status(found: Status, *, url: str, now: float) -> None:
     console = Console()
-    console.print(f"Redis: {url}", highlight=False, soft_wrap=True)
+    console.print(f"Redis: {url}, namespace {found.namespace}", highlight=False, soft_wrap=True)
     console.print(counts_table("Totals", found.totals, limit=100))
     if reasons := {name: number for name, number in found.rejected_by_reason.items() if number}:
         console.print(counts_table("Rejected", reasons, limit=len(reasons)))

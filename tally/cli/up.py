@@ -78,13 +78,14 @@ def up(
     its own port.
 
     Without a source, events are made up: the story of a shop, two days of its past at once and then live. They are kept
-    apart, in the folder `demo` of the data folder: remove that to be rid of them.
+    apart, in the folder `demo` of the data folder: remove that to be rid of them. Their namespace is `demo`, too,
+    unless TALLY_NAMESPACE is set.
     """
     from tally.local.up import run_everything  # only now: other commands need not wait for it
 
     if source and no_source:
         fail("--source and --no-source contradict each other; give one of them", code=EXIT_USAGE)
-    settings = load_or_exit(finds_shards=False, http_port=port, data_dir=data, shards=shards)
+    settings = load_or_exit(finds_server=False, http_port=port, data_dir=data, shards=shards)
     configure(settings, service="up")
     if nodes is not None and settings.redis_url is not None:
         fail("--nodes is of the embedded server, and TALLY_REDIS_URL names another; unset one", code=EXIT_USAGE)

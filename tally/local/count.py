@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingestor.sources import File
 from ingestor.sources.folders import Files
-from tally.keys import Keys
+from tally.keys import DEFAULT_NAMESPACE, Keys
 from tally.local.embedded_server import EmbeddedServer
 from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
@@ -58,10 +58,12 @@ async def _count_with(
     *,
     keeps_position: bool,
 ) -> Result:
-    # TLS and shards are those of the Redis that may be set; this one is our own.
+    # TLS, shards and a namespace are those of the Redis that may be set, or is found; this one is our own.
     without_tls = {PREFIX + name.upper(): "" for name in TLS_OPTIONS}
-    variables = {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error", "TALLY_SHARDS": "1", **without_tls}
-    settings = settings.model_copy(update={"shards": 1})
+    ours = {"shards": 1, "namespace": DEFAULT_NAMESPACE}
+    variables = {PREFIX + name.upper(): str(value) for name, value in ours.items()} | without_tls
+    variables |= {"TALLY_REDIS_URL": server.url, "TALLY_LOG_LEVEL": "error"}
+    settings = settings.model_copy(update=ours)
     supervisor.start(
         Service(
             name="ingestor",

@@ -15,7 +15,7 @@ from tally.local.log_events import BUS_IS_OPEN, CANNOT_WRITE_OUTPUT, STOPPING_SE
 from tally.local.sources import check_sources
 from tally.local.supervisor import Service, Supervisor
 from tally.printing import encodable
-from tally.redis_location import DEMO_FOLDER
+from tally.redis_location import DEMO_FOLDER, DEMO_NAMESPACE
 from tally.runtime import Misuse, stop_on_signals
 from tally.settings import Settings, without_password
 from tally.sources import split_sources
@@ -44,6 +44,8 @@ async def run_everything(
     demo = sources is None
     if demo:
         settings = settings.model_copy(update={"data_dir": settings.data_dir / DEMO_FOLDER})
+        if "namespace" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"namespace": DEMO_NAMESPACE})
         if "words_by_type" not in settings.model_fields_set:
             settings = settings.model_copy(update={"words_by_type": DEMO_WORDS_BY_TYPE})
         get_logger().warning(
@@ -83,6 +85,7 @@ async def run_everything(
 def _start(supervisor: Supervisor, settings: Settings, *, url: str, sources: Sequence[str], aggregators: int) -> None:
     variables = {
         "TALLY_REDIS_URL": url,
+        "TALLY_NAMESPACE": settings.namespace,
         "TALLY_SHARDS": str(settings.shards),
         "TALLY_WORDS_BY_TYPE": settings.words_by_type,
     }

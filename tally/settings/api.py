@@ -24,7 +24,8 @@ class ApiSettings(SettingsGroup):
     instance_name: str = Field(
         "",
         max_length=64,
-        description="What this Tally is called, in the title and head of the page, as in staging; empty for nothing",
+        description="What this Tally is called, in the title and head of the page, as in staging; empty: "
+        "TALLY_NAMESPACE, unless that is tally",
     )
     root_path: str = Field("", description="Path under which a proxy serves the api, as in /tally; empty for none")
     api_token: SecretStr | None = Field(

@@ -56,6 +56,7 @@ class MergedStatusReader:
     """Reads the state of all shards' pipelines. Every method raises StoreUnavailable if one of them cannot be asked."""
 
     def __init__(self, shards: Shards, *, settings: Settings) -> None:
+        self._namespace = shards.home.keys.namespace
         self._places = [shard.index for shard in shards]
         self._readers = [CountReader(shard.redis, keys=shard.keys, settings=settings) for shard in shards]
         self._home = CountReader(shards.home.redis, keys=shards.home.keys, settings=settings)
@@ -90,6 +91,7 @@ class MergedStatusReader:
         found = await self._each(lambda reader: reader.status())
         types, words = await self.names("types"), await self.names("words")
         return Status(
+            namespace=self._namespace,
             totals=_added(each.totals for each in found),
             rejected_by_reason=_added(each.rejected_by_reason for each in found),
             backlog=_one_backlog([each.backlog for each in found]),

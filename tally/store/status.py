@@ -106,6 +106,7 @@ class ShardState:
 class Status:
     """The state of the pipeline at one moment."""
 
+    namespace: str
     totals: dict[str, int]
     rejected_by_reason: dict[str, int]
     backlog: Backlog

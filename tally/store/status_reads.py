@@ -112,6 +112,7 @@ class StatusReader(ShardStore):
             dead_letters, sources_total = await execute(pipeline)
         types, words = await self.names("types"), await self.names("words")
         return Status(
+            namespace=self._keys.namespace,
             totals=totals,
             rejected_by_reason=rejected_by_reason(all_totals),
             backlog=await self.backlog(totals),

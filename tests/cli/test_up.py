@@ -85,6 +85,7 @@ def test_made_up_events_are_apart_from_others_and_gone_with_their_folder(
     assert {each["name"].partition("#")[0] for each in beside["sources"]} == {"demo:story"}
     assert [each["name"] for each in beside["busiest_sources"]] == ["demo:story"]
     assert beside["words_by_type"]["most"] == 20
+    assert beside["namespace"] == "demo", "which is found with the server"
     among_them = tally("ingest", up.source, env={"TALLY_DATA_DIR": str(up.data)})
     assert among_them.returncode == 0
     assert "thrown away with them" in among_them.stderr, "events of one's own are not lost unawares"

@@ -16,7 +16,7 @@ import redis
 
 from tally.local.embedded_cluster import EmbeddedCluster, embedded, settle_shards
 from tally.local.log_events import BUS_IS_OPEN
-from tally.redis_location import redis_url, with_shards_found
+from tally.redis_location import redis_url, with_server_found
 from tally.runtime import EXIT_USAGE, Failure, Misuse
 from tally.settings import Settings
 from tally.shards import slot_of
@@ -180,11 +180,22 @@ def test_a_data_folder_keeps_its_nodes_and_its_shards(tmp_path: Path) -> None:
     assert settle_shards(several, wanted=2, nodes=2) == 2
     with pytest.raises(Misuse, match=r"are in 2 shards, .* give --shards 2"):
         settle_shards(several, wanted=4, nodes=2)
-    assert with_shards_found(Settings(data_dir=several)).shards == 2
-    assert with_shards_found(Settings(data_dir=several, shards=3)).shards == 3, "what is set is set"
-    assert with_shards_found(Settings(data_dir=several, redis_url="redis://host")).shards == 1
+    assert with_server_found(Settings(data_dir=several)).shards == 2
+    assert with_server_found(Settings(data_dir=several, shards=3)).shards == 3, "what is set is set"
+    assert with_server_found(Settings(data_dir=several, redis_url="redis://host")).shards == 1
     assert settle_shards(one, wanted=None, nodes=1) == 1
     with pytest.raises(Misuse, match=r"are in 1 shard, .* give --shards 1"):
         settle_shards(one, wanted=4, nodes=1)
     assert settle_shards(tmp_path / "new", wanted=1, nodes=3) == settle_shards(tmp_path / "new", wanted=None, nodes=3)
-    assert with_shards_found(Settings(data_dir=one)).shards == 1
+    assert with_server_found(Settings(data_dir=one)).shards == 1
+
+
+def test_the_server_of_made_up_events_has_a_namespace_of_its_own_unless_one_is_set(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    assert with_server_found(Settings(data_dir=tmp_path)).namespace == "tally", "none runs"
+    (demo / "redis.url").write_text("unix:///demo.sock\n", encoding="utf-8")
+    assert with_server_found(Settings(data_dir=tmp_path)).namespace == "demo"
+    assert with_server_found(Settings(data_dir=tmp_path, namespace="tally")).namespace == "tally", "what is set is set"
+    (tmp_path / "redis.url").write_text("unix:///counts.sock\n", encoding="utf-8")
+    assert with_server_found(Settings(data_dir=tmp_path)).namespace == "tally", "that of the counts is asked"

@@ -65,7 +65,7 @@ def test_services_tell_what_they_do_and_whether_redis_answers(durable_server: Se
             (of_aggregator, "aggregator", {"settle", "apply", "xreadgroup"}),
         ):
             scrape = Scrape.of(url)
-            assert scrape.value("tally_build_info", version=__version__, service=service) == 1
+            assert scrape.value("tally_build_info", version=__version__, service=service, tally_namespace="tally") == 1
             assert scrape.value("tally_redis_up") == 1
             done = scrape.labels("tally_redis_operation_duration_seconds_count", "operation")
             assert scripts <= done, done

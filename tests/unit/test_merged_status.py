@@ -69,6 +69,7 @@ def test_a_source_of_all_shards_is_one_as_far_as_its_farthest_part() -> None:
 def test_it_is_stuck_where_one_shard_has_a_backlog_and_nobody(served: tuple[int, int], stuck: bool) -> None:
     shards = [ShardState(0, 5, 100, 3.0, served[0], 0, 0, 0), ShardState(1, 0, 0, None, served[1], 0, 0, 0)]
     status = Status(
+        namespace="tally",
         rejected_by_reason={},
         other_types=0,
         other_words=0,

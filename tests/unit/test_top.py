@@ -32,6 +32,7 @@ def frame(
     totals = {"events": events, "words": 3 * events, "rejected": events // 10, "lost": lost}
     totals |= {"lines": events, "bytes": events * 100, "blocks": 5}
     status = Status(
+        namespace="tally",
         rejected_by_reason={},
         other_types=0,
         other_words=0,
