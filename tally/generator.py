@@ -82,9 +82,10 @@ class Generator:
     def __init__(self, spec: GeneratorSpec, *, clock: Clock = SYSTEM) -> None:
         self._spec = spec
         self._clock = clock
-        first = random.Random(spec.seed)
+        first = random.Random(spec.seed)  # nosec B311 # the same lines for the same seed
         # One for each draw, or the lines would depend on how many are made at once.
-        self._types, self._texts, self._spoils = (random.Random(first.getrandbits(64)) for _ in range(3))
+        draws = (random.Random(first.getrandbits(64)) for _ in range(3))  # nosec B311
+        self._types, self._texts, self._spoils = draws
         self._sentences = [" ".join(first.choices(WORDS, k=first.randint(1, 8))) for _ in range(_SENTENCES)]
         self._made = 0
 

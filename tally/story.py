@@ -146,7 +146,7 @@ class Story:
 
     def minute(self, number: int, *, began: int) -> list[Line]:
         """Return the lines of a minute, in their order, of a story that began at this Unix second."""
-        chance = random.Random(self._seed << 32 | number)
+        chance = random.Random(self._seed << 32 | number)  # nosec B311 # the same story for the same seed
         pools, weights = self._pools(number)
         mean = sum(weights) * 60
         count = max(0, round(chance.gauss(mean, math.sqrt(mean))))
@@ -186,7 +186,7 @@ class Story:
 
 @lru_cache(maxsize=64)
 def _delay(seed: int, every: int, turn: int, spread: int) -> int:
-    return random.Random(f"{seed} {every} {turn}").randrange(spread)
+    return random.Random(f"{seed} {every} {turn}").randrange(spread)  # nosec B311
 
 
 def _day_curve(number: int) -> float:
@@ -203,7 +203,7 @@ def _day_curve(number: int) -> float:
 @lru_cache(maxsize=64)
 def _new_name(seed: int, number: int) -> str:
     """Return what the lamp is called that comes out in this minute."""
-    chance = random.Random(f"{seed} lamp {number}")
+    chance = random.Random(f"{seed} lamp {number}")  # nosec B311
     return "".join(chance.choice(parts) for parts in _NAME_PARTS)
 
 

