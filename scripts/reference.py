@@ -217,7 +217,8 @@ def _api() -> dict[str, Any]:
     from tally.settings import Settings
 
     # With a token, so that what it brings is there.
-    return create_app(Settings(redis_url="redis://127.0.0.1:1/0", api_token="token")).openapi()  # nosec B106 # it is none
+    settings = Settings(redis_url="redis://127.0.0.1:1/0", api_token="token")  # nosec B106 # it is none
+    return create_app(settings).openapi()
 
 
 def _http_source() -> dict[str, Any]:

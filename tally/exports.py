@@ -201,7 +201,7 @@ class _Checks:
                 f"format {FORMAT}: use the Tally that wrote it, or a newer one"
             )
         header = _decode(line)
-        assert isinstance(header, Header)  # nosec B101: its tag is that
+        assert isinstance(header, Header)  # its tag is that
         return cls(header)
 
     def check(self, record: Record) -> None:

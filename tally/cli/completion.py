@@ -19,7 +19,8 @@ def completion(
     Put `eval "$(tally completion bash)"` into `~/.bashrc`, `eval "$(tally completion zsh)"` into `~/.zshrc` behind
     `compinit`, or `tally completion fish | source` into `~/.config/fish/config.fish`.
     """
-    typer.echo(get_completion_script(prog_name="tally", complete_var=VARIABLE, shell=shell))  # nosec B604 # its name
+    script = get_completion_script(prog_name="tally", complete_var=VARIABLE, shell=shell)  # nosec B604 # its name
+    typer.echo(script)
 
 
 def answer_shells() -> None:
