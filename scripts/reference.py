@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write docs/reference: settings, commands, endpoints, metrics, as the code has them; and what of it is in the chart.
+"""Write docs/reference: settings, commands, endpoints, metrics, as the code has them; and what of it is in deploy.
 
     python scripts/reference.py             write the pages anew, as `make reference` does
     python scripts/reference.py --check     write nothing; exit with 1 if a page is not what the code says, and say how
@@ -98,6 +98,7 @@ def main() -> int:
             "metrics.md": metrics(),
         }
         files = {FOLDER / name: text for name, text in pages.items()} | chart_files()
+        files[ROOT / "deploy" / "redis" / "users.acl"] = users()
     for path, text in files.items():
         name = str(path.relative_to(ROOT))
         before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -114,9 +115,7 @@ def main() -> int:
             path.write_text(text, encoding="utf-8")
             print(f"{name} is written anew")
     if check and differ:
-        print(
-            "docs/reference, or the chart, is not what the code says: run `make reference`, and commit what it writes"
-        )
+        print("docs/reference, or deploy, is not what the code says: run `make reference`, and commit what it writes")
     return int(check and differ)
 
 
@@ -250,6 +249,16 @@ def metrics() -> str:
             labels = ", ".join(f"`{label}`" for label in metric.labels)
             parts.append(f"| `{metric.name}` | {metric.type} | {labels} | {cell(metric.help)} |\n")
     return "".join(parts)
+
+
+# Users
+
+
+def users() -> str:
+    """Redis' file of users, without their passwords."""
+    from tally.store.users import acl_file
+
+    return acl_file()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tally.cli.generate import generate
 from tally.cli.ingest import ingest
 from tally.cli.layout import layout
 from tally.cli.output import discard_output
+from tally.cli.redis_users import redis_users
 from tally.cli.serve import serve
 from tally.cli.size import size
 from tally.cli.status import status
@@ -61,7 +62,7 @@ def _tally(
         early_signals.release()
 
 
-for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top):
+for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top, redis_users):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(completion)

@@ -12,8 +12,9 @@ from tally.store.deltas import DeltaStore
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
 from tally.store.numbers import NumberStore
-from tally.store.permissions import AGGREGATORS, check_permissions
 from tally.store.stream import consumers, create_group, loss_keys, oldest, reconcile_backlog
+from tally.store.user_check import check_permissions
+from tally.store.users import AGGREGATOR
 
 _claim, _retry, _renew_pending = WritingScript("claim"), WritingScript("retry"), WritingScript("renew_pending")
 _dead_letter, _remove_consumer = WritingScript("dead_letter"), WritingScript("remove_consumer")
@@ -35,7 +36,7 @@ class AggregatorStore(DeltaStore, NumberStore):
         Raises StoreUnavailable, LayoutRefused where there is another one, and Refused if our user may not do all that
         an aggregator does.
         """
-        await check_permissions(self._redis, key=self._keys.layout, scripts=AGGREGATORS)
+        await check_permissions(self._redis, keys=self._keys, user=AGGREGATOR)
         await LayoutStore(self._redis, keys=self._keys, settings=self._settings).ensure()
 
     async def create_group(self) -> bool:

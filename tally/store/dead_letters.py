@@ -18,8 +18,9 @@ from tally.settings import Settings
 from tally.store.client import errors_translated
 from tally.store.deltas import MAX_DELTA_BYTES
 from tally.store.lua import ReadingScript, WritingScript
-from tally.store.permissions import DEAD_LETTERS, check_permissions
 from tally.store.shard import ShardStore
+from tally.store.user_check import check_permissions
+from tally.store.users import DEAD_LETTER_KEEPER
 from tally.store.windows import raise_wrong_type
 
 _list = ReadingScript("list_dead_letters")
@@ -100,7 +101,7 @@ class DeadLetterStore(ShardStore):
 
     async def check_permissions(self) -> None:
         """Raise Refused if our user may not do all that moving and dropping them takes. To be called before either."""
-        await check_permissions(self._redis, key=self._keys.layout, scripts=DEAD_LETTERS)
+        await check_permissions(self._redis, keys=self._keys, user=DEAD_LETTER_KEEPER)
 
     async def retry(self, letter: DeadLetter) -> tuple[RetryWord, str]:
         """Have a letter counted after all: a block from the stream, a chunk behind those that are settled.

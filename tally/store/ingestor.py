@@ -24,10 +24,11 @@ from tally.store.known import (
 )
 from tally.store.layouts import LayoutStore
 from tally.store.lua import WritingScript
-from tally.store.permissions import INGESTORS, check_permissions
 from tally.store.shard import ShardStore
 from tally.store.source_counts import forget_source_counts, newest_of_files
 from tally.store.stream import create_group, reconcile_backlog
+from tally.store.user_check import check_permissions
+from tally.store.users import INGESTOR
 
 _append = WritingScript("append")
 
@@ -47,7 +48,7 @@ class IngestorStore(ShardStore):
         if our user may not do all that an ingestor does, and StoreUnavailable.
         """
         is_stored = await LayoutStore(self._redis, keys=self._keys, settings=self._settings).check()
-        await check_permissions(self._redis, key=self._keys.layout, scripts=INGESTORS)
+        await check_permissions(self._redis, keys=self._keys, user=INGESTOR)
         return is_stored
 
     async def create_group(self) -> bool:

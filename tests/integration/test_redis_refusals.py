@@ -29,7 +29,6 @@ from tests.server import Server, free_port
 from tests.waiting import wait_until
 
 KEYS = Keys()
-DOCS = (Path(__file__).parents[2] / "docs" / "redis.md").read_text(encoding="utf-8")
 
 EVENT = b'{"event_type":"a","data":"Lorem ipsum","timestamp":1600000000}\n'
 
@@ -161,80 +160,8 @@ async def test_a_running_ingestor_and_aggregator_end_when_the_slot_is_elsewhere(
 # Users.
 
 
-def _rules(user: str) -> list[str]:
-    """The rules of the docs."""
-    (line,) = re.findall(rf"^    ACL SETUSER {user} (.*)$", DOCS, re.MULTILINE)
-    return str(line).replace(">PASSWORD", ">secret").split()
-
-
 def _url(server: Server, user: str) -> str:
     return server.url.replace("//", f"//{user}:secret@")
-
-
-@pytest.fixture
-def users(durable_server: Server) -> Server:
-    """A server with the users of the docs."""
-    with durable_server.client() as client:
-        for user in ("tally-writer", "tally-reader"):
-            client.execute_command("ACL", "SETUSER", user, *_rules(user))
-        with suppress(blocking_redis.exceptions.ResponseError):  # before 7.2 these are not known
-            client.execute_command("ACL", "SETUSER", "tally-writer", "+client|setinfo", "+waitaof")
-    return durable_server
-
-
-async def test_the_users_of_the_docs_are_all_that_is_needed(users: Server, tmp_path: Path) -> None:
-    writer, reader = _url(users, "tally-writer"), _url(users, "tally-reader")
-    for arguments in (["ingest", "events.ndjson"], ["aggregate", "--drain"], ["layout", "--accept"]):
-        done = _run(tmp_path, writer, *arguments)
-        assert done.returncode == 0, (arguments, done.stderr)
-        assert '"level": "warning"' not in done.stderr, done.stderr
-    for arguments in (["status"], ["top"], ["layout"]):
-        done = _run(tmp_path, reader, *arguments)
-        assert done.returncode == 0, (arguments, done.stderr)
-    answers = await _answers(reader, "/metrics")
-    for path, response in answers.items():
-        assert response.status_code == 200, (path, response.text)
-    assert "\ntally_redis_used_memory_bytes{" in answers["/metrics"].text
-    with users.client() as client:
-        block = {"lines": EVENT, "id": "1-1", "deliveries": 5}
-        for command in ("retry", "drop"):
-            letter = str(client.xadd(KEYS.dead_letters, block))
-            assert letter in _run(tmp_path, reader, "dead-letters", "list", "--json").stdout
-            done = _run(tmp_path, writer, "dead-letters", command, letter, *(["--yes"] if command == "drop" else []))
-            assert done.returncode == 0, (command, done.stderr)
-        # The api tries whether it can be written to, and the client introduces itself where it may.
-        assert {str(entry["object"]) for entry in client.acl_log()} <= {"set", "client|setinfo"}
-
-
-def test_the_reader_of_the_docs_moves_no_dead_letter(users: Server, tmp_path: Path) -> None:
-    with users.client() as client:
-        client.xadd(KEYS.dead_letters, {"lines": EVENT, "id": "1-1", "deliveries": 5})
-        for arguments in (["retry", "--all"], ["drop", "--all", "--yes"]):
-            done = _run(tmp_path, _url(users, "tally-reader"), "dead-letters", *arguments)
-            assert done.returncode == 1, (arguments, done.stderr)
-            assert "does not allow the user of TALLY_REDIS_URL to run" in done.stderr
-            assert (client.xlen(KEYS.dead_letters), client.xlen(KEYS.stream)) == (1, 0)
-
-
-def test_the_reader_of_the_docs_can_change_nothing(users: Server) -> None:
-    with blocking_redis.Redis.from_url(_url(users, "tally-reader")) as client:
-        for command in (
-            ("SET", KEYS.totals, "x"),
-            ("EVAL", f"return redis.call('SET', '{KEYS.totals}', 'x')", 0),
-            ("EVAL_RO", "return redis.call('SET', KEYS[1], 'x')", 1, KEYS.totals),
-            ("GET", "other"),
-            ("FLUSHALL",),
-            ("CONFIG", "GET", "requirepass"),
-        ):
-            with pytest.raises(blocking_redis.exceptions.ResponseError):
-                client.execute_command(*command)
-
-
-def test_the_writer_of_the_docs_can_neither_flush_nor_read_what_is_others(users: Server) -> None:
-    with blocking_redis.Redis.from_url(_url(users, "tally-writer")) as client:
-        for command in (("FLUSHALL",), ("KEYS", "*"), ("GET", "other"), ("CONFIG", "SET", "appendonly", "no")):
-            with pytest.raises(blocking_redis.exceptions.NoPermissionError):
-                client.execute_command(*command)
 
 
 async def test_a_user_who_may_do_nothing_is_told_of_the_command(server: Server, tmp_path: Path) -> None:
@@ -294,7 +221,6 @@ def test_the_permissions_of_every_script_that_writes_are_asked_for() -> None:
     others = {
         "accept_layout",
         "distinct",
-        "ensure_layout",
         "known_sources",
         "list_dead_letters",
         "next_chunk",

@@ -1,0 +1,112 @@
+"""`tally redis-users`: the users that the services are to have in Redis, with what each may do."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from tally.cli.output import discard_output
+from tally.keys import NAMESPACE_PATTERN
+from tally.redis_location import redis_url
+from tally.redis_urls import url_problem
+from tally.runtime import EXIT_FAILURE, EXIT_USAGE, fail, load_or_exit
+from tally.store.users import NAMES, REPLICA, acl_file
+
+#: In the folder of a user.
+PASSWORD_FILE, URL_FILE = "password", "url"
+
+
+def redis_users(
+    namespace: Annotated[
+        str | None, typer.Option(help="The namespace whose keys they may use. Default: TALLY_NAMESPACE.")
+    ] = None,
+    passwords: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where each user has a folder with its `password`, and the services the `url` for "
+            "TALLY_REDIS_URL_FILE. What is missing is made, readable for nobody else.",
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Where Redis is, for these URLs, without user and password. Default: TALLY_REDIS_URL."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it to this file, which is replaced as a whole.")
+    ] = None,
+) -> None:
+    """Print the users for Redis' `aclfile`: one a service, which may do only what that does, and `admin`.
+
+    Without `--passwords` each line has a word in the place of the password's hash that Redis refuses. Redis is not
+    asked for anything.
+    """
+    settings = load_or_exit(log_level="warning")
+    namespace = settings.namespace if namespace is None else namespace
+    if not NAMESPACE_PATTERN.fullmatch(namespace):
+        fail(f"--namespace {namespace}: right is 1 to 32 of a-z, 0-9, _ and -", code=EXIT_USAGE)
+    where = redis_url(settings) if url is None else url
+    if (problem := url_problem(where)) is not None:
+        fail(f"--url: {problem}", code=EXIT_USAGE)
+    try:
+        known = None if passwords is None else _passwords_in(passwords, where)
+        text = acl_file(namespace=namespace, passwords=known)
+        if output is None:
+            typer.echo(text, nl=False)
+        else:
+            _write(output, text, mode=0o644)  # hashes of passwords that nobody can guess
+    except OSError as error:
+        discard_output()
+        fail(f"cannot use {error.filename or 'the output'}: {error.strerror}", code=EXIT_FAILURE)
+
+
+def _passwords_in(folder: Path, url: str) -> dict[str, str]:
+    """Return each user's password, made where there is none; write the URL of each that connects as a client."""
+    found = {}
+    for name in NAMES:
+        of_user = folder / name
+        of_user.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found[name] = password = _password_in(of_user / PASSWORD_FILE)
+        if name != REPLICA:
+            _write(of_user / URL_FILE, _with_login(url, name, password) + "\n", mode=0o600)
+    return found
+
+
+def _password_in(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip("\r\n")
+    except FileNotFoundError:
+        text = secrets.token_urlsafe(32)
+        _write(path, text + "\n", mode=0o600)
+    except UnicodeDecodeError:
+        fail(f"{path}: it is not a password in UTF-8", code=EXIT_FAILURE)
+    if not text or any(character.isspace() for character in text):
+        fail(f"{path}: a password is not empty, and has no white space in it", code=EXIT_FAILURE)
+    return text
+
+
+def _with_login(url: str, user: str, password: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{user}:{quote(password, safe='')}@{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    """Replace a file as a whole, unless it holds this already: a crash leaves the old one or the new one."""
+    with suppress(OSError, UnicodeDecodeError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), mode)  # whatever the umask
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
