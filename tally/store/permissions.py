@@ -33,3 +33,6 @@ AGGREGATORS = (
 
 #: Those of somebody who looks after the dead letters.
 DEAD_LETTERS = ("append_dead_letter", "drop_dead_letter", "settle_dead_letter")
+
+#: Those of somebody who looks after a namespace as a whole.
+ADMINS = ("import_sources",)

@@ -104,7 +104,7 @@ INGESTOR = User(
     others=(*_ALL, "bgrewriteaof", "hgetall", "hscan", "xinfo|groups", "zrange"),
     written=lambda at, _: (
         *(at.stream, at.backlog, at.totals, at.layout, at.absent),
-        *(at.sources, at.sources_seen, at.sources_last, at.sources_names),
+        *(at.sources, at.sources_seen, at.sources_last, at.sources_names, at.sources_before),
         *(at.once_new, at.once_old, at.once_own_new, at.once_own_old),
         # What was counted of a file goes with the file.
         *(at.source_lines, at.source_rejected, at.source_newest),
