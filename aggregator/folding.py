@@ -24,11 +24,16 @@ class Folding:
         """Do one slice of what there is to do, or look for it. Raises StoreUnavailable."""
         if self._drops:
             level, starts = self._drops[0]
-            await self._store.drop(level=level, starts=starts)
+            if await self._store.drop(level=level, starts=starts) is None:
+                self._wait_until_asked()
+                return
             self._drops.popleft()
         elif self._folds:
             level, start = self._folds[0]
             word, self._cursor, moved = await self._store.fold(level=level, start=start, cursor=self._cursor)
+            if word == "held":
+                self._wait_until_asked()
+                return
             FOLDED_NAMES.inc(moved)
             if word != "more":
                 self._folds.popleft()
@@ -42,6 +47,11 @@ class Folding:
             if not self.overdue and found.retired is not None:
                 await self._store.delete_retired(found.retired)
                 self.overdue = True
+
+    def _wait_until_asked(self) -> None:
+        """Leave windows as they are until it is looked for some again: somebody reads all of them, or changes them."""
+        self.forget()
+        self.overdue = False
 
     def forget(self) -> None:
         """Look anew the next time: after a failure there may be other windows."""

@@ -7,9 +7,10 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Literal
 
 from ingestor.durability import wait_until_kept
-from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
+from ingestor.log_events import APPENDS_GO_ON, APPENDS_HELD, STREAM_FULL, STREAM_HAS_ROOM
 from ingestor.metrics import APPEND_DURATION, SourceMetrics
 from tally.clock import Clock
 from tally.log_throttle import Telling
@@ -24,6 +25,10 @@ FULL_POLL_SECONDS, FULL_RECONCILE_SECONDS = 0.02, 5.0
 
 #: After so long without an answer a shard is left with what it has got: what comes meanwhile may go to another one.
 STUCK_SECONDS = 0.25
+
+
+#: Why a source is not read for now.
+Why = Literal["full", "held"]
 
 
 class Sent(Enum):
@@ -168,16 +173,18 @@ class Lane:
         return lost_bytes
 
     async def wait_for_room(self, *, seconds_after_stop: float) -> bool:
-        """Wait until the stream has room again; False if we are to stop, and it had none for so long after that.
+        """Wait until the stream has room again, and nobody holds appends.
+
+        False if we are to stop, and that was not so for so long after that.
 
         Raises StoreUnavailable.
         """
         began = waited_until = self._clock.monotonic()
         reconcile_next = began + FULL_RECONCILE_SECONDS
         deadline = None
-        said = False
+        said: Why | None = None
         while True:
-            said = said or self._say_full()
+            said = said or await self._say_full()
             has_room = await self._store.has_room(bulk=self._is_bulk())
             now = self._clock.monotonic()
             self._metrics.backpressure.inc(now - waited_until)  # while it lasts: it may last for hours
@@ -187,6 +194,7 @@ class Lane:
             if self._clock.monotonic() >= reconcile_next:
                 reconcile_next = self._clock.monotonic() + FULL_RECONCILE_SECONDS
                 await self._store.reconcile_backlog()
+                said = await self._say_held() or said
             if not self._stop.is_set():
                 await self._clock.wait(self._stop, FULL_POLL_SECONDS)
                 continue
@@ -196,17 +204,29 @@ class Lane:
                 return False
             await self._clock.wait(asyncio.Event(), FULL_POLL_SECONDS)
         if said:
-            self._log.info(STREAM_HAS_ROOM, waited_seconds=round(self._clock.monotonic() - began, 3))
+            waited_seconds = round(self._clock.monotonic() - began, 3)
+            self._log.info(APPENDS_GO_ON if said == "held" else STREAM_HAS_ROOM, waited_seconds=waited_seconds)
         return True
 
-    def _say_full(self) -> bool:
-        """Say that the stream is full, unless that was said a while ago, by any source; True if it was said.
+    async def _say_full(self) -> Why | None:
+        """Say that the stream is full, or held, unless that was said a while ago, by any source; return what was.
 
-        While aggregators are slower than the source it has room, and is full again, many times a second.
+        While aggregators are slower than the source it has room, and is full again, many times a second. Raises
+        StoreUnavailable.
         """
         is_bulk = self._is_bulk()
         if not self._telling.is_due((STREAM_FULL, id(self._store), is_bulk)):
-            return False
+            return None
+        if said := await self._say_held():
+            return said
         # For one that is read in bulk, it is no trouble: so it is whenever aggregators are slower than the source.
         (self._log.info if is_bulk else self._log.warning)(STREAM_FULL)
-        return True
+        return "full"
+
+    async def _say_held(self) -> Why | None:
+        """Say who holds appends, if anybody does and that was not said; return whether it was."""
+        held = await self._store.held()
+        if held is None or not self._telling.is_due((APPENDS_HELD, id(self._store), held.since)):
+            return None
+        self._log.info(APPENDS_HELD, by=f"tally {held.by}", host=held.host)  # somebody wants it so
+        return "held"

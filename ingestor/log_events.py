@@ -13,6 +13,8 @@ ALL_SOURCES_ENDED = "all sources have ended; waiting to be stopped"
 READING_AGAIN = "reading again from the stored position"
 STREAM_FULL = "stream is full, source is not read for now"
 STREAM_HAS_ROOM = "stream has room again"
+APPENDS_HELD = "appends are held, source is not read for now"
+APPENDS_GO_ON = "appends go on"
 
 LET_IN = "shards do not answer: what is pushed goes to the others meanwhile"
 

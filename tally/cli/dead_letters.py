@@ -35,7 +35,9 @@ _LAST = 2**64 - 1
 _NOT_MOVED = {
     "gone": "there is no such dead letter (any more): somebody, or an earlier try, has moved or dropped it",
     "changed": "another dead letter has this ID by now, or it is neither a block nor a chunk; it stays",
-    "full": "as much waits to be counted as may; it stays. Try again when aggregators have counted some of it",
+    "full": "as much waits to be counted as may, or a command holds appends (see `tally status`); it stays. Try "
+    "again later",
+    "held": "a command holds appends just now (`tally status` tells which); it stays. Try again when that has ended",
     "windows": "it holds counts of windows of other lengths than are counted now, and can go into none; it stays",
 }
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, NoReturn, cast
 
 from redis.asyncio import Redis
 
 from tally.keys import Keys, window_key
 from tally.layout import FORMAT, FORMAT_BEFORE, Difference, Layout
+from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store.aggregator import AggregatorStore
 from tally.store.client import errors_translated, execute
+from tally.store.held import held
 from tally.store.layouts import Change, Checks, LayoutStore, changes_of, lengths_before
 from tally.store.lua import LayoutCheck, LayoutScript
 from tally.store.shard import ShardStore
@@ -99,7 +101,8 @@ class Acceptance(ShardStore):
 
         Windows of a length that goes are folded into longer ones, so that those lack nothing. All windows of data of
         the format before are not used any more. May be called again after a failure, and goes on then. Raises
-        StoreUnavailable, and LayoutRefused for a format that this program does not know, and for other shards.
+        StoreUnavailable, LayoutRefused for a format that this program does not know, and for other shards, and Failure
+        while somebody has the lease.
         """
         here = Layout.of(self._settings)
         while True:
@@ -114,6 +117,8 @@ class Acceptance(ShardStore):
             word = await self._replace(stored, here)
             if word == "settled":
                 await self._apply_settled(stored)
+            if word == "held":
+                await self._raise_held()
             if word == "accepted":
                 break
         for seconds in await self._lengths_before():
@@ -163,12 +168,12 @@ class Acceptance(ShardStore):
             return Layout({name.decode(): text.decode("utf-8", "replace") for name, text in fields.items()})
         return Layout.stored(fields)
 
-    async def _replace(self, stored: Layout, here: Layout) -> Literal["accepted", "moved", "settled"]:
+    async def _replace(self, stored: Layout, here: Layout) -> Literal["accepted", "moved", "settled", "held"]:
         """Put `here` in the place of `stored`, if it is still that and nothing waits that only it can apply."""
         before, after = stored.window_lengths or (), self._settings.window_lengths
         refit = Refit.of(before, after) if stored.fields["format"] == FORMAT else Refit.anew(before, after)
         keys = [self._keys.layout, self._keys.layout_history, self._keys.deltas, self._keys.floors]
-        keys += [self._keys.types_numbers, self._keys.types_numbered, self._keys.types_retired]
+        keys += [self._keys.types_numbers, self._keys.types_numbered, self._keys.types_retired, self._keys.backlog]
         keys += [self._keys.windows(length.seconds) for length in before]
         for seconds in refit.unused:
             keys += (self._keys.windows(seconds), self._keys.leftovers(seconds))
@@ -191,7 +196,7 @@ class Acceptance(ShardStore):
         if (names := self._settings.types_with_words.names) is not None:
             arguments["types"] = sorted(names)
         reply: bytes = await _accept_layout.run(self._redis, keys, arguments)
-        return cast("Literal['accepted', 'moved', 'settled']", reply.decode())
+        return cast("Literal['accepted', 'moved', 'settled', 'held']", reply.decode())
 
     async def _apply_settled(self, stored: Layout) -> None:
         """Apply what aggregators with the stored layout have settled."""
@@ -225,3 +230,9 @@ class Acceptance(ShardStore):
             word, cursor = "more", FOLD_FROM_START
             while word == "more":
                 word, cursor, _ = await folding.fold(level=1, start=start, cursor=cursor)
+                if word == "held":
+                    await self._raise_held()
+
+    async def _raise_held(self) -> NoReturn:
+        holder = await held(self._redis, keys=self._keys)
+        raise Failure(f"{holder or 'another command held appends'}; run it again when that is over")

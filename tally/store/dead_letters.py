@@ -32,9 +32,10 @@ DeadLetterKind = Literal["block", "chunk", "unknown"]
 
 #: What became of a letter that was to be tried again. `gone`: it was moved or dropped already, as when the answer to an
 #: earlier try was lost. `changed`: another one has its ID now. `full`: so much waits to be counted that there is no
-#: room for it. `windows`: it is a chunk for windows of other lengths than are counted now.
+#: room for it, or somebody has the lease, see tally/store/lease.py. `windows`: it is a chunk for windows of other
+#: lengths than are counted now.
 RetryWord = Literal["appended", "settled", "gone", "changed", "full", "windows"]
-DropWord = Literal["dropped", "gone", "changed"]
+DropWord = Literal["dropped", "gone", "changed", "held"]
 
 #: How many one call of a script tells of, and how many bytes of them it looks at: three milliseconds of Redis.
 LETTERS_AT_ONCE, BYTES_AT_ONCE = 100, 512 << 10
@@ -125,10 +126,15 @@ class DeadLetterStore(ShardStore):
         became = rest[0] if rest else ""
         return cast("RetryWord", word.decode()), became.decode() if isinstance(became, bytes) else str(became)
 
-    async def drop(self, letter: DeadLetter) -> DropWord:
-        """Delete a letter. A block is counted as lost by that."""
-        keys = (self._keys.dead_letters, self._keys.totals)
+    async def drop(self, letter: DeadLetter, *, lease: str | None = None) -> DropWord:
+        """Delete a letter. A block is counted as lost by that.
+
+        `held`: somebody else has the lease, or it was given back whose token this is.
+        """
+        keys = (self._keys.dead_letters, self._keys.totals, self._keys.backlog)
         found = {"id": letter.id, "digest": letter.digest}
+        if lease is not None:
+            found["lease"] = lease
         word, *rest = await _drop.run(self._redis, keys, found, layout=self._layout.format)
         raise_wrong_type(word, rest)
         return cast("DropWord", word.decode())

@@ -9,6 +9,7 @@ from redis import exceptions
 
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
+from tally.store.held import LEASE_FIELD, Held, held, held_of, seconds_of
 from tally.store.idempotent import REPLICAS_MS, Body, OnceWord, append_once, check_replicas
 from tally.store.known import (
     Known,
@@ -116,9 +117,9 @@ class IngestorStore(ShardStore):
         """
         return await register(self._redis, keys=self._keys, layout=self._layout.format, names=names)
 
-    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
+    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> bool:
         """Forget sources that will never be read again; see `forget`. Raises StoreUnavailable."""
-        await forget(
+        return await forget(
             self._redis,
             keys=self._keys,
             layout=self._layout.format,
@@ -133,8 +134,7 @@ class IngestorStore(ShardStore):
     async def server_seconds(self) -> float:
         """Return the time by the server's clock, in Unix seconds. Raises StoreUnavailable."""
         with errors_translated():
-            seconds, microseconds = await self._redis.time()
-        return float(seconds + microseconds / 1e6)
+            return seconds_of(await self._redis.time())
 
     async def forget_left_behind(self, *, unseen_since_ms: int) -> None:
         """Forget what killed ingestors have left of sources that are not replayable. Raises StoreUnavailable."""
@@ -206,13 +206,23 @@ class IngestorStore(ShardStore):
         return bool(reply[0] >= 1)
 
     async def has_room(self, *, bulk: bool = False) -> bool:
-        """Return whether a block would be appended, by the limits of our settings. Raises StoreUnavailable."""
+        """Return whether a block would be appended, by the limits of our settings, and as nobody has the lease.
+
+        Raises StoreUnavailable.
+        """
         limits = self._settings.backlog_limits(bulk=bulk)
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.xlen(self._keys.stream)
-            pipeline.hmget(self._keys.backlog, "bytes", "settled_blocks", "settled_bytes")
-            length, stored = await execute(pipeline)
+            pipeline.hmget(self._keys.backlog, "bytes", "settled_blocks", "settled_bytes", LEASE_FIELD)
+            pipeline.time()
+            length, (*stored, lease), time = await execute(pipeline)
+        if held_of(lease, now=seconds_of(time)):
+            return False
         bytes_, settled_blocks, settled_bytes = (int(each or 0) for each in stored)
         blocks = length + settled_blocks
         return blocks < limits.blocks and (not blocks or bytes_ + settled_bytes < limits.bytes)
+
+    async def held(self) -> Held | None:
+        """Return who holds appends; None if nobody does. Raises StoreUnavailable."""
+        return await held(self._redis, keys=self._keys)

@@ -47,15 +47,19 @@ class IngestorStores:
         """Show that these sources are still open, in each shard that has them."""
         await asyncio.gather(*(shard.renew_sources(names) for shard in self._shards))
 
-    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> None:
+    async def forget_sources(self, names: Sequence[str], *, unseen_since_ms: int | None = None) -> bool:
         """Forget sources in all shards; with `unseen_since_ms` only those that none has seen since then.
 
-        Where one lane alone was forgotten, its lines would be appended again.
+        Where one lane alone was forgotten, its lines would be appended again. Returns False if that is so of any,
+        because somebody has the lease of its shard.
         """
         if unseen_since_ms is not None:
             names = await self._unseen(names, since_ms=unseen_since_ms)
         # One that is opened in this moment is renewed in all of them before anything of it is appended.
-        await asyncio.gather(*(each.forget_sources(names, unseen_since_ms=unseen_since_ms) for each in self._shards))
+        done = await asyncio.gather(
+            *(each.forget_sources(names, unseen_since_ms=unseen_since_ms) for each in self._shards)
+        )
+        return all(done)
 
     async def forget_left_behind(self, *, unseen_since_ms: int) -> None:
         """Forget what killed ingestors have left of sources that are not replayable. They are of one shard each."""
@@ -68,7 +72,8 @@ class IngestorStores:
             passed = 0
             while names := await shard.unseen_sources(unseen_since_ms=unseen_since_ms, passed=passed):
                 files = await self._unseen([name for name in names if is_file(name)], since_ms=unseen_since_ms)
-                await self.forget_sources(files, unseen_since_ms=unseen_since_ms)
+                if not await self.forget_sources(files, unseen_since_ms=unseen_since_ms):
+                    return forgotten
                 forgotten += len(files)
                 passed += len(names) - len(files)
         return forgotten

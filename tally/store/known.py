@@ -150,18 +150,21 @@ async def known(redis: Any, *, keys: Keys, names: Sequence[str], beginnings: Seq
 
 async def forget(
     redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str], unseen_since_ms: int | None
-) -> None:
+) -> bool:
     """Forget these sources; with `unseen_since_ms`, in Unix milliseconds, only those without an append since then.
 
-    Raises StoreUnavailable.
+    Returns False if somebody has the lease of the shard: they stay, and it is tidied up another time. Raises
+    StoreUnavailable.
     """
-    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names, keys.sources_before)
+    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names, keys.sources_before, keys.backlog)
     for first in range(0, len(names), PAGE_NAMES):
         some = names[first : first + PAGE_NAMES]
         arguments: dict[str, Any] = {"source_names": some}
         if unseen_since_ms is not None:
             arguments["before_ms"] = unseen_since_ms
-        await _forget.run(redis, at, arguments, layout=layout)
+        if await _forget.run(redis, at, arguments, layout=layout) == b"held":
+            return False
+    return True
 
 
 async def forget_left_behind(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_since_ms: int) -> None:
@@ -190,7 +193,8 @@ async def forget_files(redis: Any, *, keys: Keys, layout: LayoutCheck, unseen_si
     forgotten = passed = 0
     while names := await unseen(redis, keys=keys, unseen_since_ms=unseen_since_ms, passed=passed):
         files = [name for name in names if is_file(name)]
-        await forget(redis, keys=keys, layout=layout, names=files, unseen_since_ms=unseen_since_ms)
+        if not await forget(redis, keys=keys, layout=layout, names=files, unseen_since_ms=unseen_since_ms):
+            break
         forgotten += len(files)
         passed += len(names) - len(files)
     return forgotten

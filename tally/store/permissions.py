@@ -34,5 +34,5 @@ AGGREGATORS = (
 #: Those of somebody who looks after the dead letters.
 DEAD_LETTERS = ("append_dead_letter", "drop_dead_letter", "settle_dead_letter")
 
-#: Those of somebody who looks after a namespace as a whole.
-ADMINS = ("import_sources",)
+#: Those of somebody who looks after a namespace: who holds appends, and reads or changes all of it meanwhile.
+ADMINS = ("import_sources", "release_lease", "take_lease")

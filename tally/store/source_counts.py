@@ -120,8 +120,11 @@ async def newest_of_files(redis: Any, *, keys: Keys) -> dict[str, int]:
 async def forget_source_counts(
     redis: Any, *, keys: Keys, layout: LayoutCheck, names: Sequence[str], unseen_since_ms: int
 ) -> None:
-    """Forget what was counted of sources, unless something of them was appended since then. Raises StoreUnavailable."""
-    at = (keys.source_lines, keys.source_rejected, keys.source_newest)
+    """Forget what was counted of sources, unless something of them was appended since then.
+
+    Nothing is while somebody has the lease of the shard: it is tidied up another time. Raises StoreUnavailable.
+    """
+    at = (keys.source_lines, keys.source_rejected, keys.source_newest, keys.backlog)
     for first in range(0, len(names), PAGE_NAMES):
         arguments = {"source_names": names[first : first + PAGE_NAMES], "before_ms": unseen_since_ms}
         reply = await _forget.run(redis, at, arguments, layout=layout)

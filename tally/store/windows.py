@@ -29,7 +29,8 @@ OVERDUE_WINDOWS = 1000
 
 #: What became of a window of which a slice was to be folded. `more`: some of it is left. `folded`: all of it is in a
 #: longer window now, or in none if it is too old for all. `kept`: it is not behind its floor. `gone`: there is none.
-FoldWord = Literal["more", "folded", "kept", "gone"]
+#: `held`: somebody has the lease of the shard, see tally/store/lease.py; it is to be tried again later.
+FoldWord = Literal["more", "folded", "kept", "gone", "held"]
 
 #: The cursor with which folding a window begins.
 FOLD_FROM_START = ""
@@ -121,7 +122,7 @@ class WindowStore:
         lengths, settings, tables = self._lengths, self._settings, self._tables
         some = tables.counted[first : first + FOLD_TABLES]
         last = first + FOLD_TABLES >= len(tables.counted)
-        keys = [self._keys.floors, self._keys.folds, self._keys.types_numbered, *map(self._starts_key, lengths)]
+        keys = [*self._common_keys, *map(self._starts_key, lengths)]
         for table in some:
             keys += (
                 window_key(self._keys, table, length.seconds, length.start_of(start)) for length in lengths[level - 1 :]
@@ -147,6 +148,11 @@ class WindowStore:
         cursor_after, moved = rest
         return word.decode(), cursor_after.decode(), moved
 
+    @property
+    def _common_keys(self) -> tuple[str, ...]:
+        at = self._keys
+        return at.floors, at.folds, at.types_numbered, at.backlog
+
     def _starts_key(self, length: WindowLength) -> str:
         at = self._keys
         return at.folding(length.seconds) if length.seconds == self._folding else at.windows(length.seconds)
@@ -156,8 +162,10 @@ class WindowStore:
         """How many windows one call of `drop` should be given: the more tables there are, the fewer."""
         return max(1, HASHES_AT_ONCE // len(self._tables.all))
 
-    async def drop(self, *, level: int, starts: Sequence[int]) -> int:
+    async def drop(self, *, level: int, starts: Sequence[int]) -> int | None:
         """Forget those of these windows that are behind the floor of their length; return how many.
+
+        None, if somebody has the lease of the shard: it is to be tried again later. Some may be gone then.
 
         Of the shortest length, whose counts are in longer windows, and of the longest. Levels count from 1. Raises
         StoreUnavailable.
@@ -166,19 +174,20 @@ class WindowStore:
         while left:
             # There may be more tables than whoever has cut the windows into slices knew of.
             some = left[: self.windows_at_once]
-            found = await self._drop(level, some)
-            if found < 0:
+            word, *found = await self._drop(level, some)
+            if word == b"held":
+                return None
+            if word == b"numbered":
                 self._tables = await known_tables(self._redis, self._keys)
                 continue
-            dropped += found
+            dropped += found[0]
             left = left[len(some) :]
         return dropped
 
-    async def _drop(self, level: int, starts: Sequence[int]) -> int:
-        """Forget these windows in all tables that are known; return how many, or -1 if there are others."""
+    async def _drop(self, level: int, starts: Sequence[int]) -> list[Any]:
+        """Forget these windows in all tables that are known; return what drop_windows.lua says."""
         seconds = self._lengths[level - 1].seconds
-        keys = [self._keys.floors, self._keys.folds, self._keys.types_numbered]
-        keys += map(self._starts_key, self._lengths)
+        keys = [*self._common_keys, *map(self._starts_key, self._lengths)]
         keys += (window_key(self._keys, table, seconds, start) for start in starts for table in self._tables.all)
         arguments = {
             "level": level,
@@ -186,7 +195,8 @@ class WindowStore:
             "levels": levels_of(self._lengths),
             "numbered": self._tables.numbered,
         }
-        return int(await _drop_windows.run(self._redis, keys, arguments, layout=self._layout))
+        reply: list[Any] = await _drop_windows.run(self._redis, keys, arguments, layout=self._layout)
+        return reply
 
     async def delete_retired(self, number: int) -> None:
         """Delete all hashes of the words of the type that had this number, which no type has any more.

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from ingestor.fingerprints import Fingerprint
 from ingestor.sources.base import Lookup
 from tally.store import Append, Block, Known, StoreUnavailable
+from tally.store.held import Held
 
 
 def read_of(name: str, content: bytes) -> Known:
@@ -89,6 +90,9 @@ class Store:
         if self.before_answer is not None:
             await self.before_answer()
         return outcomes
+
+    async def held(self) -> Held | None:
+        return None
 
     async def has_room(self, *, bulk: bool = False) -> bool:
         self._answer("has_room")

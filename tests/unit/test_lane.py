@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from ingestor.lane import FULL_POLL_SECONDS, Lane, Sent
-from ingestor.log_events import STREAM_FULL, STREAM_HAS_ROOM
+from ingestor.log_events import APPENDS_GO_ON, APPENDS_HELD, STREAM_FULL, STREAM_HAS_ROOM
 from ingestor.metrics import SourceMetrics
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
+from tally.store.held import Held
 from tests.fakes import FakeClock, FakeLog
 
 
@@ -24,6 +25,7 @@ class Answering:
         self.answers = list(answers)
         self.sent: list[tuple[str, list[tuple[int, int]]]] = []
         self.room: Iterator[bool] = iter([True])
+        self.holders: Iterator[Held | None] = iter(())
         self.reconciled = 0
         self.asked_as: list[tuple[str, bool]] = []  # what, and whether for a source that is read in bulk
 
@@ -34,6 +36,9 @@ class Answering:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def held(self) -> Held | None:
+        return next(self.holders, None)
 
     async def has_room(self, *, bulk: bool = False) -> bool:
         self.asked_as.append(("has_room", bulk))
@@ -127,6 +132,20 @@ async def test_a_full_stream_is_asked_until_it_has_room_and_looked_through_now_a
     assert log.events == [STREAM_FULL, STREAM_HAS_ROOM]
     assert log.fields(STREAM_HAS_ROOM) == [{"waited_seconds": 12.5}]
     assert store.reconciled == 2
+
+
+@pytest.mark.parametrize(("holders", "said"), [([True], []), ([False, True], [STREAM_FULL])], ids=["held", "later"])
+async def test_who_holds_appends_is_said_instead_of_that_the_stream_is_full(
+    holders: list[bool], said: list[str]
+) -> None:
+    store, log, clock = Answering(), FakeLog(), FakeClock()
+    store.room = iter([False] * round(12.5 / FULL_POLL_SECONDS) + [True])
+    held = Held("export", "there", 1.0, 31.0)
+    store.holders = itertools.chain((held if each else None for each in holders), itertools.repeat(held))
+    lane = lane_of(store, log=log, clock=clock)
+    assert await lane.wait_for_room(seconds_after_stop=8.0)
+    assert log.events == [*said, APPENDS_HELD, APPENDS_GO_ON]
+    assert log.fields(APPENDS_HELD) == [{"by": "tally export", "host": "there"}]
 
 
 async def test_each_time_it_is_asked_whether_the_source_is_read_in_bulk() -> None:

@@ -12,6 +12,7 @@ from ingestor.metrics import SourceMetrics
 from ingestor.striped_lanes import StripedLanes
 from tally.settings import Settings
 from tally.store import Append, Block, Known, StoreUnavailable
+from tally.store.held import Held
 from tests.fakes import FakeClock, FakeLog
 
 SETTINGS = Settings(shards=3, stripe_bytes=100, max_blocks_in_flight=4)
@@ -37,6 +38,9 @@ class Shard:
                 raise answer
             return [answer]
         return [Append("appended", block.end) for block in blocks]
+
+    async def held(self) -> Held | None:
+        return None
 
     async def has_room(self, *, bulk: bool = False) -> bool:
         self.room_asked += 1

@@ -7,6 +7,7 @@
 --      5 numbers   hash        type -> `NUMBER:SINCE`, of those whose words are counted apart
 --      6 numbered  string      how many such numbers were ever given
 --      7 retired   sorted set  those that no type has any more
+--      8 backlog   hash        see lease_library.lua
 --      then, a stored length:      windows (sorted set)
 --      then, a length whose windows cannot stay:   windows (sorted set), where they go (sorted set)
 -- ARGV 1 JSON:
@@ -20,7 +21,7 @@
 --        types        which these are, if they are named
 --
 -- Returns 'accepted'; 'moved' if another layout is stored; 'settled' if a batch waits to be applied, which only one with the
--- stored layout can be. With the last two nothing was written.
+-- stored layout can be; 'held' if somebody has the lease. With the last three nothing was written.
 --
 -- Atomic, or an aggregator with the old layout could count after its windows were looked at. From here on scripts refuse it.
 --
@@ -28,8 +29,10 @@
 -- floor: that was above all windows if it was raised here, and what came for a time before it since then is in no window. Where
 -- a shorter length goes on that holds it, the two are added up, and it lacks only what is before that length's floor.
 
+--- @include lease_library
+
 local layout, history, deltas, floors = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local numbers, numbered, retired = KEYS[5], KEYS[6], KEYS[7]
+local numbers, numbered, retired, backlog = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local arguments = cjson.decode(ARGV[1])
 local fields = {}
 for field, value in pairs(arguments.layout) do
@@ -44,9 +47,12 @@ end
 if redis.call('LLEN', deltas) > 0 then
   return 'settled'
 end
+if is_held(backlog) then
+  return 'held'
+end
 local counted_until -- in windows of the shortest length of which there are any
 for at, seconds in ipairs(arguments.lengths) do
-  local newest = redis.call('ZRANGE', KEYS[7 + at], -1, -1)[1]
+  local newest = redis.call('ZRANGE', KEYS[8 + at], -1, -1)[1]
   if newest and not counted_until then
     counted_until = tonumber(newest) + seconds
   end
@@ -79,7 +85,7 @@ for at, each in ipairs(arguments.lacking) do
     redis.call('ZADD', floors, 'GT', string.format('%d', math.ceil(tonumber(since[at]) / seconds) * seconds), seconds)
   end
 end
-for at = 8 + #arguments.lengths, #KEYS, 2 do
+for at = 9 + #arguments.lengths, #KEYS, 2 do
   redis.call('ZUNIONSTORE', KEYS[at + 1], 2, KEYS[at + 1], KEYS[at], 'AGGREGATE', 'MAX')
   redis.call('UNLINK', KEYS[at])
 end

@@ -24,7 +24,7 @@
 --   duplicate   it was already: the reply to an earlier try was lost
 --   moved       the source stands elsewhere (lost data, a flush, another ingestor), or what was appended up to there are other
 --               bytes (another ingestor appends another file under this name); nothing was written
---   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that
+--   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that. Or somebody has the lease
 --
 -- Atomic, or a crash between the writes would repeat the block or lose it, or leave a fingerprint of another position.
 

@@ -14,7 +14,7 @@
 --   {'appended', ID of its entry}   it is on the stream, as new, and no dead letter any more
 --   {'gone'}     there is none under this ID: the reply to an earlier try was lost, or somebody else has moved or dropped it
 --   {'changed'}  another one is there, or one that is no block
---   {'full'}     the stream holds max_blocks blocks or max_bytes bytes
+--   {'full'}     the stream holds max_blocks blocks or max_bytes bytes, or somebody has the lease
 --   {'wrong-type', key, type, expected type}
 -- Nothing was written then, but the limits with `full`.
 --

@@ -23,7 +23,7 @@
 --   appended    all of the blocks are on the stream
 --   duplicate   they were already: the reply to an earlier try was lost, or the client's own retry
 --   conflict    another body was appended under this key; nothing was written
---   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that
+--   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that. Or somebody has the lease
 --
 -- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
 -- A body is never split: the stream may go over its limit by the blocks of one.

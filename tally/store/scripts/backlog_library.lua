@@ -14,6 +14,9 @@
 --                      the limits with which the stream was full for a live source, until one puts something on it
 --   bulk_full_blocks, bulk_full_bytes
 --                      the same for sources that are read in bulk
+--   lease              see lease_library.lua
+
+--- @include lease_library
 
 -- luacheck: push ignore 211 (no script uses all of it)
 -- When a block was appended, in Unix milliseconds, by its fields; nil if an append script of ours did not add it. Anybody may
@@ -135,8 +138,8 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
 end
 
 -- Note that a script puts so many blocks on the stream, of so many bytes together, before it does. Returns whether it may;
--- not while `max_blocks` blocks or `max_bytes` bytes wait to be counted, in the stream or settled. With `bulk`, those are the
--- limits of a source that is read in bulk.
+-- not while `max_blocks` blocks or `max_bytes` bytes wait to be counted, in the stream or settled, nor while somebody has the
+-- lease. With `bulk`, those are the limits of a source that is read in bulk.
 local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes, bulk)
   local full_blocks, full_bytes = 'full_blocks', 'full_bytes'
   if bulk then
@@ -144,7 +147,10 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
   end
   local length = redis.call('XLEN', stream) -- settled blocks are deleted, so this is what waits in it
   local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', full_blocks, full_bytes, 'settled_blocks',
-    'settled_bytes')
+    'settled_bytes', 'lease')
+  if stored[8] and holds_now(stored[8]) then
+    return false
+  end
   local waiting_blocks, waiting_bytes = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
   local all_blocks = length + tonumber(stored[6] or 0)
   if all_blocks >= max_blocks or (all_blocks > 0 and waiting_bytes + tonumber(stored[7] or 0) >= max_bytes) then
@@ -163,6 +169,9 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
   redis.call('HSET', backlog, 'blocks', waiting_blocks + blocks, 'bytes', waiting_bytes + bytes)
   if stored[4] then
     redis.call('HDEL', backlog, full_blocks, full_bytes)
+  end
+  if stored[8] then
+    redis.call('HDEL', backlog, 'lease')
   end
   return true
 end

@@ -3,6 +3,7 @@
 -- KEYS 1 floors    sorted set  see windows_library.lua
 --      2 folds     hash        start of a window of the longest length -> number of the last fold inside it
 --      3 numbered  string      how many numbers were ever given to types whose words are counted apart
+--      4 backlog   hash        see lease_library.lua
 --      then, a level:          windows (sorted set)
 --      then, a window:         its hashes, one a table
 -- ARGV 1 JSON:
@@ -11,21 +12,27 @@
 --        levels    of each, the shortest first: `seconds`, `kept`
 --        numbered  as the caller knows it
 --
--- Returns how many are gone now. Those that are not behind the floor stay. -1 if the caller does not know all tables that there
--- are; nothing was written then.
+-- Returns
+--   {'dropped', how many}   those that are not behind the floor stay
+--   {'numbered'}            the caller does not know all tables that there are; nothing was written
+--   {'held'}                somebody has the lease: try again later; nothing was written
 --
 -- Atomic, or what comes in between could be added to a window that is half gone.
 
 --- @include layout_library
 --- @include windows_library
+--- @include lease_library
 
-local floors_key, folds, numbered = KEYS[1], KEYS[2], KEYS[3]
+local floors_key, folds, numbered, backlog = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local levels, level, starts = arguments.levels, arguments.level, arguments.starts
-local _, hashes = take_keys(levels, 4)
+local _, hashes = take_keys(levels, 5)
 local tables = #hashes / #starts
 
 if (redis.call('GET', numbered) or '0') ~= arguments.numbered then
-  return -1
+  return {'numbered'}
+end
+if is_held(backlog) then
+  return {'held'}
 end
 
 local floors = floors_of(levels, floors_key)
@@ -43,4 +50,4 @@ end
 if dropped > 0 then
   store_floors(levels, floors_key, floors)
 end
-return dropped
+return {'dropped', dropped}

@@ -4,6 +4,7 @@
 --      2 folds     hash        start of a window of the longest length -> number of the last fold inside it; and `number`, of the
 --                              last one of all
 --      3 numbered  string      how many numbers were ever given to types whose words are counted apart
+--      4 backlog   hash        see lease_library.lua
 --      then, a level:          windows (sorted set)
 --      then, a table:          the window (hash), and the windows that hold it, a longer level each (hashes)
 --      then, if these are the last tables:   of each other one the window (hash)
@@ -26,6 +27,7 @@
 --   kept     it is not behind its floor; nothing was written
 --   gone     there is no such window; nothing was written
 --   numbered the caller does not know all tables that there are; nothing was written
+--   held     somebody has the lease: try again later; nothing was written
 -- Or {'wrong-type', key, type, expected type}; nothing was written then.
 --
 -- Atomic, or a count would be in both windows for a moment, or in none.
@@ -35,11 +37,12 @@
 --- @include layout_library
 --- @include types_library
 --- @include windows_library
+--- @include lease_library
 
-local floors_key, folds, numbered = KEYS[1], KEYS[2], KEYS[3]
+local floors_key, folds, numbered, backlog = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local levels, other, tables, level = arguments.levels, arguments.other, arguments.tables, arguments.level
 local start = arguments.start
-local windows, hashes = take_keys(levels, 4)
+local windows, hashes = take_keys(levels, 5)
 local a_table = #levels - level + 1 -- so many keys has each
 
 -- What the window itself is called in each of these tables, and in the other ones.
@@ -51,7 +54,7 @@ while #hashes > #tables * a_table do
   others[#others + 1] = table.remove(hashes)
 end
 
-local wrong = wrong_type({floors_key}, 'zset') or wrong_type({folds}, 'hash') or wrong_type({numbered}, 'string')
+local wrong = wrong_type({floors_key}, 'zset') or wrong_type({folds, backlog}, 'hash') or wrong_type({numbered}, 'string')
   or wrong_type(windows, 'zset') or wrong_type(hashes, 'hash')
 if wrong then
   return wrong
@@ -65,6 +68,9 @@ end
 local floors = floors_of(levels, floors_key)
 if start >= floors[level] then
   return {'kept', '', 0}
+end
+if is_held(backlog) then
+  return {'held', '', 0}
 end
 
 -- There is nothing left in these tables: forget the window, if there is nothing in the other ones either.

@@ -10,6 +10,8 @@
 -- Returns {how many numbers were ever given, {type, `NUMBER:SINCE`, …}} of all types that have one then.
 -- Or {'wrong-type', key, type, expected type}; nothing was written then.
 --
+-- Under a lease, too, because what waits is counted then.
+--
 -- Atomic, or two types could get the same number.
 
 --- @include layout_library

@@ -9,6 +9,8 @@
 --
 -- Returns how many were not stored; the others are left alone.
 --
+-- Under a lease, too: a source at position 0 is one of which nothing is stored.
+--
 -- Atomic, or a crash in between would leave some of the files that Redis has forgotten unread.
 
 --- @include layout_library

@@ -7,6 +7,8 @@
 --
 -- Returns how many of them have a position; the others are left alone.
 --
+-- Under a lease, too: it tells when a source was last seen, and nothing else.
+--
 -- In a script, because the server's clock is the one that they are forgotten by.
 
 --- @include layout_library

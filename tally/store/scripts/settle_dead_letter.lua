@@ -14,7 +14,7 @@
 --   {'gone'}     there is none under this ID: the reply to an earlier try was lost, or somebody else has moved or dropped it
 --   {'changed'}  another one is there, or one that is no chunk
 --   {'windows'}  it was made for windows of other lengths than those that are counted now, and could only be put into wrong ones
---   {'full'}     so much waits to be applied that no more is taken, unless nothing waits
+--   {'full'}     so much waits to be applied that no more is taken, unless nothing waits; or somebody has the lease
 --   {'wrong-type', key, type, expected type}
 -- Nothing was written then.
 --
@@ -23,6 +23,7 @@
 --- @include layout_library
 --- @include types_library
 --- @include dead_letters_library
+--- @include lease_library
 
 local dead_letters, deltas, list, backlog = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id = arguments.id
@@ -47,7 +48,7 @@ local function number_of(text)
   return text and #text <= 15 and string.match(text, '^%d+$') and tonumber(text) or 0
 end
 local blocks, appended_ms = number_of(chunk.blocks), number_of(chunk.appended_ms)
-if delta_bytes >= arguments.max_delta_bytes and redis.call('LLEN', deltas) > 0 then
+if is_held(backlog) or delta_bytes >= arguments.max_delta_bytes and redis.call('LLEN', deltas) > 0 then
   return {'full'}
 end
 

@@ -1,0 +1,20 @@
+-- release_lease: give the lease of a shard back.
+--
+-- KEYS 1 backlog   hash   see lease_library.lua
+-- ARGV 1 JSON:
+--        token   of who has it
+--
+-- Returns 'released', or 'gone' if it is not theirs (any more); nothing was written then.
+--
+-- Atomic, or it could be that of somebody else by then.
+
+--- @include layout_library
+--- @include lease_library
+
+local backlog = KEYS[1]
+
+if read_lease(redis.call('HGET', backlog, 'lease'), 0) ~= arguments.token then
+  return 'gone'
+end
+redis.call('HDEL', backlog, 'lease')
+return 'released'
