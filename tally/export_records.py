@@ -57,10 +57,13 @@ class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Source(_Record, frozen=True, tag="source"):
-    """A source that can be read again, by its name in the store. The present vector is the first one."""
+    """A source that can be read again, by its name in the store. The present vector is the first one.
+
+    `seen_ms` is when it was last appended to; None if that is not known.
+    """
 
     name: str
-    seen_ms: Moment
+    seen_ms: Moment | None
     vectors: tuple[Vector, ...]
 
 

@@ -110,12 +110,12 @@ class Encoder:
 
 
 def in_lines(
-    counts: Mapping[str, int], *, names: int = NAMES_IN_LINE, most_bytes: int = BYTES_IN_LINE
+    counts: Iterable[tuple[str, int]], *, names: int = NAMES_IN_LINE, most_bytes: int = BYTES_IN_LINE
 ) -> Iterator[dict[str, int]]:
     """Cut the names of one hash into as many as a line has, in their order."""
     some: dict[str, int] = {}
     size = 0
-    for name, count in counts.items():
+    for name, count in counts:
         length = len(name.encode())
         if some and (len(some) == names or size + length > most_bytes):
             yield some

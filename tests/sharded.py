@@ -39,6 +39,10 @@ class OneShard:
         self._sequence += 1
         fields = {"lines": b"\n".join(lines), "source": "test"}
         await self.redis.xadd(self.keys.stream, fields, id=f"{int(now * 1000) + self._sequence}-0")
+        await self.count_what_waits()
+
+    async def count_what_waits(self) -> None:
+        """Count all blocks that were appended, as an aggregator does."""
         await self.store.create_group()
         entries = await self.store.read(consumer="test", count=100, block_ms=None)
         await self.store.count(consumer="test", entries=entries, counts=self._decoder.count(entries))

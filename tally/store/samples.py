@@ -91,7 +91,12 @@ async def _newest(redis: Any, key: str, limit: int) -> list[tuple[str, dict[byte
 
 
 def _moment(id_: str, fields: dict[bytes, bytes], name: bytes) -> float:
-    return int(fields.get(name) or id_.partition("-")[0]) / 1000
+    return moment_ms(id_, fields, name) / 1000
+
+
+def moment_ms(id_: str, fields: dict[bytes, bytes], name: bytes) -> int:
+    """Return when a line was kept, in Unix milliseconds: what this field of its entry says, or else its ID."""
+    return int(fields.get(name) or id_.partition("-")[0])
 
 
 def _text(fields: dict[bytes, bytes], name: bytes) -> str:

@@ -155,7 +155,7 @@ def test_records_come_in_their_order_alone(at: list[int]) -> None:
 
 @given(st.dictionaries(st.text(max_size=40), st.integers(0, MOST_COUNT), max_size=50), st.integers(1, 9))
 def test_a_hash_is_cut_into_lines_with_each_name_in_one(counts: dict[str, int], names: int) -> None:
-    found = list(in_lines(counts, names=names, most_bytes=100))
+    found = list(in_lines(counts.items(), names=names, most_bytes=100))
 
     assert [each for some in found for each in some.items()] == list(counts.items())
     assert all(0 < len(some) <= names for some in found)
