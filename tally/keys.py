@@ -294,6 +294,14 @@ class Keys:
         return self.window(WORDS, seconds, start)
 
 
+def namespace_of_layout(key: bytes) -> str | None:
+    """Return the namespace whose layout of all this key has; None if it is no such key."""
+    namespace = key.decode("utf-8", "replace").partition(":")[0]
+    if NAMESPACE_PATTERN.fullmatch(namespace) and key == Keys(namespace=namespace).layout.encode():
+        return namespace
+    return None
+
+
 def words_of(number: int) -> Table:
     """Return the table of the words of the type with this number."""
     return Table(f"words@{number}")

@@ -30,14 +30,23 @@ def with_shards(settings: Settings, work: Callable[[Shards], Awaitable[T]], *, w
     Work that writes sees to the rewrite of the append-only file first, as the services do.
     """
 
-    async def body() -> T:
+    async def with_them() -> T:
         async with open_shards(
             settings, stop=asyncio.Event(), for_writing=writes, timeout_seconds=settings.read_timeout_seconds
         ) as shards:
-            try:
-                return await work(shards)
-            except StoreUnavailable as error:
-                raise _no_answer(settings, error) from error
+            return await work(shards)
+
+    return answer_of(settings, with_them)
+
+
+def answer_of(settings: Settings, work: Callable[[], Awaitable[T]]) -> T:
+    """Return what some work with Redis gives. Ends the process with a sentence where it fails."""
+
+    async def body() -> T:
+        try:
+            return await work()
+        except StoreUnavailable as error:
+            raise _no_answer(settings, error) from error
 
     answer: T = run_or_exit(body())
     return answer

@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from tally.cli.asking import ask
+from tally.cli.namespaces import show_namespaces
 from tally.cli.output import counts_table
 from tally.clock import SYSTEM
 from tally.keys import OTHER
@@ -30,10 +31,22 @@ from tally.telemetry import configure
 BUSIEST_SOURCES = 10
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    of_all: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Show what is in each namespace of the Redis instead. It looks through the names of all keys.",
+        ),
+    ] = False,
+) -> None:
     """Show totals, backlog, aggregators and sources. Exits with 1 when Redis cannot be reached."""
     settings = load_or_exit(log_level="warning")
     configure(settings, service="status")
+    if of_all:
+        show_namespaces(settings, as_json=as_json)
+        return
     as_of = SYSTEM.time()
     found, sources = ask(settings, _read)
     busiest = sorted(sources, key=lambda source: -source.lines)[:BUSIEST_SOURCES]
