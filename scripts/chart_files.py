@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "helm" / "tally"
 #: Settings that the chart makes of other values, so that they fit its Services, Secrets and volumes.
 BY_OTHER_VALUES = frozenset(
     {
-        *("redis_url", "redis_tls_ca_path", "redis_tls_certificate_path", "redis_tls_key_path", "shards"),
+        *("redis_url", "redis_tls_ca_path", "redis_tls_certificate_path", "redis_tls_key_path", "namespace", "shards"),
         *("source", "ingest_token", "ingest_allowed_hosts", "tls_certificate_path", "tls_key_path"),
         *("http_host", "http_port", "api_token", "allowed_hosts", "metrics_host", "metrics_port"),
         "data_dir",  # of `tally up`, which no container runs
@@ -55,11 +55,10 @@ def _setting(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _streams() -> str:
-    """Return the key of a shard's stream with TAG in the tag's place, and the tags for each number of shards."""
+    """Return the key of a stream, with NAMESPACE and TAG in their places, and the tags for each number of shards."""
     from tally.keys import Keys
     from tally.shards import HOME_TAG, MOST_SHARDS, tags
 
-    home = Keys(HOME_TAG).stream
-    stream = home.replace(str(HOME_TAG), "TAG")
+    stream = Keys(HOME_TAG, "NAMESPACE").stream.replace(str(HOME_TAG), "TAG")
     lines = [f'    "{shards}": {json.dumps(tags(shards))}' for shards in range(1, MOST_SHARDS + 1)]
     return f'{{\n  "stream": {json.dumps(stream)},\n  "tags": {{\n' + ",\n".join(lines) + "\n  }\n}\n"

@@ -30,7 +30,11 @@ INGESTORS: list[Values] = [
 #: Whatever can be given.
 ALL: Values = {
     "imagePullSecrets": [{"name": "registry"}],
-    "redis": {"url": "rediss://:hunter2@redis.data.svc:6379/1", "tls": {"existingSecret": "redis-tls"}},
+    "redis": {
+        "url": "rediss://:hunter2@redis.data.svc:6379/1",
+        "tls": {"existingSecret": "redis-tls"},
+        "namespace": "web-shop",
+    },
     "shards": 3,
     "settings": {"TALLY_MAX_WORDS": 100_000_000, "TALLY_FOLD_CASE": True, "TALLY_WORD_PATTERN": r"\w+(?:$|$$|\b)"},
     "ingestors": INGESTORS,

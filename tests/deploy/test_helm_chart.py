@@ -218,7 +218,7 @@ def test_settings_arrive_as_they_were_given(tmp_path: Path, monkeypatch: pytest.
         assert each.word_pattern == r"\w+(?:$|$$|\b)"
         assert each.max_words == 100_000_000
         assert each.fold_case
-        assert each.shards == 3
+        assert (each.shards, each.namespace) == (3, "web-shop")
         assert each.redis_url == "rediss://:hunter2@redis.data.svc:6379/1"
     assert settings["tally-aggregator"].claim_idle_seconds == 2.5
     assert settings["tally-api"].claim_idle_seconds == Settings().claim_idle_seconds
@@ -395,6 +395,7 @@ def test_an_ingestor_may_be_stopped_by_having_no_replicas() -> None:
         ({"settings": {"TALLY_MAX_WORDS": 0}}, "minimum: got 0, want 1"),
         ({"settings": {"TALLY_REDIS_URL": "redis://elsewhere"}}, "'TALLY_REDIS_URL' not allowed"),
         ({"shards": 65}, "maximum: got 65, want 64"),
+        ({"redis": {"namespace": "Web:Shop"}}, "does not match pattern"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -91,9 +91,15 @@ def test_alerts_are_those_of_prometheus() -> None:
     assert rule["metadata"]["labels"]["release"] == "prometheus"
 
 
-def scaling(shards: int, **redis: Any) -> Object:
+def scaling(shards: int, *, namespace: str = "tally", **redis: Any) -> Object:
     given = {"enabled": True, "blocksPerReplica": 50, "redis": {"addresses": ["a:7000", "b:7000"]} | redis}
-    objects = helm.render({"shards": shards, "aggregator": {"autoscaling": given}})
+    objects = helm.render(
+        {
+            "shards": shards,
+            "redis": helm.LEAST["redis"] | {"namespace": namespace},
+            "aggregator": {"autoscaling": given},
+        }
+    )
     assert "replicas" not in found(objects, "Deployment")["tally-aggregator"]["spec"]
     spec: Object = found(objects, "ScaledObject")["tally-aggregator"]["spec"]
     return spec
@@ -130,6 +136,7 @@ def test_keda_asks_a_server_or_sentinels() -> None:
         "stream": Keys().stream,
         "streamLength": "50",
     }
-    (sentinel,) = scaling(1, kind="sentinel", sentinelMaster="mymaster")["triggers"]
+    (sentinel,) = scaling(1, namespace="web-shop", kind="sentinel", sentinelMaster="mymaster")["triggers"]
+    assert sentinel["metadata"]["stream"] == Keys(namespace="web-shop").stream
     assert sentinel["type"] == "redis-sentinel-streams"
     assert sentinel["metadata"].items() >= {"addresses": "a:7000,b:7000", "sentinelMaster": "mymaster"}.items()

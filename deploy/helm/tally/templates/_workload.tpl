@@ -90,6 +90,7 @@ spec:
             - name: POD_IP
               valueFrom: {fieldRef: {fieldPath: status.podIP}}
             - {name: TALLY_REDIS_URL_FILE, value: /run/tally/redis-url}
+            - {name: TALLY_NAMESPACE, value: {{ $root.Values.redis.namespace | quote }}}
             - {name: TALLY_SHARDS, value: {{ $root.Values.shards | int | quote }}}
             {{- if .token }}
             - {name: {{ .tokenVariable }}_FILE, value: /run/tally/token}
