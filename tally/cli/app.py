@@ -13,6 +13,7 @@ from tally.cli.check import check
 from tally.cli.completion import answer_shells, completion
 from tally.cli.count import count
 from tally.cli.dead_letters import dead_letters
+from tally.cli.export import export
 from tally.cli.generate import generate
 from tally.cli.ingest import ingest
 from tally.cli.layout import layout
@@ -27,7 +28,7 @@ from tally.printing import let_output_lack_characters
 from tally.runtime import EXIT_FAILURE, fail
 
 #: Commands that take signals to stop by; any other one ends by them.
-_STOP_IN_ORDER = frozenset({"up", "ingest", "aggregate", "serve", "count", "top"})
+_STOP_IN_ORDER = frozenset({"up", "ingest", "aggregate", "serve", "count", "top", "export"})
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -62,7 +63,7 @@ def _tally(
         early_signals.release()
 
 
-for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top, redis_users):
+for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top, export, redis_users):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(completion)

@@ -55,17 +55,22 @@ class Exported:
         self._layout = Layout({})
         self._marks: list[Any] = []
 
-    async def begin(self) -> Header:
-        """Return what the export begins with. Raises Failure where nothing is stored, LayoutRefused for another layout.
+    async def look(self) -> None:
+        """Find the layout that counts were made with, whatever is set here. To be called first.
 
-        The layout that counts were made with is told, whatever is set here; over what they are spread must be the same.
+        Raises Failure where nothing is stored, and LayoutRefused for an unknown format, and for other shards.
         """
         home, settings = self._shards.home, self._settings
-        redis: Any = home.redis  # its annotations leave open whether replies are text; ours are bytes
         self._layout = await LayoutStore(home.redis, keys=home.keys, settings=settings).read()
         self._layout.check_spread(Layout.of(settings))
         if not self._layout.fields:
             raise Failure(f"there is nothing to export: nothing was ever counted in namespace {settings.namespace}")
+
+    async def begin(self) -> Header:
+        """Return what the export begins with."""
+        await self.look()
+        home, settings = self._shards.home, self._settings
+        redis: Any = home.redis  # its annotations leave open whether replies are text; ours are bytes
         self._marks = [await _mark(shard) for shard in self._shards]
         with errors_translated():
             seconds, _ = await redis.time()
