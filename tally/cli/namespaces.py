@@ -44,7 +44,7 @@ async def _states(settings: Settings) -> list[NamespaceState]:
         return await states_of_namespaces(settings)
     except Refused as error:
         raise Failure(
-            f"namespaces are found by the names of all keys, which takes a user who may run SCAN: {error}"
+            f"namespaces are found by the names of all keys, which takes a user who may run SCAN, as admin may: {error}"
         ) from error
 
 

@@ -114,10 +114,12 @@ def test_times_of_utc(pipeline: Pipeline, open_tab: OpenTab) -> None:
 
 def test_the_instances_name_is_in_title_and_head(server: Server, start: StartPipeline, open_tab: OpenTab) -> None:
     name = 'eu <img src=x onerror=alert(1)> & "co"'
-    pipeline = start(server, TALLY_INSTANCE_NAME=name)
+    pipeline = start(server, TALLY_INSTANCE_NAME=name, TALLY_NAMESPACE="web-shop")
     tab = open_tab(pipeline.url)
     expect(tab.page.locator("#instance")).to_have_text(name)
     tab.expect_state(re.compile("^Live"))
     expect(tab.page).to_have_title(f"0/s – {name} – Tally")
+    tab.page.goto(f"{pipeline.url}/?sheet=pipeline")
+    expect(tab.page.locator("#sheet-body")).to_contain_text("Namespace: web-shop")
     tab.page.goto(f"{pipeline.url}/docs")
     expect(tab.page).to_have_title(f"{name} – Tally API")

@@ -31,9 +31,9 @@ TYPES, WORDS = "/events/CountByEventType", "/events/CountWords"
 
 
 @asynccontextmanager
-async def _api(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application itself, without a network between."""
-    app = create_app(Settings(redis_url=url))
+async def _api(url: str, **given: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application itself, without a network between; with these settings besides."""
+    app = create_app(Settings(redis_url=url, **given))
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tally") as client,
@@ -60,6 +60,21 @@ async def _count_at(server: Server, types: dict[str, int], words: dict[str, int]
     redis = connect(server.url, timeout_seconds=30)
     await _count(redis, types, words)
     await redis.aclose()
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_an_api_answers_about_its_own_namespace(server: Server, redis: Redis, shards: int) -> None:
+    await _count(redis, {"foo": 2}, {})
+    async with _api(server.url, namespace="web-shop", shards=shards) as client:
+        assert (await client.get(TYPES)).json() == {}
+        found = (await client.get("/v1/stats")).json()
+        assert (found["namespace"], found["totals"]["events"]) == ("web-shop", 0)
+        page = (await client.get("/")).text
+        assert "<title>web-shop – Tally</title>" in page
+        assert "web-shop</bdi>" in page
+    async with _api(server.url) as client:
+        assert (await client.get("/v1/stats")).json()["namespace"] == "tally"
+        assert "<title>Tally</title>" in (await client.get("/")).text, "the usual one goes without saying"
 
 
 def _assert_problem(response: httpx.Response, status: int, title: str | None = None) -> dict[str, Any]:
