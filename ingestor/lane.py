@@ -92,6 +92,11 @@ class Lane:
         self._in_flight.clear()
 
     @property
+    def resumes_at(self) -> int:
+        """Where reading would begin, by what is in the stream."""
+        return self.position
+
+    @property
     def positions(self) -> tuple[int, ...]:
         """The position in each shard: in the only one."""
         return (self.position,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 STARTED = "ingestor started"
 
 SOURCE_OPENED = "source opened"
+PASSED_OVER = "what lanes of another layout had of it is passed over"
 SOURCE_ENDED = "source ended"
 SOURCE_STOPPED = "source stopped"
 SOURCE_FAILED = "source failed"

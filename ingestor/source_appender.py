@@ -95,7 +95,7 @@ class SourceAppender:
             new_reader = partial(SourceReader, source, settings=settings, log=self._log)
         self._reader = new_reader(on_change=self._changed.set)
         shared = {"settings": settings, "stop": stop, "log": self._log, "clock": clock, "metrics": self._metrics}
-        self._lane = lanes_over(store.shards, is_bulk=lambda: source.is_bulk, **shared)
+        self._lane = lanes_over(store.shards, replayable=source.replayable, is_bulk=lambda: source.is_bulk, **shared)
         self._never: set[str] = set()  # names under which the source was found to be another
         self._was_set_back = False  # and `on_setback` has not done yet what it does
         self._told_of_setback = False
@@ -112,7 +112,7 @@ class SourceAppender:
     @property
     def position(self) -> int:
         """The position behind what was appended; of one that is spread over shards, behind what all of them have."""
-        return self._lane.position
+        return self._lane.resumes_at
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -181,6 +181,8 @@ class SourceAppender:
         self._was_set_back = False
         known = await self._source.known_as(self._store.known, never=self._never)
         self._log.info(log_events.SOURCE_OPENED, name=known.name, position=known.position)
+        if known.before:
+            self._log.info(log_events.PASSED_OVER, name=known.name, position=known.position, up_to=known.reached)
         if known.reached:
             with suppress(StoreUnavailable):  # a full Redis, say, is no reason not to find that all was read
                 await self._store.renew_sources([known.name])

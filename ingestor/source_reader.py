@@ -76,12 +76,9 @@ class SourceReader:
         self._most_held_bytes = settings.max_blocks_in_flight * settings.max_block_bytes + max(
             settings.max_line_bytes, settings.max_block_bytes
         )
-        self._is_striped = source.replayable and settings.shards > 1
-        self._framer = Framer(
-            max_line_bytes=settings.max_line_bytes,
-            max_block_bytes=settings.max_block_bytes,
-            fingerprints=source.replayable,
-        )
+        self._is_spread = source.replayable and settings.shards > 1
+        self._is_striped = self._is_spread  # or was moved from where it was
+        self._framer = self._plain_framer(Known(""))
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -101,13 +98,19 @@ class SourceReader:
 
     def start(self, known: Known) -> None:
         """Read from where the source is known to stand; nothing stays of what was read before."""
-        if self._is_striped:
-            self._framer = self._striped_framer(known)
-        else:
-            self._framer.restart(known.position)
+        self._is_striped = self._is_spread or bool(known.before)
+        self._framer = self._striped_framer(known) if self._is_striped else self._plain_framer(known)
         self._room.set()
         self._task = asyncio.create_task(self._read(known), name=f"read {self._source.label}")
         self._task.add_done_callback(lambda _: self._on_change())
+
+    def _plain_framer(self, known: Known) -> Framer:
+        return Framer(
+            max_line_bytes=self._settings.max_line_bytes,
+            max_block_bytes=self._settings.max_block_bytes,
+            position=known.position,
+            fingerprints=self._source.replayable,
+        )
 
     def _striped_framer(self, known: Known) -> Framer:
         settings = self._settings
@@ -169,7 +172,8 @@ class SourceReader:
             if last is not None and not last.fits_last(before):
                 raise Mistaken
             self._framer.restart(known.position, before=before)
-            half_line = known.is_in_a_line if self._is_striped else not before.endswith(b"\n")
+            is_cut = not self._is_striped or any(each.position == known.position for each in known.stands_of_all)
+            half_line = is_cut and not before.endswith(b"\n")
             if behind:
                 self._warn_if(half_line, known)
                 half_line = False
@@ -182,7 +186,8 @@ class SourceReader:
 
     async def _check_lanes(self, known: Known) -> None:
         """See whether the lanes that are further have read just what is there: else nothing is to be appended."""
-        ends = deque(sorted((each for each in known.lanes if each.position > known.position), key=lambda e: e.position))
+        further = (each for each in known.stands_of_all if each.position > known.position)
+        ends = deque(sorted(further, key=lambda each: each.position))
         if not ends:
             return
         position = known.position - min(known.position, FINGERPRINT_BYTES)

@@ -3,6 +3,9 @@
 Reading begins where any of the lanes needs something, and others are further. So where a lane stands a block ends, and
 so does a line: what was taken as the last line of the source is a line, whatever came behind it since. Every block is
 then one that its lane has, or one that it has not.
+
+Of a source that was moved from another layout, the same holds for the lanes of then, up to where the furthest of them
+was: a block ends where one of these stood, and where a stripe of then ends. Those that one of them has are left out.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import replace
 from ingestor.framing import Framer
 from tally.store import Block, Known
 from tally.stripes import IN_A_LINE, Stripes
+from tally.vectors import View
 
 
 class StripedFramer(Framer):
@@ -20,10 +24,10 @@ class StripedFramer(Framer):
 
     def __init__(self, known: Known, *, stripes: Stripes, max_line_bytes: int, max_block_bytes: int) -> None:
         """Make it for a source that is known so, with bytes from its position on."""
-        self._known = known
-        self._stripes = stripes
-        # Whose beginning is before the position goes on there in the same shard.
-        self._goes_on_at = {each.position: shard for shard, each in enumerate(known.lanes) if each.is_in_a_line}
+        self._positions = {each.position for each in known.stands_of_all}
+        self._present = View(stripes, known.lanes)
+        self._past = [View.of(known.name, each) for each in known.before]
+        self._past_until = max((each.furthest for each in self._past), default=0)
         super().__init__(
             max_line_bytes=max_line_bytes,
             max_block_bytes=max_block_bytes,
@@ -33,13 +37,11 @@ class StripedFramer(Framer):
 
     def restart(self, position: int, *, before: bytes = b"") -> None:
         super().restart(position, before=before)
-        positions = {each.position for each in self._known.lanes}
-        self._ends = deque(sorted(each for each in positions if each > position))  # whatever comes, a line ends there
+        self._ends = deque(sorted(each for each in self._positions if each > position))  # whatever comes, a line ends
         self._ahead = bytearray()  # what came from behind the first of them
         self._fed = position  # up to where the pile holds what came
-        self._goes_on = self._goes_on_at.get(position)  # the shard of a line that goes on, whichever stripe it is in
         # The rest of a line that began before: the lane that has its beginning has all of it.
-        self._is_in_rest = not (position in positions or not before or before.endswith(b"\n"))
+        self._is_in_rest = not (position in self._positions or not before or before.endswith(b"\n"))
 
     @property
     def piled_bytes(self) -> int:
@@ -64,9 +66,11 @@ class StripedFramer(Framer):
         while True:
             is_at_end = bool(self._ends) and self._fed == self._ends[0]
             block = self._take_one(finished=is_at_end or (finished and not self._ahead))
+            if block is not None and self._past and self._was_had(block):
+                continue
             if block is not None or not is_at_end:
                 return block
-            self._goes_on = self._goes_on_at.get(self._ends.popleft())
+            self._ends.popleft()
             self._is_in_rest = False
             self._feed_ahead()
 
@@ -78,17 +82,26 @@ class StripedFramer(Framer):
         block = super().take(finished=finished)
         if block is None:
             return None
-        shard = self._stripes.shard_at(block.start) if self._goes_on is None else self._goes_on
-        self._goes_on = None
-        whole = self._before.endswith(b"\n")
+        shard = self._present.lane_at(block.start)
+        # Where there is one lane, there is no other one that a line may go on in.
+        whole = self._before.endswith(b"\n") or self._present.stripes.shards == 1
         return replace(block, shard=shard, last=block.last if whole else block.last + IN_A_LINE)
+
+    def _was_had(self, block: Block) -> bool:
+        """Return whether a lane of before has what is in the block: all of it, or nothing."""
+        if block.start >= self._past_until:
+            self._past = []
+        return any(each.has(block.start) for each in self._past)
 
     def _line_end(self) -> int | None:
         """Return where the block ends: as without stripes, but with the first line end behind which another begins."""
         end = super()._line_end()
         if end is None:
             return None
-        within = 0  # of the pile; up to there no line of another shard begins
-        if self._goes_on is None:
-            within = self._stripes.end_at(self._position) - self._position - self._padding_dropped - 1
+        other = self._present.end_at(self._position)
+        for each in self._past:
+            other = min(other, each.end_at(self._position))
+        within = (
+            other - self._position - self._padding_dropped - 1
+        )  # of the pile; up to there no line of another begins
         return end if end <= within else self._pile.find(b"\n", max(0, within))

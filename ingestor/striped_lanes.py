@@ -12,15 +12,18 @@ from ingestor.metrics import SourceMetrics
 from tally.clock import Clock
 from tally.settings import Settings
 from tally.store import Block, Known, StoreUnavailable
-from tally.store.known import merged
+from tally.store.known import alone, merged
 from tally.store.protocols import LaneStore
 from tally.stripes import Stripes
 from tally.telemetry import Log
+from tally.vectors import Vector
 
 
-def lanes_over(stores: Sequence[LaneStore], **options: Any) -> Lane | StripedLanes:
+def lanes_over(stores: Sequence[LaneStore], *, replayable: bool, **options: Any) -> Lane | StripedLanes:
     """Return the lane of a source, or its lanes where there are several shards; `options` are those of both."""
-    return Lane(store=stores[0], **options) if len(stores) == 1 else StripedLanes(stores, **options)
+    if len(stores) > 1:
+        return StripedLanes(stores, **options)
+    return _OnlyLane(store=stores[0], **options) if replayable else Lane(store=stores[0], **options)
 
 
 class StripedLanes:
@@ -56,6 +59,7 @@ class StripedLanes:
         )
         self._full: list[_StripeLane] = []
         self._elsewhere: _StripeLane = self._lanes[0]
+        self._before: tuple[Vector, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,10 +67,10 @@ class StripedLanes:
         return self._lanes[0].name
 
     @property
-    def position(self) -> int:
+    def resumes_at(self) -> int:
         """Where reading would begin, by what is in the streams."""
         stands = [each.known for each in self._lanes]
-        return merged(self.name, stands, stripe_bytes=self._stripe_bytes).position
+        return merged(self.name, stands, stripe_bytes=self._stripe_bytes, before=self._before).position
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -111,6 +115,7 @@ class StripedLanes:
 
     def start(self, known: Known) -> None:
         """Go on under this name from these positions; what was in flight is not sent any more."""
+        self._before = known.before
         stands = known.lanes or (Known(known.name),) * len(self._lanes)
         for lane, stand in zip(self._lanes, stands, strict=True):
             lane.start(replace(stand, name=known.name))
@@ -202,3 +207,20 @@ class _StripeLane(Lane):
     def _land(self, block: Block) -> None:
         super()._land(block)
         self._last = block.last
+
+
+class _OnlyLane(_StripeLane):
+    """The lane of a source into the only shard. Blocks follow one another, unless lanes of before have some of it."""
+
+    _before: tuple[Vector, ...] = ()
+
+    @property
+    def resumes_at(self) -> int:
+        return alone(replace(self.known, before=self._before)).position
+
+    def start(self, known: Known) -> None:
+        super().start(replace(known.stands[0], name=known.name))
+        self._before = known.before
+
+    def _as_stored(self) -> list[Block]:
+        return super()._as_stored() if self._before else list(self._in_flight)

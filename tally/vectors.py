@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from tally.stripes import IN_A_LINE, MOVED, Stripes
+from tally.stripes import IN_A_LINE, MOVED, Stand, Stripes
 
 #: So many steps from stripe to stripe are made to find where reading begins; then it begins earlier than it need.
-MOST_STEPS = 10_000
+MOST_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +87,55 @@ def passed(vectors: Iterable[Vector], positions: Sequence[int]) -> tuple[Vector,
     return tuple(each for each in vectors if each.furthest > min(positions))
 
 
+class View:
+    """What lanes have of the lines of one source, and which lane one is of."""
+
+    def __init__(self, stripes: Stripes, stands: Sequence[Stand]) -> None:
+        """Make it of the stripes, and of where the lanes stand, in their order."""
+        self.stripes = stripes
+        self.positions = tuple(each.position for each in stands)
+        self.furthest = max(self.positions, default=0)
+        # Whose beginning is before the position goes on there in the same lane.
+        self._goes_on_at = {each.position: lane for lane, each in enumerate(stands) if each.is_in_a_line}
+
+    @classmethod
+    def of(cls, name: str, vector: Vector) -> View:
+        """Return the view of a vector of the source with this name in the store."""
+        return cls(vector.stripes(name), vector.lanes)
+
+    def lane_at(self, position: int) -> int:
+        """Return the lane of a line that begins here."""
+        found = self._goes_on_at.get(position)
+        return self.stripes.shard_at(position) if found is None else found
+
+    def end_at(self, position: int) -> int:
+        """Return from where on lines may be of another lane than one that begins here; at once, if that goes on."""
+        return position if position in self._goes_on_at else self.stripes.end_at(position)
+
+    def has(self, position: int) -> bool:
+        """Return whether its lane has the line that begins here."""
+        return self.positions[self.lane_at(position)] > position
+
+    def has_up_to(self, position: int) -> int:
+        """Return up to where, within the stripe, it has all lines that begin from this position on."""
+        had = self.positions[self.lane_at(position)]
+        if had <= position:
+            return position
+        others = (each for each in self._goes_on_at if each > position)  # which may be of another lane
+        return min(had, self.stripes.end_at(position), *others)
+
+
 def resume_at(name: str, vectors: Sequence[Vector]) -> int:
     """Return where reading begins: each line that begins before that is one that some vector has."""
-    views = [(each, each.stripes(name)) for each in vectors]
-    at = max(stripes.resume_at(each.lanes) for each, stripes in views)
-    bridged = [over for each, stripes in views for over in stripes.bridged(each.lanes)]
+    views = [View.of(name, each) for each in vectors]
+    at = max(view.stripes.resume_at(each.lanes) for view, each in zip(views, vectors, strict=True))
+    bridged = [over for view, each in zip(views, vectors, strict=True) for over in view.stripes.bridged(each.lanes)]
     for _ in range(MOST_STEPS):
-        beyond = max(
-            *(_had_up_to(each, stripes, at) for each, stripes in views),
-            *(over.stop for over in bridged if at in over),
-            at,
-        )
+        beyond = max(at, *(view.has_up_to(at) for view in views), *(over.stop for over in bridged if at in over))
         if beyond == at:
             break
         at = beyond
     return at
-
-
-def _had_up_to(vector: Vector, stripes: Stripes, position: int) -> int:
-    """Return up to where a vector has all lines that begin from this position on, within its stripe."""
-    if any(lane.is_in_a_line and lane.position == position for lane in vector.lanes):
-        return position  # what goes on there is a line of the lane that has its beginning
-    return max(position, min(vector.lanes[stripes.shard_at(position)].position, stripes.end_at(position)))
 
 
 @dataclass(frozen=True, slots=True)

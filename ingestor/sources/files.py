@@ -16,6 +16,7 @@ from tally.archives import Reader, errors_explained, is_compressed, opened
 from tally.runtime import Failure
 from tally.store import Known
 from tally.telemetry import get_logger
+from tally.vectors import Lane
 
 
 class Replaced(Exception):
@@ -53,21 +54,22 @@ class FileName:
 def fits_at(descriptor: int, known: Known) -> bool:
     """Return whether an open file reaches to what was read of it, and has the bytes that were there then.
 
-    Of those the last before the position, or before each position of one that is spread over shards, are compared.
+    Of those the last before the position, or before each position of one that is, or was, spread over shards, are
+    compared.
 
     What was stored before fingerprints of these were kept fits if it is long enough.
     """
     if known.reached > os.fstat(descriptor).st_size:
         return False
-    return all(_fits_at(descriptor, each) for each in known.stands)
+    return all(_fits_at(descriptor, each) for each in known.stands_of_all)
 
 
-def _fits_at(descriptor: int, known: Known) -> bool:
-    last = Fingerprint.parse(known.last)
+def _fits_at(descriptor: int, stand: Known | Lane) -> bool:
+    last = Fingerprint.parse(stand.last)
     if last is None:
         return True
-    start = max(0, known.position - FINGERPRINT_BYTES)
-    return last.fits_last(os.pread(descriptor, known.position - start, start))
+    start = max(0, stand.position - FINGERPRINT_BYTES)
+    return last.fits_last(os.pread(descriptor, stand.position - start, start))
 
 
 class File:
@@ -155,9 +157,9 @@ class File:
 
     async def _fitting_unpacked(self, alike: list[Known], content: IO[bytes]) -> list[Known]:
         """Return those that fit, by unpacking it once up to the furthest of them."""
-        fits: set[Known] = set()
+        fits: set[Known | Lane] = set()
         reached, before = 0, b""
-        stands = sorted((stand for each in alike for stand in each.stands), key=lambda stand: stand.position)
+        stands = sorted((stand for each in alike for stand in each.stands_of_all), key=lambda stand: stand.position)
         # If it is broken somewhere, those that fit are before that; reading it says so.
         with suppress(Failure), errors_explained(self._path):
             await asyncio.to_thread(content.seek, 0)
@@ -171,7 +173,7 @@ class File:
                 last = Fingerprint.parse(stand.last)
                 if last is None or last.fits_last(before):
                     fits.add(stand)
-        return [each for each in alike if fits.issuperset(each.stands)]
+        return [each for each in alike if fits.issuperset(each.stands_of_all)]
 
     async def chunks(self, position: int) -> AsyncIterator[bytes]:
         with opened(self._path) as (content, raw):
