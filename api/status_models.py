@@ -10,6 +10,13 @@ from api.models import AsOf, example
 from tally.rejections import REASONS, UNKNOWN
 
 
+class HeldAnswer(BaseModel):
+    by: str = Field(description="The command of `tally`")
+    host: str = Field(description="Where it runs")
+    since: float = Field(description="Unix seconds")
+    until: float = Field(description="When it ends by itself, in Unix seconds; it is renewed until the command ends")
+
+
 class BacklogAnswer(BaseModel):
     blocks: int = Field(description="In the stream, or settled")
     settled_blocks: int = Field(description="Those of them that are decoded; their counts are about to be applied")
@@ -18,6 +25,9 @@ class BacklogAnswer(BaseModel):
     oldest_seconds: float | None = Field(description="How long the oldest has waited")
     full: bool = Field(description="Whether it is as large as may be, and sources are not read")
     bulk_full: bool = Field(description="Whether files are not read for now, so that there is room for live sources")
+    held: HeldAnswer | None = Field(
+        description="Which command reads or changes all that is stored, so that sources are not read; null: none does"
+    )
     appended_at: float | None = Field(
         description="When the newest block was appended, whether or not it still waits; null: there never was one"
     )
@@ -115,6 +125,7 @@ class StatusAnswer(BaseModel):
                 "oldest_seconds": 0.04,
                 "full": False,
                 "bulk_full": False,
+                "held": {"by": "export", "host": "backup-1", "since": 1632664030.5, "until": 1632664060.5},
                 "appended_at": 1632664031.2,
             },
             "idempotency_keys": {"known": 2, "since_at": 1632577631.2},

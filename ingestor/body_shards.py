@@ -51,7 +51,7 @@ class BodyShards:
         for _ in self._batchers:
             turn = self._turn
             word = await self._batchers[turn].append(lines, key=None)
-            if word != "full":  # then nothing was taken, and another one may be asked
+            if word not in ("full", "held"):  # then nothing was taken, and another one may be asked
                 break
             if turn == self._turn:
                 self._pass_on()

@@ -115,8 +115,9 @@ def _events(intake: _Intake) -> APIRouter:
         ("The media type or content encoding is not supported", types.UNSUPPORTED_BODY),
         ("The Idempotency-Key was used for another body", types.IDEMPOTENCY_KEY_REUSED),
         (
-            "The stream is full, or too much is sent at once; Retry-After says when to send again",
+            "The stream is full, appends are held, or too much is sent at once; Retry-After says when to send again",
             types.STREAM_FULL,
+            types.APPENDS_HELD,
             types.TOO_MUCH_SENT,
         ),
         (
@@ -252,6 +253,12 @@ class _Intake:
             raise ProblemError(
                 types.STREAM_FULL,
                 "the aggregators are behind; nothing of the body was taken",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        if word == "held":
+            raise ProblemError(
+                types.APPENDS_HELD,
+                "a command holds them for now; nothing of the body was taken",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
         if word == "conflict":

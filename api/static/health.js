@@ -116,7 +116,7 @@ function cells({ totals, backlog, aggregators_alive: alive, dead_letters: deadLe
   let pace = late ? "counting is behind" : "counting keeps up";
   if (stuck) [late, pace] = ["bad", "nothing is being counted"];
   return {
-    backlog: { value: whole(backlog.blocks), more: waiting(backlog), level: late || (backlog.full ? "warn" : "") },
+    backlog: { value: whole(backlog.blocks), more: waiting(backlog), level: late || (backlog.full || backlog.held ? "warn" : "") },
     oldest: { value: backlog.oldest_seconds === null ? "–" : duration(oldest), more: pace, level: late },
     aggregators: { value: whole(alive), level: stuck ? "bad" : "" },
     rejected: {
@@ -144,6 +144,7 @@ function cells({ totals, backlog, aggregators_alive: alive, dead_letters: deadLe
  */
 export function stillness({ as_of: asOf, backlog, aggregators_alive: alive }) {
   if (isStuck(backlog, alive)) return "lines wait, none is counted";
+  if (backlog.held) return `appends are held by tally ${backlog.held.by}`;
   if (backlog.appended_at === null) return "nothing came yet";
   const seconds = asOf - backlog.appended_at;
   return seconds < STILL || backlog.blocks ? "" : `nothing came for ${duration(seconds)}`;
@@ -167,6 +168,7 @@ function alarms({ totals, backlog, aggregators_alive: alive, dead_letters: deadL
   if (rejection.lately && rejection.share >= MOST_REJECTED) {
     found.push("Most lines of the last minute were rejected. The samples have the reasons; tally check FILE suggests settings.");
   }
+  if (backlog.held) found.push(`Sources are not read: “tally ${backlog.held.by}” on ${backlog.held.host} holds appends until it ends.`);
   if (deadLetters > 0) found.push("There are dead letters: blocks that no aggregator could count were set aside; see “tally dead-letters list”.");
   if (totals.lost > 0) found.push("Some blocks were deleted from the stream before they were counted; their lines are lost.");
   return found;
@@ -181,7 +183,8 @@ function isStuck(backlog, aggregators) {
 }
 
 /** @param {Api.Now["backlog"]} backlog */
-function waiting({ blocks, settled_blocks: settled, bytes, lines, full, bulk_full: bulkFull }) {
+function waiting({ blocks, settled_blocks: settled, bytes, lines, full, bulk_full: bulkFull, held }) {
+  if (held) return `held by tally ${held.by}, sources are not read`;
   if (!blocks) return "nothing waits";
   const unit = blocks === 1 ? "block" : "blocks";
   if (full) return `${unit}, ${size(bytes)}: full, sources are not read`;

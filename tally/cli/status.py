@@ -76,7 +76,9 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     console.print(
         f"Backlog: {found.backlog.blocks:,} blocks{settled}, {decimal(found.backlog.bytes)}{waiting}", highlight=False
     )
-    if found.backlog.full:
+    if found.backlog.held is not None:
+        console.print(f"Sources are not read: {found.backlog.held}", style="bold red", highlight=False, soft_wrap=True)
+    elif found.backlog.full:
         console.print("It is full: sources are not read until aggregators have counted some of it.", style="bold red")
     elif found.backlog.bulk_full:
         console.print("It is full for files: they are read on as it is counted; live sources find room.")

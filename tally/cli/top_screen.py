@@ -117,7 +117,9 @@ def _head(frame: Frame, problem: str, hint: str, width: int) -> Panel:
         pipeline.append(f"{status.dead_letters:,} dead letters")
     if status.stuck:
         pipeline.append("nothing is being counted")
-    if status.backlog.full:
+    if status.backlog.held is not None:
+        pipeline.append(f"sources are not read: tally {status.backlog.held.by} holds appends")
+    elif status.backlog.full:
         pipeline.append("full, sources are not read")
     elif status.backlog.bulk_full:
         pipeline.append("full for files")

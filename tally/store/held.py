@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,10 +29,6 @@ class Held:
     def __str__(self) -> str:
         until = datetime.fromtimestamp(self.until, UTC).strftime("%H:%M:%S")
         return f"`tally {self.by}` on {self.host} holds appends, until {until} UTC if it does not renew that"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as it stands in JSON."""
-        return asdict(self)
 
 
 def held_of(lease: bytes | None, *, now: float) -> Held | None:

@@ -27,7 +27,7 @@ KEY_BYTES, DIGEST_BYTES = 12, 8
 #: Keys of our own go by their time alone: there is one a round trip, and it must be there when that is repeated.
 MOST_OWN_KEYS = 1 << 40
 
-OnceWord = Literal["appended", "duplicate", "conflict", "full"]
+OnceWord = Literal["appended", "duplicate", "conflict", "full", "held"]
 
 
 class DiskNotWaitedFor(StoreUnavailable):

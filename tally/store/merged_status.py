@@ -190,6 +190,7 @@ def _one_backlog(shards: Sequence[Backlog]) -> Backlog:
         full=any(each.full for each in shards),
         bulk_full=any(each.bulk_full for each in shards),
         appended_at=max((each.appended_at for each in shards if each.appended_at is not None), default=None),
+        held=next((each.held for each in shards if each.held is not None), None),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tally.ranges import Kept
 from tally.store.blocks import Consumer
+from tally.store.held import Held
 
 #: An aggregator that was idle for so long is not alive: it reads once a second while there is nothing to do.
 ALIVE_SECONDS = 15.0
@@ -37,8 +38,9 @@ class Backlog:
     Lines are reckoned from the stream's size and the mean length of a line so far, for Redis does not count them.
     `bytes` are those of the lines that sources have appended; what other clients added to the stream is not in them.
     While it is `full`, no source is read: as much waits as one was last refused for. While it is `bulk_full`, files are
-    not, which is how a large one is read; live sources find room. The newest block, whether or not it still waits, was
-    `appended_at`, in Unix seconds; None: there never was one.
+    not, which is how a large one is read; live sources find room. While it is `held`, nothing is appended, because a
+    command wants it so. The newest block, whether or not it still waits, was `appended_at`, in Unix seconds; None:
+    there never was one.
     """
 
     blocks: int
@@ -49,6 +51,7 @@ class Backlog:
     full: bool
     bulk_full: bool
     appended_at: float | None = None
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

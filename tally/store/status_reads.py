@@ -14,6 +14,7 @@ from tally.store.apart import ApartReader
 from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
 from tally.store.counting import COUNTING_FIELDS, Counting
+from tally.store.held import LEASE_FIELD, held_of, seconds_of
 from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
@@ -195,9 +196,11 @@ class StatusReader(ShardStore):
             pipeline.hmget(
                 self._keys.backlog,
                 ["bytes", "settled_blocks", "settled_bytes"],
-                *("full_blocks", "full_bytes", "bulk_full_blocks", "bulk_full_bytes"),
+                *("full_blocks", "full_bytes", "bulk_full_blocks", "bulk_full_bytes", LEASE_FIELD),
             )
-            waiting_blocks, size_bytes, stored = await execute(pipeline)
+            pipeline.time()
+            waiting_blocks, size_bytes, (*stored, lease), time = await execute(pipeline)
+        held = held_of(lease, now=seconds_of(time))
         waiting_bytes, settled_blocks, settled_bytes = (int(value or 0) for value in stored[:3])
         blocks, bytes_ = waiting_blocks + settled_blocks, waiting_bytes + settled_bytes
         oldest = await self._pipeline.oldest() if blocks else None
@@ -212,6 +215,7 @@ class StatusReader(ShardStore):
                 full=False,
                 bulk_full=False,
                 appended_at=appended_at,
+                held=held,
             )
         line_bytes = (totals["bytes"] / totals["lines"]) if totals["lines"] else 100.0
 
@@ -228,6 +232,7 @@ class StatusReader(ShardStore):
             full=full,
             bulk_full=full or is_full(*stored[5:]),
             appended_at=appended_at,
+            held=held,
         )
 
     async def _appended_at(self) -> float | None:

@@ -294,6 +294,15 @@ STREAM_FULL = ProblemType(
     "Send it again after as many seconds as the header Retry-After says. If it lasts, run more aggregators, or look "
     "with `tally status` whether any is alive.",
 )
+APPENDS_HELD = ProblemType(
+    "appends-held",
+    429,
+    "Appends are held",
+    "Somebody reads or changes all that is stored, as an export does, and has nothing added meanwhile. Nothing of the "
+    "body was taken.",
+    "Send it again after as many seconds as the header Retry-After says. `tally status` says which command it is, and "
+    "since when.",
+)
 TOO_MUCH_SENT = ProblemType(
     "too-much-sent",
     429,

@@ -78,7 +78,7 @@ async def test_while_it_is_held_nothing_is_put_on_the_stream(
         assert not await store.has_room()
         assert not await store.has_room(bulk=True)
         assert [each.outcome for each in await store.append(source="s", blocks=[Block(1, 2, b"y")])] == ["full"]
-        assert await store.append_once(source="t", bodies=[Body("other", "digest", 60_000, [b"y"])]) == ["full"]
+        assert await store.append_once(source="t", bodies=[Body("other", "digest", 60_000, [b"y"])]) == ["held"]
         assert await letters.retry(letter) == ("full", "")
         assert await letters.drop(letter) == "held"
         assert await _dump(redis) == before

@@ -23,7 +23,8 @@
 --   appended    all of the blocks are on the stream
 --   duplicate   they were already: the reply to an earlier try was lost, or the client's own retry
 --   conflict    another body was appended under this key; nothing was written
---   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that. Or somebody has the lease
+--   full        the stream holds max_blocks blocks or max_bytes bytes; nothing was written but that
+--   held        somebody has the lease; nothing was written
 --
 -- Atomic, or a crash between the blocks or before the key would make a retry repeat a part of the body.
 -- A body is never split: the stream may go over its limit by the blocks of one.
@@ -54,8 +55,9 @@ local blocks, bytes = #ARGV - 2, 0
 for at = 3, #ARGV do
   bytes = bytes + #ARGV[at]
 end
-if not note_put(stream, totals, backlog, blocks, bytes, arguments.max_blocks, arguments.max_bytes) then
-  return 'full'
+local fits, why_not = note_put(stream, totals, backlog, blocks, bytes, arguments.max_blocks, arguments.max_bytes)
+if not fits then
+  return why_not
 end
 
 ensure_layout()

@@ -137,9 +137,9 @@ local function note_taken(stream, totals, backlog, ids, sizes, found)
   redis.call('HSET', backlog, 'gone', gone)
 end
 
--- Note that a script puts so many blocks on the stream, of so many bytes together, before it does. Returns whether it may;
--- not while `max_blocks` blocks or `max_bytes` bytes wait to be counted, in the stream or settled, nor while somebody has the
--- lease. With `bulk`, those are the limits of a source that is read in bulk.
+-- Note that a script puts so many blocks on the stream, of so many bytes together, before it does. Returns whether it may, and
+-- why not: 'full' while `max_blocks` blocks or `max_bytes` bytes wait to be counted, in the stream or settled, 'held' while
+-- somebody has the lease. With `bulk`, those are the limits of a source that is read in bulk.
 local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_bytes, bulk)
   local full_blocks, full_bytes = 'full_blocks', 'full_bytes'
   if bulk then
@@ -149,7 +149,7 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
   local stored = redis.call('HMGET', backlog, 'blocks', 'bytes', 'gone', full_blocks, full_bytes, 'settled_blocks',
     'settled_bytes', 'lease')
   if stored[8] and holds_now(stored[8]) then
-    return false
+    return false, 'held'
   end
   local waiting_blocks, waiting_bytes = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
   local all_blocks = length + tonumber(stored[6] or 0)
@@ -158,7 +158,7 @@ local function note_put(stream, totals, backlog, blocks, bytes, max_blocks, max_
       -- For the status: it does not know the limits. A full Redis may refuse it.
       redis.pcall('HSET', backlog, full_blocks, max_blocks, full_bytes, max_bytes)
     end
-    return false
+    return false, 'full'
   end
   if not stored[3] then
     redis.call('HSET', backlog, 'gone', gone_from(stream))
