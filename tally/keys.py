@@ -69,6 +69,9 @@
 |                                  |            | words, `digest` of these, `since`; see tally/layout.py. That of   |
 |                                  |            | tag 0 is there however many shards there are                     |
 | `NAMESPACE:{S}:layout:history`   | list       | what became of it: JSON with `at`, `changes`, the newest first   |
+| `NAMESPACE:{S}:imports`          | hash       | ID of an export -> the line of it up to which the shard has all  |
+|                                  |            | that is its own; or `done:UNIX`, when that was; see              |
+|                                  |            | store/scripts/imports_library.lua                                |
 | `NAMESPACE:{S}:rewritten`        | string     | `run_id` of the server's last start after which its append-only  |
 |                                  |            | file was rewritten                                               |
 | `NAMESPACE:{S}:probe`            | string     | written by the readiness check, gone after a second              |
@@ -78,6 +81,8 @@
 `NAMESPACE` is the setting TALLY_NAMESPACE, `tally` by default: pipelines with other ones share a Redis and no key.
 `S` is the tag of the shard, a number; which shard has which is in tally/shards.py. The braces make it the hash tag, so
 that all keys of a shard share a Redis Cluster slot.
+
+This module is over 300 lines long for the sake of that list.
 """
 
 from __future__ import annotations
@@ -228,6 +233,10 @@ class Keys:
     @property
     def layout_history(self) -> str:
         return self._key("layout", "history")
+
+    @property
+    def imports(self) -> str:
+        return self._key("imports")
 
     @property
     def rewritten(self) -> str:

@@ -153,13 +153,16 @@ class Layout:
             return spread
         if not self.whole or self.digest == here.digest:
             return []
-        found = [
+        # It is the digest that scripts compare: a difference in it alone, which nothing explains, is one, too.
+        return self.counting_differences(here) or [Difference("the digest of the settings", self.digest, here.digest)]
+
+    def counting_differences(self, here: Layout) -> list[Difference]:
+        """Return how lines are counted otherwise by the settings here, whatever they are spread over."""
+        return [
             Difference(PREFIX + name.upper(), shown(name, self.fields), shown(name, here.fields))
             for name in dict.fromkeys((*here.settings, *self.settings))
-            if _compared(name, self.fields) != _compared(name, here.fields)
+            if name not in SPREAD and _compared(name, self.fields) != _compared(name, here.fields)
         ]
-        # It is the digest that scripts compare: a difference in it alone, which nothing explains, is one, too.
-        return found or [Difference("the digest of the settings", self.digest, here.digest)]
 
     def spread_differences(self, here: Layout) -> list[Difference]:
         """Return how sources are spread otherwise than by the settings here; nothing where nothing is stored."""
@@ -193,9 +196,14 @@ def check_format(stored: str) -> None:
         )
 
 
+def said(differences: Iterable[Difference]) -> list[str]:
+    """Return lines that say how layouts differ."""
+    return [f"  {each.variable} was {each.stored}, and here it is {each.here}" for each in differences]
+
+
 def refuse(differences: list[Difference]) -> LayoutRefused:
     """Return the error that says how a layout differs from the stored one, and the way on."""
-    differing = [f"  {each.variable} was {each.stored}, and here it is {each.here}" for each in differences]
+    differing = said(differences)
     if any(each.variable.removeprefix(PREFIX).lower() in SPREAD for each in differences):
         return LayoutRefused(
             "\n".join(

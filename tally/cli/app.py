@@ -15,6 +15,7 @@ from tally.cli.count import count
 from tally.cli.dead_letters import dead_letters
 from tally.cli.export import export
 from tally.cli.generate import generate
+from tally.cli.import_ import import_
 from tally.cli.ingest import ingest
 from tally.cli.layout import layout
 from tally.cli.output import discard_output
@@ -65,6 +66,7 @@ def _tally(
 
 for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top, export, redis_users):
     app.command()(command)
+app.command("import")(import_)
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(completion)
 

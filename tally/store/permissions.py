@@ -35,4 +35,13 @@ AGGREGATORS = (
 DEAD_LETTERS = ("append_dead_letter", "drop_dead_letter", "settle_dead_letter")
 
 #: Those of somebody who looks after a namespace: who holds appends, and reads or changes all of it meanwhile.
-ADMINS = ("import_sources", "release_lease", "take_lease")
+ADMINS = (
+    "begin_import",
+    "import_entries",
+    "import_layout",
+    "import_once",
+    "import_sources",
+    "release_lease",
+    "settle_import",
+    "take_lease",
+)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from tally.export_records import Source
+from tally.keys import Keys
 from tally.settings import Settings
 from tally.shards import shard_of
-from tally.store.client import errors_translated
+from tally.store.client import StoreUnavailable, errors_translated
 from tally.store.known import REPLAYABLE, Known, is_listed, known, merged_of_shards
 from tally.store.layouts import checks
 from tally.store.lua import WritingScript
-from tally.store.shards import Shard, Shards
+from tally.store.shards import Shards
+from tally.store.windows import raise_wrong_type
 from tally.vectors import Lane, Vector, moved, packed
 
 __all__ = ["Lane", "SourceVectors", "Vector", "exported_sources", "import_sources", "stored_sources"]
@@ -70,6 +72,15 @@ def _vectors_of(source: Known, settings: Settings) -> SourceVectors:
     return SourceVectors(source.name, source.seen_ms, (present, *source.before))
 
 
+def of_export(record: Source) -> SourceVectors:
+    """Return a source of an export as the store takes it."""
+    vectors = (
+        Vector(each.shards, each.stripe_bytes, tuple(Lane(lane.position, lane.last) for lane in each.lanes))
+        for each in record.vectors
+    )
+    return SourceVectors(record.name, record.seen_ms, tuple(vectors))
+
+
 async def import_sources(
     shards: Shards, settings: Settings, sources: Sequence[SourceVectors], *, exported_seconds_ago: float = 0.0
 ) -> list[str]:
@@ -80,20 +91,50 @@ async def import_sources(
     export is taken for as long unseen as it was then. Raises StoreUnavailable, and LayoutRefused.
     """
     clashes = set(await stored_sources(shards, sources))
-    passed_ms = int(exported_seconds_ago * 1000)
-    by_shard: dict[int, list[dict[str, Any]]] = {}
+    by_shard: dict[int, list[SourceVectors]] = {}
     for source in sources:
         if source.name not in clashes:
-            by_shard.setdefault(shard_of(source.name, len(shards)), []).append(
-                _arguments_of(source, shards=len(shards), passed_ms=passed_ms)
-            )
-    found = await asyncio.gather(*(_import_into(shards[at], settings, some) for at, some in by_shard.items()))
-    clashes.update(name for names in found for name in names)
+            by_shard.setdefault(shard_of(source.name, len(shards)), []).append(source)
+    for at, some in by_shard.items():
+        for first in range(0, len(some), PAGE_SOURCES):
+            step = SourceStep(some[first : first + PAGE_SOURCES], len(shards), exported_seconds_ago)
+            word, names = await import_into(shards[at].redis, keys=shards[at].keys, settings=settings, step=step)
+            if word == "held":
+                raise StoreUnavailable("another command holds appends just now")
+            clashes.update(names)
     return [source.name for source in sources if source.name in clashes]
 
 
-async def stored_sources(shards: Shards, sources: Sequence[SourceVectors]) -> list[str]:
-    """Return the names of those that are stored already, otherwise than by `import_sources` with the same.
+@dataclass(frozen=True, slots=True)
+class SourceStep:
+    """Sources to be stored in the shard of their names, of so many shards. `progress` is that of an import, if any."""
+
+    sources: Sequence[SourceVectors]
+    shards: int
+    exported_seconds_ago: float
+    progress: Mapping[str, str] = field(default_factory=dict)
+
+
+async def import_into(redis: Any, *, keys: Keys, settings: Settings, step: SourceStep) -> tuple[str, list[str]]:
+    """Store sources in a shard; return the word of import_sources.lua and the names that clash.
+
+    Raises StoreUnavailable.
+    """
+    passed_ms = int(step.exported_seconds_ago * 1000)
+    imported = [_arguments_of(source, shards=step.shards, passed_ms=passed_ms) for source in step.sources]
+    at = (keys.sources, keys.sources_last, keys.sources_seen, keys.sources_names, keys.sources_before)
+    word, *names = await _import.run(
+        redis,
+        (*at, keys.imports, keys.backlog),
+        {**step.progress, "imported": imported},
+        layout=checks(keys, settings).whole,
+    )
+    raise_wrong_type(word, names)
+    return word.decode(), [name.decode() for name in names]
+
+
+async def stored_sources(shards: Shards, sources: Sequence[SourceVectors], *, but_the_same: bool = True) -> list[str]:
+    """Return the names of those that are stored already, `but_the_same` by `import_sources` with the same.
 
     Raises StoreUnavailable.
     """
@@ -103,7 +144,7 @@ async def stored_sources(shards: Shards, sources: Sequence[SourceVectors]) -> li
         stored = await _stored(shards, [source.name for source in some])
         for source in some:
             lanes = [lane for of_shard in stored if (lane := of_shard.get(source.name))]
-            is_same = any(lane.before == source.vectors for lane in lanes)
+            is_same = but_the_same and any(lane.before == source.vectors for lane in lanes)
             if not is_same and any(lane.position or lane.before for lane in lanes):
                 clashes.append(source.name)
     return clashes
@@ -118,23 +159,11 @@ async def _stored(shards: Shards, names: Sequence[str]) -> list[dict[str, Known]
 
 def _arguments_of(source: SourceVectors, *, shards: int, passed_ms: int) -> dict[str, Any]:
     first = moved(source.name, source.vectors, shards=shards)
-    seen_ms = int(time.time() * 1000) if source.seen_ms is None else source.seen_ms + passed_ms
     return {
         "name": source.name,
         "position": str(first.position),
         "last": first.last,
         "before": packed(source.vectors).decode(),
-        "seen_ms": str(seen_ms),
+        "seen_ms": "" if source.seen_ms is None else str(source.seen_ms + passed_ms),
         "listed": is_listed(source.name),
     }
-
-
-async def _import_into(shard: Shard, settings: Settings, some: Sequence[dict[str, Any]]) -> list[str]:
-    at = shard.keys
-    keys = (at.sources, at.sources_last, at.sources_seen, at.sources_names, at.sources_before)
-    layout = checks(at, settings).whole
-    clashes: list[bytes] = []
-    for first in range(0, len(some), PAGE_SOURCES):
-        imported = some[first : first + PAGE_SOURCES]
-        clashes += await _import.run(shard.redis, keys, {"imported": imported}, layout=layout)
-    return [name.decode() for name in clashes]

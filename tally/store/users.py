@@ -37,7 +37,7 @@ _ALL = ("cluster|slots", "info", "time")
 WRITES = frozenset(
     {
         *("DEL", "EXPIRE", "HDEL", "HINCRBY", "HSET", "HSETNX", "INCR", "LPOP", "LPUSH"),
-        *("LTRIM", "PERSIST", "PEXPIRE", "RENAME", "RPUSH", "SET", "UNLINK", "XACK", "XADD"),
+        *("LTRIM", "PERSIST", "PEXPIRE", "PEXPIREAT", "RENAME", "RPUSH", "SET", "UNLINK", "XACK", "XADD"),
         *("XCLAIM", "XDEL", "XGROUP", "XREADGROUP", "ZADD", "ZREM", "ZREMRANGEBYRANK", "ZUNIONSTORE"),
     }
 )

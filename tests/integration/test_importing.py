@@ -1,0 +1,271 @@
+"""An export comes into a namespace: each thing once, whatever ends the import, and nothing if it may not."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+import tally.store.importing
+import tally.store.shard_import
+from tally.export_records import Counts, DeadLetter, Once, Sample, Totals
+from tally.imports import Routes
+from tally.keys import SOURCE_NEWEST, Keys
+from tally.runtime import Failure
+from tally.settings import Settings
+from tally.shards import shard_of
+from tally.store.importing import import_export
+from tally.store.shards import Shards
+from tests.exports import AT, DAY, SOURCE, Export, everything, stored
+
+
+class Killed(BaseException):
+    """The process ends, just there."""
+
+
+class Mortal:
+    """A client whose process ends at a call: before it was sent, or when it was, and its answer was not read."""
+
+    def __init__(self, redis: Redis, *, at: int = 0, sent: bool = False) -> None:
+        self._redis: Any = redis
+        self._at = at
+        self._sent = sent
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+    async def execute_command(self, *words: Any) -> Any:
+        return await self._call(self._redis.execute_command(*words))
+
+    def pipeline(self, transaction: bool) -> Any:
+        pipeline = self._redis.pipeline(transaction=transaction)
+        execute = pipeline.execute
+
+        async def mortal(raise_on_error: bool) -> Any:
+            return await self._call(execute(raise_on_error=raise_on_error))
+
+        pipeline.execute = mortal
+        return pipeline
+
+    async def _call(self, call: Any) -> Any:
+        self.calls += 1
+        if self.calls == self._at:
+            if self._sent:
+                await call
+            else:
+                call.close()
+            raise Killed
+        return await call
+
+
+class Target:
+    """A namespace with so many shards, and a look at all that it holds."""
+
+    def __init__(self, redis: Redis, *, shards: int, **settings: Any) -> None:
+        self.settings = Settings(**{**SETTINGS, "shards": shards, **settings})
+        self.redis: Any = redis
+        self.shards = Shards.over(redis, self.settings)
+
+    async def take(self, export: Export, *, adds: bool = False, redis: Any = None) -> None:
+        shards = self.shards if redis is None else Shards.over(redis, self.settings)
+        await import_export(shards, self.settings, export.plan, export.opened, adds=adds)
+
+    async def counts(self, export: Export) -> dict[Any, Counter[str]]:
+        """All counts of the tables and windows of the export, summed over shards."""
+        found: dict[Any, Counter[str]] = {}
+        for table, length, start, of_type in export.counts():
+            sums = found[table, length, start, of_type] = Counter()
+            for shard in self.shards:
+                for name, count in (await self._hash(shard.keys, table, length, start, of_type)).items():
+                    sums[name] = max(sums[name], count) if table == SOURCE_NEWEST else sums[name] + count
+        return found
+
+    async def _hash(self, keys: Keys, table: str, length: int, start: int, of_type: str | None) -> dict[str, int]:
+        if of_type is not None:
+            number = await self.redis.hget(keys.types_numbers, of_type)
+            table = f"words@{number.split(b':')[0].decode()}"
+        key = keys.window(table, length, start) if length else keys.table(table)  # type: ignore[arg-type]
+        return {name.decode(): int(count) for name, count in (await self.redis.hgetall(key)).items()}
+
+    async def totals(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for shard in self.shards:
+            stored_totals = await self.redis.hgetall(shard.keys.totals)
+            found.update({name.decode(): int(count) for name, count in stored_totals.items()})
+        return found
+
+    async def entries(self, name: str) -> list[dict[bytes, bytes]]:
+        return [fields for shard in self.shards for _, fields in await self.redis.xrange(getattr(shard.keys, name))]
+
+    async def is_all_of(self, export: Export, times: int = 1) -> None:
+        """Assert that all of the export is here, so often."""
+        wanted = export.counts()
+        for key, counts in wanted.items():
+            if key[0] != SOURCE_NEWEST:
+                wanted[key] = Counter({name: times * count for name, count in counts.items()})
+        assert await self.counts(export) == wanted
+        assert await self.totals() == Counter({name: times * count for name, count in export.totals().items()})
+
+
+SETTINGS: dict[str, Any] = {"words_by_type": "5", "accepted_samples": 10, "stripe_bytes": 100_000}
+
+
+def export_of(shards: int, *, id_: str = "0" * 32, **options: Any) -> Export:
+    settings = Settings(**{**SETTINGS, "shards": shards})
+    return Export(everything(settings, **options), settings, id_=id_)
+
+
+@pytest.mark.parametrize(("exported", "shards"), [(1, 1), (3, 3), (3, 1), (1, 3), (3, 2)])
+async def test_everything_of_an_export_is_there(redis: Redis, exported: int, shards: int) -> None:
+    export, target = export_of(exported), Target(redis, shards=shards)
+    await target.take(export)
+    await target.is_all_of(export)
+    for kind, name in (("rejected", "rejected"), ("accepted", "accepted")):
+        samples = [sample for sample in export.of(Sample) if sample.kind == kind]
+        found = {(each[b"line"], int(each[f"{kind}_ms".encode()])) for each in await target.entries(name)}
+        if kind == "accepted":  # a day after the last one these are gone, as where they came from
+            assert found == set()
+        else:
+            assert found == {(sample.line, sample.at_ms) for sample in samples}
+    letters = await target.entries("dead_letters")
+    assert sorted(each[b"lines"] for each in letters) == [b"x"] * len(export.of(DeadLetter))
+    routes = Routes(shards=shards, exported=exported)
+    for once in export.of(Once):
+        for shard, keys in routes.of_keys(once).items():
+            at = target.shards[shard].keys
+            key = at.once_new if once.age == "new" else at.once_old
+            assert await target.redis.hmget(key, list(keys)) == list(keys.values())
+            assert await target.redis.pexpiretime(key) == once.expires_ms
+            assert int(await target.redis.hget(key, "")) == once.since_ms
+    for number in range(5):
+        name = SOURCE.format(number)
+        keys_of = target.shards[shard_of(name, shards)].keys
+        assert await target.redis.hexists(keys_of.sources_before, name)
+
+
+async def test_words_go_to_the_shard_of_their_name_and_the_most_frequent_are_known(redis: Redis) -> None:
+    export, target = export_of(1, names=4500), Target(redis, shards=3)
+    await target.take(export)
+    for shard in target.shards:
+        words = {name.decode() for name in await target.redis.hkeys(shard.keys.words)}
+        assert {shard_of(word, 3) for word in words} == {shard.index}
+        top = dict(await target.redis.zrange(shard.keys.top, 0, -1, withscores=True))
+        counts = {name: int(count) for name, count in (await target.redis.hgetall(shard.keys.words)).items()}
+        counts.pop(b"__other__", None)
+        assert top == dict(sorted(counts.items(), key=lambda each: -each[1])[:1000])
+
+
+async def test_floors_and_since_when_words_are_apart_are_those_of_all_shards(redis: Redis) -> None:
+    export, target = export_of(3), Target(redis, shards=2)
+    await target.take(export)
+    for shard in target.shards:
+        assert await target.redis.zscore(shard.keys.floors, "60") >= DAY - 3600 + 120
+        assert (await target.redis.hget(shard.keys.types_numbers, "a")).split(b":")[1] == str(DAY + 2).encode()
+    same = Target(redis, shards=3, namespace="same")
+    await same.take(export)
+    for shard in same.shards:
+        assert (await same.redis.hget(shard.keys.types_numbers, "a")).split(b":")[1] == str(DAY + shard.index).encode()
+
+
+async def test_a_shard_that_counted_a_type_without_its_words_has_them_since_the_export(redis: Redis) -> None:
+    export = export_of(3)
+    export = Export(
+        [each for each in export.records if getattr(each, "since", {}).get("a") != DAY + 1],
+        Settings(**{**SETTINGS, "shards": 3}),
+    )
+    target = Target(redis, shards=1)
+    await target.take(export)
+    assert (await target.redis.hget(target.shards[0].keys.types_numbers, "a")).split(b":")[1] == str(AT).encode()
+
+
+@pytest.mark.parametrize(("exported", "shards", "sent"), [(2, 2, False), (2, 1, True)])
+async def test_an_import_that_is_killed_at_any_call_goes_on(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, exported: int, shards: int, sent: bool
+) -> None:
+    monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 200)
+    monkeypatch.setattr(tally.store.importing, "SOURCES_AT_ONCE", 2)
+    monkeypatch.setattr(tally.store.importing, "SAMPLES_AT_ONCE", 2)
+    export, target = export_of(exported), Target(redis, shards=shards)
+    for at in itertools.count(1):
+        await redis.flushall()
+        with suppress(Killed):
+            await target.take(export, redis=Mortal(redis, at=at, sent=sent))
+            break
+        with suppress(Failure):  # it was killed when all of it was there
+            await target.take(export)
+        await target.is_all_of(export)
+        assert len(await target.entries("rejected")) == 3 * exported
+        assert len(await target.entries("dead_letters")) == exported
+        with pytest.raises(Failure, match="a second time would count all of it twice"):
+            await target.take(export)
+    assert at > 30
+
+
+async def test_an_import_is_killed_again_and_again(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 60)
+    export, target = export_of(3), Target(redis, shards=2)
+    for at in itertools.count(1):
+        try:
+            await target.take(export, redis=Mortal(redis, at=7 + at // 2, sent=bool(at % 2)))
+        except Killed:
+            continue
+        break
+    await target.is_all_of(export)
+
+
+async def test_it_is_refused_where_something_was_counted_unless_it_is_added(redis: Redis) -> None:
+    first, second = export_of(1), export_of(2, id_="1" * 32)
+    second = Export(
+        [each for each in second.records if isinstance(each, Counts | Totals)],
+        Settings(**{**SETTINGS, "shards": 2}),
+        id_="1" * 32,
+    )
+    target = Target(redis, shards=1)
+    await target.take(first)
+    before = await dump(redis)
+    with pytest.raises(Failure, match=r"the namespace tally is not empty: there are .*counts and totals"):
+        await target.take(second)
+    assert await dump(redis) == before
+    await target.take(second, adds=True)
+    found, both = await target.counts(first), first.counts()
+    for key, counts in second.counts().items():
+        if key[0] == SOURCE_NEWEST:
+            both[key] = Counter({name: max(counts[name], both[key][name]) for name in counts | both[key]})
+        else:
+            both[key] = both[key] + counts
+    assert found == both
+    assert await target.totals() == first.totals() + second.totals()
+
+
+async def test_sources_and_keys_that_both_have_are_refused_before_anything_is_written(redis: Redis) -> None:
+    target = Target(redis, shards=1)
+    await target.take(export_of(1))
+    before = await dump(redis)
+    again = export_of(1, id_="1" * 32)
+    with pytest.raises(Failure, match=r"appended to here already.*file:/logs/0#.*file:/logs/4#"):
+        await target.take(again, adds=True)
+    assert await dump(redis) == before
+    other = [
+        Once(0, False, "new", AT * 1000, 1 << 50, dict.fromkeys(once.keys, stored("another body", 8)))
+        for once in again.of(Once)
+    ]
+    with pytest.raises(Failure, match="3 idempotency keys or more were used here for other bodies"):
+        await target.take(Export(other, target.settings, id_="2" * 32), adds=True)
+    assert await dump(redis) == before
+
+
+async def test_another_export_waits_for_one_that_is_unfinished(redis: Redis) -> None:
+    target = Target(redis, shards=2)
+    with pytest.raises(Killed):
+        await target.take(export_of(2), redis=Mortal(redis, at=20))
+    with pytest.raises(Failure, match=f"another export, with the ID {'0' * 32}, has begun"):
+        await target.take(export_of(2, id_="1" * 32), adds=True)
+
+
+async def dump(redis: Any) -> dict[bytes, Any]:
+    return {key: await redis.dump(key) for key in await redis.keys("*")}
