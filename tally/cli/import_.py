@@ -13,6 +13,7 @@ from typing import IO, Annotated, cast
 import typer
 
 from tally.cli.asking import server_at_rest, with_shards
+from tally.cli.stopping import until_stopped
 from tally.clock import SYSTEM
 from tally.export_files import opened
 from tally.export_records import Record
@@ -46,7 +47,10 @@ def import_(
             _tell(
                 with_shards(
                     settings,
-                    lambda shards: export.bring_into(shards, settings, adds=add),
+                    lambda shards: until_stopped(
+                        export.bring_into(shards, settings, adds=add),
+                        but="run the same again, and it goes on; until then a part of it is counted",
+                    ),
                     writes=True,
                 )
             )
