@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from tally.keys import NAMESPACE_PATTERN
 from tally.redis_location import redis_url
 from tally.redis_urls import url_problem
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, fail, load_or_exit
-from tally.store.users import NAMES, REPLICA, acl_file
+from tally.store.users import REPLICA, acl_file, names_with
 
 #: In the folder of a user.
 PASSWORD_FILE, URL_FILE = "password", "url"
@@ -25,6 +26,14 @@ PASSWORD_FILE, URL_FILE = "password", "url"
 def redis_users(
     namespace: Annotated[
         str | None, typer.Option(help="The namespace whose keys they may use. Default: TALLY_NAMESPACE.")
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMESPACE",
+            help="Another namespace in this Redis, whose services have users of their own: `NAMESPACE-ingestor` and so "
+            "on. May be given more than once.",
+        ),
     ] = None,
     passwords: Annotated[
         Path | None,
@@ -49,14 +58,18 @@ def redis_users(
     """
     settings = load_or_exit(log_level="warning")
     namespace = settings.namespace if namespace is None else namespace
-    if not NAMESPACE_PATTERN.fullmatch(namespace):
-        fail(f"--namespace {namespace}: right is 1 to 32 of a-z, 0-9, _ and -", code=EXIT_USAGE)
+    others = list(dict.fromkeys(also or ()))
+    for option, name in (("namespace", namespace), *(("also", other) for other in others)):
+        if not NAMESPACE_PATTERN.fullmatch(name):
+            fail(f"--{option} {name}: right is 1 to 32 of a-z, 0-9, _ and -", code=EXIT_USAGE)
+    if namespace in others:
+        fail(f"--also {namespace}: that is the namespace of the users without one in their names", code=EXIT_USAGE)
     where = redis_url(settings) if url is None else url
     if (problem := url_problem(where)) is not None:
         fail(f"--url: {problem}", code=EXIT_USAGE)
     try:
-        known = None if passwords is None else _passwords_in(passwords, where)
-        text = acl_file(namespace=namespace, passwords=known)
+        known = None if passwords is None else _passwords_in(passwords, where, names_with(others))
+        text = acl_file(namespace=namespace, also=others, passwords=known)
         if output is None:
             typer.echo(text, nl=False)
         else:
@@ -66,10 +79,10 @@ def redis_users(
         fail(f"cannot use {error.filename or 'the output'}: {error.strerror}", code=EXIT_FAILURE)
 
 
-def _passwords_in(folder: Path, url: str) -> dict[str, str]:
+def _passwords_in(folder: Path, url: str, names: Iterable[str]) -> dict[str, str]:
     """Return each user's password, made where there is none; write the URL of each that connects as a client."""
     found = {}
-    for name in NAMES:
+    for name in names:
         of_user = folder / name
         of_user.mkdir(mode=0o700, parents=True, exist_ok=True)
         found[name] = password = _password_in(of_user / PASSWORD_FILE)

@@ -7,7 +7,7 @@ command inside is looked at again. Commands that put something in a key's place 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -170,16 +170,27 @@ REPLICA = "replica"
 NAMES = (*(each.name for each in SERVICES), ADMIN, REPLICA)
 
 
-def acl_file(*, namespace: str = DEFAULT_NAMESPACE, passwords: Mapping[str, str] | None = None) -> str:
-    """Return a file for Redis' `aclfile`, with the hash of each user's password.
+def names_with(also: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of all users where there are those of these namespaces, too: `NAMESPACE-SERVICE`."""
+    return (*NAMES, *(f"{namespace}-{each.name}" for namespace in also for each in SERVICES))
+
+
+def acl_file(
+    *,
+    namespace: str = DEFAULT_NAMESPACE,
+    also: Sequence[str] = (),
+    passwords: Mapping[str, str] | None = None,
+) -> str:
+    """Return a file for Redis' `aclfile`, with the hash of each user's password; `also` with users of other namespaces.
 
     Without passwords there is a word in the place of each that no Redis takes for one.
     """
     rules = {each.name: each.rules(namespace) for each in SERVICES}
+    rules |= {f"{other}-{each.name}": each.rules(other) for other in also for each in SERVICES}
     rules[ADMIN] = ["~*", "&*", "+@all"]
     rules[REPLICA] = ["resetchannels", "-@all", "+psync", "+replconf", "+ping"]
     lines = ["user default off resetpass resetkeys resetchannels -@all"]
-    lines += [f"user {name} on #{_hash(name, passwords)} {' '.join(rules[name])}" for name in NAMES]
+    lines += [f"user {name} on #{_hash(name, passwords)} {' '.join(rules[name])}" for name in names_with(also)]
     return "\n".join(lines) + "\n"
 
 

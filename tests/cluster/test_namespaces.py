@@ -192,6 +192,44 @@ def test_who_may_not_look_for_namespaces_is_told_so_and_one_that_may_not_be_read
             admin.execute_command("ACL", "DELUSER", "few")
 
 
+def test_services_of_two_namespaces_have_users_that_reach_their_own_alone(
+    durable_server: Server, tmp_path: Path
+) -> None:
+    folder = tmp_path / "users"
+    done = tally("redis-users", "--also", "web-shop", "--passwords", str(folder), "--url", durable_server.url)
+    assert done.returncode == 0, done.stderr
+    users = [line.split()[1:] for line in done.stdout.splitlines()]
+    with durable_server.client() as admin:
+        for name, *rules in users:
+            if name != "default":  # which the test is
+                admin.execute_command("ACL", "SETUSER", name, "reset", *rules)
+    write_events(events := tmp_path / "events.ndjson", count=100, seed=1)
+
+    def run_all(namespace: str, *, as_of: str) -> list[int]:
+        """Run each service's command about this namespace, as the users of that one; return how they ended."""
+        before = "" if as_of == "tally" else f"{as_of}-"
+        return [
+            tally(
+                *arguments,
+                env={"TALLY_REDIS_URL_FILE": str(folder / f"{before}{user}" / "url"), "TALLY_NAMESPACE": namespace},
+            ).returncode
+            for user, *arguments in (
+                ("ingestor", "ingest", str(events)),
+                ("aggregator", "aggregate", "--drain"),
+                ("api", "status"),
+            )
+        ]
+
+    assert run_all("web-shop", as_of="web-shop") == [0, 0, 0]
+    assert run_all("tally", as_of="web-shop") == [1, 1, 1]
+    with durable_server.client() as admin:
+        assert counted(admin, Keys(namespace="web-shop")) == expected_of(events)
+        assert not list(admin.scan_iter("tally:*"))
+    assert run_all("tally", as_of="tally") == [0, 0, 0]
+    assert_refused(tally("redis-users", "--also", "tally"), 2, "--also tally")
+    assert_refused(tally("redis-users", "--also", "Web"), 2, "--also Web: right is 1 to 32 of")
+
+
 def test_where_nothing_was_counted_there_is_no_namespace(server: Server) -> None:
     env = {"TALLY_REDIS_URL": server.url}
     assert "There is no namespace" in tally("status", "--all", env=env).stdout
