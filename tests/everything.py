@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
 from tally.export_records import Record
 from tally.settings import Settings
+from tally.shards import shard_of
 from tally.store import Block
 from tally.store.exporting import Exported
-from tally.store.idempotent import Body
+from tally.store.idempotent import Body, stored_key
 from tests.sharded import Sharded
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -27,8 +29,8 @@ EPOCH = 20_000 * DAY
 FILES = ("file:/var/log/a#4-0123456789abcdef", "tail:/var/log/größe#1-2-0-4-0123456789abcdef")
 
 #: Names that are hard on whatever writes or reads them.
-_WORDS = ["the", "ça", "naïve", "日本語", "l’été", "x" * 64, "__proto__", "1e5", "Ångström", *map(str, range(40))]
-_TYPES = ["order", "größe", "", 'a"b', "a:b", "\0", "a\nb", "🎉"]
+_WORDS = ["ça", "naïve", "日本語", "l’été", "x" * 64, "__proto__", "1e5", "Ångström", *(f"w{n}" for n in range(60))]
+_TYPES = ["order", "größe", "", 'a"b', "a:b", "\0", "a\nb", "🎉", *"abcdefg"]
 
 
 class Everything(Sharded):
@@ -55,9 +57,10 @@ class Everything(Sharded):
         await self.append("tcp://[::1]:9000#0123456789ab", 0)
         await self.send("first", "second")
         await self.send("ours", own=True)
-        seconds, _ = await self.shards[0].redis.time()
-        await self.shards[0].redis.hset(self.shards[0].keys.once_new, "", seconds * 1000 - DAY_MS)
-        await self.send("third")
+        first = self.shards[shard_of(stored_key("first"), len(self.shards))]
+        seconds, _ = await first.redis.time()
+        await first.redis.hset(first.keys.once_new, "", seconds * 1000 - DAY_MS)
+        await self.send("third", "fourth")
         await self.set_aside(b'{"event_type":"order","data":"dead \xff"}')
 
     def some_lines(self) -> list[bytes]:
@@ -74,10 +77,10 @@ class Everything(Sharded):
             event["timestamp"] = self.now - chance.choice([0, 1, 60, 3600, 20_000, DAY, 5 * DAY, 60 * DAY])
         return json.dumps(event).encode()
 
-    async def append(self, source: str, shard: int) -> None:
-        """Append some lines of a source to its lane in a shard, and count them."""
+    async def append(self, source: str, shard: int, some: Sequence[bytes] = ()) -> None:
+        """Append these lines, or some, of a source to its lane in a shard, and count them."""
         one = self.shards[shard]
-        lines = b"\n".join(self.some_lines())
+        lines = b"\n".join(some or self.some_lines())
         start = self._positions.get((source, shard), 0)
         end = self._positions[source, shard] = start + len(lines) + 1
         before, last = (f"4-{at:016x}" if at and "#4" in source else "" for at in (start, end))
@@ -86,11 +89,14 @@ class Everything(Sharded):
         await one.count_what_waits()
 
     async def send(self, *keys: str, own: bool = False) -> list[str]:
-        """Append a body of one line under each of these keys to the first shard, and count them."""
-        bodies = [Body(key, "d", DAY_MS, [b'{"event_type":"order","data":"body"}'], own=own) for key in keys]
-        words = await self.shards[0].store.append_once(source="http://h:1", bodies=bodies)
-        await self.shards[0].count_what_waits()
-        return list(words)
+        """Append a body of one line under each of these keys, where that goes, and count them."""
+        words: list[str] = []
+        for key in keys:
+            one = self.shards[shard_of(stored_key(key), len(self.shards))]
+            body = Body(key, "d", DAY_MS, [b'{"event_type":"order","data":"body"}'], own=own)
+            words += await one.store.append_once(source="http://h:1", bodies=[body])
+            await one.count_what_waits()
+        return words
 
     async def set_aside(self, lines: bytes) -> None:
         """Make a dead letter of these lines in the first shard."""

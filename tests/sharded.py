@@ -45,6 +45,8 @@ class OneShard:
         """Count all blocks that were appended, as an aggregator does."""
         await self.store.create_group()
         entries = await self.store.read(consumer="test", count=100, block_ms=None)
+        if not entries:
+            return
         await self.store.count(consumer="test", entries=entries, counts=self._decoder.count(entries))
 
     async def move(self, steps: int = 1_000_000) -> None:

@@ -22,6 +22,7 @@ from tally.store.merged_reads import MergedReader
 from tally.store.reads import CountReader, as_text
 from tally.store.shards import Shard, Shards
 from tally.store.status import Names
+from tests.answers import questions, without_moments
 from tests.effort import seeds
 from tests.oracle import words_of
 from tests.server import Server
@@ -220,27 +221,6 @@ async def test_answers_are_exact_while_all_shards_count_history_and_fold_it(
 # The whole api.
 
 
-def without_moments(answer: httpx.Response) -> Any:
-    """An answer without what tells when and where it was made, and without what only several shards have."""
-    if not answer.headers["content-type"].startswith("application/json"):
-        lines = answer.text.splitlines()
-        if answer.headers["content-type"].startswith("text/csv"):
-            cut = lines and lines[0].endswith(",at_most")
-            return [line.rpartition(",")[0] if cut else line for line in lines]
-        return [{name: value for name, value in json.loads(line).items() if name != "at_most"} for line in lines]
-
-    def cleaned(value: Any) -> Any:
-        if isinstance(value, list):
-            return [cleaned(each) for each in value]
-        if isinstance(value, dict):
-            for name in ("as_of", "next", "at_most", "distinct_at_most", "shards", "rejected_at", "id"):
-                value.pop(name, None)
-            return {name: cleaned(each) for name, each in value.items()}
-        return value
-
-    return answer.status_code, cleaned(answer.json())
-
-
 @pytest.mark.parametrize("shards", [3, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 4, 8, 16))])
 @pytest.mark.parametrize("seed", seeds(range(1), range(3)))
 async def test_whatever_is_asked_of_several_shards_is_answered_as_by_one(
@@ -278,34 +258,7 @@ async def test_whatever_is_asked_of_several_shards_is_answered_as_by_one(
     await many.move()
     await one.move()
 
-    start, now = int(many.now) - 3 * DAY, int(many.now)
-    whens = ["", "window=15m&", "window=3h&", f"from={start}&to={now}&", f"from={start + 7}&", "window=30d&"]
-    paths = ["/events/CountByEventType", "/events/countWords", "/events/CountWords?limit=7", "/v1/words/w3?window=2d"]
-    paths += [
-        "/v1/types:trending?window=1h",
-        "/v1/words:trending?window=1d",
-        "/v1/words/never",
-        "/v1/types:lookup?name=a",
-    ]
-    paths += ["/v1/types:series?window=2h&step=5m", "/v1/words:series?name=w1&name=w2&window=7d&step=1h"]
-    paths += [f"/v1/types:series?name=a&name=b&from={start}&to={now}", "/v1/types:series?window=30d&step=7s"]
-    for when in whens:
-        for kind in ("types", "words"):
-            for query in (
-                *("limit=1000", "limit=5&offset=3", "order=name&limit=5", "order=count&offset=2&limit=9"),
-                *(
-                    "q=3",
-                    "prefix=W1&order=-name",
-                    "regex=%5Ew1.%24&exclude=w11",
-                    "exclude=w3&exclude=a&exclude=no&limit=9",
-                ),
-                *("format=csv&limit=500", "format=ndjson&limit=20&offset=10"),
-                *(
-                    ("compare=previous&limit=50", "compare=previous&order=-change", "compare=previous&format=csv")
-                    * bool(when)
-                ),
-            ):
-                paths.append(f"/v1/{kind}?{when}{query}")
+    paths = questions(int(many.now))
     async with (
         asked(many.settings, redis, many.clock) as several,
         asked(one.settings, other_database, one.clock) as alone,
