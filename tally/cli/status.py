@@ -66,6 +66,10 @@ async def _read(reader: Reader) -> tuple[Status, list[SourceCount]]:
 def _print_status(found: Status, *, url: str, now: float) -> None:
     console = Console()
     console.print(f"Redis: {url}, namespace {found.namespace}", highlight=False, soft_wrap=True)
+    if not (found.totals["lines"] or found.backlog.blocks or found.sources_total):
+        console.print(
+            "Nothing was ever counted in it; `tally status --all` shows which namespaces there are.", soft_wrap=True
+        )
     console.print(counts_table("Totals", found.totals, limit=100))
     if reasons := {name: number for name, number in found.rejected_by_reason.items() if number}:
         console.print(counts_table("Rejected", reasons, limit=len(reasons)))

@@ -232,5 +232,6 @@ def test_services_of_two_namespaces_have_users_that_reach_their_own_alone(
 
 def test_where_nothing_was_counted_there_is_no_namespace(server: Server) -> None:
     env = {"TALLY_REDIS_URL": server.url}
+    assert "Nothing was ever counted in it; `tally status --all`" in tally("status", env=env).stdout
     assert "There is no namespace" in tally("status", "--all", env=env).stdout
     assert json.loads(tally("status", "--all", "--json", env=env).stdout)["namespaces"] == []
