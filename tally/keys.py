@@ -311,6 +311,16 @@ def namespace_of_layout(key: bytes) -> str | None:
     return None
 
 
+def keys_with_tag(keys: Keys) -> str:
+    """Return a pattern of all keys that a shard may have."""
+    return f"{keys.namespace}:{{{keys.tag}}}:*"
+
+
+def keys_of_all_tags(keys: Keys) -> str:
+    """Return a pattern of all keys that a namespace may have."""
+    return f"{keys.namespace}:{{*}}:*"
+
+
 def words_of(number: int) -> Table:
     """Return the table of the words of the type with this number."""
     return Table(f"words@{number}")

@@ -20,6 +20,7 @@ from tally.cli.ingest import ingest
 from tally.cli.layout import layout
 from tally.cli.output import discard_output
 from tally.cli.redis_users import redis_users
+from tally.cli.reset import reset
 from tally.cli.serve import serve
 from tally.cli.size import size
 from tally.cli.status import status
@@ -64,7 +65,22 @@ def _tally(
         early_signals.release()
 
 
-for command in (up, ingest, aggregate, serve, generate, count, check, size, status, layout, top, export, redis_users):
+for command in (
+    up,
+    ingest,
+    aggregate,
+    serve,
+    generate,
+    count,
+    check,
+    size,
+    status,
+    layout,
+    top,
+    export,
+    reset,
+    redis_users,
+):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(dead_letters, name="dead-letters")

@@ -37,6 +37,7 @@ DEAD_LETTERS = ("append_dead_letter", "drop_dead_letter", "settle_dead_letter")
 #: Those of somebody who looks after a namespace: who holds appends, and reads or changes all of it meanwhile.
 ADMINS = (
     "begin_import",
+    "empty_pipeline",
     "import_entries",
     "import_layout",
     "import_once",
