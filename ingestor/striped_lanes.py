@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ingestor.fingerprints import Fingerprint
 from ingestor.lane import Compared, Lane, Sent
 from ingestor.metrics import SourceMetrics
 from tally.clock import Clock
@@ -17,6 +18,9 @@ from tally.store.protocols import LaneStore
 from tally.stripes import Stripes
 from tally.telemetry import Log
 from tally.vectors import Vector
+
+#: The fingerprint of the bytes before a lane that has nothing: one that was moved meanwhile has another one.
+_NOTHING = str(Fingerprint.of(b""))
 
 
 def lanes_over(stores: Sequence[LaneStore], *, replayable: bool, **options: Any) -> Lane | StripedLanes:
@@ -198,7 +202,7 @@ class _StripeLane(Lane):
 
     def _as_stored(self) -> list[Block]:
         blocks = []
-        start, before = self.position, self._last
+        start, before = self.position, self._last or _NOTHING
         for block in self._in_flight:
             blocks.append(replace(block, start=start, before=before))
             start, before = block.end, block.last

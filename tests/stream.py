@@ -8,16 +8,16 @@ from typing import Any
 
 import redis
 
-from tally.keys import Keys
+from tally.keys import DEFAULT_NAMESPACE, Keys
 from tally.shards import tags
 
 
 class Stream:
     """What ingestors have put on a server that nobody counts on. All the answers are about raw bytes."""
 
-    def __init__(self, port: int, *, shards: int = 1) -> None:
+    def __init__(self, port: int, *, shards: int = 1, namespace: str = DEFAULT_NAMESPACE) -> None:
         self._client: Any = redis.Redis(port=port, socket_timeout=30)
-        self._keys = [Keys(tag) for tag in tags(shards)]
+        self._keys = [Keys(tag, namespace) for tag in tags(shards)]
         self._taken: list[bytes] = []
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from ingestor.fingerprints import Fingerprint
 from ingestor.lane import Sent
 from ingestor.metrics import SourceMetrics
 from ingestor.striped_lanes import StripedLanes
@@ -89,7 +90,7 @@ async def test_for_its_shard_a_block_begins_where_the_one_before_it_there_ended(
     assert await lanes.send() is Sent.APPENDED
     assert shards[0].asked == [(90, 300, "at 90", "at 300"), (300, 400, "at 300", "at 400")]
     assert shards[1].asked == [(150, 410, "at 150", "at 410")]
-    assert shards[2].asked == [(0, 280, "", "at 280")]
+    assert shards[2].asked == [(0, 280, str(Fingerprint.of(b"")), "at 280")]
     assert (lanes.positions, lanes.appended_bytes) == ((400, 410, 280), 260)
     lanes.put(block(0, 410, 420))
     await lanes.send()
