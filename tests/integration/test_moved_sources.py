@@ -19,7 +19,6 @@ from tally.shards import shard_of
 from tally.store import connect
 from tally.store.ingestor import IngestorStore
 from tally.store.ingestor_stores import IngestorStores, ingestor_store
-from tally.store.lease import quiesced
 from tally.store.shards import Shards
 from tally.store.source_vectors import exported_sources, import_sources
 from tests.effort import seeds
@@ -79,6 +78,20 @@ async def append(path: Path, url: str, layout: Layout, *, blocks: int | None = N
         with suppress(asyncio.CancelledError):
             await running
     return appender
+
+
+class LateFile(File):
+    """A file that is opened, and read only when it may be."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.is_opened, self.may_be_read = asyncio.Event(), asyncio.Event()
+
+    async def chunks(self, position: int) -> AsyncIterator[bytes]:
+        self.is_opened.set()
+        await self.may_be_read.wait()
+        async for chunk in super().chunks(position):
+            yield chunk
 
 
 def difference(layouts: Sequence[Layout], written: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -181,12 +194,12 @@ async def test_an_ingestor_that_opened_a_file_before_the_import_reads_it_again_a
     async with layouts[0].shards(server.url) as ours, layouts[1].shards(server.url) as theirs:
         sources = [each async for each in exported_sources(ours, layouts[0].settings)]
         store = ingestor_store(theirs, settings=layouts[1].settings)
-        appender = SourceAppender(File(path), store=store, settings=layouts[1].settings, stop=asyncio.Event())
-        async with quiesced(theirs, layouts[1].settings, seconds=30, what="import", drain=False):
-            running = asyncio.create_task(appender.run())
-            while not appender.name:  # it has opened it then, and appends nothing
-                await asyncio.sleep(0.01)
-            assert await import_sources(theirs, layouts[1].settings, sources) == []
+        file = LateFile(path)
+        appender = SourceAppender(file, store=store, settings=layouts[1].settings, stop=asyncio.Event())
+        running = asyncio.create_task(appender.run())
+        await file.is_opened.wait()
+        assert await import_sources(theirs, layouts[1].settings, sources) == []
+        file.may_be_read.set()
         await running
     assert difference(layouts, lines) == ([], [])
     close(layouts)
