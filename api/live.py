@@ -39,6 +39,7 @@ REMEMBERED_TICKS = 60
 
 #: What a snapshot holds at the most.
 MOST_TYPES, MOST_WORDS = 500, 100
+MOST_NAMES = {"types": MOST_TYPES, "words": MOST_WORDS}
 
 #: How long a browser waits before it connects again, in milliseconds.
 RETRY_MS = 2000
@@ -233,9 +234,12 @@ class Live:
 
     def _take(self, state: dict[str, Any]) -> None:
         before, self._state = self._state, state
-        fell = before is not None and state["totals"]["events"] < before["totals"]["events"]
-        if before is None or fell:
+        if before is None or state["totals"]["events"] < before["totals"]["events"]:
             self._tell("snapshot", state)  # all watchers need everything anew
+            return
+        if any(_lacks(before[kind], state[kind], most=most) for kind, most in MOST_NAMES.items()):
+            self._ticks.clear()  # what was forgotten is not to be told any more
+            self._tell("snapshot", state)
             return
         changed = {kind: _changed(before[kind], state[kind]) for kind in ("types", "words")}
         self._tell("tick", state | changed)
@@ -247,6 +251,12 @@ class Live:
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _lacks(before: Mapping[str, int], now: Mapping[str, int], *, most: int) -> bool:
+    """Return whether a name is gone that no others can have pushed out, since counts only grow: it was forgotten."""
+    least = min(now.values()) if len(now) >= most else 0
+    return any(count > least for name, count in before.items() if name not in now)
 
 
 def _changed(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:

@@ -74,6 +74,8 @@
 |                                  |            | store/scripts/imports_library.lua                                |
 | `NAMESPACE:{S}:rewritten`        | string     | `run_id` of the server's last start after which its append-only  |
 |                                  |            | file was rewritten                                               |
+| `NAMESPACE:{S}:purging`          | stream     | samples or dead letters that are written anew without some, see  |
+|                                  |            | store/scripts/purge_stream.lua                                   |
 | `NAMESPACE:{S}:probe`            | string     | written by the readiness check, gone after a second              |
 | `NAMESPACE:{S}:absent`           | none       | never there; named by every script that writes, see              |
 |                                  |            | store/scripts/layout_library.lua                                 |
@@ -265,6 +267,10 @@ class Keys:
     @property
     def once_own_old(self) -> str:
         return self._key("once", "own", "old")
+
+    @property
+    def purging(self) -> str:
+        return self._key("purging")
 
     def windows(self, seconds: int) -> str:
         return self._key("windows", seconds)

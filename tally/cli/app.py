@@ -10,10 +10,12 @@ import typer
 from tally import __version__, early_signals
 from tally.cli.aggregate import aggregate
 from tally.cli.check import check
+from tally.cli.compact import compact
 from tally.cli.completion import answer_shells, completion
 from tally.cli.count import count
 from tally.cli.dead_letters import dead_letters
 from tally.cli.export import export
+from tally.cli.forget import forget
 from tally.cli.generate import generate
 from tally.cli.import_ import import_
 from tally.cli.ingest import ingest
@@ -65,22 +67,10 @@ def _tally(
         early_signals.release()
 
 
-for command in (
-    up,
-    ingest,
-    aggregate,
-    serve,
-    generate,
-    count,
-    check,
-    size,
-    status,
-    layout,
-    top,
-    export,
-    reset,
-    redis_users,
-):
+#: Those that look after a namespace; the others are for everybody.
+_KEEPING = (layout, export, reset, forget, compact, redis_users)
+
+for command in (up, ingest, aggregate, serve, generate, count, check, size, status, top, *_KEEPING):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(dead_letters, name="dead-letters")

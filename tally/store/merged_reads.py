@@ -36,7 +36,8 @@ class MergedReader(MergedStatusReader):
 
     def __init__(self, shards: Shards, *, settings: Settings) -> None:
         super().__init__(shards, settings=settings)
-        self._united: dict[Kind, tuple[list[int], int]] = {}  # names of each shard, and of all, when they were all read
+        # When they were all read: the names of each shard, how often some had been moved there, and the names of all.
+        self._united: dict[Kind, tuple[list[int], list[int], int]] = {}
 
     # All time.
 
@@ -51,29 +52,31 @@ class MergedReader(MergedStatusReader):
     async def sum_all(self, kind: Kind | WordsOf, *, gauge: Gauge | None = None) -> dict[bytes, int]:
         """Return the counts of all time: name in UTF-8 -> count. Raises what `gauge` raises, too."""
 
-        async def read(reader: CountReader, part: Gauge) -> tuple[int, dict[bytes, int]]:
-            names, _ = await reader.distinct(kind) if isinstance(kind, str) else (0, 0)
-            return names, await reader.sum_all(kind, gauge=part)
+        async def read(reader: CountReader, part: Gauge) -> tuple[tuple[int, int], dict[bytes, int]]:
+            names, _, moves = await reader.distinct(kind) if isinstance(kind, str) else (0, 0, 0)
+            return (names, moves), await reader.sum_all(kind, gauge=part)
 
-        names, counts = await add_up_all(self._readers, read, gauge=gauge, shards=self._places)
+        found, counts = await add_up_all(self._readers, read, gauge=gauge, shards=self._places)
         if isinstance(kind, str):
-            self._united[kind] = names, len(counts) - (OTHER.encode() in counts)
+            each, moves = [names for names, _ in found], [moves for _, moves in found]
+            self._united[kind] = each, moves, len(counts) - (OTHER.encode() in counts)
         return counts
 
     async def names(self, kind: Kind) -> Names:
         """Return how many names there are of all time: exactly of few, or as long as there are no new ones.
 
-        They are all there for ever. So what was added to shards since they were all read is so many new ones, or fewer
-        where several shards, or what was read, have them, too.
+        They are all there until some are moved to `__other__`. So what was added to shards since they were all read is
+        so many new ones, or fewer where several shards, or what was read, have them, too.
         """
         found = await self._each(lambda reader: reader.distinct(kind))
-        each, other = [names for names, _ in found], sum(count for _, count in found)
-        before, united = self._united.get(kind, ([], 0))
-        if before != each and sum(each) <= FEW_NAMES:
+        each, other = [names for names, _, _ in found], sum(count for _, count, _ in found)
+        moves = [moved for *_, moved in found]
+        before, moves_before, united = self._united.get(kind, ([], [], 0))
+        if (before, moves_before) != (each, moves) and sum(each) <= FEW_NAMES:
             await self.sum_all(kind)
-            before, united = self._united[kind]
-        if len(before) != len(each) or any(now < then for then, now in zip(before, each, strict=True)):
-            before, united = [0] * len(each), 0  # not read yet, or flushed since
+            before, moves_before, united = self._united[kind]
+        if moves_before != moves or any(now < then for then, now in zip(before, each, strict=True)):
+            before, united = [0] * len(each), 0  # not read yet, or moved or flushed since
         at_most = united + sum(each) - sum(before)
         return Names(max(united, *each), at_most, other)
 
@@ -99,7 +102,7 @@ class MergedReader(MergedStatusReader):
         return dict(islice(top_words.items(), TOP_WORDS))
 
     async def _tops(self) -> list[Top]:
-        return [Top(top) for top in await self._each(lambda reader: reader.top(most=DEPTH))]
+        return await self._each(lambda reader: reader.top(most=DEPTH))
 
     async def size(self, kind: Kind) -> int:
         """Return how many names there are of all time at the most, `__other__` among them."""

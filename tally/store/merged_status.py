@@ -76,6 +76,10 @@ class MergedStatusReader:
         found = await self._each(lambda reader: reader.version())
         return _added(totals for totals, _ in found), [(list(totals.values()), applied) for totals, applied in found]
 
+    async def moves(self) -> object:
+        """Return what differs whenever names were moved to `__other__` in any shard."""
+        return await self._each(lambda reader: reader.moves())
+
     async def rejected_by_reason(self) -> dict[str, int]:
         """Return how many lines were rejected for each reason. Raises LayoutRefused as `totals` does."""
         await self._layout.check()

@@ -39,11 +39,12 @@ async def _ask(client: Redis) -> NodeMemory | None:
             # Only a connection knows which server it goes to.
             async with client.client() as alone:
                 told = await alone.info("memory")
-                node = _name(alone.connection)
+                node = node_name(alone.connection)
     except Refused:  # the user may not ask: see docs/redis.md
         return None
     return NodeMemory(node, int(told["used_memory"]), int(told.get("maxmemory", 0)))
 
 
-def _name(connection: Any) -> str:
+def node_name(connection: Any) -> str:
+    """Return the host and port, or the socket, of the server that a connection goes to."""
     return str(getattr(connection, "path", None) or f"{connection.host}:{connection.port}")

@@ -37,11 +37,15 @@ DEAD_LETTERS = ("append_dead_letter", "drop_dead_letter", "settle_dead_letter")
 #: Those of somebody who looks after a namespace: who holds appends, and reads or changes all of it meanwhile.
 ADMINS = (
     "begin_import",
+    "compact_names",
     "empty_pipeline",
+    "forget_names",
     "import_entries",
     "import_layout",
     "import_once",
     "import_sources",
+    "purge_stream",
+    "rebuild_top",
     "release_lease",
     "settle_import",
     "take_lease",

@@ -9,9 +9,13 @@ from tally.ranges import Floors, TimeRange, Window, Windows
 from tally.selections import Asked, TypesOf, WordsOf
 from tally.store.apart import Apart, ByWord
 from tally.store.client import errors_translated, execute
+from tally.store.lua import ReadingScript
 from tally.store.moved import WindowsMoved, again_while_moved, read_standing, sum_standing
 from tally.store.status_reads import StatusReader
 from tally.store.sums import NAMES_AT_ONCE, Gauge, Sums, Ungauged, add_up, read_rows, sizes, together
+from tally.store.top_words import Top
+
+_top_words = ReadingScript("top_words")
 
 
 class CountReader(StatusReader):
@@ -40,13 +44,17 @@ class CountReader(StatusReader):
 
     async def top_words(self) -> dict[str, int]:
         """Return the most frequent words of all time (at most TOP_WORDS), without reading the others."""
-        return ranked(as_text(await self.top()))
+        return ranked(as_text((await self.top()).counts))
 
-    async def top(self, *, most: int = TOP_WORDS) -> dict[bytes, int]:
-        """Return the same by name in UTF-8, so many at the most."""
-        with errors_translated():
-            found = await self._redis.zrange(self._keys.top, 0, most - 1, desc=True, withscores=True)
-        return {name: int(count) for name, count in found}
+    async def top(self, *, most: int = TOP_WORDS) -> Top:
+        """Return the same by name in UTF-8, so many at the most, and what is known of the others.
+
+        While the sorted set lacks words because others were moved to `__other__`, those are left out that are not more
+        frequent for certain.
+        """
+        keys = (self._keys.backlog, self._keys.top)
+        lacked, flat = await _top_words.run(self._redis, keys, {"most": most})
+        return Top(dict(zip(flat[::2], map(int, map(float, flat[1::2])), strict=True)), lacked)
 
     async def size(self, kind: Kind) -> int:
         """Return how many names there are of all time, `__other__` among them."""

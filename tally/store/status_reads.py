@@ -69,37 +69,44 @@ class StatusReader(ShardStore):
         totals, _ = await self.version()
         return totals
 
-    async def version(self) -> tuple[dict[str, int], int]:
-        """Return every total, and how many chunks were ever applied: one of them differs whenever any count does.
+    async def version(self) -> tuple[dict[str, int], object]:
+        """Return every total, and how many chunks were ever applied, and how often names were moved to `__other__`.
 
-        Totals alone do not, for they come last of a batch. Raises LayoutRefused as `totals` does.
+        One of them differs whenever any count does. Totals alone do not, for they come last of a batch. Raises
+        LayoutRefused as `totals` does.
         """
         return await self._totals(TOTALS)
 
-    async def _totals(self, fields: Sequence[str]) -> tuple[dict[str, int], int]:
+    async def _totals(self, fields: Sequence[str]) -> tuple[dict[str, int], tuple[int, int]]:
         with errors_translated():
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.hget(self._keys.backlog, "applied")
+            pipeline.hmget(self._keys.backlog, ["applied", "moved"])
             pipeline.hmget(self._keys.totals, list(fields))
             pipeline.hmget(self._keys.layout, list(FORMAT_FIELDS))
-            applied, values, stored = await execute(pipeline)
+            (applied, moved), values, stored = await execute(pipeline)
         stored_layout(_FORMAT_FIELDS, stored).check_spread(self._here)
-        return {field: int(value or 0) for field, value in zip(fields, values, strict=True)}, int(applied or 0)
+        totals = {field: int(value or 0) for field, value in zip(fields, values, strict=True)}
+        return totals, (int(applied or 0), int(moved or 0))
 
     async def rejected_by_reason(self) -> dict[str, int]:
         """Return how many lines were rejected for each reason. Raises LayoutRefused as `totals` does."""
         totals, _ = await self._totals(_ALL_TOTALS)
         return rejected_by_reason(totals)
 
-    async def distinct(self, kind: Kind) -> tuple[int, int]:
-        """Return how many names there are of all time besides `__other__`, and the count under that."""
-        key = all_time_key(self._keys, kind)
-        names, other = await _distinct.run(self._redis, (key,), {"other": OTHER})
-        return names, int(other)
+    async def distinct(self, kind: Kind) -> tuple[int, int, int]:
+        """Return how many names there are of all time besides `__other__`, the count under that, and `moves`."""
+        keys = (all_time_key(self._keys, kind), self._keys.backlog)
+        names, other, moves = await _distinct.run(self._redis, keys, {"other": OTHER})
+        return names, int(other), moves
+
+    async def moves(self) -> object:
+        """Return what differs whenever names were moved to `__other__`: until then there are ever more."""
+        with errors_translated():
+            return int(await self._redis.hget(self._keys.backlog, "moved") or 0)
 
     async def names(self, kind: Kind) -> Names:
         """Return how many names there are of all time."""
-        names, other = await self.distinct(kind)
+        names, other, _ = await self.distinct(kind)
         return Names(names, names, other)
 
     async def status(self) -> Status:

@@ -20,14 +20,16 @@ DEPTH = 500
 
 @dataclass(frozen=True)
 class Top:
-    """The most frequent words of a shard, by name in UTF-8: DEPTH of them, or all that there are."""
+    """The most frequent words of a shard, by name in UTF-8: DEPTH of them, or all that there are above `lacked`."""
 
     counts: Mapping[bytes, int]
+    #: How often a word was counted at the most that is missing among them, because others were moved to `__other__`.
+    lacked: int = 0
 
     @cached_property
     def floor(self) -> int:
         """Return how often a word that is not among them was counted at the most."""
-        return 0 if len(self.counts) < DEPTH else min(self.counts.values())
+        return self.lacked if len(self.counts) < DEPTH else min(self.counts.values())
 
     def at_most(self, name: bytes) -> int:
         """Return how often a word was counted at the most."""

@@ -88,6 +88,18 @@ DEAD_LETTER_KEEPER = User(
 )
 
 
+#: The keys that somebody needs who has names forgotten, or compacts them.
+NAME_KEEPER = User(
+    name="admin",
+    scripts=("compact_names", "forget_names", "purge_stream", "rebuild_top"),
+    written=lambda at, any_: (
+        *(_windows_of(at, TYPES, any_), _windows_of(at, WORDS, any_), at.table(words_of(any_))),
+        *(at.types, at.words, at.top, at.backlog, at.types_numbers, at.types_numbered, at.types_retired),
+        *(at.rejected, at.accepted, at.dead_letters, at.purging, at.layout, at.absent),
+    ),
+)
+
+
 def _patterns(naming: Naming, namespace: str) -> list[str]:
     return list(naming(Keys(_ANY_NUMBER, namespace), _ANY_NUMBER))
 
@@ -141,7 +153,7 @@ AGGREGATOR = User(
 
 API = User(
     name="api",
-    reading_scripts=("distinct", "oldest", "sum_fields"),
+    reading_scripts=("distinct", "oldest", "sum_fields", "top_words"),
     others=(
         *(*_ALL, "hget", "hgetall", "hlen", "hmget", "hscan", "hvals", "memory|usage", "set", "xinfo|consumers"),
         *("xinfo|stream", "xlen", "xrevrange", "zrange", "zrevrange"),

@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 
 from tally.keys import OTHER, TYPES, WORDS, Keys, all_time_key, window_key, words_of
 from tally.settings import Settings
+from tally.store.all_windows import all_windows
 from tally.store.client import StoreUnavailable, errors_translated
-from tally.store.layouts import checks, lengths_before
+from tally.store.layouts import checks
 from tally.store.lua import ReadingScript, WritingScript
 from tally.store.tables import HASHES_AT_ONCE, Tables, known_tables
 from tally.windows import WindowLength
@@ -204,18 +205,10 @@ class WindowStore:
         In slices; may be called again after a failure, and by several at once. Raises StoreUnavailable.
         """
         at, table = self._keys, words_of(number)
-        lengths = [*(length.seconds for length in self._lengths), *await lengths_before(self._redis, at)]
-        # Those that are counted first: another layout, once it is accepted, makes them one of the others.
-        groups = [(seconds, key(seconds)) for key in (at.windows, at.folding, at.leftovers) for seconds in lengths]
         with errors_translated():
             await self._redis.unlink(all_time_key(at, table))
-            for seconds, starts_key in groups:
-                after = "-inf"
-                while starts := await self._redis.zrange(
-                    starts_key, after, "+inf", byscore=True, offset=0, num=HASHES_AT_ONCE
-                ):
-                    await self._redis.unlink(*(window_key(at, table, seconds, int(start)) for start in starts))
-                    after = f"({int(starts[-1])}"
+            async for seconds, starts in all_windows(self._redis, keys=at, lengths=self._lengths):
+                await self._redis.unlink(*(window_key(at, table, seconds, start) for start in starts))
             await self._redis.zrem(at.types_retired, number)
         self._tables = Tables()  # whoever needs it looks again
 

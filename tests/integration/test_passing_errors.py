@@ -129,7 +129,7 @@ async def test_what_is_read_in_a_script_is_waited_for_too(server: Server, redis:
         for read in (windows.overdue, partial(reader.distinct, "types")):
             with pytest.raises(StoreUnavailable):
                 await read()
-    assert await reader.distinct("types") == (0, 0)
+    assert await reader.distinct("types") == (0, 0, 0)
 
 
 async def test_nothing_is_advised_about_a_server_that_is_still_loading(tmp_path: Path) -> None:

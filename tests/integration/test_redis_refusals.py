@@ -228,6 +228,7 @@ def test_the_permissions_of_every_script_that_writes_are_asked_for() -> None:
         "permissions",
         "overdue",
         "sum_fields",
+        "top_words",
     }
     scripts = {file.stem for file in Path(str(tally.__file__)).parent.rglob("*.lua") if "_library" not in file.stem}
     assert {*ADMINS, *INGESTORS, *AGGREGATORS, *DEAD_LETTERS} == scripts - others

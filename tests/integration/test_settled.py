@@ -144,10 +144,12 @@ async def test_answers_have_what_is_applied_and_shares_of_it(batch: Batch, serve
 async def test_all_of_a_batch_is_there_once_it_is_applied(batch: Batch, settings: Settings) -> None:
     reader = CountReader(batch.redis, keys=KEYS, settings=settings)
     await batch.settle()
-    _, before = await reader.version()
+    before = (await batch.store.progress()).applied
+    _, version_before = await reader.version()
     await batch.store.apply_all()
-    _, after = await reader.version()
-    assert after - before == batch.chunks
+    _, version = await reader.version()
+    assert (await batch.store.progress()).applied - before == batch.chunks
+    assert version != version_before
     assert await reader.words() == dict(sorted(Counter(WORDS).items()))
     found, counts = await reader.sum_range("words", 0, 2**32)
     assert as_text(counts) == Counter(WORDS)

@@ -53,6 +53,7 @@ KEYS = Keys()
         (KEYS.layout, "tally:{0}:layout"),
         (KEYS.layout_history, "tally:{0}:layout:history"),
         (KEYS.rewritten, "tally:{0}:rewritten"),
+        (KEYS.purging, "tally:{0}:purging"),
         (KEYS.probe, "tally:{0}:probe"),
         (KEYS.absent, "tally:{0}:absent"),
         (Keys(tag=7).stream, "tally:{7}:stream"),

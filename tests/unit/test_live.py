@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from fastapi.sse import ServerSentEvent
 
-from api.live import EVERY_SECONDS, Live
+from api.live import EVERY_SECONDS, MOST_WORDS, Live
 from api.watched import LINGER_SECONDS, Selection
 from tally.store.counting import Counting
 from tally.store.status import Backlog
@@ -27,6 +27,7 @@ class Counts:
         self.reader = self
         self.asked = 0
         self.events = 0
+        self.words = {"a": 1}
 
     async def totals(self) -> dict[str, int]:
         self.asked += 1
@@ -46,7 +47,7 @@ class Counts:
         return {"foo": self.events}
 
     async def top_words(self) -> dict[str, int]:
-        return {"a": 1}
+        return self.words
 
     async def backlog(self, _: dict[str, int]) -> Backlog:
         return Backlog(blocks=0, settled_blocks=0, bytes=0, lines=0, oldest_seconds=None, full=False, bulk_full=False)
@@ -123,6 +124,39 @@ async def test_a_watcher_keeps_it_asking(live: Live, counts: Counts) -> None:
     await first_event(feed)
     while counts.asked < 3 * LINGER_SECONDS / EVERY_SECONDS:
         await asyncio.sleep(0)
+    await feed.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "event"),
+    [
+        ({"a": 1, "b": 9}, {"a": 1}, "snapshot"),
+        ({"a": 1}, {"a": 2, "b": 1}, "tick"),
+        ({f"w{at}": 5 for at in range(MOST_WORDS)}, {f"w{at + 1}": 5 for at in range(MOST_WORDS)}, "tick"),
+        (
+            {f"w{at}": 5 + (not at) for at in range(MOST_WORDS)},
+            {f"w{at + 1}": 5 for at in range(MOST_WORDS)},
+            "snapshot",
+        ),
+    ],
+    ids=["gone", "more", "pushed out", "gone from a full list"],
+)
+async def test_a_name_that_was_forgotten_is_taken_from_watchers(
+    live: Live, counts: Counts, before: dict[str, int], now: dict[str, int], event: str
+) -> None:
+    counts.words = before
+    feed = live.watch(None)
+    await first_event(feed)
+    counts.words = now
+    told, data = await first_event(feed)
+    while not data["words"]:
+        told, data = await first_event(feed)
+    assert told == event
+    if event == "snapshot":
+        assert data["words"] == now
+        later = live.watch(None)
+        assert (await first_event(later))[1]["words"] == now
+        await later.aclose()  # type: ignore[attr-defined]
     await feed.aclose()  # type: ignore[attr-defined]
 
 
