@@ -153,6 +153,11 @@ _FAMILIES = (
         lambda stored: float(stored.status.backlog.full),
     ),
     _Family(
+        "tally_appends_held",
+        "1 while a command, as an export, reads or changes all that is stored, and no source is read.",
+        lambda stored: float(stored.status.backlog.held is not None),
+    ),
+    _Family(
         "tally_aggregators",
         "Aggregators in the consumer group: alive, or idle for too long, as one is that was killed.",
         lambda stored: {

@@ -70,6 +70,7 @@ def test_what_is_counted_is_told_exactly_and_does_not_fall_when_services_start_a
                 "tally_backlog_blocks": 0,
                 "tally_backlog_oldest_seconds": 0,
                 "tally_backlog_full": 0,
+                "tally_appends_held": 0,
                 "tally_unserved_shards": 1,
             }.items():
                 assert name in names(scrape)

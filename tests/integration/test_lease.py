@@ -235,6 +235,17 @@ async def test_one_that_was_lost_is_told(redis: Redis, shards: Shards, settings:
         assert await store.has_room(), "nor is it taken again"
 
 
+async def test_a_full_redis_is_held_too(redis: Redis, shards: Shards, settings: Settings, store: AllStores) -> None:
+    await store.ensure_layout()
+    client: Any = redis
+    await client.config_set("maxmemory", 1)
+    try:
+        async with quiesced(shards, settings, what="export") as lease:
+            await lease.confirm()
+    finally:
+        await client.config_set("maxmemory", 0)
+
+
 @pytest.mark.parametrize("seed", seeds(range(3), range(3, 30)))
 async def test_whoever_was_never_told_that_it_was_lost_had_it_all_along(
     redis: Redis, shards: Shards, settings: Settings, store: AllStores, seed: int

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tally.cli.top_screen import Frame, Sort, View, page, screen
 from tally.store.blocks import Consumer
+from tally.store.held import Held
 from tally.store.status import ALIVE_SECONDS, Backlog, IdempotencyKeys, Status
 
 RED = "\x1b[1;31m"
@@ -25,6 +26,7 @@ def frame(
     settled: int = 0,
     full: bool = False,
     bulk_full: bool = False,
+    held: Held | None = None,
     dead: int = 0,
     lost: int = 0,
     events: int = 123_456_789_012,
@@ -45,6 +47,7 @@ def frame(
             oldest_seconds=12.3 if blocks else None,
             full=full,
             bulk_full=bulk_full,
+            held=held,
         ),
         idempotency_keys=IdempotencyKeys(known=0, since_at=None),
         dead_letters=dead,
@@ -137,6 +140,9 @@ def test_that_sources_are_not_read_is_said() -> None:
 
 
 def test_that_files_are_not_read_is_said_and_is_no_alarm() -> None:
+    text = shown(frame(ALIVE, blocks=3, full=True, held=Held("export", "there", 1.0, 31.0)), width=120)
+    assert "sources are not read: tally export holds appends" in text
+    assert "full" not in text
     text = shown(frame(ALIVE, blocks=3, bulk_full=True), width=120)
     assert "full for files" in text
     assert f"{RED}backlog" not in text
