@@ -43,6 +43,11 @@ LABEL org.opencontainers.image.title="Tally" \
 RUN groupadd --gid 10001 tally \
  && useradd --uid 10001 --gid tally --home-dir /data --no-create-home --shell /usr/sbin/nologin tally \
  && install --directory --owner=tally --group=tally /data
+# Where docker-compose.yml mounts what each user of Redis logs in with: a new volume takes over who owns the folder. Redis itself
+# has to look into the last one.
+RUN cd /run && install --directory --owner=tally --group=tally --mode=0700 \
+      tally/ingestor tally/aggregator tally/api tally/admin \
+ && install --directory --owner=tally --group=tally --mode=0755 tally/replica
 COPY --from=build /opt/tally /opt/tally
 
 # Nothing can be installed here, not even by the base image's own Python.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Iterable
@@ -17,7 +18,8 @@ from tally.keys import NAMESPACE_PATTERN
 from tally.redis_location import redis_url
 from tally.redis_urls import url_problem
 from tally.runtime import EXIT_FAILURE, EXIT_USAGE, fail, load_or_exit
-from tally.store.users import REPLICA, acl_file, names_with
+from tally.store.user_loading import load_users
+from tally.store.users import ADMIN, REPLICA, acl_file, names_with
 
 #: In the folder of a user.
 PASSWORD_FILE, URL_FILE = "password", "url"
@@ -50,11 +52,16 @@ def redis_users(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it to this file, which is replaced as a whole.")
     ] = None,
+    load: Annotated[
+        bool,
+        typer.Option(
+            "--load", help="Then have the Redis of this URL read its `aclfile` again, as `admin`, if it runs already."
+        ),
+    ] = False,
 ) -> None:
     """Print the users for Redis' `aclfile`: one a service, which may do only what that does, and `admin`.
 
-    Without `--passwords` each line has a word in the place of the password's hash that Redis refuses. Redis is not
-    asked for anything.
+    Without `--passwords` each line has a word in the place of the password's hash that Redis refuses.
     """
     settings = load_or_exit(log_level="warning")
     namespace = settings.namespace if namespace is None else namespace
@@ -67,6 +74,8 @@ def redis_users(
     where = redis_url(settings) if url is None else url
     if (problem := url_problem(where)) is not None:
         fail(f"--url: {problem}", code=EXIT_USAGE)
+    if load and (passwords is None or output is None):
+        fail("--load needs --passwords and --output: what Redis reads, and how it is told", code=EXIT_USAGE)
     try:
         known = None if passwords is None else _passwords_in(passwords, where, names_with(others))
         text = acl_file(namespace=namespace, also=others, passwords=known)
@@ -77,6 +86,10 @@ def redis_users(
     except OSError as error:
         discard_output()
         fail(f"cannot use {error.filename or 'the output'}: {error.strerror}", code=EXIT_FAILURE)
+    if load and known is not None:
+        as_admin = _with_login(where, ADMIN, known[ADMIN])
+        for sentence in asyncio.run(load_users(as_admin, tls=settings.redis_tls)):
+            typer.echo(f"tally: {sentence}", err=True)
 
 
 def _passwords_in(folder: Path, url: str, names: Iterable[str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from tally.settings.environment import (
     SettingsError,
     SettingsGroup,
     file_of,
+    files_for_emptied,
     without_effect,
 )
 from tally.settings.ingestor import IngestorSettings
@@ -64,6 +65,7 @@ class Settings(LogSettings, MetricsSettings, ApiSettings, CountingSettings, Inge
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (
             init_settings,
+            SecretFiles(settings_cls, files_for_emptied()),
             env_settings,
             SecretFiles(settings_cls, os.environ),
             dotenv_settings,

@@ -53,9 +53,18 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
+def files_for_emptied() -> dict[str, str]:
+    """Return the variables that name a file where the variable itself is set to nothing: the file is what counts then.
+
+    So docker-compose.yml takes back what an .env has for elsewhere; it cannot unset a variable of one.
+    """
+    files = {name: path for name, path in os.environ.items() if name.endswith("_FILE")}
+    return {name: path for name, path in files.items() if os.environ.get(name.removesuffix("_FILE")) == ""}
+
+
 def file_of(variable: str) -> str | None:
     """Return the path of the file that gave this variable its value; None if it was given itself."""
-    for variables in (os.environ, dotenv_values(ENV_FILE)):
+    for variables in (files_for_emptied(), os.environ, dotenv_values(ENV_FILE)):
         found = {name.upper(): value for name, value in variables.items()}
         if variable in found:
             return None
@@ -68,13 +77,13 @@ def without_effect(settings: Iterable[str]) -> list[str]:
     """Return a sentence for each variable with our prefix that is no setting, most likely by a slip, or is not read."""
     known = {PREFIX + name.upper() for name in settings}
     known |= {name + "_FILE" for name in known} | COMPOSE_VARIABLES
-    sentences = []
+    sentences, emptied = [], files_for_emptied().keys()
     for variable in sorted({*os.environ, *dotenv_values(ENV_FILE)}):
         if variable.startswith(PREFIX) and variable not in known:
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             sentences.append(f"{variable} is not a setting{hint}")
         # As in docker-compose.yml, which sets TALLY_REDIS_URL itself. (That it wins over .env is meant.)
-        elif variable.endswith("_FILE") and {variable, variable.removesuffix("_FILE")} <= os.environ.keys():
+        elif variable.endswith("_FILE") and {variable, variable.removesuffix("_FILE")} <= os.environ.keys() - emptied:
             sentences.append(f"{variable} is not read, because {variable.removesuffix('_FILE')} is set")
     return sentences

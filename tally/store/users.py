@@ -122,7 +122,7 @@ INGESTOR = User(
         *(at.source_lines, at.source_rejected, at.source_newest),
     ),
     confined={
-        ("get", "set"): lambda at, _: (at.rewritten,),
+        ("get", "set"): lambda at, _: (at.rewritten, at.probe),
         ("rename", "unlink"): lambda at, _: (at.once_new, at.once_old, at.once_own_new, at.once_own_old),
     },
 )
@@ -143,7 +143,7 @@ AGGREGATOR = User(
     ),
     read=lambda at, _: (at.layout_history,),
     confined={
-        ("set",): lambda at, _: (at.rewritten,),
+        ("set",): lambda at, _: (at.rewritten, at.probe),
         ("get",): lambda at, _: (at.rewritten, at.types_numbered),
         ("unlink",): lambda at, any_: (
             *(_windows_of(at, TYPES, any_), _windows_of(at, WORDS, any_), at.table(words_of(any_)), at.delta("*")),
@@ -168,6 +168,10 @@ API = User(
         *(at.rejected, at.accepted, at.dead_letters, at.layout, at.layout_history, at.once_new, at.once_old),
     ),
 )
+
+#: Of the user `default`, as whom nobody can log in. It keeps its rights all the same: as `default` a server executes
+#: what stands in its append-only file, and a transaction that it may not run is lost, with no more than a log line.
+_NOBODY = "off resetpass ~* &* +@all"
 
 #: Those of the services, in the order in which events pass them.
 SERVICES = (INGESTOR, AGGREGATOR, API)
@@ -201,7 +205,7 @@ def acl_file(
     rules |= {f"{other}-{each.name}": each.rules(other) for other in also for each in SERVICES}
     rules[ADMIN] = ["~*", "&*", "+@all"]
     rules[REPLICA] = ["resetchannels", "-@all", "+psync", "+replconf", "+ping"]
-    lines = ["user default off resetpass resetkeys resetchannels -@all"]
+    lines = [f"user default {_NOBODY}"]
     lines += [f"user {name} on #{_hash(name, passwords)} {' '.join(rules[name])}" for name in names_with(also)]
     return "\n".join(lines) + "\n"
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.compose.test_compose import NAME, ROOT, docker, engine, wait_until
+from tests.compose.test_compose import Pipeline, engine, wait_until
 
 __all__ = ["engine"]  # a fixture
 
@@ -17,16 +16,15 @@ pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def compose(engine: None, tmp_path: Path) -> Iterator[partial[str]]:
-    """`docker compose` with a project of the test's own."""
-    project = ("--project-name", f"{NAME}-backup", "--project-directory", str(tmp_path))
-    compose = partial(docker, "compose", *project, "--file", str(ROOT / "docker-compose.yml"))
-    yield compose
-    compose("down", "--volumes", "--timeout", "5")
+def pipeline(engine: None, tmp_path: Path) -> Iterator[Pipeline]:
+    pipeline = Pipeline(tmp_path)
+    pipeline.build()
+    yield pipeline
+    pipeline.down()
 
 
-def test_a_backup_is_put_back_into_a_new_volume(compose: partial[str], tmp_path: Path) -> None:
-    redis_cli = partial(compose, "exec", "-T", "redis", "redis-cli")
+def test_a_backup_is_put_back_into_a_new_volume(pipeline: Pipeline, tmp_path: Path) -> None:
+    compose, redis_cli = pipeline.compose, pipeline.redis_cli
     compose("up", "--detach", "--wait", "redis")
     redis_cli("HSET", "tally:{0}:types", "login", "7")
     redis_cli("BGSAVE")

@@ -68,6 +68,8 @@ class Pipeline:
         self._folder = folder
         self._files = [word for file in (ROOT / "docker-compose.yml", *others) for word in ("--file", str(file))]
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{free_port()}", timeout=10, trust_env=False)
+        # As a user who has cloned the project has them.
+        (folder / "deploy").symlink_to(ROOT / "deploy")
         (folder / "data").mkdir()
         self.source = folder / "data" / "events.ndjson"
         (folder / ".env").write_text(
@@ -80,10 +82,14 @@ class Pipeline:
             "TALLY_CLAIM_IDLE_SECONDS=2\n"
         )
 
-    def compose(self, *arguments: str) -> str:
+    def compose(self, *arguments: str, stdin: str | None = None) -> str:
         """`docker compose` with these arguments; what it printed."""
         project = ("--project-name", NAME, "--project-directory", str(self._folder), *self._files)
-        return docker("compose", *project, *arguments)
+        return docker("compose", *project, *arguments, stdin=stdin)
+
+    def redis_cli(self, *arguments: str) -> str:
+        """What `docker compose exec redis redis-cli` says, as the README has it."""
+        return self.compose("exec", "-T", "redis", "redis-cli", *arguments)
 
     def build(self) -> None:
         """Build the image, from the folder of the project rather than the test's."""
@@ -142,11 +148,13 @@ class Pipeline:
         docker("image", "rm", NAME)
 
 
-def docker(*arguments: str, **variables: str) -> str:
+def docker(*arguments: str, stdin: str | None = None, **variables: str) -> str:
     """Run `docker` with these variables; what it printed. Fails with what it complained about."""
     # What a developer has set for his own pipeline is not for this one.
     variables |= {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
-    done = subprocess.run(["docker", *arguments], env=variables, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        ["docker", *arguments], env=variables, input=stdin, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, f"docker {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -249,7 +257,7 @@ def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> No
         assert found["HostConfig"]["CapDrop"] == ["ALL"], service
         assert not found["HostConfig"]["CapAdd"], service
         assert "no-new-privileges:true" in found["HostConfig"]["SecurityOpt"], service
-        _assert_log_is_bounded(found)
+        _assert_is_bounded(found)
         published = found["HostConfig"]["PortBindings"]
         assert [each["HostIp"] for ports in published.values() for each in ports] == (
             ["127.0.0.1"] if service == "api" else []
@@ -260,18 +268,112 @@ def test_containers_have_no_more_rights_than_they_need(pipeline: Pipeline) -> No
     assert found["HostConfig"]["ReadonlyRootfs"]
     assert found["HostConfig"]["CapDrop"] == ["ALL"]
     assert not found["HostConfig"]["PortBindings"]
-    _assert_log_is_bounded(found)
+    _assert_is_bounded(found)
     # Its entry point begins as root; the server must not.
-    capabilities = dict(
-        line.split(":", 1) for line in docker("exec", redis, "cat", "/proc/1/status").splitlines() if ":" in line
+    status = _status_of_server(redis)
+    assert status["Uid"].split()[0] != "0"
+    assert int(status["CapEff"], 16) == 0
+
+
+def _status_of_server(redis: str) -> dict[str, str]:
+    """What the kernel says of the first process of this container."""
+    lines = docker("exec", redis, "cat", "/proc/1/status").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _assert_is_bounded(found: dict[str, Any]) -> None:
+    """Memory, processor time, processes and threads; and the log, which Docker keeps as a whole otherwise."""
+    limits = found["HostConfig"]
+    assert set(limits["LogConfig"]["Config"]) == {"max-size", "max-file"}
+    assert limits["Memory"] > 0
+    assert limits["CpuQuota"] > 0
+    assert not limits["NanoCpus"], "this many would be refused by a machine with fewer cores"
+    assert 0 < limits["PidsLimit"] <= 256
+
+
+def test_each_service_has_its_own_user_of_redis_alone(pipeline: Pipeline) -> None:
+    for service in ("aggregator", "api"):
+        seen = pipeline.compose("exec", "-T", service, "sh", "-c", "cd /run/tally && find . -type f")
+        assert set(seen.split()) == {f"./{service}/password", f"./{service}/url"}
+    attempt = """
+import redis
+with open("/run/tally/api/url") as file:
+    url = file.read().strip()
+for at in ("redis://redis", url):
+    with redis.Redis.from_url(at) as client:
+        try:
+            client.hset("tally:{0}:types", "forged", 1)
+        except redis.RedisError as error:
+            print(type(error).__name__)
+"""
+    said = pipeline.compose("exec", "-T", "api", "python", "-c", attempt)
+    assert said.split() == ["AuthenticationError", "NoPermissionError"]
+
+    assert pipeline.redis_cli("ACL", "WHOAMI").strip() == "admin"
+    assert "forged" not in pipeline.redis_cli("HGETALL", "tally:{0}:types")
+    # What was tried here is all that was ever refused.
+    refused = pipeline.redis_cli("--json", "ACL", "LOG")
+    assert [(each["username"], each["object"]) for each in json.loads(refused)] == [("api", "hset")]
+
+    (redis,) = pipeline.containers("redis")
+    user = _status_of_server(redis)["Uid"].split()[0]
+    denied = ["docker", "exec", "--user", user, redis, "cat", "/run/tally/admin/password"]
+    assert "Permission denied" in subprocess.run(denied, capture_output=True, text=True).stderr
+
+
+def test_only_services_reach_redis_and_only_ingestor_and_api_reach_outside(pipeline: Pipeline) -> None:
+    pipeline.compose("create", "--no-build", "--no-recreate", "ingestor")
+    networks = {
+        service: {name.removeprefix(f"{NAME}_") for name in _networks_of(pipeline.containers(service)[-1])}
+        for service in (*SERVICES, "redis")
+    }
+    assert networks == {
+        "redis": {"redis"},
+        "aggregator": {"redis", "metrics"},
+        "ingestor": {"redis", "metrics", "default"},
+        "api": {"redis", "metrics", "default"},
+    }
+    used = [f"{NAME}_{network}" for network in ("redis", "metrics", "default")]
+    found = json.loads(docker("network", "inspect", *used))
+    assert [each["Internal"] for each in found] == [True, True, False]
+
+    attempt = """
+import socket, sys
+for host, port in (("api", 9090), (sys.argv[1], 6379), ("redis", 6379)):
+    try:
+        socket.create_connection((host, port), 3).close()
+    except OSError:
+        print(host, "is not reached")
+"""
+    (redis,) = pipeline.containers("redis")
+    (address,) = (each["IPAddress"] for each in _networks_of(redis).values())
+    for network in ("default", "metrics"):
+        said = docker("run", "--rm", "--network", f"{NAME}_{network}", NAME, "python", "-c", attempt, address)
+        assert said.splitlines() == [f"{address} is not reached", "redis is not reached"], network
+
+
+def _networks_of(container: str) -> dict[str, dict[str, Any]]:
+    networks: dict[str, dict[str, Any]] = inspect(container)["NetworkSettings"]["Networks"]
+    return networks
+
+
+def test_redis_and_its_users_may_be_started_again_while_the_rest_runs(pipeline: Pipeline) -> None:
+    before = pipeline.totals()["events"]
+    line = '{"event_type": "piped", "data": "in"}\n'
+    ingest = ("run", "--rm", "--no-deps", "-T", "ingestor", "tally", "ingest", "-")
+    pipeline.compose(*ingest, stdin=line)
+
+    pipeline.redis_cli("ACL", "SETUSER", "ingestor", "-xadd")  # as if the version before had not needed it
+    pipeline.compose("up", "--detach", "--no-build", "--no-recreate", "users")
+    wait_until(
+        lambda: "+xadd" in pipeline.redis_cli("ACL", "GETUSER", "ingestor"), what="a Redis that runs takes new rights"
     )
-    assert capabilities["Uid"].split()[0] != "0"
-    assert int(capabilities["CapEff"], 16) == 0
-
-
-def _assert_log_is_bounded(found: dict[str, Any]) -> None:
-    """Docker keeps the whole log of a container otherwise."""
-    assert set(found["HostConfig"]["LogConfig"]["Config"]) == {"max-size", "max-file"}
+    pipeline.compose("restart", "redis")
+    wait_until(pipeline.ready, what="the api has its Redis back")
+    pipeline.compose(*ingest, stdin=line)
+    wait_until(lambda: pipeline.totals()["events"] == before + 2, what="both lines are counted")
+    status = json.loads(pipeline.compose("run", "--rm", "-T", "admin", "tally", "status", "--json"))
+    assert status["totals"]["events"] == before + 2
 
 
 def test_nothing_can_be_written_or_installed_in_a_container(pipeline: Pipeline) -> None:

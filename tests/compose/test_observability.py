@@ -55,8 +55,6 @@ def image(engine: None, tmp_path: Path) -> Iterator[str]:
 def test_prometheus_scrapes_all_services(image: str, tmp_path: Path) -> None:
     url = f"127.0.0.1:{free_port()}"
     pipeline = Pipeline(tmp_path)
-    # As a user who has cloned the project has it.
-    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     with (tmp_path / ".env").open("a") as env:
         env.write(f"TALLY_PROMETHEUS_IMAGE={image}\nTALLY_PROMETHEUS_PUBLISH={url}\nTALLY_API_TOKEN={TOKEN}\n")
     pipeline.source.write_bytes(b'{"event_type": "a", "data": "of a file"}\n' * 100)
@@ -82,6 +80,9 @@ def test_prometheus_scrapes_all_services(image: str, tmp_path: Path) -> None:
         assert found["HostConfig"]["CapDrop"] == ["ALL"]
         assert "no-new-privileges:true" in found["HostConfig"]["SecurityOpt"]
         assert [each["HostIp"] for each in found["HostConfig"]["PortBindings"]["9090/tcp"]] == ["127.0.0.1"]
+        assert set(found["NetworkSettings"]["Networks"]) == {f"{NAME}_metrics", f"{NAME}_watching"}, (
+            "and not that of Redis"
+        )
         assert TOKEN not in docker("exec", container, "cat", "/proc/1/cmdline")
 
         pipeline.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", "aggregator=0", "aggregator")

@@ -331,6 +331,18 @@ def test_a_secret_file_beside_the_variable_itself_is_named_because_it_is_not_rea
     assert sentence == "TALLY_REDIS_URL_FILE is not read, because TALLY_REDIS_URL is set"
 
 
+def test_a_secret_file_beside_the_variable_set_to_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("TALLY_REDIS_URL=redis://of-make-run\n", encoding="utf-8")
+    Path("url").write_text("redis://of-the-file\n", encoding="utf-8")
+    monkeypatch.setenv("TALLY_REDIS_URL", "")
+    monkeypatch.setenv("TALLY_REDIS_URL_FILE", "url")
+    assert load().redis_url == "redis://of-the-file"
+    assert [each for each in unknown_variables() if "TALLY_TEST_SERVER" not in each] == []
+    Path("url").write_text("not a url\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"^TALLY_REDIS_URL_FILE=url"):
+        load()
+
+
 def test_files_may_begin_with_a_byte_order_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("TALLY_MAX_TYPES=17\r\nTALLY_STOP_WORDS=@words\r\n", encoding="utf-8-sig")
     Path("words").write_text("the a\r\n", encoding="utf-8-sig")
