@@ -75,7 +75,7 @@ class Plan:
 def planned(records: Iterator[Record]) -> Plan:
     """Return the plan for an export, which is read to its end. Raises NotAnExport where it is none, or not whole."""
     header = next(records)
-    assert isinstance(header, Header)  # nosec B101: records_of sees to it
+    assert isinstance(header, Header)  # records_of sees to it
     plan = Plan(header)
     for record in records:
         plan.records += 1
@@ -138,7 +138,7 @@ def part_of(
     place = Place(levels[record.length], record.start) if record.length else ALL_TIME
     table = Table(record.table)
     if record.table == WORDS_OF_TYPE:
-        assert record.of_type is not None  # nosec B101: records_of sees to it
+        assert record.of_type is not None  # records_of sees to it
         if (numbered := numbers.get(record.of_type)) is None:
             return None
         table = words_of(numbered.number)
