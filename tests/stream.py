@@ -20,6 +20,10 @@ class Stream:
         self._keys = [Keys(tag, namespace) for tag in tags(shards)]
         self._taken: list[bytes] = []
 
+    def add(self, other: Stream) -> None:
+        """Have the lines of another one, on the same server, among these."""
+        self._keys += other._keys
+
     def close(self) -> None:
         self._client.close()
 

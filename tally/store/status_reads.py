@@ -31,6 +31,7 @@ from tally.store.status import (
     WordsByTypeState,
 )
 from tally.store.window_reads import WindowReader
+from tally.vectors import unpacked
 
 _distinct = ReadingScript("distinct")
 
@@ -158,9 +159,19 @@ class StatusReader(ShardStore):
             if len(seen) < SHOWN_SOURCES:
                 _, some = await self._redis.hscan(self._keys.sources, count=SHOWN_SOURCES)
                 positions |= {name: position for name, position in some.items() if name not in positions}
+            # One that was imported is as far as it was read before, though no lane of now is.
+            names = list(positions)
+            before = await self._redis.hmget(self._keys.sources_before, names) if names else []
+        was_at = {
+            name: max(each.furthest for each in unpacked(vectors))
+            for name, vectors in zip(names, before, strict=True)
+            if vectors is not None
+        }
         times = dict(seen)
         states = [
-            SourceState(name.decode(), int(position), times[name] / 1000 if name in times else None)
+            SourceState(
+                name.decode(), max(int(position), was_at.get(name, 0)), times[name] / 1000 if name in times else None
+            )
             for name, position in positions.items()
             if position is not None  # forgotten just now
         ]

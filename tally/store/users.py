@@ -164,7 +164,7 @@ API = User(
         *(_windows_of(at, TYPES, any_), _windows_of(at, WORDS, any_), at.table(words_of(any_))),
         *(at.types, at.words, at.top, at.totals, at.backlog, at.deltas, at.stream),
         *(at.windows(any_), at.floors, at.folds, at.types_numbers, at.types_numbered, at.types_retired),
-        *(at.sources, at.sources_seen, at.source_lines, at.source_rejected, at.source_newest),
+        *(at.sources, at.sources_seen, at.sources_before, at.source_lines, at.source_rejected, at.source_newest),
         *(at.rejected, at.accepted, at.dead_letters, at.layout, at.layout_history, at.once_new, at.once_old),
     ),
 )

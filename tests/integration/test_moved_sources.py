@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -21,11 +22,12 @@ from tally.store.ingestor import IngestorStore
 from tally.store.ingestor_stores import IngestorStores, ingestor_store
 from tally.store.shards import Shards
 from tally.store.source_vectors import exported_sources, import_sources
-from tests.effort import seeds
+from tests.effort import THOROUGH, seeds
 from tests.packing import PACK
 from tests.proxy import LossyProxy
 from tests.server import Server
 from tests.stream import Stream
+from tests.world import World, compress, rotate
 
 #: Small, so that a short file has many blocks in many stripes, and lines longer than a stripe.
 SMALL: dict[str, Any] = {"max_block_bytes": 1024, "max_line_bytes": 2000, "max_blocks_in_flight": 4}
@@ -203,3 +205,47 @@ async def test_an_ingestor_that_opened_a_file_before_the_import_reads_it_again_a
         await running
     assert difference(layouts, lines) == ([], [])
     close(layouts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", seeds([0], range(6)))
+def test_a_followed_file_is_moved_while_it_is_written_to_rotated_compressed_and_cut_down(
+    server: Server, tmp_path: Path, seed: int
+) -> None:
+    """The ingestor is killed each time, and what happens to the files happens between two layouts, too."""
+    layouts = [
+        Layout(server, at, shards=shards, stripe_bytes=stripe_bytes)
+        for at, (shards, stripe_bytes) in enumerate([(4, 3000), (1, 3000), (3, 5000)][: 3 if THOROUGH else 2])
+    ]
+    world = World(tmp_path, server, seed=seed, sources=["tail:{}/events.log"])
+    world.stream.close()
+    world.stream = layouts[0].stream
+    try:
+        for at, layout in enumerate(layouts):
+            world.write(100)
+            if at:
+                asyncio.run(move(server.url, layouts[at - 1], layout))
+                world.stream.add(layout.stream)
+            world.up(**layout.variables)
+            world.ready()
+            world.write_and_kill()
+            rotate(world)
+            world.write(50)
+            world.read_all()
+            world.down()
+            world.write(50)
+            if at == 0:
+                compress(world.folder / "events.log.1", ".gz")
+            else:
+                rotate(world)
+        world.write(30)
+        world.up()
+        world.read_all()
+        os.truncate(world.log, 0)
+        world.write(10)
+        world.read_all()
+        assert world.ingestor.stop() == 0, world.ingestor.log()
+        assert world.stream.difference(world.written) == ([], [])
+    finally:
+        world.down()
+        close(layouts)

@@ -12,6 +12,7 @@ from tally.shards import shard_of
 from tally.store import Block
 from tally.store.ingestor import IngestorStore
 from tally.store.ingestor_stores import IngestorStores, ingestor_store
+from tally.store.merged_reads import reader_of
 from tally.store.shards import Shards
 from tally.store.source_vectors import Lane, SourceVectors, Vector, exported_sources, import_sources
 from tally.stripes import MOVED
@@ -116,6 +117,16 @@ async def test_an_ingestor_that_opened_a_source_before_appends_nothing_that_was_
         if not has_all and outcome == "duplicate":
             assert known.positions[first] > end, "who reads the first stripe sees that another one is further"
     assert (await there.known()) == known
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_the_status_tells_how_far_a_source_was_that_nothing_was_appended_of_since(
+    redis: Redis, shards: int
+) -> None:
+    there = Store(redis, "there", shards=shards)
+    assert await there.imports(of(vector(150, 80, 0, 370))) == []
+    status = await reader_of(there.shards, settings=there.settings).status()
+    assert [(each.name, each.position) for each in status.sources] == [(NAME, 370)]
 
 
 async def test_what_is_forgotten_is_forgotten_as_a_whole(redis: Redis) -> None:
