@@ -168,7 +168,6 @@ function alarms({ totals, backlog, aggregators_alive: alive, dead_letters: deadL
   if (rejection.lately && rejection.share >= MOST_REJECTED) {
     found.push("Most lines of the last minute were rejected. The samples have the reasons; tally check FILE suggests settings.");
   }
-  if (backlog.held) found.push(`Sources are not read: “tally ${backlog.held.by}” on ${backlog.held.host} holds appends until it ends.`);
   if (deadLetters > 0) found.push("There are dead letters: blocks that no aggregator could count were set aside; see “tally dead-letters list”.");
   if (totals.lost > 0) found.push("Some blocks were deleted from the stream before they were counted; their lines are lost.");
   return found;

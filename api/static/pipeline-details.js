@@ -46,8 +46,12 @@ async function accepted(body) {
  * @param {HTMLElement} body
  */
 export async function pipeline(body) {
-  const { namespace, aggregators, sources, sources_total: total } = await getJson("v1/stats");
+  const { namespace, backlog: { held }, aggregators, sources, sources_total: total } = await getJson("v1/stats");
   if (namespace !== "tally") body.append(make("p", { className: "muted" }, "Namespace: ", nameElement(namespace)));
+  if (held) {
+    const since = `since ${moment(held.since)}, and until that ends.`;
+    body.append(make("p", {}, `Sources are not read: “tally ${held.by}” on `, nameElement(held.host), ` holds appends ${since}`));
+  }
   body.append(make("h3", { textContent: "Aggregators" }));
   body.append(table(["Name", "State", "Pending blocks", "Idle for"], aggregators.map((each) => [
     nameElement(each.name), each.alive ? "alive" : "idle", whole(each.pending), duration(each.idle_seconds),

@@ -21,7 +21,7 @@ from tally.runtime import Failure, cancel_and_wait
 from tally.settings import Settings
 from tally.store.client import LayoutChanged, StoreUnavailable, errors_translated, execute
 from tally.store.held import held
-from tally.store.layouts import checks
+from tally.store.layouts import LayoutStore, checks
 from tally.store.lua import WritingScript
 from tally.store.shards import Shard, Shards
 from tally.store.status import is_alive
@@ -82,7 +82,9 @@ class Lease:
         self.check()
 
     async def take(self) -> None:
-        """Take it. Raises Failure if somebody else has it, and StoreUnavailable."""
+        """Take it. Raises Failure if somebody else has it, LayoutRefused for other shards, and StoreUnavailable."""
+        home = self._shards.home
+        await LayoutStore(home.redis, keys=home.keys, settings=self._settings).check()
         for shard in self._shards.with_home:
             began = self._clock.monotonic()
             if await self._run(shard, renews=False) == b"held":
@@ -195,7 +197,7 @@ async def quiesced(
     what waits is counted meanwhile. The clients are to be for writing.
 
     Raises Failure if another command has the lease, and if something still waits after so many `seconds`; `tell` is
-    given a sentence from time to time until then. Raises StoreUnavailable.
+    given a sentence from time to time until then. Raises LayoutRefused and StoreUnavailable.
     """
     lease = Lease(shards, settings=settings, what=what, clock=clock)
     keeping: asyncio.Task[None] | None = None

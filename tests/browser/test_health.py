@@ -36,6 +36,13 @@ def test_what_is_wrong_is_loud(server: Server, start: StartPipeline, open_tab: O
         client.hset(KEYS.backlog, mapping={"full_blocks": 1, "full_bytes": 1024})
     expect(tab.page.locator("#health-backlog .more")).to_have_text("block, 1.5 kB: full, sources are not read")
     expect(tab.page.get_by_role("alert")).to_contain_text(["The backlog is full"])
+    with server.client() as client:  # a command reads or changes all that is stored
+        client.hset(KEYS.backlog, "lease", "export@backup-1-0f:1:99999999999999")
+        expect(tab.page.locator("#health-backlog .more")).to_have_text("held by tally export, sources are not read")
+        tab.page.locator("#show-pipeline").click()
+        expect(tab.page.locator("#sheet")).to_contain_text("“tally export” on backup-1 holds appends since")
+        tab.page.keyboard.press("Escape")
+        client.hdel(KEYS.backlog, "lease")
     expect(tab.page).to_have_title("Alarm – Tally")
     pipeline.aggregator.start()
     try:

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tally.keys import Keys
+from tally.layout import LayoutRefused
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store import Block, WindowStore
@@ -203,6 +204,16 @@ async def test_of_two_one_has_it_and_the_other_gives_back_what_it_took(redis: Re
         async with quiesced(shards, settings, what="export", drain=False):
             pytest.fail("another one has it")
     assert [await held(redis, keys=shard.keys) is not None for shard in shards.with_home] == [False, False, True]
+
+
+async def test_with_other_shards_it_is_refused_with_the_way_on(
+    redis: Redis, settings: Settings, store: AllStores
+) -> None:
+    await store.ensure_layout()
+    settings = settings.model_copy(update={"shards": 3})
+    with pytest.raises(LayoutRefused, match="TALLY_SHARDS was 1"):
+        async with quiesced(Shards.over(redis, settings), settings, what="export"):
+            pytest.fail("it would hold only some of them")
 
 
 async def test_it_is_renewed_and_given_back_whatever_ends_the_work(
