@@ -23,7 +23,7 @@ from tally.export_records import (
     Types,
     Vector,
 )
-from tally.exports import FORMAT, Encoder, records_of
+from tally.exports import FORMAT, Encoder, in_lines, records_of
 from tally.imports import Plan, planned
 from tally.layout import Layout
 from tally.settings import Settings
@@ -129,8 +129,10 @@ def _of_shard(shard: int, names: int) -> Iterator[Record]:
     words = {f"w{number}": number + 1 + shard for number in range(names)}
     for length, start in ((60, DAY + 3540), (60, DAY + 3480), (3600, DAY), (86400, DAY - 86400), (0, 0)):
         yield Counts(shard, "types", length, start, {"a": 7 + shard, "b": 3})
-        yield Counts(shard, "words", length, start, words | {"é": 1, "__other__": 2})
-        yield Counts(shard, "words@", length, start, words, "a")
+        for some in in_lines((words | {"é": 1, "__other__": 2}).items()):
+            yield Counts(shard, "words", length, start, some)
+        for some in in_lines(words.items()):
+            yield Counts(shard, "words@", length, start, some, "a")
     for table in ("sources:lines", "sources:rejected", "sources:newest"):
         yield Counts(shard, table, 0, 0, {"file:/logs/0": 5 + shard, f"file:/logs/{shard}": 1})
     yield Top(shard, words)

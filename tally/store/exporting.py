@@ -34,6 +34,7 @@ from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store.client import errors_translated, execute
 from tally.store.export_reads import counts_of, each_hash, entries
+from tally.store.import_progress import progress_of
 from tally.store.layouts import LayoutStore
 from tally.store.samples import SAMPLES_AT_ONCE, moment_ms
 from tally.store.shards import Shard, Shards
@@ -71,6 +72,7 @@ class Exported:
         await self.look()
         home, settings = self._shards.home, self._settings
         redis: Any = home.redis  # its annotations leave open whether replies are text; ours are bytes
+        await self.check_imports()
         self._marks = [await _mark(shard) for shard in self._shards]
         with errors_translated():
             seconds, _ = await redis.time()
@@ -86,6 +88,12 @@ class Exported:
             layout=dict(self._layout.fields),
             layout_history=[each.decode("utf-8", "replace") for each in history],
         )
+
+    async def check_imports(self) -> None:
+        """Raise Failure if an import has begun and not ended. To be called before anything is waited for, too."""
+        for shard in self._shards:
+            if (await progress_of(shard.redis, shard.keys.imports)).lines:
+                raise Failure("an import has begun here and not ended, and only a part of it is counted: run it again")
 
     async def records(self) -> AsyncIterator[Record]:
         """Yield all that comes behind the header, in the order of the format.
