@@ -59,20 +59,23 @@ class Exported:
     async def look(self) -> None:
         """Find the layout that counts were made with, whatever is set here. To be called first.
 
-        Raises Failure where nothing is stored, and LayoutRefused for an unknown format, and for other shards.
+        Raises Failure where nothing is stored or an import is unfinished, and LayoutRefused for an unknown format, and
+        for other shards.
         """
         home, settings = self._shards.home, self._settings
         self._layout = await LayoutStore(home.redis, keys=home.keys, settings=settings).read()
         self._layout.check_spread(Layout.of(settings))
         if not self._layout.fields:
             raise Failure(f"there is nothing to export: nothing was ever counted in namespace {settings.namespace}")
+        for shard in self._shards:
+            if (await progress_of(shard.redis, shard.keys.imports)).lines:
+                raise Failure("an import has begun here and not ended, so only a part is counted; run that again first")
 
     async def begin(self) -> Header:
         """Return what the export begins with."""
         await self.look()
         home, settings = self._shards.home, self._settings
         redis: Any = home.redis  # its annotations leave open whether replies are text; ours are bytes
-        await self.check_imports()
         self._marks = [await _mark(shard) for shard in self._shards]
         with errors_translated():
             seconds, _ = await redis.time()
@@ -88,12 +91,6 @@ class Exported:
             layout=dict(self._layout.fields),
             layout_history=[each.decode("utf-8", "replace") for each in history],
         )
-
-    async def check_imports(self) -> None:
-        """Raise Failure if an import has begun and not ended. To be called before anything is waited for, too."""
-        for shard in self._shards:
-            if (await progress_of(shard.redis, shard.keys.imports)).lines:
-                raise Failure("an import has begun here and not ended, and only a part of it is counted: run it again")
 
     async def records(self) -> AsyncIterator[Record]:
         """Yield all that comes behind the header, in the order of the format.
