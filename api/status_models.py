@@ -140,6 +140,7 @@ class StatusAnswer(BaseModel):
             "sources_total": 1,
             "kept": {"from": 1632654000, "to": 1632664080},
             "words_by_type": {"types": 1, "most": 2, "names": ["error", "login"]},
+            "unfinished_import": "6f1c0f3a9d8e4b57a2c4d6e8f0123456",
             "as_of": 1632664031.25,
         }
     )
@@ -167,6 +168,9 @@ class StatusAnswer(BaseModel):
     kept: KeptAnswer | None = Field(description="The events that time ranges can have; null if there are none")
     words_by_type: WordsByTypeAnswer | None = Field(
         description="Of which types words are counted apart (TALLY_WORDS_BY_TYPE); null where that is off"
+    )
+    unfinished_import: str | None = Field(
+        description="The ID of an export whose import has begun and not ended, so that a part of it may be counted"
     )
     distinct_types_at_most: int | None = Field(None, description="With several shards, see the list of types")
     distinct_words_at_most: int | None = Field(None, description="Likewise")

@@ -80,6 +80,9 @@ def _print_status(found: Status, *, url: str, now: float) -> None:
     console.print(
         f"Backlog: {found.backlog.blocks:,} blocks{settled}, {decimal(found.backlog.bytes)}{waiting}", highlight=False
     )
+    if found.unfinished_import is not None:
+        unfinished = f"The import of export {found.unfinished_import} has begun and not ended: run it again."
+        console.print(unfinished, style="bold red", highlight=False, soft_wrap=True)
     if found.backlog.held is not None:
         console.print(f"Sources are not read: {found.backlog.held}", style="bold red", highlight=False, soft_wrap=True)
     elif found.backlog.full:

@@ -125,6 +125,7 @@ class MergedStatusReader:
                 for index, each in enumerate(found)
             ],
             words_by_type=await self._words_by_type(),
+            unfinished_import=next(filter(None, (each.unfinished_import for each in found)), None),
         )
 
     async def _words_by_type(self) -> WordsByTypeState | None:

@@ -127,6 +127,7 @@ class Status:
     distinct_words_at_most: int | None = None
     shards: list[ShardState] | None = None
     words_by_type: WordsByTypeState | None = None  # None: off
+    unfinished_import: str | None = None  # the ID of the export; until it ends, a part of it may be counted
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON, wherever that is given."""

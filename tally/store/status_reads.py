@@ -15,6 +15,7 @@ from tally.store.blocks import Consumer
 from tally.store.client import GroupMissing, errors_translated, execute
 from tally.store.counting import COUNTING_FIELDS, Counting
 from tally.store.held import LEASE_FIELD, held_of, seconds_of
+from tally.store.import_progress import progress_of
 from tally.store.layouts import stored_layout
 from tally.store.lua import ReadingScript
 from tally.store.pipeline import PipelineStore
@@ -136,6 +137,7 @@ class StatusReader(ShardStore):
             sources_total=sources_total,
             kept=await self._windows.kept(),
             words_by_type=words_by_type_state(await self.counting(), [await self.types_apart()]),
+            unfinished_import=next(iter((await progress_of(self._redis, self._keys.imports)).lines), None),
         )
 
     async def counting(self) -> Counting:

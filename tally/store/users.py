@@ -166,6 +166,7 @@ API = User(
         *(at.windows(any_), at.floors, at.folds, at.types_numbers, at.types_numbered, at.types_retired),
         *(at.sources, at.sources_seen, at.sources_before, at.source_lines, at.source_rejected, at.source_newest),
         *(at.rejected, at.accepted, at.dead_letters, at.layout, at.layout_history, at.once_new, at.once_old),
+        at.imports,
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 from hashlib import sha256
@@ -148,27 +149,38 @@ def test_other_settings_are_refused_and_named(empty: Server, tmp_path: Path) -> 
     assert is_untouched(empty)
 
 
-def test_one_that_is_stopped_goes_on_when_it_is_run_again(empty: Server, tmp_path: Path) -> None:
-    export(tmp_path / "file", names=40_000)
+def test_one_that_waits_for_another_command_says_so_and_can_be_stopped(empty: Server, tmp_path: Path) -> None:
+    made = export(tmp_path / "file")
+    with empty.client() as client:
+        client.hset(Keys().backlog, "lease", f"export@host-0:0:{1 << 50}")
     with subprocess.Popen(module("tally", "import", "file"), stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: begun(empty), what="the import has begun")
+        assert process.stderr is not None
+        assert "another command needs everything to stay as it is" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "stopped: run the same again, and it goes on" in said
-    assert_refused(tally("export", "out"), 1, "an import has begun here and not ended")
+    with empty.client() as client:
+        client.hdel(Keys().backlog, "lease")
     assert tally("import", "file").returncode == 0
-    assert words_in(empty) == 40_000
+    assert counted(empty) == (made.counts()["words", 0, 0, None], made.totals())
 
 
-def begun(server: Server) -> bool:
+def test_an_unfinished_one_is_told_of_and_not_exported(empty: Server, tmp_path: Path) -> None:
+    export(tmp_path / "file")
+    assert tally("import", "file").returncode == 0
+    assert json.loads(tally("status", "--json").stdout)["unfinished_import"] is None
+    with empty.client() as client:
+        client.hset(Keys().imports, "1" * 32, "7")
+    assert f"The import of export {'1' * 32} has begun and not ended" in tally("status").stdout
+    assert_refused(tally("export", "out"), 1, "an import has begun here and not ended")
+
+
+def counted(server: Server) -> tuple[dict[str, int], dict[str, int]]:
+    """Words and totals."""
     with server.client() as client:
-        return bool(client.hgetall(Keys().imports))
-
-
-def words_in(server: Server) -> int:
-    with server.client() as client:
-        return int(client.hlen(Keys().words)) - 2  # é and __other__
+        words, totals = client.hgetall(Keys().words), client.hgetall(Keys().totals)
+    return {name: int(count) for name, count in words.items()}, {name: int(count) for name, count in totals.items()}
 
 
 def test_one_that_is_killed_again_and_again_counts_everything_once(empty: Server, tmp_path: Path) -> None:
@@ -186,11 +198,7 @@ def test_one_that_is_killed_again_and_again_counts_everything_once(empty: Server
                 kills += 1
     assert kills
     assert progress(empty).startswith("done:")
-    with empty.client() as client:
-        counted = {name: int(count) for name, count in client.hgetall(Keys().words).items()}
-        totals = {name: int(count) for name, count in client.hgetall(Keys().totals).items()}
-    assert counted == made.counts()["words", 0, 0, None]
-    assert totals == made.totals()
+    assert counted(empty) == (made.counts()["words", 0, 0, None], made.totals())
 
 
 def progress(server: Server) -> str:
