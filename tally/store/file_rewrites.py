@@ -5,8 +5,8 @@ Each server does it in a process of its own, and goes on answering. See rewrite.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,8 @@ from tally.clock import SYSTEM, Clock
 from tally.redis_location import redis_url
 from tally.redis_urls import is_tls, parts_of
 from tally.settings import Settings
-from tally.store.client import connection_options
+from tally.shards import slot_of
+from tally.store.client import connection_options, errors_translated
 from tally.store.measured import measured
 from tally.store.node_memory import node_name
 from tally.store.rewrite import ServerState
@@ -31,7 +32,7 @@ REWRITE_SECONDS = 3600.0
 POLL_SECONDS, MOST_TRIES = 0.2, 3
 
 #: How long is waited between these, and for a server that does not answer.
-AGAIN_SECONDS = 3.0
+AGAIN_SECONDS = 1.0
 
 #: What became of it. `none`: the server keeps no such file.
 Outcome = Literal["rewritten", "none", "failed"]
@@ -61,7 +62,7 @@ async def rewrite_files(
     Returns what became of each; `tell` is given a sentence when one begins.
     """
     found: dict[str, Rewritten] = {}  # by the start of the server: several clients may go to one
-    replicas: dict[_Address, None] = {}
+    replicas = dict.fromkeys(await _known_replicas(shards, settings))
     for client in dict.fromkeys(shard.redis for shard in shards.with_home):
         # Only a connection knows which server it goes to.
         async with client.client() as alone:
@@ -70,6 +71,39 @@ async def rewrite_files(
         async with _connected(settings, address) as client:
             await _Rewriting(client, found, replicas, tell=tell, clock=clock).run(f"{address[0]}:{address[1]}")
     return list(found.values())
+
+
+async def _known_replicas(shards: Shards, settings: Settings) -> list[_Address]:
+    """Return the replicas that the nodes of a cluster, or Sentinels, know of, those that are down as well.
+
+    A server alone knows of those that are connected.
+    """
+    parts = parts_of(redis_url(settings))
+    client: Any = shards.home.redis
+    with errors_translated():
+        if parts.kind == "cluster":
+            text = await client.execute_command("CLUSTER", "NODES")
+            found = [line.split() for line in text.decode().splitlines()]
+            masters = {each[0] for each in found if _owns_any(each[8:], [shard.keys.tag for shard in shards.with_home])}
+            return [_address(each[1]) for each in found if "slave" in each[2].split(",") and each[3] in masters]
+        if parts.kind == "sentinel":
+            for sentinel in client.connection_pool.sentinel_manager.sentinels:
+                with suppress(exceptions.RedisError, OSError):
+                    told = await sentinel.sentinel_slaves(parts.service)
+                    return [(str(each["ip"]), int(each["port"])) for each in told]
+    return []
+
+
+def _owns_any(ranges: Sequence[str], tags: Sequence[int]) -> bool:
+    """Return whether any of these tags is in one of the ranges of slots, as CLUSTER NODES tells them of a master."""
+    slots = [each.partition("-") for each in ranges if not each.startswith("[")]
+    return any(int(first) <= slot_of(tag) <= int(last or first) for first, _, last in slots for tag in tags)
+
+
+def _address(text: str) -> _Address:
+    """Return the address in HOST:PORT@BUS,NAME."""
+    host, _, port = text.partition("@")[0].rpartition(":")
+    return host, int(port)
 
 
 def replicas_of(replicas: dict[_Address, None]) -> Iterator[_Address]:

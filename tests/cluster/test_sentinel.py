@@ -12,6 +12,7 @@ from tally.keys import Keys
 from tally.settings import Settings
 from tally.store import StoreUnavailable
 from tally.store.client import errors_translated
+from tally.store.file_rewrites import rewrite_files
 from tally.store.node_memory import memory_of_nodes
 from tally.store.shards import open_shards
 from tests.cluster.sentinels import Watched, running_sentinels
@@ -58,6 +59,25 @@ def test_masters_that_are_killed(watched: Watched, many_events: Events, tmp_path
     with watched.master.client() as client:
         assert counted(client) == expected
     assert asyncio.run(nodes(watched.url)) == [f"127.0.0.1:{watched.master.port}"], "metrics tell which one it is"
+
+
+def test_the_files_of_all_servers_are_rewritten(watched: Watched) -> None:
+    async def rewritten() -> dict[str, tuple[str, str]]:
+        settings = Settings(redis_url=watched.url)
+        async with open_shards(settings, stop=asyncio.Event(), for_writing=True) as shards:
+            found = await rewrite_files(shards, settings=settings)
+        return {each.node: (each.role, each.outcome) for each in found}
+
+    master, one, another = [f"127.0.0.1:{each.port}" for each in watched.servers]
+    assert asyncio.run(rewritten()) == {
+        master: ("master", "rewritten"),
+        one: ("replica", "rewritten"),
+        another: ("replica", "rewritten"),
+    }
+    watched.servers[2].kill()
+    found = asyncio.run(rewritten())
+    assert found[another] == ("replica", "failed"), "Sentinels know of one that is away"
+    assert found[one] == ("replica", "rewritten")
 
 
 async def nodes(url: str) -> list[str]:

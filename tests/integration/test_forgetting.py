@@ -26,7 +26,7 @@ from tally.store.names import NameStore
 from tests.integration.test_names import SETTINGS, assert_top_is_exact, hashes_of, is_of, moved, some_history
 from tests.integration.test_names import _few_top_words as few_top_words
 from tests.server import Server
-from tests.sharded import Sharded
+from tests.sharded import Sharded, asked
 from tests.waiting import wait_until_async
 
 __all__ = ["few_top_words"]
@@ -77,6 +77,29 @@ async def test_samples_that_hold_it_leave_nothing_behind(
     assert 0 < await redis.ttl(keys.accepted) <= 1000
     assert "Deleted: " in capsys.readouterr().out
     assert not await redis.exists(keys.purging)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+async def test_answers_are_without_it_at_once(redis: Redis, shards: int) -> None:
+    sharded = Sharded(redis, Settings(shards=shards, **SETTINGS), now=NOW)
+    await sharded.begin()
+    await sharded.spread([line("a secret word"), line("more", "gone"), line("secret")], random.Random(1))
+    async with asked(sharded.settings, redis, sharded.clock) as client:
+
+        async def told() -> list[Any]:
+            sharded.now += 60  # whatever was read by then may have been read long before
+            paths = ("/v1/words", "/v1/types", f"/v1/words?from={NOW - 60}&to={NOW + 600}", "/v1/words?type=t")
+            answers = [(await client.get(path)).json() for path in paths]
+            names = [{item["name"]: item["count"] for item in answer["items"]} for answer in answers]
+            looked_up = await client.get("/v1/words/secret")
+            return [*names, answers[0]["total"], answers[0]["distinct"], looked_up.status_code]
+
+        words = {"a": 1, "word": 1, "more": 1}
+        before = {**words, "secret": 2}
+        of_t = {"a": 1, "word": 1, "secret": 2}
+        assert await told() == [before, {"t": 2, "gone": 1}, before, of_t, 5, 4, 200]
+        assert await forget(sharded).run(["secret"], ["gone"])
+        assert await told() == [words, {"t": 2}, words, {"a": 1, "word": 1}, 5, 3, 404]
 
 
 async def test_dead_letters_that_may_hold_it_are_refused_or_dropped(redis: Any, sharded: Sharded) -> None:
