@@ -40,7 +40,7 @@ class Everything(Sharded):
         others = {"windows": WINDOWS, "words_by_type": "3", "accepted_samples": 6, "max_deliveries": 1}
         super().__init__(redis, Settings(**{**others, **settings}), now=now)
         self.chance = random.Random(seed)
-        self.lines: list[bytes] = []  # all that were counted
+        self.lines: list[tuple[bytes, float]] = []  # all that were counted, and when they came
         self._positions: dict[tuple[str, int], int] = {}
 
     async def fill(self, *, rounds: int = 30) -> None:
@@ -63,24 +63,30 @@ class Everything(Sharded):
         await self.send("third", "fourth")
         await self.set_aside(b'{"event_type":"order","data":"dead \xff"}')
 
-    def some_lines(self) -> list[bytes]:
-        """Return lines, of which some are no events."""
-        return [self._line() for _ in range(self.chance.randrange(1, 15))]
+    def some_lines(self, *, timed: bool = False) -> list[bytes]:
+        """Return lines, of which some are no events; `timed` if all that are have a time."""
+        lines = [self._line(timed=timed) for _ in range(self.chance.randrange(1, 15))]
+        self.lines += ((line, self.now) for line in lines)
+        return lines
 
-    def _line(self) -> bytes:
+    def _line(self, *, timed: bool) -> bytes:
         chance = self.chance
         if chance.random() < 0.1:
             return chance.choice([b"{", b"\xff\xfe garbage", b'{"event_type":1,"data":""}'])
         data = " ".join(chance.choice(_WORDS) for _ in range(chance.randrange(6)))
         event: dict[str, Any] = {"event_type": chance.choice(_TYPES), "data": data}
-        if chance.random() < 0.9:
+        if timed or chance.random() < 0.9:
             event["timestamp"] = self.now - chance.choice([0, 1, 60, 3600, 20_000, DAY, 5 * DAY, 60 * DAY])
         return json.dumps(event).encode()
 
     async def append(self, source: str, shard: int, some: Sequence[bytes] = ()) -> None:
-        """Append these lines, or some, of a source to its lane in a shard, and count them."""
+        """Append these lines, or some, of a source to its lane in a shard, and count them.
+
+        They come by the server's clock, which is not ours: what had no time of its own would be years ahead.
+        """
         one = self.shards[shard]
-        lines = b"\n".join(some or self.some_lines())
+        self.lines += ((line, self.now) for line in some)
+        lines = b"\n".join(some or self.some_lines(timed=True))
         start = self._positions.get((source, shard), 0)
         end = self._positions[source, shard] = start + len(lines) + 1
         before, last = (f"4-{at:016x}" if at and "#4" in source else "" for at in (start, end))
@@ -93,8 +99,10 @@ class Everything(Sharded):
         words: list[str] = []
         for key in keys:
             one = self.shards[shard_of(stored_key(key), len(self.shards))]
-            body = Body(key, "d", DAY_MS, [b'{"event_type":"order","data":"body"}'], own=own)
+            line = json.dumps({"event_type": "order", "data": "body", "timestamp": self.now}).encode()
+            body = Body(key, "d", DAY_MS, [line], own=own)
             words += await one.store.append_once(source="http://h:1", bodies=[body])
+            self.lines += [(line, self.now)] * (words[-1] == "appended")
             await one.count_what_waits()
         return words
 

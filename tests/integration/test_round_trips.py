@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from tally.export_records import Record
-from tally.exports import Encoder, records_of
-from tally.imports import planned
 from tally.shards import shard_of
 from tally.store.idempotent import Body, stored_key
-from tally.store.importing import import_export
 from tally.store.source_vectors import exported_sources
 from tests.answers import questions, without_moments
 from tests.effort import seeds
 from tests.everything import DAY, DAY_MS, FILES, Everything
+from tests.exported import Export
 from tests.server import Server
-from tests.sharded import Sharded, asked
-
-
-class Export:
-    """An export, as an import reads it."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        encoder = Encoder()
-        self._lines = [*map(encoder.line, records), encoder.end()]
-        self.plan = planned(records_of(self._lines))
-
-    @contextmanager
-    def opened(self) -> Iterator[Iterator[Record]]:
-        yield records_of(self._lines)
-
-    async def into(self, there: Sharded, *, adds: bool = False) -> None:
-        await import_export(there.over, there.settings, self.plan, self.opened, adds=adds)
+from tests.sharded import asked
 
 
 @pytest.fixture
@@ -90,6 +69,7 @@ async def test_whatever_is_asked_is_answered_as_before(
     for field in ("totals", "rejected_by_reason", "distinct_types", "distinct_words", "dead_letters", "kept"):
         assert found[field] == want[field], field
     assert found["totals"]["events"] > 100
+    assert sum((await there.reader.sum_range("words", now - 3600, now))[1].values()) > 5, "of minutes, too"
     assert found["backlog"]["blocks"] == 0
 
     # An export of that has the same in it, but for where it is.
@@ -119,7 +99,8 @@ async def test_it_goes_on_from_there(redis: Redis, settings: dict[str, Any], bef
     before_it = await there.reader.types()
     there.now = here.now + 60
     await there.move()
-    await there.append("tcp://[::1]:1#a", 0, [b'{"event_type":"order","data":"w1 w1"}'] * 3)
+    line = b'{"event_type":"order","data":"w1 w1","timestamp":%d}' % there.now
+    await there.append("tcp://[::1]:1#a", 0, [line] * 3)
     assert (await there.reader.types())["order"] == before_it["order"] + 3
 
 
