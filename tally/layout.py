@@ -210,7 +210,8 @@ def refuse(differences: list[Difference]) -> LayoutRefused:
                 (
                     "Redis holds what was spread over shards otherwise, and lines would be counted twice:",
                     *differing,
-                    "set it as it was; to spread anew begin in an empty Redis, and read again the files that there are",
+                    "set it as it was; to spread it otherwise `tally export` it, and `tally import` that with other "
+                    "settings into another namespace",
                 )
             )
         )

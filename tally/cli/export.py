@@ -57,7 +57,7 @@ def export(
     """Write everything of a namespace into a file: counts, windows, how far sources are, idempotency keys, samples.
 
     Services may run meanwhile. Nothing is appended until it is done: sources wait, and nothing of them is lost. What
-    waits is counted first, so aggregators must run, and nothing is written if they do not.
+    waits is counted first, so aggregators must run, and nothing is written if they do not. `tally import` reads it.
     """
     settings = load_or_exit(log_level="warning")
     configure(settings, service="export")

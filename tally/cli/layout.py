@@ -87,7 +87,9 @@ def _text(found: dict[str, Any], stored: Layout, here: Layout) -> list[str]:
     if is_spread_otherwise:
         lines += ["Set otherwise here; whatever has these settings is refused:"]
         lines += [f"  {each['variable']} = {each['here']}" for each in found["differences"]]
-        lines += ["That cannot be accepted, or lines would be counted twice: set it as it was."]
+        lines += [
+            "That cannot be accepted, or lines would be counted twice: set it as it was, or export it and import that."
+        ]
     elif found["differences"]:
         lines += ["Set otherwise here; an aggregator with these settings is refused:"]
         lines += [f"  {each['variable']} = {each['here']}" for each in found["differences"]]
