@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -18,9 +19,13 @@ from tally.keys import SOURCE_NEWEST, Keys
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.shards import shard_of
+from tally.store import StoreUnavailable, connect
 from tally.store.importing import import_export
 from tally.store.shards import Shards
 from tests.exports import AT, DAY, SOURCE, Export, everything, stored
+from tests.proxy import LossyProxy
+from tests.server import Server
+from tests.sharded import Sharded
 
 
 class Killed(BaseException):
@@ -216,6 +221,44 @@ async def test_an_import_is_killed_again_and_again(redis: Redis, monkeypatch: py
             continue
         break
     await target.is_all_of(export)
+
+
+async def test_an_import_whose_answers_are_lost_writes_each_step_once(
+    server: Server, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 200)
+    export, target = export_of(2), Target(redis, shards=3)
+    with closing(LossyProxy(server.port, word=b"e", chance=0.2, seed=1)) as proxy:
+        lossy = connect(proxy.url, timeout_seconds=30)
+        for _ in range(100):  # what is looked at in the beginning is not asked again
+            with suppress(StoreUnavailable):
+                await target.take(export, redis=lossy)
+                break
+        await lossy.aclose()
+    assert proxy.lost > 5
+    await target.is_all_of(export)
+
+
+async def test_it_is_added_to_what_is_counted_meanwhile(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 100)
+    export, target = export_of(2), Target(redis, shards=2)
+    sharded = Sharded(redis, target.settings, now=AT)
+    await sharded.begin()
+    line = b'{"event_type":"a","data":"w1 w1 w2"}'
+    await sharded.count([line] * 2, shard=0)
+    importing = asyncio.create_task(target.take(export, adds=True))
+    counted = 2
+    while not importing.done():
+        await sharded.count([line], shard=counted % 2)
+        counted += 1
+    await importing
+    assert counted > 10
+    wanted = export.counts()["words", 0, 0, None]
+    wanted.update({"w1": 2 * counted, "w2": counted})
+    found = await target.counts(export)
+    assert found["words", 0, 0, None] == wanted
+    assert found["types", 0, 0, None]["a"] == export.counts()["types", 0, 0, None]["a"] + counted
+    assert (await target.totals())["events"] == export.totals()["events"] + counted
 
 
 async def test_it_is_refused_where_something_was_counted_unless_it_is_added(redis: Redis) -> None:
