@@ -27,6 +27,8 @@ from tally.store.lua import WritingScript
 from tally.store.shard_import import ShardImport
 from tally.store.shards import Shards, check_home
 from tally.store.source_vectors import PAGE_SOURCES, SourceVectors, of_export
+from tally.store.user_check import check_permissions
+from tally.store.users import IMPORTER
 from tally.store.windows import raise_wrong_type
 
 _layout = WritingScript("import_layout")
@@ -99,6 +101,8 @@ class _Import:
         ]
 
     async def run(self, *, adds: bool) -> None:
+        for shard in self._shards.with_home:
+            await check_permissions(shard.redis, keys=shard.keys, user=IMPORTER)
         await check_layouts(self._shards, self._settings)
         if not await has_begun(self._each, self._id):
             if adds:

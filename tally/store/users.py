@@ -151,6 +151,20 @@ AGGREGATOR = User(
     },
 )
 
+#: The keys that somebody needs who imports: whose counts go in as those of an aggregator do.
+IMPORTER = User(
+    name="admin",
+    scripts=(
+        *("begin_import", "import_entries", "import_layout", "import_once", "import_sources", "settle_import"),
+        *("apply", "ensure_layout", "stage"),
+    ),
+    written=lambda at, any_: (
+        *AGGREGATOR.written(at, any_),
+        *(at.sources, at.sources_seen, at.sources_last, at.sources_names, at.sources_before),
+        *(at.once_new, at.once_old, at.once_own_new, at.once_own_old, at.imports, at.layout_history),
+    ),
+)
+
 API = User(
     name="api",
     reading_scripts=("distinct", "oldest", "sum_fields", "top_words"),

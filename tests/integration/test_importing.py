@@ -13,9 +13,11 @@ from redis.asyncio import Redis
 
 import tally.store.importing
 import tally.store.shard_import
+from tally.deltas import ALL_TIME, Part, chunks_of
 from tally.export_records import Counts, DeadLetter, Once, Sample, Totals
 from tally.imports import Routes
 from tally.keys import SOURCE_NEWEST, Keys
+from tally.refused import Refused
 from tally.runtime import Failure
 from tally.settings import Settings
 from tally.shards import shard_of
@@ -188,9 +190,9 @@ async def test_a_shard_that_counted_a_type_without_its_words_has_them_since_the_
     assert (await target.redis.hget(target.shards[0].keys.types_numbers, "a")).split(b":")[1] == str(AT).encode()
 
 
-@pytest.mark.parametrize(("exported", "shards", "sent"), [(2, 2, False), (2, 1, True)])
+@pytest.mark.parametrize(("exported", "shards"), [(2, 1), pytest.param(2, 2, marks=pytest.mark.slow)])
 async def test_an_import_that_is_killed_at_any_call_goes_on(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch, exported: int, shards: int, sent: bool
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, exported: int, shards: int
 ) -> None:
     monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 200)
     monkeypatch.setattr(tally.store.importing, "SOURCES_AT_ONCE", 2)
@@ -199,7 +201,7 @@ async def test_an_import_that_is_killed_at_any_call_goes_on(
     for at in itertools.count(1):
         await redis.flushall()
         with suppress(Killed):
-            await target.take(export, redis=Mortal(redis, at=at, sent=sent))
+            await target.take(export, redis=Mortal(redis, at=at, sent=at % 2 == 0))
             break
         with suppress(Failure):  # it was killed when all of it was there
             await target.take(export)
@@ -259,6 +261,40 @@ async def test_it_is_added_to_what_is_counted_meanwhile(redis: Redis, monkeypatc
     assert found["words", 0, 0, None] == wanted
     assert found["types", 0, 0, None]["a"] == export.counts()["types", 0, 0, None]["a"] + counted
     assert (await target.totals())["events"] == export.totals()["events"] + counted
+
+
+async def test_it_waits_for_room_by_applying_what_others_have_settled(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, target = export_of(1), Target(redis, shards=1)
+    (shard,) = Sharded(redis, target.settings, now=AT).shards
+    await shard.store.ensure_layout()
+    await shard.store.create_group()
+    await redis.xadd(shard.keys.stream, {"lines": b"x"})
+    entries = await shard.store.read(consumer="c", count=1, block_ms=None)
+    chunks = list(chunks_of([Part("words", (ALL_TIME,), ["x"], [1])], totals={}, samples=()))
+    assert await shard.store.stage(name="n", first=0, chunks=chunks) == "staged"
+    await shard.store.settle(consumer="c", blocks=[each.pending for each in entries], name="n", chunks=chunks)
+    monkeypatch.setattr(tally.store.shard_import, "MAX_DELTA_BYTES", 1)
+    await target.take(export, adds=True)
+    assert await redis.hget(shard.keys.words, "x") == b"1"
+    await redis.hdel(shard.keys.words, "x")
+    await target.is_all_of(export)
+
+
+async def test_a_user_who_may_not_do_all_of_it_is_told_so_before_anything_is_written(server: Server) -> None:
+    target_of = Settings(**SETTINGS)
+    with server.client() as client:
+        client.acl_setuser("narrow", enabled=True, nopass=True, keys="*", commands=["+@all", "-hsetnx", "-xadd"])
+    narrow = connect(f"redis://narrow:x@127.0.0.1:{server.port}/0", timeout_seconds=30)
+    try:
+        with pytest.raises(Refused, match=r"to run (HSETNX, XADD|XADD, HSETNX)"):
+            await import_export(Shards.over(narrow, target_of), target_of, export_of(1).plan, export_of(1).opened)
+    finally:
+        await narrow.aclose()
+        with server.client() as client:
+            client.acl_deluser("narrow")
+            assert not client.keys("*")
 
 
 async def test_it_is_refused_where_something_was_counted_unless_it_is_added(redis: Redis) -> None:
