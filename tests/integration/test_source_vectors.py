@@ -129,6 +129,19 @@ async def test_the_status_tells_how_far_a_source_was_that_nothing_was_appended_o
     assert [(each.name, each.position) for each in status.sources] == [(NAME, 370)]
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_what_was_imported_and_is_lost_is_not_gone_on_with(redis: Redis, shards: int) -> None:
+    """Not even where no lane had anything of its beginning, so that the position is the one of a new source."""
+    there, first = Store(redis, "there", shards=shards), shard_of(NAME, shards)
+    positions = [0 if at == shard_of(NAME, 2) else 150 for at in range(2)]
+    assert await there.imports(of(vector(*positions))) == []
+    known = (await there.known()).stands[first]
+    assert (known.position, await there.append(first, 0, 10, before=known.last)) == (0, "appended")
+    await redis.flushall()
+    assert await there.append(first, 0, 10, before=known.last) == "moved"
+    assert await there.append(first, 0, 10, before="0-0123456789abcdef") == "appended"
+
+
 async def test_what_is_forgotten_is_forgotten_as_a_whole(redis: Redis) -> None:
     there = Store(redis, "there", shards=3)
     assert await there.imports(of(vector(100, 250))) == []

@@ -37,11 +37,15 @@ local source, start, finish, lines = arguments.source, arguments.start, argument
 
 local position = redis.call('HGET', sources, source) or '0'
 -- Whether other bytes than these stand before the position in what was appended. Fingerprints are LENGTH-DIGEST; only those
--- of one length can be compared, and what was stored before there were any is taken for the same.
+-- of one length can be compared, and what was stored before there were any is taken for the same; but one with a mark of
+-- tally/vectors.py is stored where it is, or lost.
 local function is_another(fingerprint)
   local stored = fingerprint ~= '' and redis.call('HGET', lasts, source)
   local at, known = string.match(stored or '', '^(%d+):(.*)$')
-  return at == position and known ~= fingerprint
+  if at ~= position then
+    return string.find(fingerprint, '^', 1, true) ~= nil
+  end
+  return known ~= fingerprint
     and string.match(known, '^%d+%-') == string.match(fingerprint, '^%d+%-')
 end
 if tonumber(position) > tonumber(finish) then
