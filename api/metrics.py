@@ -35,13 +35,16 @@ REFUSED_TOKENS = Counter("tally_api_refused_tokens", "Requests without the token
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What Redis held at a moment. `types` are those that are told; none, if there was no room or time to read them."""
+    """What Redis held at a moment. `types` are those that are told; none, if there was no room or time to read them.
+
+    `most_names` are those of which the status tells nothing; `limits` how many names of each kind there may be.
+    """
 
     status: Status
     types: Mapping[str, int]
     memory: Sequence[NodeMemory]
-    max_types: int
-    max_words: int
+    most_names: Mapping[str, int]
+    limits: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,11 @@ class StoredMetrics:
 def _most_names(stored: Stored) -> Mapping[str, float]:
     status = stored.status
     if status.shards is None:
-        return {"types": status.distinct_types, "words": status.distinct_words}
+        return {"types": status.distinct_types, "words": status.distinct_words, **stored.most_names}
     return {
         "types": max(shard.distinct_types for shard in status.shards),
         "words": max(shard.distinct_words for shard in status.shards),
+        **stored.most_names,
     }
 
 
@@ -169,14 +173,16 @@ _FAMILIES = (
     _Family("tally_unserved_shards", "Shards that no aggregator serves that is alive.", _unserved),
     _Family(
         "tally_distinct_names",
-        "Names of all time that have a place of their own; of several shards, of the one that has most.",
+        "Names of all time that have a place of their own: types, words, words of the type that has most, sources; of "
+        "several shards, of the one that has most.",
         _most_names,
         "kind",
     ),
     _Family(
         "tally_distinct_names_limit",
-        "How many names a shard has places for, as TALLY_MAX_TYPES and TALLY_MAX_WORDS are set for the api.",
-        lambda stored: {"types": stored.max_types, "words": stored.max_words},
+        "How many names a shard has places for, as TALLY_MAX_TYPES, TALLY_MAX_WORDS, TALLY_MAX_TYPE_WORDS and "
+        "TALLY_MAX_SOURCES are set for the api.",
+        lambda stored: stored.limits,
         "kind",
     ),
     _Family(

@@ -18,6 +18,7 @@ from tally.refused import Refused
 from tally.runtime import cancel_and_wait
 from tally.settings import Settings
 from tally.store import StoreUnavailable
+from tally.store.name_sizes import SOURCES, TYPE_WORDS, most_names
 from tally.store.node_memory import memory_of_nodes
 from tally.store.shards import Shards
 from tally.telemetry import get_logger, shared_context
@@ -91,8 +92,13 @@ class Scraping:
             status=status,
             types=await self._types(),
             memory=await memory_of_nodes(self._shards),
-            max_types=self._settings.max_types,
-            max_words=self._settings.max_words,
+            most_names=await most_names(self._shards),
+            limits={
+                "types": self._settings.max_types,
+                "words": self._settings.max_words,
+                SOURCES: self._settings.max_sources,
+                TYPE_WORDS: self._settings.max_type_words,
+            },
         )
 
     async def _types(self) -> Mapping[str, int]:

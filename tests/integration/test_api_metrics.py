@@ -16,7 +16,7 @@ from api.live import Live
 from api.memory import Memory, NoRoom
 from api.scraping import Scraping
 from api.work import Work
-from tally.keys import OTHER, Keys
+from tally.keys import OTHER, Keys, words_of
 from tally.settings import Settings
 from tally.store import connect
 from tally.store.merged_reads import reader_of
@@ -100,9 +100,18 @@ def test_bounds_and_what_goes_over_them_are_told(server: Server, tmp_path: Path)
     with server.client() as redis:
         redis.hset(KEYS.words, mapping={"a": 1, OTHER: 7})
         redis.hset(KEYS.types, mapping={"a": 1, "b": 1, OTHER: 3})
+        redis.hset(KEYS.source_lines, mapping={"one": 1, "two": 1})
+        redis.hset(KEYS.types_numbers, mapping={"a": "1:5", "b": "2:5"})
+        redis.hset(KEYS.table(words_of(2)), mapping={"a": 1, "b": 1, "c": 1})
         redis.config_set("maxmemory", 10**9)
     try:
-        with api(server, tmp_path, TALLY_MAX_TYPES="20", TALLY_MAX_WORDS="30") as client:
+        limits = {
+            "TALLY_MAX_TYPES": "20",
+            "TALLY_MAX_WORDS": "30",
+            "TALLY_MAX_SOURCES": "40",
+            "TALLY_MAX_TYPE_WORDS": "50",
+        }
+        with api(server, tmp_path, **limits) as client:
             scrape = Scrape.of(str(client.base_url))
     finally:
         with server.client() as redis:
@@ -111,6 +120,10 @@ def test_bounds_and_what_goes_over_them_are_told(server: Server, tmp_path: Path)
     assert scrape.value("tally_distinct_names_limit", kind="types") == 20
     assert scrape.value("tally_distinct_names", kind="words") == 1
     assert scrape.value("tally_distinct_names_limit", kind="words") == 30
+    assert scrape.value("tally_distinct_names", kind="sources") == 2
+    assert scrape.value("tally_distinct_names_limit", kind="sources") == 40
+    assert scrape.value("tally_distinct_names", kind="type_words") == 3
+    assert scrape.value("tally_distinct_names_limit", kind="type_words") == 50
     assert scrape.value("tally_other_total", kind="types") == 3
     assert scrape.value("tally_other_total", kind="words") == 7
     assert scrape.value("tally_redis_max_memory_bytes", node=f"127.0.0.1:{server.port}") == 10**9
