@@ -14,7 +14,7 @@
 --- @include layout_library
 --- @include types_library
 
-local history, since = KEYS[1], arguments.since
+local history, since = KEYS[1], tonumber(arguments.since) -- null is none
 
 local wrong = wrong_type({history}, 'list')
 if wrong then
@@ -27,6 +27,6 @@ if redis.call('EXISTS', history) == 0 then
     redis.call('RPUSH', history, change)
   end
 end
-if since and tonumber(since) < (tonumber(redis.call('HGET', layout_key, 'since')) or 0) then
-  redis.call('HSET', layout_key, 'since', since)
+if since and since < (tonumber(redis.call('HGET', layout_key, 'since')) or 0) then
+  redis.call('HSET', layout_key, 'since', arguments.since)
 end
