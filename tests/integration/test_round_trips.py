@@ -111,6 +111,7 @@ async def test_two_are_added_up(redis: Redis, settings: dict[str, Any]) -> None:
     two.now = one.now
     for _ in range(10):
         await two.spread(two.some_lines(), two.chance)
+    await one.over.home.redis.hdel(one.over.home.keys.layout, "since")  # older layouts do not have that
     both = beside(one, namespace="both", shards=2)
     await Export(await one.exported()).into(both)
     await Export(await two.exported()).into(both, adds=True)
