@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from tally.deltas import ALL_TIME, Part, Place
 from tally.export_records import WORDS_OF_TYPE, Counts, Floors, Header, Once, Record, Source, Types
@@ -126,6 +128,21 @@ class Routes:
         for key, digest in record.keys.items():
             found[shard_of(key, self.shards)][key] = digest
         return found
+
+
+def renumbered(targets: bytes, numbers: Mapping[str, Numbered]) -> bytes:
+    """Return the targets of a chunk with the numbers that types have here; as they are where they cannot be read.
+
+    That is why a chunk is a dead letter. Words of a type that has no number here go nowhere.
+    """
+    try:
+        parts = msgspec.json.decode(targets, type=list[list[Any]])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return targets
+    for part in parts:
+        if len(part) == 3 and isinstance(part[2], str) and (numbered := numbers.get(part[2])):
+            part[0] = words_of(numbered.number)
+    return msgspec.json.encode(parts)
 
 
 def part_of(

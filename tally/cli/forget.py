@@ -18,6 +18,7 @@ from tally.settings import Settings
 from tally.store.dead_letters import DeadLetter
 from tally.store.file_rewrites import Rewritten, rewrite_files
 from tally.store.forgetting import ForgettingStore, Leftovers
+from tally.store.import_progress import check_no_import
 from tally.store.layouts import LayoutStore
 from tally.store.lease import quiesced
 from tally.store.merged_reads import reader_of
@@ -111,6 +112,7 @@ class Forgetting:
         await LayoutStore(self._shards.home.redis, keys=self._shards.home.keys, settings=self._settings).check()
         for shard in self._shards.with_home:
             await check_permissions(shard.redis, keys=shard.keys, user=NAME_KEEPER)
+        await check_no_import(self._shards)  # it would bring the name again
         leftovers = [Leftovers(shard.redis, keys=shard.keys, settings=self._settings) for shard in self._shards]
         was_due = any(await together([each.are_due() for each in leftovers]))
         forgotten = await _forgotten(self._shards, self._settings, words, types)

@@ -7,6 +7,7 @@ from collections import Counter
 from tally.layout import Difference
 from tally.settings import Settings
 from tally.store.acceptance import Acceptance
+from tally.store.import_progress import check_no_import
 from tally.store.layouts import Change
 from tally.store.shards import Shards
 
@@ -19,6 +20,7 @@ class Acceptances:
     """
 
     def __init__(self, shards: Shards, *, settings: Settings) -> None:
+        self._shards = shards
         self._each = [Acceptance(each.redis, keys=each.keys, settings=settings) for each in shards.with_home]
 
     async def history(self) -> list[Change]:
@@ -26,7 +28,11 @@ class Acceptances:
         return await self._each[0].history()
 
     async def accept(self) -> list[Difference]:
-        """Put the layout of our settings in the place of the stored ones; return how they differed. See Acceptance."""
+        """Put the layout of our settings in the place of the stored ones; return how they differed. See Acceptance.
+
+        Raises Failure if an import has begun and not ended, and what Acceptance does.
+        """
+        await check_no_import(self._shards)  # it would be refused, and could not go on
         found: dict[Difference, None] = {}
         for each in self._each:
             found |= dict.fromkeys(await each.accept())

@@ -34,7 +34,7 @@ from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store.client import errors_translated, execute
 from tally.store.export_reads import counts_of, each_hash, entries
-from tally.store.import_progress import progress_of
+from tally.store.import_progress import check_no_import
 from tally.store.layouts import LayoutStore
 from tally.store.samples import SAMPLES_AT_ONCE, moment_ms
 from tally.store.shards import Shard, Shards
@@ -67,9 +67,7 @@ class Exported:
         self._layout.check_spread(Layout.of(settings))
         if not self._layout.fields:
             raise Failure(f"there is nothing to export: nothing was ever counted in namespace {settings.namespace}")
-        for shard in self._shards:
-            if (await progress_of(shard.redis, shard.keys.imports)).lines:
-                raise Failure("an import has begun here and not ended, so only a part is counted; run that again first")
+        await check_no_import(self._shards)
 
     async def begin(self) -> Header:
         """Return what the export begins with."""

@@ -9,6 +9,7 @@ from typing import Any
 from tally.printing import printable
 from tally.runtime import Failure
 from tally.store.client import errors_translated
+from tally.store.shards import Shards
 
 #: What stands in front of the time at which an import was done, in Unix seconds.
 DONE = "done:"
@@ -45,6 +46,19 @@ async def progress_of(redis: Any, key: str) -> Progress:
         {name: int(text) for name, text in texts.items() if text.isdecimal()},
         {name: int(text) for name, text in done.items() if text.isdecimal()},
     )
+
+
+async def check_no_import(shards: Shards) -> None:
+    """Raise Failure if an import has begun and not ended: what it brings is only a part, and more will come.
+
+    Raises StoreUnavailable.
+    """
+    for shard in shards:
+        for export_id in (await progress_of(shard.redis, shard.keys.imports)).lines:
+            raise Failure(
+                f"the import of export {export_id} has begun here and not ended, so only a part of it is counted: run "
+                "that again first"
+            )
 
 
 def unfinished(export_id: str) -> Failure:

@@ -15,7 +15,7 @@ from tally.backoff import Backoff
 from tally.clock import Clock
 from tally.deltas import HASH_UPDATES, Part, chunks_of
 from tally.export_records import Counts, DeadLetter, Once, Sample
-from tally.imports import Plan, part_of
+from tally.imports import Plan, part_of, renumbered
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
 from tally.store.deltas import MAX_DELTA_BYTES, STAGED_SECONDS, DeltaStore
@@ -154,7 +154,10 @@ class ShardImport(ShardStore):
         await self.flush()
         found = _ENTRY.fullmatch(record.id)
         entry = (*(found.groups() if found else ("0", "*")), 2 * len(record.fields))
-        values = [each for pair in record.fields.items() for each in pair]
+        fields = record.fields
+        if "targets" in fields:
+            fields = fields | {"targets": renumbered(fields["targets"], self._numbers)}
+        values = [each for pair in fields.items() for each in pair]
         await self._step(_entries, (self._keys.dead_letters,), {"entries": [entry]}, values, line)
 
     async def put_samples(self, line: int, samples: Sequence[Sample]) -> None:

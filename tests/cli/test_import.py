@@ -166,14 +166,16 @@ def test_one_that_waits_for_another_command_says_so_and_can_be_stopped(empty: Se
     assert counted(empty) == (made.counts()["words", 0, 0, None], made.totals())
 
 
-def test_an_unfinished_one_is_told_of_and_not_exported(empty: Server, tmp_path: Path) -> None:
+def test_while_one_is_unfinished_nothing_is_exported_forgotten_or_changed(empty: Server, tmp_path: Path) -> None:
     export(tmp_path / "file")
     assert tally("import", "file").returncode == 0
     assert json.loads(tally("status", "--json").stdout)["unfinished_import"] is None
     with empty.client() as client:
         client.hset(Keys().imports, "1" * 32, "7")
     assert f"The import of export {'1' * 32} has begun and not ended" in tally("status").stdout
-    assert_refused(tally("export", "out"), 1, "an import has begun here and not ended")
+    said = f"the import of export {'1' * 32} has begun here and not ended"
+    for command in (("export", "out"), ("forget", "--word", "w1", "--yes"), ("layout", "--accept")):
+        assert_refused(tally(*command), 1, said)
 
 
 def counted(server: Server) -> tuple[dict[str, int], dict[str, int]]:

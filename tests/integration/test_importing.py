@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 import tally.store.importing
 import tally.store.shard_import
 from tally.deltas import ALL_TIME, Part, chunks_of
-from tally.export_records import Counts, DeadLetter, Once, Sample, Totals
+from tally.export_records import Counts, DeadLetter, Once, Record, Sample, Totals, Types
 from tally.imports import Routes
 from tally.keys import SOURCE_NEWEST, Keys
 from tally.refused import Refused
@@ -223,6 +223,44 @@ async def test_an_import_is_killed_again_and_again(redis: Redis, monkeypatch: py
             continue
         break
     await target.is_all_of(export)
+
+
+async def test_a_shard_that_falls_back_in_the_middle_gets_what_it_has_lost(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 60)
+    export, target = export_of(2), Target(redis, shards=2)
+    for before, after in ((12, 40), (30, 60), (45, 85), (20, 1000)):
+        await redis.flushall()
+        with pytest.raises(Killed):
+            await target.take(export, redis=Mortal(redis, at=before))
+        kept = await dump(redis)
+        with suppress(Killed):
+            await target.take(export, redis=Mortal(redis, at=after))
+        lost = Keys(target.shards[1].keys.tag).delta("").partition("deltas")[0].encode()  # what its keys begin with
+        for key in await target.redis.keys("*"):
+            if key.startswith(lost):
+                await redis.delete(key)
+        for key, value in kept.items():
+            if key.startswith(lost):
+                await redis.restore(key, 0, value)
+        await target.take(export)
+        await target.is_all_of(export)
+        assert len(await target.entries("rejected")) == 6
+        assert len(await target.entries("dead_letters")) == 2
+
+
+async def test_words_of_a_type_in_a_chunk_that_is_a_dead_letter_get_its_number_here(redis: Redis) -> None:
+    export, target = export_of(1), Target(redis, shards=1)
+    at = target.shards[0].keys
+    await redis.set(at.types_numbered, 6)  # given to other types before
+    targets = b'[["words@1",[[0,0]],"a"],["types",[[0,0]]],["words@2",[[0,0]],"unknown"]]'
+    for letter, content in (("7-0", targets), ("8-0", b"\xff[")):
+        records: list[Record] = [each for each in export.records if isinstance(each, Types | Counts)]
+        records.append(DeadLetter(0, letter, {"targets": content, "body": b"x"}))
+        await target.take(Export(records, target.settings, id_=letter[0] * 32), adds=True)
+    found = [each[b"targets"] for each in await target.entries("dead_letters") if b"targets" in each]
+    assert found == [targets.replace(b"words@1", b"words@7"), b"\xff["]
 
 
 async def test_an_import_whose_answers_are_lost_writes_each_step_once(
