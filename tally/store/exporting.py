@@ -163,20 +163,21 @@ async def _of_places(
 
 
 async def _mark(shard: Shard) -> Any:
-    """Return what differs whenever something was counted, appended, folded, dropped or accepted."""
+    """Return what differs whenever something was counted, appended, folded, dropped or accepted.
+
+    What an ingestor may do meanwhile is no part of it: to note that it is about to read a source.
+    """
     keys = shard.keys
     with errors_translated():
         pipeline = shard.redis.pipeline(transaction=False)
         pipeline.hmget(keys.backlog, "applied", "blocks", "bytes", "settled_blocks")
         pipeline.hget(keys.folds, "number")
-        pipeline.hgetall(keys.layout)
+        pipeline.hmget(keys.layout, "format", "digest")  # how many windows are kept may change at any time
         pipeline.hgetall(keys.totals)
         pipeline.hgetall(keys.types_numbers)
         pipeline.zrange(keys.floors, 0, -1, withscores=True)
         for stream in (keys.stream, keys.dead_letters, keys.rejected, keys.accepted):
             pipeline.xlen(stream)
-        for of_sources in (keys.sources, keys.sources_last):
-            pipeline.hlen(of_sources)
         return await execute(pipeline)
 
 

@@ -160,6 +160,8 @@ async def test_an_export_during_which_something_is_counted_is_not_taken_for_whol
     exported = Exported(here.over, settings=here.settings)
     await exported.begin()
     await exported.check()
+    await here.shards[0].store.register_sources(["tail:/new#1-2-0-4-0123456789abcdef"])
+    await exported.check()
     await here.append(FILES[0], shards - 1)
 
     with pytest.raises(Failure, match="something was written while it was read"):
