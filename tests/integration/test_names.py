@@ -32,7 +32,7 @@ NOW = 1_600_000_000.0
 TOP = 5
 
 #: Two lengths are folded, so that names are on their way from window to window.
-SETTINGS: Any = {"windows": "60x10,300x24,3600x10", "words_by_type": "2"}
+SETTINGS: Any = {"windows": "60x10,300x24,3600x1000", "words_by_type": "2"}
 
 Everything = dict[str, Counter[str]]
 
@@ -168,6 +168,49 @@ async def test_rare_names_of_all_shards_together_are_compacted(redis: Redis, see
     for shard in sharded.over:
         numbered = set(await redis.hkeys(shard.keys.types_numbers))
         assert numbered <= set(await redis.hkeys(shard.keys.types)), "a type that went has no words of its own any more"
+
+
+@pytest.mark.parametrize("seed", seeds([1, 2], range(40)))
+@pytest.mark.usefixtures("_few_top_words")
+async def test_what_is_counted_and_folded_meanwhile_is_not_lost(
+    redis: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    sharded = await some_history(redis, chance, shards=2)
+    lengths, compact = sharded.settings.window_lengths, NameStore.compact
+
+    async def beside(self: NameStore, *arguments: Any, **options: Any) -> int:
+        moved = await compact(self, *arguments, **options)
+        if chance.random() < 0.5:
+            await sharded.spread(some_lines(chance, sharded.now, chance.randint(1, 20)), chance)
+        sharded.now += chance.choice([0, 0, 300, 3600])
+        for shard in sharded.shards:
+            await shard.move(chance.randint(0, 3))
+        return moved
+
+    async def totals() -> dict[str, int]:
+        """What all names come to, of all time, and of all that is in windows, of the words by type, too."""
+        found: Counter[str] = Counter()
+        for shard in sharded.over:
+            for key, counts in (await hashes_of(redis, shard)).items():
+                table, _, start = key.partition("}:")[2].partition(":")
+                if not start.startswith("60:"):  # what is in a minute is in its hour, too
+                    found[f"{table} {bool(start)}"] += counts.total()
+        return found
+
+    monkeypatch.setattr(NameStore, "compact", beside)
+    for kind in KINDS:
+        await Compaction(sharded.over, settings=sharded.settings, lengths=lengths, kind=kind, under=3).run()
+    monkeypatch.setattr(NameStore, "compact", compact)
+    found = await totals()
+    assert found["words False"] == found["words True"] == (await sharded.reader.totals())["words"]
+    assert found["types False"] == found["types True"] == (await sharded.reader.totals())["events"]
+    await sharded.move()
+    assert await totals() == found, "all that is left to be folded is folded"
+    for table in [table.partition(" ")[0] for table in found if "@" in table]:
+        assert found[f"{table} False"] == found[f"{table} True"]
+    for shard in sharded.over:
+        await assert_top_is_exact(redis, shard)
 
 
 async def test_what_is_frequent_in_a_window_stays_there_though_all_time_was_full(redis: Redis) -> None:
