@@ -79,7 +79,7 @@ def unpacked(text: bytes) -> tuple[Vector, ...]:
     return tuple(map(Vector.parse, msgspec.json.decode(text)))
 
 
-def passed(vectors: Iterable[Vector], positions: Sequence[int]) -> tuple[Vector, ...]:
+def still_telling(vectors: Iterable[Vector], positions: Sequence[int]) -> tuple[Vector, ...]:
     """Return those of the vectors that still tell something where the lanes are so far now.
 
     A lane that falls back lets them tell it again.

@@ -11,7 +11,7 @@ from tally.keys import Keys
 from tally.store.client import errors_translated, execute
 from tally.store.lua import LayoutCheck, ReadingScript, WritingScript
 from tally.stripes import IN_A_LINE, Stripes
-from tally.vectors import Lane, Vector, passed, resume_at, unpacked
+from tally.vectors import Lane, Vector, resume_at, still_telling, unpacked
 
 _known, _forget = ReadingScript("known_sources"), WritingScript("forget_sources")
 _register, _renew = WritingScript("register_sources"), WritingScript("renew_sources")
@@ -91,7 +91,7 @@ def merged(name: str, lanes: Sequence[Known | None], *, stripe_bytes: int, befor
     found = tuple(lane or Known(name) for lane in lanes)
     seen = [lane.seen_ms for lane in lanes if lane is not None]
     seen_ms = None if None in seen else max(filter(None, seen), default=None)
-    telling = passed(before, [lane.position for lane in found])
+    telling = still_telling(before, [lane.position for lane in found])
     stands: list[Known | Lane] = list(found)
     if telling:
         now = Vector(len(found), stripe_bytes, tuple(Lane(each.position, each.last) for each in found))
@@ -112,7 +112,7 @@ def merged_of_shards(name: str, lanes: Sequence[Known | None], *, stripe_bytes: 
 
 def alone(known: Known) -> Known:
     """Return what is known of a source where there is one shard, by what this one has of it."""
-    if passed(known.before, known.positions):
+    if still_telling(known.before, known.positions):
         return merged(known.name, [replace(known, before=())], stripe_bytes=0, before=known.before)
     return replace(known, before=())
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tally.stripes import IN_A_LINE, MOVED, Stripes
-from tally.vectors import Lane, Vector, View, moved, packed, passed, resume_at, unpacked
+from tally.vectors import Lane, Vector, View, moved, packed, resume_at, still_telling, unpacked
 
 
 @st.composite
@@ -47,9 +47,9 @@ def test_vectors_are_read_as_they_were_stored(chain: list[Vector]) -> None:
 
 def test_vectors_tell_nothing_any_more_once_all_lanes_are_behind_them() -> None:
     early, late = Vector(1, None, (Lane(50),)), Vector(2, 10, (Lane(70), Lane(90)))
-    assert passed([late, early], [60, 100, 80]) == (late,)
-    assert passed([late, early], [90, 90]) == ()
-    assert passed([late, early], [0, 500]) == (late, early)
+    assert still_telling([late, early], [60, 100, 80]) == (late,)
+    assert still_telling([late, early], [90, 90]) == ()
+    assert still_telling([late, early], [0, 500]) == (late, early)
 
 
 @given(st.lists(vectors(), min_size=1, max_size=3), st.integers(1, 4))
