@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -54,3 +55,8 @@ def test_it_counts_over_six_nodes_and_through_a_fail_over(pipeline: Pipeline) ->
         lambda: "cluster_state:ok" in docker("exec", master, "redis-cli", "cluster", "info"), what="it has come back"
     )
     assert pipeline.counts("CountWords") == expected.words
+    for node in ("redis", *(f"redis-{number}" for number in range(2, 7))):
+        log = pipeline.compose("exec", "-T", node, "redis-cli", "--json", "acl", "log")
+        assert json.loads(log) == [], f"something was refused by {node}"
+        role = pipeline.compose("exec", "-T", node, "redis-cli", "info", "replication")
+        assert "role:master" in role or "master_link_status:up" in role, node
