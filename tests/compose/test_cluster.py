@@ -56,7 +56,11 @@ def test_it_counts_over_six_nodes_and_through_a_fail_over(pipeline: Pipeline) ->
     )
     assert pipeline.counts("CountWords") == expected.words
     for node in ("redis", *(f"redis-{number}" for number in range(2, 7))):
+        wait_until(lambda node=node: _is_in_touch(pipeline, node), what="each replica follows its master")  # type: ignore[misc]
         log = pipeline.compose("exec", "-T", node, "redis-cli", "--json", "acl", "log")
         assert json.loads(log) == [], f"something was refused by {node}"
-        role = pipeline.compose("exec", "-T", node, "redis-cli", "info", "replication")
-        assert "role:master" in role or "master_link_status:up" in role, node
+
+
+def _is_in_touch(pipeline: Pipeline, node: str) -> bool:
+    role = pipeline.compose("exec", "-T", node, "redis-cli", "info", "replication")
+    return "role:master" in role or "master_link_status:up" in role
