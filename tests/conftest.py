@@ -13,8 +13,13 @@ from redis.asyncio import Redis
 from tally import log_throttle
 from tally.settings import Settings
 from tally.store import connect
+from tally.store.shards import Shards, connect_shards
 from tests.effort import further_variants
 from tests.server import Server
+from tests.users import as_its_user, refusals
+
+#: What is wrong where a service was refused something, though that should be known before.
+NOT_DECLARED = "a service does in Redis what tally/store/users.py does not say of it"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,6 +45,17 @@ def _nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_throttle, "_told", WeakKeyDictionary())
 
 
+@pytest.fixture(autouse=True)
+def _api_as_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An api in this process, too, is the user of its own, if it makes its client itself."""
+
+    def connect_as_api(settings: Settings) -> Shards:
+        url = settings.redis_url and as_its_user(settings.redis_url, "api")
+        return connect_shards(settings.model_copy(update={"redis_url": url}))
+
+    monkeypatch.setattr("api.app.connect_shards", connect_as_api)
+
+
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("server"))
@@ -49,11 +65,13 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(shared_server: Server) -> Server:
+def server(shared_server: Server) -> Iterator[Server]:
     """A real server, empty. Not to be killed: that is what `durable_server` is for."""
     with shared_server.client() as client:
         client.flushall()
-    return shared_server
+        refusals(client)
+        yield shared_server
+        assert not refusals(client), NOT_DECLARED
 
 
 @pytest.fixture
@@ -64,6 +82,9 @@ def durable_server(tmp_path: Path) -> Iterator[Server]:
     server = Server(folder, durable=True)
     server.start()
     yield server
+    if server.process.exit_code is None:
+        with server.client() as client:
+            assert not refusals(client), NOT_DECLARED
     server.kill()
 
 

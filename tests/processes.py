@@ -15,6 +15,7 @@ from typing import IO
 
 from tests.effort import THOROUGH
 from tests.forks import Forked, fork
+from tests.users import as_its_user
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -35,6 +36,7 @@ class Child:
         stdin: int = subprocess.DEVNULL,
     ) -> None:
         self._command = command
+        self._arguments: Sequence[str] = ()
         self._log = log
         self._folder = folder
         self._stdin = stdin
@@ -48,7 +50,7 @@ class Child:
         around = {name: value for name, value in os.environ.items() if not name.startswith(("TALLY_", "_TALLY_"))}
         with self._log.open("ab") as log:
             self._logged_before = log.tell()
-            self._process = self._begin(around | self._variables, log)
+            self._process = self._begin(around | _as_its_user(self._variables, self._arguments), log)
 
     def _begin(self, environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes] | Forked:
         return subprocess.Popen(
@@ -159,7 +161,7 @@ def run(
 
     What is given comes by a pipe. With `stdout` its output goes there. It is forked as a Process is.
     """
-    environment = {**os.environ, **(env or {})}
+    environment = {**os.environ, **_as_its_user(env or {}, arguments)}
     with ExitStack() as stack:
         out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         stdin = stack.enter_context(_nothing() if given is None else _pipe_with(given))
@@ -178,6 +180,14 @@ def run(
             each.seek(0)
             said.append(each.read())
     return subprocess.CompletedProcess(arguments, code, said[0].decode(), said[1].decode(errors="replace"))
+
+
+def _as_its_user(variables: Mapping[str, str], arguments: Sequence[str]) -> dict[str, str]:
+    """Return the variables with the URL that a module of ours connects by, where the server has users."""
+    found = dict(variables)
+    if arguments and "TALLY_REDIS_URL" in found:
+        found["TALLY_REDIS_URL"] = as_its_user(found["TALLY_REDIS_URL"], *arguments)
+    return found
 
 
 def _to_be_started(variables: Mapping[str, str]) -> bool:

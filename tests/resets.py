@@ -12,6 +12,7 @@ from tests.oracle import Expected, counted
 from tests.processes import Process, run, running
 from tests.senders import post, wait_for_port
 from tests.server import free_port
+from tests.users import as_told
 from tests.waiting import wait_until
 
 LINES = 4000
@@ -66,7 +67,7 @@ def empties_under_load(folder: Path, *, url: str, shards: int, namespace: str, c
         # Whatever is set where it runs, it knows how many shards there are.
         done = run("tally", "reset", "--yes", env={**common, "TALLY_SHARDS": "5"})
         assert done.returncode == 0, done.stderr
-        assert f": namespace {namespace} of {url} is empty." in done.stdout
+        assert f": namespace {namespace} of {as_told(url, 'tally', 'reset')} is empty." in done.stdout
         with path.open("ab") as file:
             file.writelines(_lines(2 * LINES, 2 * LINES + 10))
         expected = Expected.of(path.read_bytes().splitlines(keepends=True))

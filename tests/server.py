@@ -16,6 +16,7 @@ import redis
 
 from tally.local.server_binary import server_binary
 from tests.processes import Child
+from tests.users import acl_options
 from tests.waiting import wait_until
 
 #: Those of tests: the kernel gives none of them to a connection, and an embedded server looks for none among them.
@@ -68,7 +69,15 @@ class Server:
         options = ("--appendonly", "yes" if durable else "no", "--save", "", *options)
         self.port = port or free_port()
         self.url = f"redis://{address}:{self.port}/0"
-        where = ("--port", str(self.port), "--bind", address, "--dir", str(folder))
+        where = (
+            "--port",
+            str(self.port),
+            "--bind",
+            address,
+            "--dir",
+            str(folder),
+            *acl_options(folder, self.port, password),
+        )
         self.process = Child([program, *where, *options], log=folder / "server.log")
 
     def start(self, *, tries: int = 1) -> None:

@@ -24,6 +24,9 @@ from tally.store.users import ADMIN, REPLICA, acl_file, names_with
 #: In the folder of a user.
 PASSWORD_FILE, URL_FILE = "password", "url"
 
+#: Behind the name of a file that is not yet whole.
+_PARTIAL = ".partial"
+
 
 def redis_users(
     namespace: Annotated[
@@ -85,11 +88,15 @@ def redis_users(
             _write(output, text, mode=0o644)  # hashes of passwords that nobody can guess
     except OSError as error:
         discard_output()
-        fail(f"cannot use {error.filename or 'the output'}: {error.strerror}", code=EXIT_FAILURE)
+        fail(f"cannot use {_named(error) or 'the output'}: {error.strerror}", code=EXIT_FAILURE)
     if load and known is not None:
         as_admin = _with_login(where, ADMIN, known[ADMIN])
         for sentence in asyncio.run(load_users(as_admin, tls=settings.redis_tls)):
             typer.echo(f"tally: {sentence}", err=True)
+
+
+def _named(error: OSError) -> str:
+    return str(error.filename or "").removesuffix(_PARTIAL)
 
 
 def _passwords_in(folder: Path, url: str, names: Iterable[str]) -> dict[str, str]:
@@ -128,7 +135,7 @@ def _write(path: Path, text: str, *, mode: int) -> None:
     with suppress(OSError, UnicodeDecodeError):
         if path.read_text(encoding="utf-8") == text:
             return
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(path.name + _PARTIAL)
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), mode)  # whatever the umask

@@ -54,11 +54,22 @@ def _with_includes(name: str, folder: Traversable, including: tuple[str, ...], i
         return ""
     included.add(name)
     try:
-        text = (folder / f"{name}.lua").read_text(encoding="utf-8")
+        text = own_text(name, folder=folder)
     except FileNotFoundError:
         by = f", which {including[-1]}.lua includes" if including else ""
         raise IncludeError(f"there is no {name}.lua{by}") from None
     return _INCLUDE.sub(lambda found: _with_includes(found[1], folder, (*including, name), included).rstrip(), text)
+
+
+def own_text(name: str, *, folder: Traversable = SCRIPTS) -> str:
+    """Return the text of a script without what it includes."""
+    return (folder / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def calls_of(text: str) -> list[tuple[str, ...]]:
+    """Return the commands that a script's text calls, each once: of one word, or of two."""
+    found = ((each[1], each[2] if each[1] in _CONTAINERS else None) for each in _CALL.finditer(text))
+    return [tuple(filter(None, words)) for words in dict.fromkeys(found)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +93,7 @@ class _Script:
     @property
     def commands(self) -> list[tuple[str, ...]]:
         """What it calls: commands of one word, or of two."""
-        found = ((each[1], each[2] if each[1] in _CONTAINERS else None) for each in _CALL.finditer(self.text))
-        return [tuple(filter(None, words)) for words in dict.fromkeys(found)]
+        return calls_of(self.text)
 
     async def _run(self, redis: Any, call: Sequence[Any]) -> Any:
         with errors_translated(), self._commands_named():

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from tally.keys import DEFAULT_NAMESPACE, TYPES, WORDS, Keys, Table, words_of
-from tally.store.lua import ReadingScript, WritingScript
+from tally.store.lua import WritingScript, calls_of, own_text
 from tally.store.permissions import AGGREGATORS, DEAD_LETTERS, INGESTORS
 
 #: Names keys of a shard; the second argument stands for any length and any start, and any number of a type.
@@ -33,15 +33,6 @@ _WRITING = (*_READING, "evalsha", "eval", "script|load")
 #: What every service asks: the server's state, which a fit set-up and a full memory are told by, and who has a slot.
 _ALL = ("cluster|slots", "info", "time")
 
-#: Commands of our scripts that write. A script that reads includes libraries with some of them, and calls none.
-WRITES = frozenset(
-    {
-        *("DEL", "EXPIRE", "HDEL", "HINCRBY", "HSET", "HSETNX", "INCR", "LPOP", "LPUSH"),
-        *("LTRIM", "PERSIST", "PEXPIRE", "PEXPIREAT", "RENAME", "RPUSH", "SET", "UNLINK", "XACK", "XADD"),
-        *("XCLAIM", "XDEL", "XGROUP", "XREADGROUP", "ZADD", "ZREM", "ZREMRANGEBYRANK", "ZUNIONSTORE"),
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -60,8 +51,8 @@ class User:
     def commands(self) -> list[str]:
         """All commands that are not confined, as ACLs name them."""
         found = {"|".join(words) for script in self.scripts for words in WritingScript(script).commands}
-        for script in self.reading_scripts:
-            found |= {"|".join(words) for words in ReadingScript(script).commands if words[0] not in WRITES}
+        # Those of its own alone: a library has functions that write, too, and one that only reads calls none of them.
+        found |= {"|".join(words) for script in self.reading_scripts for words in calls_of(own_text(script))}
         sent = (_WRITING if self.scripts else _READING) if self.scripts or self.reading_scripts else ()
         confined = {command for commands in self.confined or () for command in commands}
         return sorted({each.lower() for each in found} - confined | {*self.others, *sent})
@@ -111,7 +102,7 @@ def _windows_of(at: Keys, table: Table, any_: Any) -> str:
 
 INGESTOR = User(
     name="ingestor",
-    scripts=INGESTORS,
+    scripts=(*INGESTORS, "ensure_layout"),
     reading_scripts=("known_sources", "permissions"),
     others=(*_ALL, "bgrewriteaof", "hgetall", "hscan", "xinfo|groups", "zrange"),
     written=lambda at, _: (
@@ -122,14 +113,15 @@ INGESTOR = User(
         *(at.source_lines, at.source_rejected, at.source_newest),
     ),
     confined={
-        ("get", "set"): lambda at, _: (at.rewritten, at.probe),
+        ("get",): lambda at, _: (at.rewritten,),
+        ("set",): lambda at, _: (at.rewritten, at.probe),
         ("rename", "unlink"): lambda at, _: (at.once_new, at.once_old, at.once_own_new, at.once_own_old),
     },
 )
 
 AGGREGATOR = User(
     name="aggregator",
-    scripts=AGGREGATORS,
+    scripts=(*AGGREGATORS, "ensure_layout"),
     reading_scripts=("next_chunk", "oldest", "overdue", "permissions"),
     others=(*_ALL, "bgrewriteaof", "hvals", "xinfo|groups"),
     # What a batch touches most comes first: each key of a script is compared with one pattern after the other.
@@ -169,7 +161,7 @@ API = User(
     name="api",
     reading_scripts=("distinct", "oldest", "sum_fields", "top_words"),
     others=(
-        *(*_ALL, "hget", "hgetall", "hlen", "hmget", "hscan", "hvals", "memory|usage", "set", "xinfo|consumers"),
+        *(*_ALL, "get", "hget", "hgetall", "hlen", "hmget", "hscan", "hvals", "memory|usage", "set", "xinfo|consumers"),
         *("xinfo|stream", "xlen", "xrevrange", "zrange", "zrevrange"),
     ),
     # This is all that SET can be used for.
@@ -179,8 +171,7 @@ API = User(
         *(at.types, at.words, at.top, at.totals, at.backlog, at.deltas, at.stream),
         *(at.windows(any_), at.floors, at.folds, at.types_numbers, at.types_numbered, at.types_retired),
         *(at.sources, at.sources_seen, at.sources_before, at.source_lines, at.source_rejected, at.source_newest),
-        *(at.rejected, at.accepted, at.dead_letters, at.layout, at.layout_history, at.once_new, at.once_old),
-        at.imports,
+        *(at.rejected, at.accepted, at.dead_letters, at.layout, at.once_new, at.once_old, at.imports),
     ),
 )
 

@@ -221,6 +221,7 @@ def test_the_permissions_of_every_script_that_writes_are_asked_for() -> None:
     others = {
         "accept_layout",
         "distinct",
+        "ensure_layout",
         "known_sources",
         "list_dead_letters",
         "next_chunk",

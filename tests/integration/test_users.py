@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 import redis as blocking_redis
 
 from tally.keys import Keys
+from tally.store.users import NAMES, SERVICES, User
 from tests.processes import run
 from tests.server import Server
-from tests.users import give_users, refusals, url_of
+from tests.users import refusals, rules_of, url_of
 
 KEYS = Keys()
 
@@ -27,7 +30,9 @@ REFUSED = re.compile(
 @pytest.fixture
 def users(durable_server: Server) -> Server:
     """A server with the users."""
-    give_users(durable_server)
+    with durable_server.client() as client:
+        for name in NAMES:
+            client.execute_command("ACL", "SETUSER", name, *rules_of(name))
     return durable_server
 
 
@@ -54,7 +59,7 @@ def test_each_service_does_its_work_as_its_user(users: Server) -> None:
             more = ["--yes"] if command == "drop" else []
             done = _run(url_of(users.url, "admin"), "dead-letters", command, letter, *more)
             assert done.returncode == 0, (command, done.stderr)
-    assert refusals(users) == []
+        assert refusals(client) == []
 
 
 @pytest.mark.parametrize(
@@ -116,3 +121,103 @@ def test_what_no_service_does_is_refused(users: Server, user: str, calls: list[t
             with pytest.raises(blocking_redis.exceptions.ResponseError, match=REFUSED):
                 client.execute_command(*call)
         assert {key: ours.dump(key) for key in ours.keys()} == before  # noqa: SIM118
+        assert refusals(ours), "what was refused is looked for"
+
+
+#: Of the own connection; a server may know some more.
+OWN_CONNECTION = {
+    *("asking", "auth", "client|getname", "client|getredir", "client|help", "client|id", "client|info"),
+    *("client|reply", "client|setname", "client|trackinginfo", "command|count"),
+    *("command|docs", "command|getkeys", "command|getkeysandflags", "command|help", "command|info"),
+    *("command|list", "echo", "hello", "ping", "quit", "readonly", "readwrite", "reset", "select"),
+    "wait",
+}
+NEWER = {"client|capa", "client|import-source", "client|no-touch", "client|setinfo", "waitaof"}
+
+
+@pytest.mark.parametrize("user", SERVICES, ids=lambda user: user.name)
+def test_the_commands_that_are_declared_are_all_that_may_be_run(users: Server, user: User) -> None:
+    confined = {command for commands in user.confined or {} for command in commands}
+    with users.client() as client:
+        client.response_callbacks.pop("COMMAND")  # it leaves out those that have two words
+        known = _known_commands(client.execute_command("COMMAND"))
+        found = {name for name, words in known.items() if _may_run(client, user.name, words)}
+    assert found - NEWER == {*user.commands, *confined, *OWN_CONNECTION}
+
+
+def _known_commands(described: Any) -> dict[str, list[str]]:
+    """Return every command of a server, and a call of each with as many words as it takes."""
+    found = {}
+    for name, arity, *_, commands in described:
+        inner = {str(each[0]): int(each[1]) for each in commands} | ({} if commands else {str(name): int(arity)})
+        for inner_name, inner_arity in inner.items():
+            words = inner_name.split("|")
+            found[inner_name] = words + ["1"] * (abs(inner_arity) - len(words))
+    return found
+
+
+def _may_run(client: Any, user: str, words: list[str]) -> bool:
+    """Return whether a user may run a command at all, if on some keys only."""
+    answer = client.execute_command("ACL", "DRYRUN", user, *words)
+    return "no permissions to run the" not in answer
+
+
+def test_passwords_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
+    folder, output = tmp_path / "users", tmp_path / "users.acl"
+    (folder / "api").mkdir(parents=True)
+    (folder / "api" / "password").write_text("of/my own@\n".replace(" ", "-"))
+
+    def make(*more: str) -> dict[str, str]:
+        where = ["--passwords", str(folder), "--output", str(output)]
+        done = run("tally", "redis-users", *where, "--url", "rediss://old:secret@redis:6379/3", *more)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+    made = make()
+    assert make() == made
+    assert made["api/url"] == "rediss://api:of%2Fmy-own%40@redis:6379/3\n"
+    assert made.keys() == {f"{name}/password" for name in NAMES} | {
+        f"{name}/url" for name in NAMES if name != "replica"
+    }
+    assert len(set(made.values())) == len(made)
+    for path in folder.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0 or path in (folder / "api", folder / "api" / "password"), path
+    lines = output.read_text().splitlines()
+    for line, name in zip(lines, ("default", *NAMES), strict=True):
+        assert line.startswith(f"user {name} ")
+        if name != "default":
+            assert f" #{sha256(made[f'{name}/password'].strip().encode()).hexdigest()} " in line
+    assert not any(text.strip() in output.read_text() for text in made.values())
+    before = output.read_text()
+    make("--namespace", "shop")
+    assert output.read_text() == before.replace("tally:{", "shop:{")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--namespace", "A*"], "--namespace A*: right is"),
+        (["--url", "http://redis"], "--url: a Redis URL begins with redis://"),
+        (["--passwords", "taken"], "taken"),
+        (["--passwords", "empty"], "is not empty"),
+        (["--output", "nowhere/users.acl"], "cannot use nowhere/users.acl"),
+    ],
+)
+def test_what_cannot_be_used_is_said(arguments: list[str], says: str) -> None:
+    Path("taken").touch()
+    Path("empty/ingestor").mkdir(parents=True)
+    Path("empty/ingestor/password").touch()
+    done = run("tally", "redis-users", *arguments)
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_does_not_start_with_the_file_without_passwords(tmp_path: Path) -> None:
+    (tmp_path / "users.acl").write_text(run("tally", "redis-users").stdout)
+    server = Server(tmp_path)
+    path = tmp_path / "users.acl"
+    path.write_text(run("tally", "redis-users").stdout)
+    server.process.start()
+    assert server.process.wait() != 0
+    assert "hash" in server.process.log()
