@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +31,7 @@ from tally.telemetry import configure
 _WRITTEN_AT_ONCE = 1 << 20
 
 #: How long it is waited, after a signal, for what is being written: nobody may read the other end of a pipe.
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 3.0
 
 #: How often it is said how far it is.
 _TELL_SECONDS = 5.0
@@ -75,7 +76,7 @@ def export(
                 settings,
                 lambda shards: until_stopped(
                     export_to(destination, shards, settings, wait_seconds=wait, tell=tell),
-                    but="nothing was written, and appends go on",
+                    but=f"{'a part of it' if file == '-' else 'nothing'} was written, and appends go on",
                 ),
                 writes=True,
             )
@@ -134,7 +135,7 @@ async def export_to(
 
 async def _in_thread(write: Callable[[bytes], None], data: bytes, *, is_last: bool = False) -> None:
     """Write in a thread, and to the end: a file is not to be closed meanwhile. If that was the last, all is done."""
-    writing = asyncio.ensure_future(asyncio.to_thread(write, data))
+    writing = _started(write, data)
     give_up_at: float | None = None
     while not writing.done():
         try:
@@ -146,3 +147,29 @@ async def _in_thread(write: Callable[[bytes], None], data: bytes, *, is_last: bo
     writing.result()
     if give_up_at is not None and not is_last:
         raise asyncio.CancelledError
+
+
+def _started(write: Callable[[bytes], None], data: bytes) -> asyncio.Future[None]:
+    """Begin to write in a thread for which the process does not wait when it ends, as it does for asyncio's own."""
+    loop = asyncio.get_running_loop()
+    writing: asyncio.Future[None] = loop.create_future()
+
+    def end(error: Exception | None) -> None:
+        if writing.done():
+            return
+        if error is None:
+            writing.set_result(None)
+        else:
+            writing.set_exception(error)
+
+    def run() -> None:
+        error: Exception | None = None
+        try:
+            write(data)
+        except Exception as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop is gone
+            loop.call_soon_threadsafe(end, error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return writing

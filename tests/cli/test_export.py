@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
 import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +172,30 @@ def test_one_that_is_stopped_leaves_nothing_and_gives_the_lease_back(
     assert "Traceback" not in said
     assert not list(tmp_path.glob("out*"))
     assert may_append(counted)
+
+
+def test_one_whose_pipe_nobody_reads_ends_at_a_signal_all_the_same(counted: Server) -> None:
+    with counted.client() as client:
+        client.hset(Keys().words, mapping={sha256(b"%d" % number).hexdigest(): 1 for number in range(40_000)})
+    reading, writing = os.pipe()
+    command = module("tally", "export", "-")
+    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writing)
+        try:
+            wait_until(lambda: _readable(reading) >= 60_000, what="the pipe is full")
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            os.close(reading)
+
+    assert process.returncode == 1
+    assert "stopped: a part of it was written, and appends go on" in said
+    assert may_append(counted)
+
+
+def _readable(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_one_that_was_killed_is_no_obstacle(counted: Server, tmp_path: Path) -> None:
