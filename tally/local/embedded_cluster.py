@@ -192,7 +192,8 @@ def embedded(data_dir: Path, *, nodes: int | None = None, port: int | None = Non
     if found is not None and nodes != found:
         raise Misuse(
             f"the data folder {data_dir} has the data of {found} node{'' if found == 1 else 's'}, and counts are not "
-            f"spread anew; give --nodes {found}, or name another folder with --data"
+            f"spread anew; give --nodes {found}, or name another folder with --data: `tally export` and "
+            "`tally import` take counts there"
         )
     if nodes == 1:
         return EmbeddedServer(data_dir, port=port)
@@ -213,7 +214,8 @@ def settle_shards(data_dir: Path, *, wanted: int | None, nodes: int) -> int:
     if found is not None and shards != found:
         raise Misuse(
             f"the counts in the data folder {data_dir} are in {found} shard{'' if found == 1 else 's'}, and are not "
-            f"spread anew; give --shards {found}, or name another folder with --data"
+            f"spread anew; give --shards {found}, or name another folder with --data: `tally export` and "
+            "`tally import` take counts there"
         )
     if found is None and max(shards, nodes) > 1:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
