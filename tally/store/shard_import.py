@@ -261,7 +261,9 @@ class ShardImport(ShardStore):
         while True:
             try:
                 return await step()
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                if not backoff.failures:
+                    self._tell(f"it waits for Redis, for {PATIENCE_SECONDS:g} s at the most: {error}")
                 seconds = backoff.next_seconds()
                 if self._clock.monotonic() + seconds > deadline:
                     raise

@@ -22,7 +22,7 @@ from tally.runtime import Failure
 from tally.settings import Settings
 from tally.shards import shard_of
 from tally.store import StoreUnavailable, connect
-from tally.store.importing import import_export
+from tally.store.importing import Told, import_export
 from tally.store.shards import Shards
 from tests.exports import AT, DAY, SOURCE, Export, everything, stored
 from tests.proxy import LossyProxy
@@ -317,6 +317,28 @@ async def test_it_waits_for_room_by_applying_what_others_have_settled(
     await target.take(export, adds=True)
     assert await redis.hget(shard.keys.words, "x") == b"1"
     await redis.hdel(shard.keys.words, "x")
+    await target.is_all_of(export)
+
+
+async def test_a_full_redis_is_not_filled_further(
+    server: Server, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally.store.shard_import, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(tally.store.shard_import, "STEP_UPDATES", 500)
+    export, target = export_of(1, names=3000), Target(redis, shards=1)
+    said: list[str] = []
+    told = Told(waits=said.append)
+    with server.client() as client:
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + 500_000)
+        try:
+            with pytest.raises(StoreUnavailable, match="OutOfMemory"):
+                await import_export(target.shards, target.settings, export.plan, export.opened, told=told)
+        finally:
+            client.config_set("maxmemory", 0)
+    assert "it waits for Redis" in said[0]
+    words = export.counts()["words", 0, 0, None]
+    assert await redis.hlen(target.shards[0].keys.words) < len(words)
+    await target.take(export)
     await target.is_all_of(export)
 
 

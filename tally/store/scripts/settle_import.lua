@@ -52,8 +52,10 @@ if why_not then
   return {why_not}
 end
 
+-- The first write takes memory, so a full Redis refuses the script. What is counted of a stream frees its blocks; an import frees
+-- nothing, and would go on for ever.
+redis.call('HSET', imports, arguments.id, arguments.after)
 if chunks > 0 then
-  -- The first write takes no memory: a full Redis would refuse the script, with what is staged in it.
   redis.call('PERSIST', list)
   redis.call('RPUSH', deltas, cjson.encode({
     list = list, first = settled + 1, last = settled + chunks, blocks = 0, bytes = 0,
@@ -61,5 +63,4 @@ if chunks > 0 then
   }))
   redis.call('HSET', backlog, 'settled', settled + chunks, 'delta_bytes', delta_bytes + arguments.delta_bytes)
 end
-redis.call('HSET', imports, arguments.id, arguments.after)
 return {'settled', settled + chunks}
