@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from tally.forgetting import Forgotten
-from tally.keys import KINDS, OTHER, Keys, Kind, all_time_key
+from tally.keys import KINDS, OTHER, Keys, Kind, all_time_key, window_key
+from tally.runtime import Failure
 from tally.settings import Settings
 from tally.store import deltas, names
 from tally.store.compacting import Compaction
@@ -20,6 +21,7 @@ from tally.store.names import NameStore
 from tally.store.reads import CountReader
 from tally.store.shards import Shard
 from tests.effort import seeds
+from tests.fakes import FakeClock
 from tests.sharded import Sharded
 from tests.stores import AllStores, in_minutes
 
@@ -228,3 +230,39 @@ async def test_what_is_frequent_in_a_window_stays_there_though_all_time_was_full
     found = await hashes_of(redis, shard)
     assert found[KEYS.words] == {"a": 9, OTHER: 10}
     assert found[KEYS.window_words(60, 0)] == {"a": 9, "late": 8, OTHER: 2}
+
+
+async def test_a_name_on_its_way_into_all_time_is_waited_for(redis: Any) -> None:
+    """Of a batch the windows come first, and all time last."""
+    settings = Settings()
+    sharded = Sharded(redis, settings, now=NOW)
+    await sharded.begin()
+    (shard,) = sharded.over
+    await sharded.count([b'{"event_type": "a", "data": "rare often often often"}'], shard=0)
+    at = window_key(shard.keys, "words", 60, int(NOW) // 60 * 60)
+    await redis.hset(at, "new", 1)
+    await redis.hincrby(shard.keys.backlog, "settled", 1)
+
+    class Arriving(FakeClock):
+        """It comes while it is waited for, if it does."""
+
+        def __init__(self, *, comes: bool) -> None:
+            super().__init__()
+            self.comes = comes
+
+        async def sleep(self, seconds: float) -> None:
+            self.now += seconds
+            if self.comes:
+                await redis.hset(shard.keys.words, "new", 5)
+                await redis.hset(shard.keys.backlog, "applied", await redis.hget(shard.keys.backlog, "settled"))
+
+    def made(*, comes: bool) -> Compaction:
+        clock, lengths = Arriving(comes=comes), settings.window_lengths
+        return Compaction(sharded.over, settings=settings, lengths=lengths, kind="words", under=3, clock=clock)
+
+    with pytest.raises(Failure, match="what aggregators have settled is not applied"):
+        await made(comes=False).run()
+    assert await redis.hmget(at, "new", "rare") == [b"1", b"1"], "windows are as they were"
+
+    await made(comes=True).run()
+    assert await redis.hmget(at, "new", "rare", OTHER) == [b"1", None, b"1"]
