@@ -14,6 +14,7 @@ from tally.keys import KINDS, OTHER, Kind
 from tally.runtime import EXIT_USAGE, fail, load_or_exit
 from tally.settings import Settings
 from tally.store.compacting import Compacted, Compaction
+from tally.store.import_progress import check_no_import
 from tally.store.layouts import LayoutStore
 from tally.store.merged_reads import reader_of
 from tally.store.shards import Shards
@@ -63,6 +64,8 @@ async def _each(
     if moves:
         for shard in shards:
             await check_permissions(shard.redis, keys=shard.keys, user=NAME_KEEPER)
+        # Its counts of all time come last: until then what windows hold would be taken for names that are gone.
+        await check_no_import(shards)
     lengths = (await reader_of(shards, settings=settings).counting()).lengths
     found = []
     for kind in kinds:

@@ -26,6 +26,8 @@ from tests.waiting import wait_until
 
 SETTINGS = Settings()
 
+COMPACT = ("compact", "--under", "3", "--yes")
+
 
 @pytest.fixture
 def empty(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
@@ -174,7 +176,7 @@ def test_while_one_is_unfinished_nothing_is_exported_forgotten_or_changed(empty:
         client.hset(Keys().imports, "1" * 32, "7")
     assert f"The import of export {'1' * 32} has begun and not ended" in tally("status").stdout
     said = f"the import of export {'1' * 32} has begun here and not ended"
-    for command in (("export", "out"), ("forget", "--word", "w1", "--yes"), ("layout", "--accept")):
+    for command in (("export", "out"), ("forget", "--word", "w1", "--yes"), ("layout", "--accept"), COMPACT):
         assert_refused(tally(*command), 1, said)
 
 
