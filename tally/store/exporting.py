@@ -35,7 +35,7 @@ from tally.settings import Settings
 from tally.store.client import errors_translated, execute
 from tally.store.export_reads import counts_of, each_hash, entries
 from tally.store.import_progress import check_no_import
-from tally.store.layouts import LayoutStore
+from tally.store.layouts import LayoutStore, lengths_before
 from tally.store.samples import SAMPLES_AT_ONCE, moment_ms
 from tally.store.shards import Shard, Shards
 from tally.store.source_vectors import exported_sources
@@ -67,6 +67,21 @@ class Exported:
         self._layout.check_spread(Layout.of(settings))
         if not self._layout.fields:
             raise Failure(f"there is nothing to export: nothing was ever counted in namespace {settings.namespace}")
+        for shard in self._shards:
+            if await self._is_between_layouts(shard):
+                raise Failure(
+                    "another layout was accepted, and what was counted is not yet moved to its windows: run "
+                    "`tally layout --accept` again, and export then"
+                )
+
+    async def _is_between_layouts(self, shard: Shard) -> bool:
+        """Return whether some counts are in windows that no answer has, until a layout is accepted to the end."""
+        stored = await LayoutStore(shard.redis, keys=shard.keys, settings=self._settings).read()
+        if stored.whole and stored.digest != self._layout.digest:
+            return True
+        folding = [shard.keys.folding(seconds) for seconds in await lengths_before(shard.redis, shard.keys)]
+        with errors_translated():
+            return bool(folding and await shard.redis.exists(*folding))
         await check_no_import(self._shards)
 
     async def begin(self) -> Header:

@@ -14,6 +14,7 @@ from tally.keys import SOURCE_NEWEST, Keys
 from tally.layout import LayoutRefused
 from tally.runtime import Failure
 from tally.settings import Settings
+from tally.store.acceptance import Acceptance
 from tally.store.exporting import Exported
 from tally.store.shards import Shards
 from tests.effort import seeds
@@ -182,3 +183,23 @@ async def test_other_shards_than_there_are_are_refused(redis: Redis) -> None:
 
     with pytest.raises(LayoutRefused, match="TALLY_SHARDS was 2, and here it is 3"):
         await Exported(Shards.over(redis, settings), settings=settings).begin()
+
+
+async def test_between_two_layouts_nothing_is_exported_for_some_counts_are_in_no_window(redis: Redis) -> None:
+    here = Everything(redis, seed=1, shards=2)
+    await here.fill(rounds=3)
+    settings = Settings(**{**here.settings.model_dump(exclude_unset=True), "windows": "60x3000,86400x30"})
+    for shard in here.over.with_home:  # one after the other, as it is accepted
+        before = await Acceptance(shard.redis, keys=shard.keys, settings=settings).accept()
+        assert before
+        if shard is not here.over.with_home[-1]:
+            with pytest.raises(Failure, match="run `tally layout --accept` again"):
+                await here.exported()
+    last = here.shards[-1]
+    await last.redis.zadd(last.keys.folding(3600), {"0": 0})  # it was killed before it had folded all
+    with pytest.raises(Failure, match="run `tally layout --accept` again"):
+        await here.exported()
+
+    await Acceptance(last.redis, keys=last.keys, settings=settings).accept()
+    lengths = {each.length for each in await here.exported() if isinstance(each, Counts)}
+    assert lengths == {0, 60, 86_400}
