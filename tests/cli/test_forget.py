@@ -124,6 +124,49 @@ def test_beside_running_services_names_are_forgotten_and_compacted(durable_serve
         assert expected.difference(found(durable_server)) == ""
 
 
+@pytest.mark.slow
+def test_forget_may_be_killed_at_any_time(durable_server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    made = [
+        each[:-1] + b', "timestamp": %d}' % (1_700_000_000 + 90 * at)
+        for at, each in enumerate(lines(0, 8000, secret=True))
+    ]
+    append(path, made)
+    expected = Expected.of(made)
+    variables = {
+        "TALLY_REDIS_URL": durable_server.url,
+        "TALLY_SHARDS": str(SHARDS),
+        "TALLY_STRIPE_BYTES": "20000",
+        "TALLY_WORDS_BY_TYPE": "3",
+    }
+    for arguments in (("ingestor", str(path)), ("aggregator", "--drain")):
+        counts = Process(*arguments, log=tmp_path / f"{arguments[0]}.log", **variables)
+        with running(counts):
+            assert counts.wait() == 0, counts.log()
+    assert expected.difference(found(durable_server)) == ""
+    names = ("--word", "S\u00e9cret-word", "--type", "s\u00e9cret.type", "--yes")
+    command = Process("tally", "forget", *names, log=tmp_path / "forget.log", **variables)
+    chance, kills = random.Random(1), 0
+    with durable_server.client() as client:
+        for _ in range(8):
+            command.start()
+            wait_until(
+                lambda: command.exit_code is not None or client.hexists(EACH[0].backlog, "lease"),
+                what="it holds appends, or has ended",
+            )
+            time.sleep(chance.uniform(0, 0.2))  # when the kill comes is what is random here
+            kills += command.kill()
+            for keys in (Keys(), *EACH):
+                client.hdel(keys.backlog, "lease")  # as if it had ended by itself
+        assert kills, "it was always faster"
+        command.start()
+        assert command.wait() in (0, 1), command.log()
+        assert command.exit_code == 0 or "is forgotten" in command.log()
+        assert not any(client.hexists(keys.backlog, "forgotten") for keys in EACH)
+    assert forgotten(expected).difference(found(durable_server)) == ""
+    assert files_with(durable_server.folder, b"cret-word", b"cret.type") == []
+
+
 def test_compact_may_be_killed_at_any_time_while_words_come(durable_server: Server, tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.touch()
