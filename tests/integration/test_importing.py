@@ -22,6 +22,7 @@ from tally.runtime import Failure
 from tally.settings import Settings
 from tally.shards import shard_of
 from tally.store import StoreUnavailable, connect
+from tally.store.idempotent import Body, append_once
 from tally.store.importing import Told, import_export
 from tally.store.shards import Shards
 from tests.exports import AT, DAY, SOURCE, Export, everything, stored
@@ -153,6 +154,28 @@ async def test_everything_of_an_export_is_there(redis: Redis, exported: int, sha
         name = SOURCE.format(number)
         keys_of = target.shards[shard_of(name, shards)].keys
         assert await target.redis.hexists(keys_of.sources_before, name)
+
+
+async def test_keys_of_several_shards_are_kept_as_long_as_the_youngest_of_them(redis: Redis) -> None:
+    now_ms = int((await redis.time())[0]) * 1000
+    keep_ms = 40_000
+    made = Settings(**{**SETTINGS, "shards": 2})
+    records = [
+        Once(shard, False, age, since_ms, since_ms + 2 * keep_ms, {stored(f"{age} {shard}"): stored("body", 8)})
+        for shard, since_ms in enumerate((now_ms - 50_000, now_ms - 1000))
+        for age in ("old", "new")
+    ]
+    target = Target(redis, shards=1)
+    await target.take(Export(records, made))
+    keys = target.shards[0].keys
+
+    async def append(key: str) -> str:
+        bodies = [Body(key, "body", keep_ms, [b"x"])]
+        (word,) = await append_once(redis, keys=keys, settings=target.settings, source="http:", bodies=bodies)
+        return word
+
+    assert await append("another one") == "appended"
+    assert {await append(f"{age} 1") for age in ("old", "new")} == {"duplicate"}
 
 
 async def test_words_go_to_the_shard_of_their_name_and_the_most_frequent_are_known(redis: Redis) -> None:

@@ -16,8 +16,9 @@
 --   held      somebody needs the shard to stay as it is
 -- Or {'wrong-type', key, type, expected type}. Nothing was written then.
 --
--- A key that is there already stays as it is. The hash is kept for as long as any of its keys has to be, and is as old as the
--- oldest: so none is forgotten earlier than where it came from, but where there are too many.
+-- A key that is there already stays as it is. Of two times since when keys are put there the later one holds: what is in `old` goes
+-- when keys were put into `new` for as long as one is kept, and is as young as that time. The hash itself goes at the later one of
+-- two times, too. So no key is forgotten earlier than where it came from, unless there are too many.
 --
 -- Atomic, or there could be keys without a time, which would never be forgotten.
 
@@ -47,7 +48,7 @@ if tonumber(expires_ms) > server_ms() then
     redis.call('HSETNX', keys, ARGV[at], ARGV[at + 1])
   end
   local since = redis.call('HGET', keys, '')
-  if not since or tonumber(since) > tonumber(since_ms) then
+  if not since or tonumber(since) < tonumber(since_ms) then
     redis.call('HSET', keys, '', since_ms)
   end
   if redis.call('PEXPIRETIME', keys) < tonumber(expires_ms) then
