@@ -177,6 +177,7 @@ API = User(
 
 #: Of the user `default`, as whom nobody can log in. It keeps its rights all the same: as `default` a server executes
 #: what stands in its append-only file, and a transaction that it may not run is lost, with no more than a log line.
+#: See docs/decisions/a-user-for-each-service.md.
 _NOBODY = "off resetpass ~* &* +@all"
 
 #: Those of the services, in the order in which events pass them.
