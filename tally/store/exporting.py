@@ -67,6 +67,7 @@ class Exported:
         self._layout.check_spread(Layout.of(settings))
         if not self._layout.fields:
             raise Failure(f"there is nothing to export: nothing was ever counted in namespace {settings.namespace}")
+        await check_no_import(self._shards)
         for shard in self._shards:
             if await self._is_between_layouts(shard):
                 raise Failure(
@@ -82,7 +83,6 @@ class Exported:
         folding = [shard.keys.folding(seconds) for seconds in await lengths_before(shard.redis, shard.keys)]
         with errors_translated():
             return bool(folding and await shard.redis.exists(*folding))
-        await check_no_import(self._shards)
 
     async def begin(self) -> Header:
         """Return what the export begins with."""
