@@ -61,6 +61,9 @@ def forget(
         fail("say what to forget: --word WORD or --type TYPE", code=EXIT_USAGE)
     if OTHER in (*(words or ()), *(types or ())) or "" in (*(words or ()), *(types or ())):
         fail(f"{OTHER} and the empty name cannot be forgotten", code=EXIT_USAGE)
+    for name in (*(words or ()), *(types or ())):
+        if name != name.encode(errors="replace").decode():
+            fail(f"{printable(name)!r} is not UTF-8, and whatever is counted is", code=EXIT_USAGE)
     if not yes and (sys.stdin is None or not sys.stdin.isatty()):
         fail("what is forgotten is gone for good, and nobody can be asked here: add --yes", code=EXIT_USAGE)
     settings = load_or_exit(log_level="warning")

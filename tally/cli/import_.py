@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import IO, Annotated, cast
 
 import typer
 
+from tally.archives import errors_explained
 from tally.cli.asking import server_at_rest, with_shards
 from tally.cli.stopping import until_stopped
 from tally.clock import SYSTEM
@@ -63,9 +66,12 @@ def _tell(sentence: str) -> None:
 
 
 class _Export:
-    """A file that holds an export, and is read twice. Raises NotAnExport if it does not, or not a whole one."""
+    """A file that holds an export, and is read several times. Raises NotAnExport if it does not, or not a whole one.
 
-    def __init__(self, path: Path, raw: IO[bytes] | None = None) -> None:
+    It stays open for as long: another one may take its place meanwhile, and the name is not to mean two exports.
+    """
+
+    def __init__(self, path: Path, raw: IO[bytes]) -> None:
         self._path = path
         self._raw = raw
         with self.opened() as records:
@@ -74,8 +80,7 @@ class _Export:
     @contextmanager
     def opened(self) -> Iterator[Iterator[Record]]:
         """Give its records, from the first one on."""
-        if self._raw is not None:
-            self._raw.seek(0)
+        self._raw.seek(0)
         with opened(self._path, self._raw) as lines:
             yield records_of(lines)
 
@@ -101,15 +106,29 @@ class _Export:
 
 @contextmanager
 def _file(name: str) -> Iterator[_Export]:
-    """Give the export in a file. What comes by standard input is kept in a temporary one: it is read twice."""
-    if name != "-":
-        yield _Export(Path(name))
+    """Give the export in a file. What cannot be read twice, as standard input or a pipe, is kept in a temporary one."""
+    if name == "-":
+        if sys.stdin.isatty():
+            raise Misuse("standard input is a terminal: give a file, or `ssh … tally export - |`")
+        with _kept("standard input", sys.stdin.buffer) as export:
+            yield export
         return
-    if sys.stdin.isatty():
-        raise Misuse("standard input is a terminal: give a file, or `ssh … tally export - |`")
+    path = Path(name)
+    with errors_explained(path):
+        file = path.open("rb")
+    with file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield _Export(path, file)
+            return
+        with _kept(name, file) as export:
+            yield export
+
+
+@contextmanager
+def _kept(name: str, file: IO[bytes]) -> Iterator[_Export]:
     with tempfile.TemporaryFile() as raw:
         try:
-            shutil.copyfileobj(sys.stdin.buffer, raw)
+            shutil.copyfileobj(file, raw)
         except OSError as error:
-            raise Failure(f"standard input cannot be kept in {tempfile.gettempdir()}: {error.strerror}") from error
-        yield _Export(Path("standard input"), cast(IO[bytes], raw))
+            raise Failure(f"{name} cannot be kept in {tempfile.gettempdir()}: {error.strerror}") from error
+        yield _Export(Path(name), cast(IO[bytes], raw))

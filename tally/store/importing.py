@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tally.clock import SYSTEM, Clock
-from tally.export_records import Counts, DeadLetter, Once, Sample, Source, Totals
+from tally.export_records import Counts, DeadLetter, Header, Once, Sample, Source, Totals
+from tally.exports import NotAnExport
 from tally.imports import Opener, Plan, Routes
 from tally.runtime import Failure
 from tally.settings import Settings
@@ -123,6 +124,8 @@ class _Import:
         with self._opened() as records:
             for line, record in enumerate(records, start=1):
                 self._told.line(line)
+                if isinstance(record, Header) and record != self._plan.header:
+                    raise NotAnExport("it is another export than a moment ago: the file was written anew; run it again")
                 if isinstance(record, Source):
                     await sources.add(line, record)
                     continue

@@ -212,6 +212,7 @@ def test_what_is_gone_for_good_is_asked_for(server: Server) -> None:
     assert_refused(tally("forget", env=url), 2, "--word WORD or --type TYPE")
     assert_refused(tally("forget", "--word", "x", env=url), 2, "add --yes")
     assert_refused(tally("forget", "--type", OTHER, "--yes", env=url), 2, "cannot be forgotten")
+    assert_refused(tally("forget", "--word", "caf\udce9", "--yes", env=url), 2, "is not UTF-8")
     assert_refused(tally("compact", "--under", "5", env=url), 2, "add --yes")
     assert tally("compact", "--under", "1", "--yes", env=url).returncode == 2
 

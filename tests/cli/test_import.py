@@ -205,6 +205,46 @@ def test_one_that_is_killed_again_and_again_counts_everything_once(empty: Server
     assert counted(empty) == (made.counts()["words", 0, 0, None], made.totals())
 
 
+def test_what_comes_through_a_pipe_with_a_name_is_read_as_well(empty: Server, tmp_path: Path) -> None:
+    made = export(tmp_path / "file")
+    done = tally("import", "/dev/stdin", given=(tmp_path / "file").read_bytes())
+    assert (done.returncode, counted(empty)) == (0, (made.counts()["words", 0, 0, None], made.totals())), done.stderr
+
+
+def test_an_export_that_takes_the_place_of_another_in_the_middle_is_not_taken_for_it(
+    empty: Server, tmp_path: Path
+) -> None:
+    made = export(tmp_path / "file")
+    other = Export(everything(SETTINGS, names=13), SETTINGS, id_="1" * 32)
+    with empty.client() as client:
+        client.hset(
+            Keys().backlog, "lease", "export@host-0:0:99999999999999"
+        )  # it waits for that, behind its first pass
+        with subprocess.Popen(module("tally", "import", "file"), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert "another command needs" in process.stderr.readline()
+            (tmp_path / "other").write_bytes(b"".join(other.lines))
+            (tmp_path / "other").replace(tmp_path / "file")
+            client.hdel(Keys().backlog, "lease")
+            said = process.stderr.read()
+    assert (process.returncode, counted(empty)) == (0, (made.counts()["words", 0, 0, None], made.totals())), said
+
+
+def test_one_that_is_written_over_in_the_middle_is_not_gone_on_with(empty: Server, tmp_path: Path) -> None:
+    export(tmp_path / "file")
+    other = Export(everything(SETTINGS, names=13), SETTINGS, id_="1" * 32)
+    with empty.client() as client:
+        client.hset(Keys().backlog, "lease", "export@host-0:0:99999999999999")
+        with subprocess.Popen(module("tally", "import", "file"), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert "another command needs" in process.stderr.readline()
+            (tmp_path / "file").write_bytes(b"".join(other.lines))
+            client.hdel(Keys().backlog, "lease")
+            said = process.stderr.read()
+    assert (process.returncode, counted(empty)) == (1, ({}, {})), said
+    assert "it is another export than a moment ago" in said
+
+
 def progress(server: Server) -> str:
     with server.client() as client:
         found: Any = client.hget(Keys().imports, "0" * 32)
