@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import typer
 
@@ -23,6 +23,9 @@ from tally.store.users import ADMIN, REPLICA, acl_file, names_with
 
 #: In the folder of a user.
 PASSWORD_FILE, URL_FILE = "password", "url"
+
+#: Options of a URL that say as whom to log in.
+_LOGIN_OPTIONS = ("username", "password")
 
 #: Behind the name of a file that is not yet whole.
 _PARTIAL = ".partial"
@@ -125,9 +128,13 @@ def _password_in(path: Path) -> str:
 
 
 def _with_login(url: str, user: str, password: str) -> str:
+    """Return a URL with this user in the place of whoever is named in it, also as an option: that one would win."""
     scheme, mark, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{user}:{quote(password, safe='')}@{authority.rpartition('@')[2]}{slash}{path}"
+    where, _, query = rest.partition("?")
+    authority, slash, path = where.partition("/")
+    options = [each for each in query.split("&") if each and unquote_plus(each.partition("=")[0]) not in _LOGIN_OPTIONS]
+    login = f"{user}:{quote(password, safe='')}"
+    return f"{scheme}{mark}{login}@{authority.rpartition('@')[2]}{slash}{path}{'?' if options else ''}{'&'.join(options)}"
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:

@@ -2,7 +2,8 @@
 
 What is declared here is all that a service does in Redis; `tally redis-users` and deploy/redis/users.acl are made of
 it. A script runs with the rights of its user: EVALSHA needs reading and writing of each key that it names, and each
-command inside is looked at again. Commands that put something in a key's place are confined to the keys that are meant.
+command inside is looked at again. Commands that put something in a key's place, or delete it, are confined to the keys
+that are meant.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ INGESTOR = User(
     confined={
         ("get",): lambda at, _: (at.rewritten,),
         ("set",): lambda at, _: (at.rewritten, at.probe),
-        ("rename", "unlink"): lambda at, _: (at.once_new, at.once_old, at.once_own_new, at.once_own_old),
+        ("pexpire", "rename", "unlink"): lambda at, _: (at.once_new, at.once_old, at.once_own_new, at.once_own_old),
     },
 )
 
@@ -140,6 +141,10 @@ AGGREGATOR = User(
         ("unlink",): lambda at, any_: (
             *(_windows_of(at, TYPES, any_), _windows_of(at, WORDS, any_), at.table(words_of(any_)), at.delta("*")),
         ),
+        # What has a time to live of nothing is deleted, as by UNLINK; and XADD trims the stream that it adds to.
+        ("pexpire", "persist"): lambda at, _: (at.delta("*"),),
+        ("expire",): lambda at, _: (at.accepted,),
+        ("xadd",): lambda at, _: (at.rejected, at.accepted, at.dead_letters),
     },
 )
 

@@ -89,6 +89,9 @@ def test_each_service_does_its_work_as_its_user(users: Server) -> None:
                 ("RENAME", KEYS.once_new, KEYS.stream),
                 ("SET", KEYS.sources, "x"),
                 ("HGETALL", "shop:{0}:sources"),
+                # One that is over already: that is to delete it.
+                *(("PEXPIRE", key, "0") for key in (KEYS.stream, KEYS.sources, KEYS.totals)),
+                ("EVAL", "return redis.call('PEXPIRE', KEYS[1], 0)", 1, KEYS.layout),
             ],
         ),
         (
@@ -100,7 +103,10 @@ def test_each_service_does_its_work_as_its_user(users: Server) -> None:
                 ("UNLINK", KEYS.stream),
                 ("SET", KEYS.types, "x"),
                 ("XTRIM", KEYS.stream, "MAXLEN", "0"),
+                ("XADD", KEYS.stream, "MAXLEN", "0", "*", "lines", "x"),
                 ("HGETALL", "shop:{0}:types"),
+                *((command, key, "0") for command in ("EXPIRE", "PEXPIRE") for key in (KEYS.types, KEYS.stream)),
+                ("PERSIST", KEYS.accepted),
             ],
         ),
         ("replica", [("GET", KEYS.probe), ("HGETALL", KEYS.types), ("INFO",)]),
@@ -182,15 +188,37 @@ def test_passwords_are_made_once_and_are_nobody_elses(tmp_path: Path) -> None:
     assert len(set(made.values())) == len(made)
     for path in folder.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0 or path in (folder / "api", folder / "api" / "password"), path
-    lines = output.read_text().splitlines()
+    before = output.read_text()
+    lines = before.splitlines()
     for line, name in zip(lines, ("default", *NAMES), strict=True):
         assert line.startswith(f"user {name} ")
         if name != "default":
             assert f" #{sha256(made[f'{name}/password'].strip().encode()).hexdigest()} " in line
-    assert not any(text.strip() in output.read_text() for text in made.values())
-    before = output.read_text()
+    assert not any(text.strip() in before for text in made.values())
     make("--namespace", "shop")
     assert output.read_text() == before.replace("tally:{", "shop:{")
+
+
+@pytest.mark.parametrize(
+    ("given", "has"),
+    [
+        ("redis://old:secret@redis:6379/3", "redis://api:mine@redis:6379/3"),
+        ("redis://redis?db=3&username=old&client_name=a@b/c", "redis://api:mine@redis?db=3&client_name=a@b/c"),
+        ("redis://redis/0?password=secret&%75sername=old", "redis://api:mine@redis/0"),
+        ("unix:///run/redis.sock?password=secret&db=2", "unix://api:mine@/run/redis.sock?db=2"),
+        (
+            "redis+sentinel://old:secret@a,b:1/master/0?password=secret&sentinel_password=other",
+            "redis+sentinel://api:mine@a,b:1/master/0?sentinel_password=other",
+        ),
+    ],
+)
+def test_who_is_named_in_the_url_is_in_no_services_url(tmp_path: Path, given: str, has: str) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "password").write_text("mine\n")
+    done = run("tally", "redis-users", "--passwords", str(tmp_path), env={"TALLY_REDIS_URL": given})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "api" / "url").read_text() == has + "\n"
+    assert not any("secret" in path.read_text() for path in tmp_path.glob("*/url"))
 
 
 @pytest.mark.parametrize(
