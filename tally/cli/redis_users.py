@@ -132,9 +132,9 @@ def _with_login(url: str, user: str, password: str) -> str:
     scheme, mark, rest = url.partition("://")
     where, _, query = rest.partition("?")
     authority, slash, path = where.partition("/")
-    options = [each for each in query.split("&") if each and unquote_plus(each.partition("=")[0]) not in _LOGIN_OPTIONS]
-    login = f"{user}:{quote(password, safe='')}"
-    return f"{scheme}{mark}{login}@{authority.rpartition('@')[2]}{slash}{path}{'?' if options else ''}{'&'.join(options)}"
+    others = [each for each in query.split("&") if each and unquote_plus(each.partition("=")[0]) not in _LOGIN_OPTIONS]
+    login = f"{user}:{quote(password, safe='')}@{authority.rpartition('@')[2]}"
+    return f"{scheme}{mark}{login}{slash}{path}{'?' if others else ''}{'&'.join(others)}"
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:
