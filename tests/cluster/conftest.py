@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.conftest import many_events
 from tests.cluster.nodes import PATIENT_TIMEOUT_MS, Cluster, running_cluster
+from tests.conftest import NOT_DECLARED
+from tests.users import refusals
 
 __all__ = ["many_events"]
 
@@ -20,11 +23,15 @@ def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
 
 
 @pytest.fixture
-def cluster(shared_cluster: Cluster) -> Cluster:
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """Three masters, empty. Not to be killed, and to be left with their slots: others have them, too."""
-    for node in shared_cluster.nodes:
-        node.ask("FLUSHALL")
-    return shared_cluster
+    with ExitStack() as stack:
+        clients = [stack.enter_context(node.client()) for node in shared_cluster.nodes]
+        for client in clients:
+            client.flushall()
+        refusals(*clients)
+        yield shared_cluster
+        assert not refusals(*clients), NOT_DECLARED
 
 
 @pytest.fixture
