@@ -40,6 +40,9 @@ SOURCES_AT_ONCE = PAGE_SOURCES
 #: Samples that are written together: of a KiB each.
 SAMPLES_AT_ONCE = 100
 
+#: How long is waited where a server cannot tell what is on its disk: an append-only file is written out once a second.
+NOT_DURABLE_SECONDS = 2.0
+
 #: The shard to which samples go, and of which kind they are.
 _Place: TypeAlias = tuple[int, str]
 
@@ -92,6 +95,7 @@ class _Import:
         self._plan = plan
         self._opened = opened
         self._told = told
+        self._clock = clock
         self._id = plan.header.id
         self._seconds_ago = max(0.0, clock.time() - plan.header.exported_at)
         self._routes = Routes(shards=len(shards), exported=plan.header.shards)
@@ -116,6 +120,9 @@ class _Import:
         await self._write_samples(await self._write())
         for each in self._each:
             await each.finish()
+        # What it was exported from may be deleted now.
+        if not all([await each.is_durable() for each in self._each]):
+            await self._clock.sleep(NOT_DURABLE_SECONDS)
 
     async def _write(self) -> dict[_Place, list[Sample]]:
         """Write what the lines hold; return the samples of each shard and kind, the newest that may be kept."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis import exceptions
-
 from tally.store.blocks import Append, Block
 from tally.store.client import errors_translated, execute
+from tally.store.durable import wait_until_durable
 from tally.store.held import LEASE_FIELD, Held, held, held_of, seconds_of
-from tally.store.idempotent import REPLICAS_MS, Body, OnceWord, append_once, check_replicas
+from tally.store.idempotent import Body, OnceWord, append_once
 from tally.store.known import (
     Known,
     alone,
@@ -184,26 +183,8 @@ class IngestorStore(ShardStore):
         of a replayable source asks for the position once more then. Raises StoreUnavailable, also while fewer replicas
         have it than settings.ingest_wait_for_replicas.
         """
-        # WAITAOF waits for the last write of its own connection, so one goes in front of it.
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hincrby(self._keys.sources, source, 0)
-        pipeline.execute_command("WAITAOF", 1, 0, int(timeout_seconds * 1000))
-        wanted = self._settings.ingest_wait_for_replicas
-        if wanted:
-            pipeline.execute_command("WAIT", wanted, REPLICAS_MS)
-        with errors_translated():
-            written, reply, *replicas = await pipeline.execute(raise_on_error=False)
-            if isinstance(written, Exception):
-                raise written  # the other answers are then about nothing of ours
-            for have in replicas:
-                if isinstance(have, Exception):
-                    raise have
-                check_replicas(have, wanted=wanted)
-            if isinstance(reply, exceptions.ResponseError):
-                return "appendonly is disabled" in str(reply)
-            if isinstance(reply, Exception):
-                raise reply
-        return bool(reply[0] >= 1)
+        write = ("HINCRBY", self._keys.sources, source, 0)
+        return await wait_until_durable(self._redis, write, settings=self._settings, timeout_seconds=timeout_seconds)
 
     async def has_room(self, *, bulk: bool = False) -> bool:
         """Return whether a block would be appended, by the limits of our settings, and as nobody has the lease.

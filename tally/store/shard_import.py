@@ -19,6 +19,7 @@ from tally.imports import Plan, part_of, renumbered
 from tally.settings import Settings
 from tally.store.client import StoreUnavailable
 from tally.store.deltas import MAX_DELTA_BYTES, STAGED_SECONDS, DeltaStore
+from tally.store.durable import wait_until_durable
 from tally.store.import_progress import DONE, Moved, Progress, clashing, progress_of, unfinished
 from tally.store.lua import WritingScript
 from tally.store.samples import ACCEPTED_SECONDS
@@ -37,6 +38,9 @@ STEP_UPDATES, STEP_BYTES = 30_000, 1 << 20
 
 #: How long Redis may be unavailable before the import ends. It goes on when it is run again.
 PATIENCE_SECONDS = 60.0
+
+#: How long the server may take to write it to its disk.
+DURABLE_SECONDS = 2.0
 
 #: Chunks that are applied where there is no room for more.
 ROOM_CHUNKS = 100
@@ -181,6 +185,16 @@ class ShardImport(ShardStore):
             self._settled = (await self._patiently(self._deltas.progress)).settled
             await self._patiently(self._apply)
             await self._settle_chunks([], f"{DONE}{int(self._clock.time())}")
+
+    async def is_durable(self) -> bool:
+        """Wait until what is here is on the server's disk; return whether that is so, as far as the server can tell.
+
+        Raises StoreUnavailable also while fewer replicas have it than settings.ingest_wait_for_replicas.
+        """
+        write = ("HINCRBY", self._keys.backlog, "settled", 0)
+        return await self._patiently(
+            lambda: wait_until_durable(self._redis, write, settings=self._settings, timeout_seconds=DURABLE_SECONDS)
+        )
 
     async def _step(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+import tally.store.durable
 import tally.store.importing
 import tally.store.shard_import
 from tally.deltas import ALL_TIME, Part, chunks_of
@@ -419,6 +420,17 @@ async def test_sources_and_keys_that_both_have_are_refused_before_anything_is_wr
     with pytest.raises(Failure, match="3 idempotency keys or more were used here for other bodies"):
         await target.take(Export(other, target.settings, id_="2" * 32), adds=True)
     assert await contents(redis) == before
+
+
+async def test_it_ends_when_as_many_replicas_have_it_as_are_waited_for(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally.store.durable, "REPLICAS_MS", 50)
+    monkeypatch.setattr(tally.store.shard_import, "PATIENCE_SECONDS", 0.5)
+    export, target = export_of(1), Target(redis, shards=1, ingest_wait_for_replicas=1)
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas have it"):
+        await target.take(export)
+    await target.is_all_of(export)
 
 
 async def test_another_export_waits_for_one_that_is_unfinished(redis: Redis) -> None:

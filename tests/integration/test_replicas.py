@@ -11,8 +11,7 @@ from redis.asyncio import Redis
 
 from tally.keys import Keys
 from tally.settings import Settings
-from tally.store import Block, IngestorStore, StoreUnavailable, connect, idempotent
-from tally.store import ingestor as ingestor_module
+from tally.store import Block, IngestorStore, StoreUnavailable, connect, durable, idempotent
 from tally.store.idempotent import Body
 from tests.server import Server
 from tests.waiting import wait_until
@@ -49,7 +48,7 @@ async def redis(durable_server: Server) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def store(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> IngestorStore:
-    for module in (idempotent, ingestor_module):
+    for module in (idempotent, durable):
         monkeypatch.setattr(module, "REPLICAS_MS", 300)  # the whole of it is waited for where there are too few
     return IngestorStore(redis, keys=Keys(), settings=SETTINGS)
 
