@@ -63,6 +63,27 @@ def test_each_service_does_its_work_as_its_user(users: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    ("user", "arguments", "lacking"),
+    [
+        ("ingestor", ("ingest", "events.ndjson"), KEYS.sources_last),
+        ("aggregator", ("aggregate", "--drain"), KEYS.top),
+    ],
+)
+def test_nothing_is_begun_without_a_key(users: Server, user: str, arguments: tuple[str, ...], lacking: str) -> None:
+    with users.client() as client:
+        client.xadd(KEYS.stream, {"lines": EVENT})
+        rules = [rule for rule in rules_of(user) if not rule.endswith(lacking.partition("}")[2])]
+        assert len(rules) < len(rules_of(user))
+        client.execute_command("ACL", "SETUSER", user, *rules)
+        before = {key: client.dump(key) for key in client.keys()}  # noqa: SIM118
+        done = _run(url_of(users.url, user), *arguments)
+        assert done.returncode == 1
+        assert f"does not allow the user of TALLY_REDIS_URL to read and write {lacking}; which rules" in done.stderr
+        after = {key: client.dump(key) for key in client.keys() if key != KEYS.rewritten}  # noqa: SIM118
+        assert after == {key: value for key, value in before.items() if key != KEYS.rewritten}
+
+
+@pytest.mark.parametrize(
     ("user", "calls"),
     [
         (
