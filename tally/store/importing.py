@@ -8,7 +8,6 @@ counted is taken for new, and totals last.
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -180,9 +179,9 @@ class _Import:
                         await each.put_samples(line, newest[first : first + SAMPLES_AT_ONCE])
 
     def _newest(self, samples: Sequence[Sample]) -> list[Sample]:
-        """Return as many of these as are kept, all of one kind, the oldest first."""
+        """Return as many of these as are kept, all of one kind, the oldest first; of one moment as they came."""
         most = self._kept[samples[0].kind] if samples else 0
-        return heapq.nlargest(most, samples, key=lambda sample: sample.at_ms)[::-1]
+        return sorted(samples, key=lambda sample: sample.at_ms)[max(0, len(samples) - most) :]
 
     async def _ensure_layouts(self) -> None:
         """Store the layout where there is none, with what became of it. Raises LayoutRefused where there is another."""

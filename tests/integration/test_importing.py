@@ -433,6 +433,13 @@ async def test_it_ends_when_as_many_replicas_have_it_as_are_waited_for(
     await target.is_all_of(export)
 
 
+async def test_samples_of_one_moment_stay_in_their_order(redis: Redis) -> None:
+    made = [Sample(0, "rejected", AT * 1000, b"line %d" % number, "not JSON", "file:a") for number in range(5)]
+    target = Target(redis, shards=1, max_rejected_samples=3)
+    await target.take(Export(made, Settings(**SETTINGS)))
+    assert [each[b"line"] for each in await target.entries("rejected")] == [b"line 2", b"line 3", b"line 4"]
+
+
 async def test_another_export_waits_for_one_that_is_unfinished(redis: Redis) -> None:
     target = Target(redis, shards=2)
     with pytest.raises(Killed):
