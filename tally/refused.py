@@ -14,6 +14,9 @@ _IN_SCRIPT = "ACL failure in script"
 
 _NO_COMMAND = re.compile(r"to run the '([^']+)' command")
 
+#: What Redis and Valkey say of a key, each version in words of its own.
+_NO_KEY = re.compile(r"access .*\bkeys?\b")
+
 
 class Refused(Exception):
     """Redis refuses, and will refuse again until somebody changes how it, or Tally, is set up.
@@ -33,7 +36,11 @@ def refused(error: exceptions.RedisError) -> Refused:
         return Refused(f"Redis refuses the password or the user of TALLY_REDIS_URL: {text}")
     if isinstance(error, exceptions.NoPermissionError) or _IN_SCRIPT in text:
         command = _NO_COMMAND.search(text)
-        what = f"run {command[1].upper().replace('|', ' ')}" if command else "do that"
+        what = "do that"
+        if command:
+            what = f"run {command[1].upper().replace('|', ' ')}"
+        elif _NO_KEY.search(text):
+            what = "use a key that is needed (is it made for this TALLY_NAMESPACE?)"
         return Refused(
             f"Redis does not allow the user of TALLY_REDIS_URL to {what}; which rules a service needs is in "
             f"docs/redis.md: {text}"

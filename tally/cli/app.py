@@ -68,11 +68,10 @@ def _tally(
 
 
 #: Those that look after a namespace; the others are for everybody.
-_KEEPING = (layout, export, reset, forget, compact, redis_users)
+_KEEPING = (layout, export, import_, reset, forget, compact, redis_users)
 
 for command in (up, ingest, aggregate, serve, generate, count, check, size, status, top, *_KEEPING):
-    app.command()(command)
-app.command("import")(import_)
+    app.command("import" if command is import_ else None)(command)
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(completion)
 

@@ -100,7 +100,8 @@ class _Export:
         seconds = SYSTEM.monotonic() - began
         return (
             f"imported {plan.names:,} names of namespace {plan.header.namespace} into {settings.namespace} in "
-            f"{seconds:.1f} s: {plan.sources:,} sources go on where they were, {plan.keys:,} idempotency keys are known"
+            f"{seconds:.1f} s. Sources that go on where they were: {plan.sources:,}; "
+            f"idempotency keys that are known: {plan.keys:,}"
         )
 
 

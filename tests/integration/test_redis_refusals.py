@@ -206,6 +206,18 @@ def test_nothing_is_begun_where_a_script_could_not_run_to_its_end(
             client.execute_command("ACL", "DELUSER", "less")
 
 
+def test_a_user_of_another_namespace_is_asked_whose_user_it_is(server: Server, tmp_path: Path) -> None:
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "shop", "on", ">secret", "~shop:*", "+@all")
+        try:
+            done = _run(tmp_path, _url(server, "shop"), "ingest", "events.ndjson")
+            assert done.returncode == 1
+            assert "to use a key that is needed (is it made for this TALLY_NAMESPACE?); which rules" in done.stderr
+            assert not client.exists(KEYS.stream)
+        finally:
+            client.execute_command("ACL", "DELUSER", "shop")
+
+
 async def test_a_user_who_may_not_run_what_a_script_reads_with_is_told_of_it(server: Server, tmp_path: Path) -> None:
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "less", "on", ">secret", "~tally:*", "+@all", "-hlen")
