@@ -46,7 +46,8 @@ def reset(
         deleted = with_shards(
             stored,
             lambda shards: until_stopped(
-                reset_shards(shards, stored, tell=tell), but="a part is deleted; run it again to delete the rest"
+                reset_shards(shards, stored, tell=tell),
+                but="a part is deleted, and what is read again adds to what is left; run it again",
             ),
             writes=True,
         )
