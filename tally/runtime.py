@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from tally import early_signals
 from tally.layout import LayoutRefused
 from tally.log_events import STOPPING
-from tally.redis_location import with_server_found
+from tally.redis_location import DEFAULT_URL, is_at_rest, redis_url, with_server_found
 from tally.refused import Refused, refused
 from tally.settings import LogLevel, Settings, SettingsError, load
 from tally.telemetry import configure, get_logger
@@ -120,6 +120,13 @@ def run_service(name: str, main: Any, *, stop_seconds: float | None = None, **ov
     Settings that are wrong, and a Failure, end it with a sentence on standard error rather than a traceback.
     """
     settings = load_or_exit(**overrides)
+    if is_at_rest(settings) and redis_url(settings) == DEFAULT_URL:
+        # It would wait for a Redis of this machine, or worse, find one and count there.
+        fail(
+            f"the server of the data folder {settings.data_dir} does not run: start `tally up` first, or set "
+            "TALLY_REDIS_URL to another Redis",
+            code=EXIT_FAILURE,
+        )
     configure(settings, service=name)
 
     async def body() -> None:

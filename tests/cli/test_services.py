@@ -99,6 +99,14 @@ def test_status_without_a_server_says_how_to_find_one() -> None:
     assert "TALLY_REDIS_URL" not in done.stderr, "that is what it was told"
 
 
+@pytest.mark.parametrize("service", ["ingest", "aggregate", "serve"])
+def test_no_service_looks_elsewhere_when_the_server_of_its_folder_does_not_run(service: str) -> None:
+    Path(".tally/appendonlydir").mkdir(parents=True)
+    Path("events.ndjson").touch()
+    done = tally(service, *(["events.ndjson"] if service == "ingest" else []))
+    assert_refused(done, 1, "the server of the data folder", "start `tally up` first", "TALLY_REDIS_URL")
+
+
 def test_a_password_is_not_shown_when_there_is_no_answer() -> None:
     done = tally("status", env={"TALLY_REDIS_URL": f"redis://:pa55word@127.0.0.1:{free_port()}/0"})
     assert done.returncode == 1
