@@ -47,7 +47,7 @@ def reset(
             stored,
             lambda shards: until_stopped(
                 reset_shards(shards, stored, tell=tell),
-                but="a part is deleted, and what is read again adds to what is left; run it again",
+                but="a part is deleted; appends are held until it is run again",
             ),
             writes=True,
         )

@@ -14,12 +14,18 @@ from tally.store.client import errors_translated, execute
 #: The field of the hash `backlog`.
 LEASE_FIELD = "lease"
 
+#: When one ends that does not end by itself, in Unix milliseconds; see lease_library.lua.
+ENDLESS_MS = 9999999999999
+
 _LEASE = re.compile(r"([^@]*)@(.*)-[0-9a-f]+:([0-9]+):([0-9]+)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Which command has the lease, and on which host; since when, and until when unless it renews it (Unix seconds)."""
+    """Which command has the lease, and on which host; since when, and until when unless it renews it (Unix seconds).
+
+    It ends in the year 2286 if the command has not come to its end: the same one takes it over.
+    """
 
     by: str
     host: str
@@ -27,6 +33,8 @@ class Held:
     until: float
 
     def __str__(self) -> str:
+        if self.until * 1000 >= ENDLESS_MS:
+            return f"`tally {self.by}` on {self.host} holds appends until its end; if it was stopped, run it again"
         until = datetime.fromtimestamp(self.until, UTC).strftime("%H:%M:%S")
         return f"`tally {self.by}` on {self.host} holds appends, until {until} UTC if it does not renew that"
 

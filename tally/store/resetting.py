@@ -1,7 +1,8 @@
 """Everything of a namespace is deleted, while services run: they begin anew then, as after a FLUSHALL.
 
-What waits and the positions go first, so that nothing is counted any more that is not read again; the layout and the
-lease go last, so that it can be run again after it was killed, by the shards that are stored.
+What waits and the positions go first, so that nothing is counted any more that is not read again. From then on the
+lease does not end by itself: what is read again must not be added to counts that are left. The layout goes behind the
+counts, so that whoever runs it again after it was killed knows the shards, and the lease last.
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ async def reset(shards: Shards, settings: Settings, *, tell: Callable[[str], Non
         for shard in reversed(shards.with_home):  # that of all last: it tells how many there are
             with errors_translated():
                 deleted.note(int(await shard.redis.unlink(shard.keys.layout)))
+        for shard in shards.with_home:  # and with it the lease
+            with errors_translated():
+                await shard.redis.unlink(shard.keys.backlog)
     return deleted.keys
 
 

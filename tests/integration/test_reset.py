@@ -10,6 +10,7 @@ import pytest
 
 from tally.keys import Keys
 from tally.shards import tags
+from tally.store.held import ENDLESS_MS
 from tests.processes import Child, Process, module, run, running
 from tests.resets import empties_under_load
 from tests.server import Server
@@ -36,10 +37,15 @@ def test_one_that_was_killed_is_run_again(server: Server, tmp_path: Path) -> Non
         with running(resetting):
             wait_until(lambda: client.dbsize() < windows, what="something is deleted", pause_seconds=0)
             resetting.kill()
-        # It knows by the layout, which goes last, how many shards there are.
-        client.hdel(Keys().backlog, "lease")  # as when 30 s are over
+        # Nothing is read again on top of the counts that are left, however long that takes, and nothing exports them.
         for tag in tags(2):
-            client.hdel(Keys(tag).backlog, "lease")
+            assert str(client.hget(Keys(tag).backlog, "lease")).endswith(f":{ENDLESS_MS}")
+        status = run("tally", "status", env=url | {"TALLY_SHARDS": "2"})
+        assert "if it was stopped, run it again" in status.stdout, status
+        other = run("tally", "export", "-", env=url | {"TALLY_SHARDS": "2"})
+        assert other.returncode == 1, other
+        assert "`tally reset` on" in other.stderr
+        # It knows by the layout, which goes behind the counts, how many shards there are.
         done = run("tally", "reset", "--yes", env=url)
         assert done.returncode == 0, done.stderr
         assert client.keys("*") == []

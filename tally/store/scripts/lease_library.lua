@@ -3,22 +3,25 @@
 --
 -- Field of the hash `backlog`:
 --   lease   TOKEN:SINCE:UNTIL, in Unix milliseconds by the server's clock. It holds from SINCE on, and before UNTIL: a clock
---           that was set back ends it, too, and nobody has to wait until it catches up
+--           that was set back ends it, too, and nobody has to wait until it catches up. One whose UNTIL is ENDLESS_MS does not
+--           end by itself: what its holder has begun must not be left as it is, so the same command takes it over, and ends it
 --
 -- Whoever is let through because it does not hold any more, and writes, deletes it: that it was lost is told to its holder then,
 -- even if it holds again by the clock.
 
 -- luacheck: push ignore 211 (no script uses all of it)
+local ENDLESS_MS = 9999999999999
+
 local function server_ms()
   local now = redis.call('TIME')
   return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 end
 
--- Returns the token of a lease, as it is stored, whether it holds at this time, and since when it does.
+-- Returns the token of a lease, as it is stored, whether it holds at this time, since when it does, and until when.
 local function read_lease(lease, now_ms)
   local token, since, ends = string.match(lease or '', '^(.*):(%d+):(%d+)$')
   since, ends = tonumber(since), tonumber(ends)
-  return token, token and since <= now_ms and now_ms < ends, since
+  return token, token and since <= now_ms and now_ms < ends, since, ends
 end
 
 -- Whether this lease, as it is stored, holds now.

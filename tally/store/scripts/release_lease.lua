@@ -4,7 +4,8 @@
 -- ARGV 1 JSON:
 --        token   of who has it
 --
--- Returns 'released', or 'gone' if it is not theirs (any more); nothing was written then.
+-- Returns 'released'; 'gone' if it is not theirs (any more), or 'kept' if it does not end before what they began has: nothing was
+-- written then.
 --
 -- Atomic, or it could be that of somebody else by then.
 
@@ -13,8 +14,12 @@
 
 local backlog = KEYS[1]
 
-if read_lease(redis.call('HGET', backlog, 'lease'), 0) ~= arguments.token then
+local holder, _, _, ends = read_lease(redis.call('HGET', backlog, 'lease'), 0)
+if holder ~= arguments.token then
   return 'gone'
+end
+if ends == ENDLESS_MS then
+  return 'kept'
 end
 redis.call('HDEL', backlog, 'lease')
 return 'released'

@@ -9,7 +9,8 @@
 -- Returns
 --   'taken'    it is theirs
 --   'lost'     it was to be renewed, and did not hold any more; nothing was written
---   'held'     somebody else has it; nothing was written
+--   'held'     somebody else has it; nothing was written. One that does not end by itself is taken over by the same command, which
+--              is what stands in front of the `@` of a token
 -- Taken again with the same token, as after a lost reply, it is the same lease, and goes on.
 --
 -- Atomic, or two could have it.
@@ -20,9 +21,13 @@
 local backlog = KEYS[1]
 
 local now_ms = server_ms()
-local holder, holds, since = read_lease(redis.call('HGET', backlog, 'lease'), now_ms)
+local holder, holds, since, ends = read_lease(redis.call('HGET', backlog, 'lease'), now_ms)
+local is_endless = holds and ends == ENDLESS_MS
 if holds and holder ~= arguments.token then
-  return 'held'
+  local is_same = string.match(holder, '^[^@]*') == string.match(arguments.token, '^[^@]*')
+  if arguments.renews or not is_endless or not is_same then
+    return 'held'
+  end
 end
 if arguments.renews and not holds then
   return 'lost'
@@ -31,5 +36,6 @@ end
 -- Changes nothing. A full Redis refuses a script whose first write may take memory, and a full one is to be exported, too.
 redis.call('HDEL', backlog, '')
 redis.call('HSET', backlog, 'lease',
-  string.format('%s:%d:%d', arguments.token, holds and since or now_ms, now_ms + arguments.lease_ms))
+  string.format('%s:%d:%d', arguments.token, holds and since or now_ms,
+    is_endless and ENDLESS_MS or now_ms + arguments.lease_ms))
 return 'taken'
