@@ -55,7 +55,10 @@ def test_a_story_is_counted_once_however_often_it_is_begun(server: Server, tmp_p
             wait_until(partial(counts_more_than, least), what=f"{least} lines are counted")
             ingestor.kill()
             ingestor.start()
-        wait_until(lambda: '-2880", "position"' in ingestor.log(), what="it has come to the present day")
+        wait_until(
+            lambda: any(name.endswith("-2880") for each in keys for name in client.hkeys(each.sources)),
+            what="it has come to the present day",
+        )
         assert ingestor.stop() == 0, ingestor.log()
         ingestor.start()
         before = ingestor.log().count(SOURCE_OPENED)
