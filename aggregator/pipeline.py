@@ -20,7 +20,7 @@ from aggregator.decoding import Decoder
 from aggregator.drain import Drain
 from aggregator.log_events import CLAIMED_BY_OTHERS
 from aggregator.metrics import DECODE_DURATION
-from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, BATCH_NAMES, Batch, Pace
+from aggregator.pacing import BATCH_BLOCKS, BATCH_BYTES, Batch, Pace
 from aggregator.settling import Settler
 from aggregator.stages import Item, Slot, first_of, in_thread, run_stages
 from aggregator.turns import FEW_BYTES, STALL_SECONDS, Turn
@@ -196,7 +196,7 @@ class Pipeline:
         return (
             len(batch.blocks) >= BATCH_BLOCKS
             or self._sums.bytes >= BATCH_BYTES
-            or self._sums.names >= BATCH_NAMES
+            or self._sums.names >= self._turn.batch_names
             # While the next stage is busy it would only wait there, and larger ones are cheaper.
             or (
                 (self._decoded.is_free or self._turn.is_wanted)

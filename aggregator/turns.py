@@ -3,7 +3,8 @@
 They take turns: one of them decodes a batch, hands it on to be settled, and then it is the next one's turn, in the
 order in which they came. So there is one batch that grows, as where there is one worker, and no fewer blocks go into
 it; and a shard with a long backlog holds up none of the others for longer than a turn. What is decoded and not yet
-settled is bounded by its names. A batch of a few lines waits for nobody's turn: what it takes is not worth a wait.
+settled is bounded by its names. Where a server hangs its shards fill that room: others go over it then, by small
+batches. A batch of a few lines waits for nobody's turn: what it takes is not worth a wait.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ FEW_BYTES = 64 << 10
 #: How long all turns take together, about, and how long one takes at the least: large batches are cheaper.
 ROUND_SECONDS, LEAST_SECONDS = 2.0, 0.1
 
-#: How long the turn is kept for an answer that should come and does not: that of a server that hangs comes in a minute.
+#: How long the turn is kept for an answer, or for room, that should come and does not: that of a server that hangs
+#: comes in a minute.
 STALL_SECONDS = 0.5
 
 
@@ -38,6 +40,11 @@ class Turn:
     def batch_seconds(self) -> float:
         """Return how long a batch may grow although it could be settled."""
         return BATCH_SECONDS
+
+    @property
+    def batch_names(self) -> int:
+        """Return how many names a batch may have before it is handed on."""
+        return BATCH_NAMES
 
     def part(self, whole: int) -> int:
         """Return our part of something that all do."""
@@ -57,7 +64,7 @@ class Turn:
         """Wait until it is our turn."""
 
     async def hand_on(self, names: int) -> None:
-        """End our turn, as soon as there is room for a batch of so many names."""
+        """End our turn, as soon as there is room for a batch of so many names, or there should have been."""
 
     def end(self) -> None:
         """End our turn, if it is ours, with nothing to hand on."""
@@ -104,6 +111,11 @@ class SharedTurn(Turn):
         """Return how long a batch may grow although it could be settled: the shorter, the more others wait."""
         return max(LEAST_SECONDS, min(BATCH_SECONDS, ROUND_SECONDS / (1 + self._turns.waiting)))
 
+    @property
+    def batch_names(self) -> int:
+        """Return how many names a batch may have before it is handed on: our part, while there is more than fits."""
+        return BATCH_NAMES if self._turns.names <= MOST_NAMES else self.part(MOST_NAMES)
+
     def part(self, whole: int) -> int:
         """Return our part of something that all do."""
         return max(1, whole // self._turns.workers)
@@ -130,14 +142,21 @@ class SharedTurn(Turn):
         self._is_ours = True
 
     async def hand_on(self, names: int) -> None:
-        """End our turn, as soon as there is room for a batch of so many names. A large one may be alone."""
+        """End our turn, as soon as there is room for a batch of so many names. A large one may be alone.
+
+        If nothing is settled for a while it ends all the same: what has the room may be on a server that hangs, and it
+        may be ours. Each worker has two batches at the most that are not settled.
+        """
         if not self._is_ours:
             self._handed_on.append(0)
             return
         turns = self._turns
         while turns.names and turns.names + names > MOST_NAMES:
             turns.freed.clear()
-            await turns.freed.wait()
+            try:
+                await asyncio.wait_for(turns.freed.wait(), STALL_SECONDS)
+            except TimeoutError:
+                break
         turns.names += names
         self._handed_on.append(names)
         self.end()

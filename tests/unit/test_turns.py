@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from aggregator.pacing import BATCH_SECONDS
+from aggregator import turns
+from aggregator.pacing import BATCH_NAMES, BATCH_SECONDS
 from aggregator.turns import LEAST_SECONDS, MOST_NAMES, Turn, Turns
 
 
@@ -44,21 +45,22 @@ async def test_one_who_always_wants_more_does_not_hold_up_the_others() -> None:
 
 
 async def test_the_more_wait_the_shorter_is_a_turn() -> None:
-    turns = Turns(64).of_each()
-    await turns[0].take()
-    assert turns[0].batch_seconds == BATCH_SECONDS
-    assert not turns[0].is_wanted
-    waiting = [asyncio.create_task(turn.take()) for turn in turns[1:]]
+    first, *others = Turns(64).of_each()
+    await first.take()
+    assert first.batch_seconds == BATCH_SECONDS
+    assert not first.is_wanted
+    waiting = [asyncio.create_task(turn.take()) for turn in others]
     await rest()
-    assert turns[0].batch_seconds == LEAST_SECONDS
-    assert turns[0].is_wanted
+    assert first.batch_seconds == LEAST_SECONDS
+    assert first.is_wanted
     for task in waiting:
         task.cancel()
     await rest()
-    assert turns[0].batch_seconds == BATCH_SECONDS
+    assert first.batch_seconds == BATCH_SECONDS
 
 
-async def test_what_is_handed_on_has_to_fit_until_it_is_settled() -> None:
+async def test_what_is_handed_on_has_to_fit_until_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "STALL_SECONDS", 3600)
     first, second, third = Turns(3).of_each()
     await first.take()
     await first.hand_on(2 * MOST_NAMES)  # however large, when it is alone
@@ -76,6 +78,24 @@ async def test_what_is_handed_on_has_to_fit_until_it_is_settled() -> None:
     assert not handing.done()
     second.give_back()  # it has failed: its batch is gone
     await handing
+
+
+async def test_a_server_that_hangs_does_not_keep_the_room_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "STALL_SECONDS", 0.01)
+    *hanging, third = Turns(4).of_each()[:3]
+    for turn in hanging:
+        await turn.take()
+        await turn.hand_on(BATCH_NAMES)
+    # It has a batch that is not settled, and another one now, and with it the turn.
+    await hanging[0].take()
+    assert hanging[0].batch_names == BATCH_NAMES
+    await hanging[0].hand_on(BATCH_NAMES)
+    await third.take()
+    assert third.batch_names == MOST_NAMES // 4, "all together hold more than they should"
+    await third.hand_on(third.batch_names)
+    third.settled()
+    hanging[0].give_back()
+    assert third.batch_names == BATCH_NAMES
 
 
 async def test_who_fails_gives_back_what_it_has() -> None:
